@@ -1,0 +1,42 @@
+"""vaelab finds, trains, explains and uses the variational autoencoder that fits your data."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaelab.api import load, train, tune
+    from vaelab.data import Dataset
+    from vaelab.errors import InputError
+    from vaelab.estimators import VAE
+    from vaelab.fitted import Fitted
+    from vaelab.space import Space
+    from vaelab.spec import Spec
+
+__version__ = "0.1.0"
+
+# Names are imported when they are first used: `import vaelab` loads neither torch nor scikit-learn.
+_HOMES = {
+    "VAE": "vaelab.estimators",
+    "Dataset": "vaelab.data",
+    "Fitted": "vaelab.fitted",
+    "InputError": "vaelab.errors",
+    "Space": "vaelab.space",
+    "Spec": "vaelab.spec",
+    "load": "vaelab.api",
+    "train": "vaelab.api",
+    "tune": "vaelab.api",
+}
+
+__all__ = ["VAE", "Dataset", "Fitted", "InputError", "Space", "Spec", "load", "train", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vaelab' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

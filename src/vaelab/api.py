@@ -1,0 +1,105 @@
+"""The Python face: what the commands do, on arrays, data sets or names of data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab import data as data_module
+from vaelab import store
+from vaelab.data import Dataset
+from vaelab.evaluate import FINAL_DRAWS, baseline
+from vaelab.feed import Feed
+from vaelab.fitted import Fitted
+from vaelab.space import Space
+from vaelab.spec import Spec
+from vaelab.study import single
+from vaelab.study import tune as tuning
+from vaelab.study.crew import one_thread
+
+
+def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
+    """A Dataset from one, from the name or path of data, or from arrays x (n, *shape) and labels y (n,)."""
+    if isinstance(x, Dataset):
+        return x
+    if isinstance(x, str | Path):
+        return data_module.load(x, target=y, seed=seed)
+    return data_module.from_arrays(x, y, seed=seed)
+
+
+def train(
+    x: Any,
+    spec: Spec | Mapping[str, Any] | None = None,
+    y: Any = None,
+    *,
+    split_seed: int = 0,
+    **options: Any,
+) -> single.TrainedRun:
+    """Train one VAE; returns its history, encoder, decoder, figures and the split data.
+
+    x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
+    options: `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+
+    >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
+    >>> run.encoder(run.data.rows("validation"))[0].shape
+    (180, 2)
+    """
+    chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
+    return single.train(as_dataset(x, y, split_seed), chosen, **options)
+
+
+def tune(
+    x: Any,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 40,
+    y: Any = None,
+    *,
+    split_seed: int = 0,
+    **options: Any,
+) -> tuning.Study:
+    """Find the VAE that fits the data; returns the best model, a row per trial, and the study's folder.
+
+    x: an array (n, *shape), a Dataset, or the name or path of data. space: as {"latent_dim": (1, 20)}.
+    options: `settings`, `timeout`, `workers`, `seed`, `sampler`, `final_seeds`, `figures`, `out`, as in `vaelab tune`.
+
+    >>> study = tune("digits", {"latent_dim": (2, 8)}, 4, settings={"epochs": 2, "hidden": "32"}, workers=1,
+    ...              final_seeds=1, out=getfixture("tmp_path") / "study")
+    >>> study.best.sample(3).shape
+    (3, 8, 8)
+    """
+    return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
+
+
+def load(folder: str | Path) -> Fitted:
+    """The model of a run folder, or the best one of a study folder."""
+    folder = Path(folder)
+    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
+
+
+def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
+    """A model's figures on a split, its importance-weighted bound by k draws, and what it is measured against.
+
+    Reading the test split of the model's own data is counted in its run folder.
+    """
+    if split == "test" and model.folder is not None:
+        store.count_test_opening(model.folder)
+    with one_thread():
+        bound = model.importance_bound(data, split, k)
+        figures = model.evaluate(data, split, FINAL_DRAWS)
+    feed = Feed(data, model.spec)
+    return {
+        "run": str(model.folder),
+        "split": split,
+        **figures,
+        "bound": dataclasses.asdict(bound),
+        "baseline": baseline(feed, split).as_dict(),
+    }
+
+
+def new_rows(model: Fitted, source: str, data_dir: str | Path | None = None) -> Any:
+    """Examples for a trained model from a file or a built-in name, in their order; columns of a table by name."""
+    if source in data_module.BUILTIN:
+        return data_module.load(source, data_dir=data_dir).x
+    return source

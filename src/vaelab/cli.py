@@ -1,0 +1,337 @@
+"""The command line: each command parses, calls one library function, and prints. --help imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from vaelab.errors import InputError
+
+if TYPE_CHECKING:
+    from vaelab.data import Dataset
+
+app = typer.Typer(
+    name="vaelab",
+    help="Finds, trains, explains and uses the variational autoencoder that fits your data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="digits, mnist, fashion_mnist, or a .npy, .npz, .csv or IDX file"),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
+Target = Annotated[str | None, typer.Option(help="where the labels are: a column, an .npz key, or a file")]
+DataDir = Annotated[Path | None, typer.Option(help="folder that holds mnist/ and fashion_mnist/")]
+Download = Annotated[bool, typer.Option("--download", help="fetch a built-in data set that is missing")]
+SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validation and test split")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
+]
+Out = Annotated[Path | None, typer.Option(help="where to write; a default is chosen and told")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _load_data(source: str, target: str | None, data_dir: Path | None, download: bool, seed: int) -> Dataset:
+    from vaelab import data, terminal
+
+    with terminal.download_progress() as progress:
+        loaded = data.load(source, target=target, data_dir=data_dir, download=download, seed=seed, progress=progress)
+    constant = loaded.statistics.constant
+    if constant.any() and not loaded.is_image:
+        names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        _tell(f"note: {len(names)} constant column(s) carry nothing: {shown}; a density leaves them out.")
+    return loaded
+
+
+@app.command()
+def tune(
+    source: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            metavar="NAME=RANGE",
+            help="as latent_dim=1..20, lr=1e-4..1e-2:log, optimizer=adam,sgd",
+        ),
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges")] = None,
+    settings: Settings = None,
+    trials: Annotated[int | None, typer.Option(help="how many in all; 40 unless told")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds for the search and the final training")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the study")] = 0,
+    split_seed: SplitSeed = 0,
+    sampler: Annotated[str, typer.Option(help="tpe, random or grid")] = "tpe",
+    yardstick: Annotated[str, typer.Option(help="neg_elbo, or weighted_loss where no weight is searched")] = "neg_elbo",
+    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 3,
+    figures: Annotated[
+        str, typer.Option(help="pictures of all trials, of the best, or none; auto: all up to 20 trials")
+    ] = "auto",
+    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="stop the weaker half of the trials early")] = True,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="STUDY", help="continue this study; --trials may add to it")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="a study's config.toml, to run it again")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a VAE's hyperparameters; train the best anew over seeds; open the test split once."""
+    from vaelab import terminal
+    from vaelab.space import Space
+    from vaelab.spec import parse_settings
+    from vaelab.study.config import Config
+
+    if resume is not None or config is not None:
+        previous = resume / "config.toml" if resume is not None else config
+        assert previous is not None
+        if source is not None or search or space or settings:
+            raise InputError("a study that exists already knows its data, settings and space; leave them out.")
+        chosen, where = Config.read(previous)
+        data = _load_again(where)
+    else:
+        if source is None:
+            raise InputError("`vaelab tune` needs DATA, such as digits, or --resume STUDY.")
+        if search and space:
+            raise InputError("give the ranges by --search or by --space, not both.")
+        ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
+        fixed = parse_settings(settings or [])
+        options: dict[str, Any] = {
+            "timeout": timeout, "seed": seed, "sampler": sampler, "yardstick": yardstick, "final_seeds": final_seeds,
+            "figures": figures, "prune": prune, "trials": 40 if trials is None else trials,
+        }  # fmt: skip
+        Config.create(ranges, fixed, 1, **options)  # refuses bad options before the data are read
+        data = _load_data(source, target, data_dir, download, split_seed)
+        chosen = Config.create(ranges, fixed, data.flat.shape[1], **options)
+    from vaelab.study import tune as tuning
+
+    with terminal.watch() as display:
+        if resume is not None:
+            study = tuning.resume(resume, data, trials=trials, timeout=timeout, workers=workers, watch=display)
+        else:
+            study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+    if as_json:
+        _print_json(study.results)
+    else:
+        terminal.print_study(study.results)
+
+
+def _load_again(source: dict[str, Any]) -> Dataset:
+    from vaelab import data
+
+    return data.load(**source)
+
+
+@app.command()
+def train(
+    source: Source,
+    settings: Settings = None,
+    seed: Annotated[int, typer.Option(help="seed of the weights, the order and the noise")] = 0,
+    split_seed: SplitSeed = 0,
+    open_test: Annotated[
+        bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
+    ] = False,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a run that was stopped")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one VAE into a run folder."""
+    from vaelab import terminal
+    from vaelab.spec import Spec, parse_settings
+
+    spec = Spec.create(**{"seed": seed, **parse_settings(settings or [])})
+    data = _load_data(source, target, data_dir, download, split_seed)
+    from vaelab.study import single
+
+    with terminal.epochs(spec.epochs) as progress:
+        run = single.train(
+            data, spec, out=out, overwrite=overwrite, resume=resume, open_test=open_test, progress=progress
+        )
+    result = {
+        "run": str(run.folder),
+        "spec": run.model.spec.model_dump(mode="json"),
+        "train": run.metrics["train"],
+        "validation": run.metrics["validation"],
+        "test": run.metrics["test"],
+        "baseline": run.metrics["reference"],
+        "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
+    }
+    _print_json(result) if as_json else terminal.print_run(result)
+
+
+@app.command()
+def evaluate(
+    folder: RunFolder,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="other data; by default the model's own")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test; test is counted as opened")] = "validation",
+    k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws of the importance-weighted bound")] = 64,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    split_seed: SplitSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
+    from vaelab import api, terminal
+    from vaelab.data import SPLITS
+    from vaelab.errors import unknown_name
+
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    model = api.load(folder)
+    if source is None:
+        data = _load_again(dict(model.facts.source))
+    else:
+        data = _load_data(source, target, data_dir, download, split_seed)
+    result = api.evaluate(model, data, split, k)
+    _print_json(result) if as_json else terminal.print_evaluation(result)
+
+
+@app.command()
+def sample(
+    folder: RunFolder,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="how many")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+    ] = None,
+) -> None:
+    """New examples, decoded from draws of the prior."""
+    from vaelab import api, outputs
+
+    model = api.load(folder)
+    outputs.write_examples(model.sample(n, seed), model.facts, out)
+
+
+@app.command()
+def encode(
+    folder: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[Path | None, typer.Option(help=".npy or .csv; default: CSV on standard output")] = None,
+    std: Annotated[bool, typer.Option("--std", help="also the posterior's standard deviations")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Latent coordinates of examples: the posterior means, one row per example, in the order of the file."""
+    from vaelab import api, outputs
+
+    model = api.load(folder)
+    mean, deviation = model.encode(api.new_rows(model, source, data_dir))
+    outputs.write_latents(mean, deviation if std else None, out)
+
+
+@app.command()
+def decode(
+    folder: RunFolder,
+    z: Annotated[
+        list[str],
+        typer.Option("--z", metavar="Z1,Z2,...", help="a point of the latent space; may be repeated"),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+    ] = None,
+) -> None:
+    """Examples at points of the latent space."""
+    from vaelab import api, outputs
+
+    model = api.load(folder)
+    outputs.write_examples(model.decode(outputs.parse_points(z)), model.facts, out)
+
+
+@app.command()
+def reconstruct(
+    folder: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Examples through encoder and decoder, one row per example, in the order of the file."""
+    from vaelab import api, outputs
+
+    model = api.load(folder)
+    outputs.write_examples(model.reconstruct(api.new_rows(model, source, data_dir)), model.facts, out)
+
+
+@app.command(name="data")
+def describe_data(
+    source: Source,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    split_seed: SplitSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Describe data: sizes, types, range, classes, missing, constant, and what they would be treated as."""
+    from vaelab import data, terminal
+
+    with terminal.download_progress() as progress:
+        facts = data.describe_source(
+            source, target=target, data_dir=data_dir, download=download, seed=split_seed, progress=progress
+        )
+    _print_json(facts) if as_json else print(data.describe_text(facts))
+
+
+@app.command()
+def settings(as_json: AsJson = False) -> None:
+    """Every setting of a model: its name, default and meaning."""
+    from vaelab import terminal
+    from vaelab.spec import settings_table
+
+    rows = settings_table()
+    _print_json([dict(zip(("name", "default", "meaning"), row, strict=True)) for row in rows]) if as_json else (
+        terminal.print_settings(rows)
+    )
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+def main() -> None:
+    """Entry point: exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except InputError as error:
+        _tell(f"vaelab: {error}")
+        sys.exit(2)
+    except RuntimeError as error:
+        if type(error).__module__.startswith("vaelab"):
+            _tell(f"vaelab: {error}")
+            sys.exit(1)
+        raise

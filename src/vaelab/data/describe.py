@@ -1,0 +1,279 @@
+"""What a data set holds, as a JSON-able dict and as a table; also of data that training refuses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vaelab.data.arrays import Raw, as_array, chunks
+from vaelab.data.dataset import Array, Dataset
+from vaelab.data.loading import PathLike, load, read_source
+from vaelab.errors import InputError
+
+MANY = 256  # distinct values are counted up to here
+LISTED = 20  # names and columns shown in the table
+COLUMNS = 1000  # columns described one by one in the dict
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Counts, range, classes, splits and columns of a data set, and how it would be treated; JSON-able.
+
+    >>> from vaelab.data import load
+    >>> found = describe(load("digits"))
+    >>> found["examples"], found["range"], found["likelihood"]
+    (1797, [0.0, 1.0], 'bernoulli')
+    """
+    statistics = dataset.statistics
+    distinct = _distinct(dataset.x)
+    names = dataset.features or tuple(str(number) for number in range(dataset.flat.shape[1]))
+    constant = [names[number] for number in np.flatnonzero(statistics.constant)]
+    found: dict[str, Any] = {
+        "name": dataset.name,
+        "examples": len(dataset.x),
+        "shape": list(dataset.shape),
+        "dtype": str(dataset.x.dtype),
+        "bytes": int(dataset.x.nbytes),
+        "range": [float(value) for value in statistics.range],
+        "distinct_values": distinct,
+        "binary": distinct is not None and distinct <= 2 and statistics.range == (0.0, 1.0),
+        "missing": 0,
+        "constant_features": {"count": len(constant), "names": constant[:COLUMNS]},
+        "splits": {name: len(rows) for name, rows in dataset.splits.items()},
+        "classes": _class_counts(dataset),
+        "likelihood": dataset.suggested_likelihood(),
+        "treated_as": _treated_as(dataset),
+    }
+    if not dataset.is_image and len(names) <= COLUMNS:
+        found["columns"] = [
+            {"name": name, "mean": float(mean), "std": float(std), "low": float(low), "high": float(high)}
+            for name, mean, std, low, high in zip(
+                names, statistics.mean, statistics.std, statistics.low, statistics.high, strict=True
+            )
+        ]
+    return found
+
+
+def describe_source(source: PathLike, **settings: Any) -> dict[str, Any]:
+    """What `load(source, **settings)` holds; if it refuses, what could be read, with the reason under
+    "refused".
+
+    settings: keyword arguments of `load`.
+    """
+    try:
+        return describe(load(source, **settings))
+    except InputError as error:
+        refused = str(error)
+    reading = {key: value for key, value in settings.items() if key not in ("seed", "fingerprint")}
+    try:
+        raw, _ = read_source(source, **reading)
+        return {**_describe_raw(raw), "refused": refused}
+    except InputError:
+        return {"name": name_of_source(source), "refused": refused}
+
+
+def name_of_source(source: PathLike) -> str:
+    return str(source).rpartition("/")[2] or str(source)
+
+
+def _describe_raw(raw: Raw) -> dict[str, Any]:
+    """Shape, type, range and missing values of data as they were read, whatever they are."""
+    if isinstance(raw.x, Mapping):
+        columns = [{"name": name, **_describe_values(values[:, None])} for name, values in raw.x.items()]
+        length = len(next(iter(raw.x.values()))) if raw.x else 0
+        found: dict[str, Any] = {
+            "name": raw.name,
+            "examples": length,
+            "shape": [len(columns)],
+            "missing": sum(int(column.get("missing", 0)) for column in columns),
+            "columns": columns,
+        }
+    else:
+        x = as_array(raw.x, raw.name)
+        found = {
+            "name": raw.name,
+            "examples": len(x) if x.ndim else 0,
+            "shape": list(x.shape[1:]),
+            **_describe_values(x),
+        }
+        if x.ndim == 2 and found.get("missing"):
+            counts = _missing_by_column(x)
+            found["missing_columns"] = {str(number): int(counts[number]) for number in np.flatnonzero(counts)}
+    if raw.y is not None:
+        found["labels"] = {"examples": len(raw.y), "dtype": str(np.asarray(raw.y).dtype)}
+    return found
+
+
+def _describe_values(x: Array) -> dict[str, Any]:
+    found: dict[str, Any] = {"dtype": str(x.dtype), "bytes": int(x.nbytes)}
+    if x.dtype.kind == "O":
+        found["missing"] = sum(value is None for value in x.flat)
+        texts = sorted({str(value) for value in x.flat if value is not None})
+        return {
+            **found,
+            "distinct_values": len(texts) if len(texts) <= MANY else None,
+            "examples_of_values": texts[:5],
+        }
+    if x.dtype.kind not in "biuf":
+        return found
+    missing, infinite, low, high = 0, 0, math.inf, -math.inf
+    for _, piece in chunks(x) if x.ndim else ():
+        if piece.dtype.kind == "f":
+            missing += int(np.isnan(piece).sum())
+            infinite += int(np.isinf(piece).sum())
+            piece = piece[np.isfinite(piece)]
+        if piece.size:
+            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+    return {**found, "range": [low, high] if low <= high else None, "missing": missing, "infinite": infinite}
+
+
+def _missing_by_column(x: Array) -> Array:
+    counts = np.zeros(x.shape[1], dtype=np.int64)
+    for _, piece in chunks(x):
+        lacking = (
+            np.isnan(piece)
+            if piece.dtype.kind == "f"
+            else np.frompyfunc(lambda value: value is None, 1, 1)(piece).astype(bool)
+        )
+        counts += lacking.sum(0)
+    return counts
+
+
+def _distinct(x: Array) -> int | None:
+    """How many different values there are; None beyond MANY."""
+    known: Array = np.empty(0, x.dtype)
+    for _, piece in chunks(x):
+        if len(known) == MANY and x.dtype == np.uint8:
+            return MANY  # all there are
+        # A look at the first values spares sorting a large piece of continuous ones.
+        if len(np.union1d(known, piece.reshape(-1)[: 16 * MANY])) > MANY:
+            return None
+        known = np.union1d(known, np.flatnonzero(np.bincount(piece.reshape(-1))) if x.dtype == np.uint8 else piece)
+        if len(known) > MANY:
+            return None
+    return len(known)
+
+
+def _class_counts(dataset: Dataset) -> dict[str, int] | None:
+    if dataset.labels is None:
+        return None
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
+
+
+def _treated_as(dataset: Dataset) -> str:
+    low, high = dataset.statistics.range
+    if not dataset.is_image:
+        constant = int(dataset.statistics.constant.sum())
+        leaving = f", {constant} of them constant" if constant else ""
+        return f"table of {dataset.shape[0]} columns{leaving}"
+    channels = f" with {dataset.shape[2]} channels" if len(dataset.shape) == 3 else ""
+    depth = "8-bit images" if dataset.is_8bit and high > 1 else f"images with values from {low:g} to {high:g}"
+    return f"{depth} of {dataset.shape[0]} x {dataset.shape[1]} pixels{channels}"
+
+
+def describe_text(description: Mapping[str, Any]) -> str:
+    """The description as a compact table of lines, for people."""
+    lines = [(label, text) for label, text in _facts(description) if text]
+    width = max(len(label) for label, _ in lines)
+    body = "\n".join(f"{label:<{width}}  {_plain(text)}" for label, text in lines)
+    table = _column_table(description.get("columns") or [])
+    return f"{body}\n\n{table}" if table else body
+
+
+def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lengths = found.get("shape", [])
+    shape = " x ".join(str(length) for length in lengths) or "1"
+    unit = " features" if len(lengths) == 1 else ""
+    size = f"{found['examples']:,} examples of {shape}{unit}" if "examples" in found else ""
+    span = found.get("range")
+    distinct = found.get("distinct_values")
+    spread = "" if not span else f"{span[0]:g} to {span[1]:g}"
+    if distinct is not None and span:
+        spread += f", {distinct} different values" + (" (binary)" if found.get("binary") else "")
+    constant = found.get("constant_features") or {"count": 0, "names": []}
+    missing = found.get("missing") or 0
+    lacking = found.get("missing_columns") or {}
+    return [
+        ("data", str(found.get("name", ""))),
+        ("size", size),
+        ("type", f"{found['dtype']}, {_bytes(found['bytes'])}" if "dtype" in found else ""),
+        ("values", spread),
+        (
+            "missing",
+            f"{missing:,} values" + (f" ({_listed(lacking)})" if lacking else "")
+            if missing
+            else "none"
+            if span
+            else "",
+        ),
+        ("infinite", f"{found['infinite']:,} values" if found.get("infinite") else ""),
+        (
+            "constant",
+            _constant(constant, unit),
+        ),
+        ("splits", ", ".join(f"{name} {count:,}" for name, count in found.get("splits", {}).items())),
+        ("classes", f"{len(found['classes'])}: {_listed(found['classes'])}" if found.get("classes") else ""),
+        ("treated as", str(found.get("treated_as", ""))),
+        ("likelihood", f"{found['likelihood']} (suggested)" if "likelihood" in found else ""),
+        ("refused", str(found.get("refused", ""))),
+    ]
+
+
+def _constant(constant: Mapping[str, Any], unit: str) -> str:
+    if not constant["count"]:
+        return ""
+    names = f": {_some(constant['names'])}" if unit else ""  # of a table; pixels have no names
+    return f"{constant['count']:,} features in training{names}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return _some([f"{name} ({count:,})" for name, count in counts.items()])
+
+
+def _some(names: list[str]) -> str:
+    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(name if len(name) <= 40 else name[:37] + "..." for name in names[:LISTED]) + more
+
+
+def _plain(text: str) -> str:
+    """Text on one line without control characters: class and file names may hold terminal commands."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _bytes(count: int) -> str:
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"
+
+
+def _column_table(columns: list[Mapping[str, Any]]) -> str:
+    if not columns:
+        return ""
+    titles = [title for title in ("name", "dtype", "mean", "std", "low", "high", "missing") if title in columns[0]]
+    rows = [titles] + [[_cell(column.get(title)) for title in titles] for column in columns[:LISTED]]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(titles))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if not number else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    more = [f"and {len(columns) - LISTED} more columns"] if len(columns) > LISTED else []
+    return "\n".join([line.rstrip() for line in lines] + more)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _plain(text if len(text) <= 32 else text[:29] + "...")
+
+
+__all__ = ["describe", "describe_source", "describe_text"]

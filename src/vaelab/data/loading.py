@@ -1,0 +1,192 @@
+"""From a name or a path to a Dataset, and from new data to rows for a trained model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab.data import builtin, files
+from vaelab.data.arrays import Raw, as_array, build, chunks, place, quote, to_numbers
+from vaelab.data.builtin import Progress
+from vaelab.data.dataset import Array, Dataset
+from vaelab.errors import InputError, unknown_name
+
+Kind = Literal["builtin", "file", "array"]
+PathLike = str | os.PathLike[str]
+
+
+def load(
+    source: PathLike,
+    *,
+    target: str | None = None,
+    data_dir: PathLike | None = None,
+    download: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    kind: Kind | None = None,
+    fingerprint: str | None = None,
+) -> Dataset:
+    """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist") or a .npy, .npz, .csv or IDX file.
+
+    target: where the labels are: a column of a .csv, a key of an .npz, or a file of labels beside an array
+        file.
+    data_dir: folder that holds mnist/ and fashion_mnist/; by default VAELAB_DATA, else the user's cache.
+    download: fetch a built-in data set that is missing; `progress(done, total)` counts the bytes of each
+        file.
+    seed: of the splits; an official test split stays as it is.
+    kind: what `source` is; by default a built-in name where there is one, else a path.
+    fingerprint: that of the data expected; other data are refused.
+
+    `load(**data.source)` loads the same data again. Raises InputError with rule, value and remedy.
+
+    >>> data = load("digits")
+    >>> data.shape, len(data.x), data.classes[:3]
+    ((8, 8), 1797, ('0', '1', '2'))
+    """
+    raw, kept = read_source(source, target=target, data_dir=data_dir, download=download, progress=progress, kind=kind)
+    what = kept["source"] if kept["kind"] == "builtin" else files.name_of(Path(kept["source"]))
+    data = build(raw, seed=seed, source=kept, what=what)
+    if fingerprint is not None and fingerprint != data.source["fingerprint"]:
+        raise InputError(
+            f"{what} must be the data recorded with fingerprint {quote(fingerprint)}, but has "
+            f"{data.source['fingerprint']!r}: the file, the labels or the seed changed; restore them or "
+            "start anew."
+        )
+    return data
+
+
+def read_source(
+    source: PathLike,
+    *,
+    target: str | None = None,
+    data_dir: PathLike | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
+    kind: Kind | None = None,
+) -> tuple[Raw, dict[str, Any]]:
+    """What `load` reads before any check of the values, and the arguments that read it again."""
+    name = os.fspath(source)
+    kind = kind or _kind(name)
+    if kind == "array":
+        raise InputError(
+            f"the data {quote(name)} came from arrays in memory, not from a file; pass the same arrays again."
+        )
+    if kind == "builtin":
+        if name not in builtin.NAMES:
+            raise unknown_name("data set", name, builtin.NAMES)
+        if target is not None:
+            raise InputError(f"{name} brings its own labels, but target is {quote(target)}; leave it out.")
+        raw = builtin.read_builtin(name, data_dir=data_dir, download=download, progress=progress)
+        kept: dict[str, Any] = {"source": name, "kind": "builtin"}
+        return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
+    path = Path(name).expanduser().absolute()
+    raw = files.read(path, target)
+    return raw, {
+        "source": str(path),
+        "kind": "file",
+        **({} if raw.target is None else {"target": raw.target}),
+    }
+
+
+def _kind(name: str) -> Kind:
+    if name in builtin.NAMES:
+        return "builtin"
+    path = Path(name)
+    looks_like_a_name = name == path.name and not path.suffix and not name.startswith("~")
+    # lexists: a dangling link or a device is a bad path, not an unknown name
+    return "builtin" if looks_like_a_name and name and not os.path.lexists(name) else "file"
+
+
+def rows_for(
+    x: Any,
+    shape: tuple[int, ...],
+    *,
+    dtype_hint: npt.DTypeLike,
+    name: str = "X",
+    features: Sequence[str] = (),
+) -> Array:
+    """New data as rows (n, D) for a model trained on examples of this shape; a path is read first.
+
+    x: (n, *shape) or (n, D) with D the product of shape; n may be 1.
+    dtype_hint: the type of the training data. Where that was uint8, whole numbers from 0 to 255 become
+        uint8, and values that look rescaled to [0, 1] are refused.
+    features: the model's column names; columns of a table are then chosen by name, and others left aside.
+
+    >>> rows_for([[0.0, 1.0, 2.0]], (3,), dtype_hint="float32")
+    array([[0., 1., 2.]], dtype=float32)
+    """
+    if isinstance(x, (str, os.PathLike)):
+        path = Path(x).expanduser().absolute()
+        x, name = files.read(path).x, files.name_of(path)
+    elif features and callable(getattr(x, "__getitem__", None)) and getattr(x, "columns", None) is not None:
+        x = {str(column): as_array(x[column], name) for column in x.columns}
+    if isinstance(x, Mapping):
+        x = _chosen(x, features, name)
+    else:
+        x = as_array(x, name)
+        _check_width(x, shape, name)
+    rows = to_numbers(x, name, features)
+    if rows.shape[1:] != shape and rows.shape[1:] != (int(np.prod(shape)),):
+        raise _wrong_width(rows.shape, shape, name)
+    rows = rows.reshape(len(rows), -1)
+    if np.dtype(dtype_hint) == np.uint8 and rows.dtype != np.uint8:
+        return _as_bytes(rows, name)
+    return rows
+
+
+def _chosen(columns: Mapping[str, Array], features: Sequence[str], name: str) -> Mapping[str, Array]:
+    if not features:
+        return columns
+    missing = [feature for feature in features if feature not in columns]
+    if missing:
+        raise InputError(
+            f"the model was trained on {len(features)} columns, but {name} lacks "
+            f"{quote(missing[0])}{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}; add what "
+            "is missing."
+        )
+    return {feature: columns[feature] for feature in features}
+
+
+def _check_width(x: Array, shape: tuple[int, ...], name: str) -> None:
+    d = int(np.prod(shape))
+    if x.shape in (shape, (d,)):
+        raise InputError(f"{name} must hold rows of examples, but has the shape of one, {x.shape}; use x[None].")
+    if x.ndim >= 2 and 0 not in x.shape and x.shape[1:] not in (shape, (d,)):
+        raise _wrong_width(x.shape, shape, name)
+
+
+def _wrong_width(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> InputError:
+    wanted, has = int(np.prod(shape)), int(np.prod(found[1:]))
+    if wanted != has:
+        return InputError(f"the model was trained on {wanted} features, but {name} has {has}; give the same features.")
+    return InputError(f"the model was trained on examples of shape {shape}, but {name} has {found[1:]}; reshape it.")
+
+
+def _as_bytes(rows: Array, name: str) -> Array:
+    """Numbers given for 8-bit data: uint8 where whole, float32 between 0 and 255 where not."""
+    low, high, whole = np.inf, -np.inf, True
+    for start, piece in chunks(rows):
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        whole = whole and bool((piece == np.round(piece)).all())
+        if low < 0 or high > 255:
+            row, column = np.argwhere((piece < 0) | (piece > 255))[0]
+            raise InputError(
+                f"the model was trained on 8-bit values from 0 to 255, but {name} holds "
+                f"{float(piece[row, column]):g} at {place((start + int(row), int(column)))}; rescale it."
+            )
+    if whole:
+        return rows.astype(np.uint8)
+    if high <= 1:
+        raise InputError(
+            f"the model was trained on 8-bit values from 0 to 255, but {name} reaches from {low:g} to "
+            f"{high:g}; multiply by 255."
+        )
+    return rows
+
+
+__all__ = ["Kind", "load", "read_source", "rows_for"]

@@ -1,0 +1,39 @@
+"""The errors that vaelab raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: one line that gives rule, value and remedy. The command line exits with 2."""
+
+
+class StoreError(InputError):
+    """A run or study folder that is missing, damaged, locked, or of another format."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not known: the nearest known one, or all of them.
+
+    >>> print(unknown_name("setting", "latent_dims", ["latent_dim", "lr"]))
+    unknown setting 'latent_dims'; did you mean 'latent_dim'?
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
+    return InputError(f"unknown {what} {shown(name)}; {hint}")
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """The repr of a value, shortened in the middle to `limit` characters: an error is one readable line.
+
+    >>> shown("x" * 100, limit=11)
+    "'xxx...xxx'"
+    """
+    text = repr(value)
+    if len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"

@@ -1,0 +1,191 @@
+"""Yardsticks, bounds and diagnostics: what a model is worth, on fixed noise, in nats per example."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab import noise
+from vaelab.feed import BASELINE_ROWS, Batches, Feed
+from vaelab.model import Model, Posterior
+from vaelab.networks import Parameters
+from vaelab.spec import Spec
+
+SEARCH_DRAWS, FINAL_DRAWS = 8, 64  # of z per validation example, for a trial and for a finalist
+BOUND_DRAWS = 64  # draws of an importance-weighted bound that are in memory at once
+COLLAPSE_RATE = 0.1  # nats
+ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Per member: distortion and rate of each example (K, N); KL and variance of the means per dimension (K, L)."""
+
+    distortion: Tensor
+    rate: Tensor
+    kl: Tensor
+    mean_variance: Tensor
+
+    @property
+    def neg_elbo(self) -> Tensor:
+        return self.distortion + self.rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """What the yardstick is measured against on one split: the best model without latents, and the data's own entropy.
+
+    `no_latents` is per example (N,); `floor` is the mean entropy of grey values read as probabilities, None where
+    the likelihood has no such floor.
+    """
+
+    no_latents: Tensor
+    floor: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        return {"no_latents": float(self.no_latents.mean()), "floor": self.floor}
+
+    def share(self, neg_elbo: float) -> float | None:
+        """The share of the way from the model without latents to the floor."""
+        if self.floor is None:
+            return None
+        top = float(self.no_latents.mean())
+        return (top - neg_elbo) / (top - self.floor)
+
+
+def nll(model: Model, parameters: Parameters, z: Tensor, x: Tensor) -> Tensor:
+    """-log p(x|z) (K, S, n) of x (n, D) under z (K, S, n, L)."""
+    K, S, n, L = z.shape
+    outputs = model.decode(parameters, z.reshape(K, S * n, L)).view(K, S, n, -1)
+    own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
+    return model.likelihood.nll(outputs, x.expand(K, S, *x.shape), own)
+
+
+def encode(model: Model, parameters: Parameters, x: Tensor) -> Posterior:
+    """q(z|x) of every member for the same rows x (n, D)."""
+    K = len(next(iter(parameters.values())))
+    return model.encode(parameters, x.expand(K, *x.shape))
+
+
+def fixed_noise(
+    keys: Tensor, specs: Sequence[Spec], latent: int, draws: int, dtype: torch.dtype, first: int = 0
+) -> Tensor:
+    """Standard normals (K, S, n, L) keyed by example, equal for all members, 0 in a member's padding."""
+    eps = noise.normal(keys, draws, max(spec.latent_dim for spec in specs), first).to(dtype)
+    padded = eps.new_zeros(len(specs), draws, len(keys), latent)
+    for k, spec in enumerate(specs):
+        padded[k, :, :, : spec.latent_dim] = eps[:, :, : spec.latent_dim]
+    return padded
+
+
+@torch.no_grad()
+def score(
+    model: Model,
+    parameters: Parameters,
+    specs: Sequence[Spec],
+    batches: Batches,
+    draws: int,
+    log_jacobian: float = 0.0,
+) -> Scores:
+    """Distortion by `draws` draws, rate and diagnostics of every member, example by example."""
+    dtype = next(iter(parameters.values())).dtype
+    distortion, rate = [], []
+    kl, means, squares = (torch.zeros(len(specs), model.latent, dtype=torch.float64) for _ in range(3))
+    for x, keys in batches:
+        x = x.to(dtype)
+        q = encode(model, parameters, x)
+        eps = fixed_noise(keys, specs, model.latent, draws, dtype)
+        z = Posterior(q.mean[:, None], q.log_var[:, None]).sample(eps)
+        per_dim = model.prior.kl(q)
+        distortion.append(nll(model, parameters, z, x).mean(1).double().cpu())
+        rate.append(per_dim.sum(-1).double().cpu())
+        kl += per_dim.sum(1, dtype=torch.float64).cpu()
+        means += q.mean.sum(1, dtype=torch.float64).cpu()
+        squares += q.mean.double().square().sum(1).cpu()
+    all_rates = torch.cat(rate, 1)
+    N = all_rates.shape[1]
+    variance = (squares / N - (means / N).square()).clamp_min(0)
+    return Scores(torch.cat(distortion, 1) + log_jacobian, all_rates, kl / N, variance)
+
+
+@functools.lru_cache(maxsize=4)
+@torch.no_grad()
+def baseline(feed: Feed, split: str) -> Baseline:
+    """The model without latents, fitted to the training split and judged on `split`; and the floor."""
+    outputs, own = feed.likelihood.constant(feed.sample_rows(BASELINE_ROWS))
+    costs, entropy = [], 0.0
+    for piece, _ in feed.batches(split, 4):
+        x = piece.double()
+        costs.append(feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu())
+        if not feed.likelihood.is_density:
+            entropy -= float((torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum())
+    no_latents = torch.cat(costs) + feed.log_jacobian
+    return Baseline(no_latents, entropy / len(no_latents) if entropy > 0 else None)
+
+
+def figures(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dict[str, Any]:
+    """The figures of one member that are stored, printed and judged; nats per example."""
+    cost, rate = scores.neg_elbo[member], scores.rate[member]
+    N, own = len(cost), slice(spec.latent_dim)
+    neg_elbo = float(cost.mean())
+    gain = reference.no_latents[:N] - cost
+    gain_error = float(gain.std()) / math.sqrt(N) if N > 1 else math.inf
+    collapsed = float(rate.mean()) < COLLAPSE_RATE or float(gain.mean()) < 2 * gain_error
+    return {
+        "neg_elbo": neg_elbo,
+        "se": float(cost.std()) / math.sqrt(N) if N > 1 else None,
+        "rate": float(rate.mean()),
+        "distortion": float(scores.distortion[member].mean()),
+        "active_units": int((scores.mean_variance[member, own] > ACTIVE_VARIANCE).sum()),
+        "verdict": "collapsed" if collapsed else "ok",
+        "share": reference.share(neg_elbo),
+        "kl": [float(v) for v in scores.kl[member, own]],
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """An importance-weighted bound: -log p(x) is at most `neg_log_p` (in expectation), in nats per example.
+
+    `se` is over examples; `monte_carlo` is the part of it that more draws would remove.
+    """
+
+    neg_log_p: float
+    se: float
+    monte_carlo: float
+    draws: int
+
+
+@torch.no_grad()
+def importance_bound(
+    model: Model, parameters: Parameters, spec: Spec, batches: Batches, draws: int, log_jacobian: float = 0.0
+) -> Bound:
+    """-E_x log (1/k) sum_k p(x, z_k) / q(z_k|x) for one member (Burda et al. 2016, eq. 8), in chunks of draws.
+
+    `batches` hold pieces made for `BOUND_DRAWS` draws at once.
+    """
+    dtype = next(iter(parameters.values())).dtype
+    estimates, variances = [], []
+    for x, keys in batches:
+        x = x.to(dtype)
+        q = encode(model, parameters, x)
+        q = Posterior(q.mean[:, None], q.log_var[:, None])
+        pieces = []
+        for first in range(0, draws, BOUND_DRAWS):
+            eps = fixed_noise(keys, [spec], model.latent, min(BOUND_DRAWS, draws - first), dtype, first)
+            z = q.sample(eps)
+            log_w = model.prior.log_prob(z) - q.log_prob(eps) - nll(model, parameters, z, x)  # (1, S, n)
+            pieces.append(log_w[0].double().cpu())
+        log_w = torch.cat(pieces)  # (k, n)
+        estimates.append(torch.logsumexp(log_w, 0) - math.log(draws))
+        share = torch.softmax(log_w, 0)  # delta method: var log mean w = sum (w / sum w)^2 - 1 / k
+        variances.append((share.square().sum(0) - 1 / draws).clamp_min(0))
+    cost, variance = log_jacobian - torch.cat(estimates), torch.cat(variances)
+    N = len(cost)
+    return Bound(float(cost.mean()), float(cost.std()) / math.sqrt(N), math.sqrt(float(variance.sum())) / N, draws)

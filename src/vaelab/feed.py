@@ -1,0 +1,151 @@
+"""A data set as models see it: gathered by row, scaled, dequantised or binarised, on the device."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vaelab import noise
+from vaelab.data import Dataset, Scaling
+from vaelab.errors import InputError
+from vaelab.likelihoods import Likelihood, likelihood_for
+from vaelab.spec import Spec
+
+CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds memory, and is large enough to be fast
+INITIAL_ROWS = 2_000  # training rows that set a model's initial output scale
+BASELINE_ROWS = 20_000  # training rows that the model without latents is fitted to
+
+Batches = Iterator[tuple[Tensor, Tensor]]  # pieces of model values (n, D) and their noise keys (n,)
+
+
+def resolve(spec: Spec, data: Dataset) -> Spec:
+    """The spec with everything that was left to the data decided: likelihood, batch size, device."""
+    n = len(data.splits["train"])
+    changes: dict[str, object] = {}
+    if spec.likelihood == "auto":
+        changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
+    if spec.batch_size == "auto":
+        changes["batch_size"] = min(n, 32 if n < 5_000 else 100)
+    elif spec.batch_size > n:
+        raise InputError(
+            f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
+            "choose a smaller one or leave it to auto."
+        )
+    if spec.device == "auto":
+        changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    return spec.but(**changes)
+
+
+class Units:
+    """From rows in the data's own units to the model's, for one scaling and one binarisation."""
+
+    def __init__(self, scaling: Scaling, binarize: str, device: torch.device):
+        self.scaling, self.binarize = scaling, binarize
+        self._kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device)
+        self._offset = torch.from_numpy(scaling.offset).to(device)
+        self._factor = 1 / torch.from_numpy(scaling.scale).to(device)
+        self._identity = bool((self._offset == 0).all() and (self._factor == 1).all())
+
+    def features(self, raw: Tensor) -> int:
+        return raw.shape[1] if self._kept is None else len(self._kept)
+
+    @property
+    def needs_uniform(self) -> bool:
+        """Whether each visit of a row draws a uniform per feature."""
+        return self.scaling.dequantise or self.binarize == "dynamic"
+
+    def convert(self, raw: Tensor, uniform: Tensor | None) -> Tensor:
+        """Rows (n, D_own) as model values (n, D), float32; `uniform` (n, D) where `needs_uniform`."""
+        x = (raw if self._kept is None else raw.index_select(1, self._kept)).float()
+        if self.scaling.dequantise:
+            assert uniform is not None
+            x = x + uniform
+        if not self._identity:
+            x = (x - self._offset).mul_(self._factor)
+        if self.binarize == "dynamic":
+            assert uniform is not None
+            x = (uniform < x).float()
+        return x
+
+    def fixed(self, raw: Tensor, keys: Tensor) -> Tensor:
+        """Rows as model values under noise keyed by their content."""
+        if self.binarize == "fixed":
+            x = self.convert(raw, None)
+            return (noise.uniform(keys, "pixel", 1, x.shape[1])[0].float() < x).float()
+        uniform = noise.uniform(keys, "pixel", 1, self.features(raw))[0].float() if self.needs_uniform else None
+        return self.convert(raw, uniform)
+
+    def batches(self, raw: Tensor, draws: int) -> Batches:
+        """Pieces of some rows, each small enough to be evaluated with `draws` draws of z."""
+        for piece in raw.split(chunk(raw.shape[1], draws)):
+            keys = noise.row_keys(piece)
+            yield self.fixed(piece, keys), keys
+
+
+def chunk(features: int, draws: int) -> int:
+    """How many rows an evaluation handles at once. Not a function of the stack: products round by their shape."""
+    return max(1, CHUNK_FLOATS // (features * draws))
+
+
+class Feed:
+    """Rows of a data set in the model's units, for one likelihood and one binarisation.
+
+    The data stay in memory once, in the type they came in; only the rows asked for are converted.
+    """
+
+    def __init__(self, data: Dataset, spec: Spec):
+        assert spec.likelihood != "auto", "resolve the spec first"
+        self.data, self.device = data, torch.device(spec.device)
+        self.likelihood: Likelihood = likelihood_for(spec, data.is_image)
+        self.units = Units(Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
+        self._raw = _tensor(data).to(self.device)
+        self.features = self.units.features(self._raw)
+        self._visited = self._binarised() if spec.binarize == "fixed" else None
+
+    @functools.cached_property
+    def log_jacobian(self) -> float:
+        """What turns a distortion in the model's units into one in the data's own, in nats per example."""
+        return self.units.scaling.log_jacobian(self.features) if self.likelihood.is_density else 0.0
+
+    def rows(self, split: str) -> Tensor:
+        """Row numbers of a split."""
+        return torch.from_numpy(self.data.splits[split]).to(self.device)
+
+    def gather(self, rows: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Rows (n,) as model values (n, D) for training; `uniform` (n, D) where the units need it."""
+        if self._visited is not None:
+            return self._visited.index_select(0, rows).float()
+        return self.units.convert(self._raw.index_select(0, rows), uniform)
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 (a feed lives as long as its study)
+    def keys(self, split: str) -> Tensor:
+        """The noise keys of a split's rows."""
+        pieces = self.rows(split).split(chunk(self._raw.shape[1], 1))
+        return torch.cat([noise.row_keys(self._raw.index_select(0, rows)) for rows in pieces])
+
+    def batches(self, split: str, draws: int, limit: int | None = None) -> Batches:
+        """Pieces of (the first `limit` rows of) a split under fixed noise."""
+        size = chunk(self._raw.shape[1], draws)
+        rows, keys = self.rows(split)[:limit], self.keys(split)[:limit]
+        for some, their_keys in zip(rows.split(size), keys.split(size), strict=True):
+            yield self.units.fixed(self._raw.index_select(0, some), their_keys), their_keys
+
+    def sample_rows(self, most: int) -> Tensor:
+        """At most `most` training rows, evenly spaced, as model values under fixed noise."""
+        rows = self.rows("train")
+        raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
+        return torch.cat([x for x, _ in self.units.batches(raw, 1)])
+
+    def _binarised(self) -> Tensor:
+        return torch.cat([x.to(torch.uint8) for x, _ in self.units.batches(self._raw, 1)])
+
+
+def _tensor(data: Dataset) -> Tensor:
+    with warnings.catch_warnings():
+        # Nothing here writes into the data, so a read-only memory map is as good as any array.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(data.flat)

@@ -1,0 +1,200 @@
+"""A trained VAE in use: encode, decode, reconstruct, sample, score; saved to and loaded from a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab import evaluate, store
+from vaelab.data import Dataset, Scaling, rows_for
+from vaelab.errors import InputError
+from vaelab.evaluate import Bound
+from vaelab.feed import Feed, Units
+from vaelab.likelihoods import likelihood_for
+from vaelab.model import Model
+from vaelab.spec import Spec
+
+Array = npt.NDArray[Any]
+SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What a trained model remembers of its data: enough to take new examples and to find the old ones again."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    split_seed: int = 0
+    fingerprint: str = ""
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Dataset) -> DataFacts:
+        return cls(
+            data.name, data.shape, str(data.x.dtype), data.classes, data.features, data.split_seed,
+            data.fingerprint, dict(data.source),
+        )  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> DataFacts:
+        known = {f.name: facts[f.name] for f in dataclasses.fields(cls) if f.name in facts}
+        for name in ("shape", "classes", "features"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+
+class Fitted:
+    """One trained model with everything that using it needs. Inputs and outputs are arrays in the data's own units.
+
+    `row` (1, P) holds the parameters; float64 parameters make scores exact in any batch, float32 is faster.
+    """
+
+    def __init__(self, spec: Spec, facts: DataFacts, scaling: Scaling, row: Tensor, folder: Path | None = None):
+        self.spec, self.facts, self.scaling, self.folder = spec, facts, scaling, folder
+        self.device = row.device
+        self.units = Units(scaling, spec.binarize, self.device)
+        self.row = row
+
+    @functools.cached_property
+    def model(self) -> Model:
+        return _model(self.spec, self.facts, self.scaling)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return self.model.layout.views(self.row)
+
+    @property
+    def log_jacobian(self) -> float:
+        return self.scaling.log_jacobian(self.model.features) if self.model.likelihood.is_density else 0.0
+
+    @classmethod
+    def of(cls, feed: Feed, spec: Spec, row: Tensor) -> Fitted:
+        """The model whose parameters (P,) were trained on `feed`."""
+        return cls(spec, DataFacts.of(feed.data), feed.units.scaling, row[None].clone())
+
+    def double(self) -> Fitted:
+        """The same model in float64, whose figures do not depend on which rows are computed together."""
+        return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder)
+
+    def _raw(self, x: Any) -> Tensor:
+        rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
+        if self.spec.likelihood == "bernoulli":
+            low, high = float(rows.min()), float(rows.max())
+            top = float(self.scaling.scale.max())
+            if low < 0 or high > top:
+                raise InputError(
+                    f"this model needs values in [0, {top:g}], but X reaches from {low:g} to {high:g}; rescale it."
+                )
+        return torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+
+    @torch.no_grad()
+    def encode(self, x: Any) -> tuple[Array, Array]:
+        """Mean and standard deviation of q(z|x), each (n, latent_dim), for examples x (n, *shape)."""
+        means, stds = [], []
+        for piece, _ in self.units.batches(self._raw(x), 1):
+            q = evaluate.encode(self.model, self.parameters, piece.to(self.row.dtype))
+            means.append(q.mean[0, :, : self.spec.latent_dim])
+            stds.append(torch.exp(0.5 * q.log_var[0, :, : self.spec.latent_dim]))
+        return torch.cat(means).cpu().numpy(), torch.cat(stds).cpu().numpy()
+
+    @torch.no_grad()
+    def decode(self, z: Any) -> Array:
+        """E[x|z] (n, *shape) for points z (n, latent_dim)."""
+        z = torch.as_tensor(np.asarray(z, dtype=np.float64)).to(self.row)
+        if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
+            raise InputError(
+                f"`z` must have {self.spec.latent_dim} columns, one per latent dimension, not shape {tuple(z.shape)}."
+            )
+        padded = z.new_zeros(1, len(z), self.model.latent)
+        padded[0, :, : self.spec.latent_dim] = z
+        pieces = [
+            self.model.likelihood.mean(self.model.decode(self.parameters, piece))[0] for piece in padded.split(1024, 1)
+        ]
+        return self.scaling.to_own(torch.cat(pieces).cpu().numpy(), self.facts.shape)
+
+    def reconstruct(self, x: Any) -> Array:
+        """E[x|z] at the posterior mean of each example."""
+        return self.decode(self.encode(x)[0])
+
+    def sample(self, n: int, seed: int = 0) -> Array:
+        """E[x|z] (n, *shape) for z drawn from the prior."""
+        if n < 1:
+            raise InputError(f"the number of samples must be at least 1, but got {n}.")
+        return self.decode(np.random.default_rng(seed).standard_normal((n, self.spec.latent_dim)))
+
+    def score_samples(self, x: Any, draws: int = evaluate.SEARCH_DRAWS) -> Array:
+        """The evidence lower bound of each example in nats (n,), on noise keyed by the example; higher is better."""
+        batches = self.units.batches(self._raw(x), draws)
+        scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
+        return -scores.neg_elbo[0].numpy()
+
+    def evaluate(self, data: Dataset, split: str, draws: int) -> dict[str, Any]:
+        """All figures on one split of a data set."""
+        feed = Feed(data, self.spec)
+        batches = feed.batches(split, draws)
+        scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
+        return evaluate.figures(scores, 0, self.spec, evaluate.baseline(feed, split))
+
+    def importance_bound(self, data: Dataset, split: str, draws: int) -> Bound:
+        """The importance-weighted bound on -log p(x) over one split."""
+        batches = Feed(data, self.spec).batches(split, min(draws, evaluate.BOUND_DRAWS))
+        return evaluate.importance_bound(self.model, self.parameters, self.spec, batches, draws, self.log_jacobian)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(int(np.prod(shape)) for shape in self.model.own_shapes(self.spec).values())
+
+    def save(
+        self,
+        folder: Path,
+        history: Sequence[Mapping[str, Any]],
+        metrics: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> Fitted:
+        """Write the run folder, whole or not at all; returns this model with that folder."""
+        weights = {n: w.cpu().numpy() for n, w in self.model.unpad(self.row[0].float(), self.spec).items()}
+        for name in SCALING_ARRAYS:
+            if (array := getattr(self.scaling, name)) is not None:
+                weights[f"scaling.{name}"] = array
+        facts = dataclasses.asdict(self.facts) | {"dequantise": self.scaling.dequantise}
+        store.save_run(
+            folder,
+            spec=self.spec.model_dump(),
+            data=facts,
+            arrays=weights,
+            history=history,
+            metrics=metrics,
+            overwrite=overwrite,
+        )
+        return Fitted(self.spec, self.facts, self.scaling, self.row, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Fitted:
+        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU."""
+        run = store.load_run(folder)
+        spec = Spec.create(**run.spec).but(device="cpu")
+        facts = DataFacts.from_dict(run.data)
+        arrays = dict(run.weights)
+        parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
+        scaling = Scaling(**parts, dequantise=bool(run.data.get("dequantise", False)))
+        model = _model(spec, facts, scaling)
+        expected = {name: (shape, "float32") for name, shape in model.own_shapes(spec).items()}
+        store.check_arrays(arrays, expected, run.folder)
+        row = model.pad({name: torch.from_numpy(array) for name, array in arrays.items()}, spec)
+        return cls(spec, facts, scaling, row[None], run.folder)
+
+
+def _model(spec: Spec, facts: DataFacts, scaling: Scaling) -> Model:
+    features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
+    return Model.for_spec(spec, features, likelihood_for(spec, is_image=len(facts.shape) >= 2))

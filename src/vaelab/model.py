@@ -1,0 +1,144 @@
+"""The one VAE: encoder, prior, decoder and likelihood, for K stacked members. Pure functions of the parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaelab.likelihoods import Likelihood
+from vaelab.networks import MLP, Layout, Parameters, bucket, initial_dense
+from vaelab.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """q(z|x): a diagonal Gaussian per member and example; `mean` and `log_var` are (K, B, L)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """z = mean + std * noise, for standard normal noise (K, B, L)."""
+        return torch.addcmul(self.mean, torch.exp(0.5 * self.log_var), noise)
+
+    def log_prob(self, noise: Tensor) -> Tensor:
+        """log q(z|x) in nats (..., B) of the draw z = mean + std * noise, for noise (..., B, L).
+
+        Without -L/2 log(2 pi), which cancels against the prior's: so padded dimensions add exactly 0.
+        """
+        return -0.5 * (noise.square() + self.log_var).sum(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class StandardNormal:
+    """The prior p(z) = N(0, I)."""
+
+    def kl(self, q: Posterior) -> Tensor:
+        """KL(q || p) per dimension in nats (K, B, L), exact."""
+        return 0.5 * (q.mean.square() + torch.exp(q.log_var) - 1 - q.log_var)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats (..., B), without -L/2 log(2 pi) (see Posterior.log_prob)."""
+        return -0.5 * z.square().sum(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The shapes that the members of one stack share; everything else is in the (K, P) buffer.
+
+    encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood.
+    """
+
+    features: int
+    hidden: tuple[int, ...]  # padded
+    latent: int  # padded
+    activation: str
+    likelihood: Likelihood
+    prior: StandardNormal = StandardNormal()
+
+    @classmethod
+    def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood) -> Model:
+        hidden = tuple(bucket(width) for width in spec.hidden_sizes)
+        return cls(features, hidden, bucket(spec.latent_dim), spec.activation, likelihood)
+
+    def networks(self, hidden: Sequence[int], latent: int) -> tuple[MLP, MLP]:
+        """Encoder and decoder of given hidden widths and latent size."""
+        encoder = MLP("encoder", (self.features, *hidden, 2 * latent), self.activation)
+        decoder = MLP("decoder", (latent, *reversed(hidden), self.features), self.activation)
+        return encoder, decoder
+
+    @functools.cached_property
+    def encoder(self) -> MLP:
+        return self.networks(self.hidden, self.latent)[0]
+
+    @functools.cached_property
+    def decoder(self) -> MLP:
+        return self.networks(self.hidden, self.latent)[1]
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        return Layout({**self.encoder.shapes, **self.decoder.shapes, **self.likelihood.shapes(self.features)})
+
+    @property
+    def dropout_units(self) -> int:
+        """Hidden units per example that dropout draws a number for."""
+        return 2 * sum(self.hidden)
+
+    def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
+        """Shapes of a member's parameters without padding."""
+        encoder, decoder = self.networks(spec.hidden_sizes, spec.latent_dim)
+        return {**encoder.shapes, **decoder.shapes, **self.likelihood.shapes(self.features)}
+
+    def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
+        """One member's initial parameters, a padded row (P,).
+
+        The log-variance head starts at 0, so that q starts as wide as the prior; the decoder's last bias starts at
+        the best model without latents for the rows x (n, D), which no epoch need then be spent on.
+        """
+        hidden = spec.hidden_sizes
+        encoder, decoder = self.networks(hidden, spec.latent_dim)
+        weights = initial_dense("encoder", encoder.widths, generator) | initial_dense(
+            "decoder", decoder.widths, generator
+        )
+        weights[f"encoder.{len(hidden)}.weight"][:, spec.latent_dim :] = 0
+        weights[f"decoder.{len(hidden)}.bias"] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
+        return self.pad(weights | self.likelihood.initial(x), spec)
+
+    def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
+        """A member's own weights as a padded row (P,)."""
+        return self.layout.pad(self._heads(weights, spec, widen=True))
+
+    def unpad(self, row: Tensor, spec: Spec) -> dict[str, Tensor]:
+        """The inverse of `pad`."""
+        shapes = {**self.own_shapes(spec)}
+        last = f"encoder.{len(self.hidden)}"
+        for name, rows in (f"{last}.weight", shapes[f"{last}.weight"][0]), (f"{last}.bias", 1):
+            shapes[name] = (rows, 2 * self.latent)
+        return self._heads(self.layout.unpad(row, shapes), spec, widen=False)
+
+    def _heads(self, weights: dict[str, Tensor], spec: Spec, widen: bool) -> dict[str, Tensor]:
+        """The encoder's last layer holds two heads side by side, so its padding lies in the middle and at the end."""
+        weights = dict(weights)
+        own, last = spec.latent_dim, f"encoder.{len(self.hidden)}"
+        for name in (f"{last}.weight", f"{last}.bias"):
+            w = weights[name]
+            if widen:
+                wide = w.new_zeros(len(w), 2, self.latent)
+                wide[:, :, :own] = w.view(len(w), 2, own)
+                weights[name] = wide.view(len(w), -1)
+            else:
+                weights[name] = w.view(len(w), 2, self.latent)[:, :, :own].reshape(len(w), -1)
+        return weights
+
+    def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
+        """q(z|x) for x (K, B, D)."""
+        heads = self.encoder(parameters, x, keep)
+        return Posterior(heads[..., : self.latent], heads[..., self.latent :])
+
+    def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
+        """The likelihood's outputs (K, B, D) for z (K, B, L)."""
+        return self.decoder(parameters, z, keep)

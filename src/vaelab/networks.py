@@ -1,0 +1,139 @@
+"""Stacked layers: every tensor carries a leading member axis K, and all parameters are views of one (K, P) buffer."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Parameters = Mapping[str, Tensor]
+
+# Each maps 0 to 0, which is what keeps padded units silent (see `bucket`).
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "relu": torch.relu,
+    "leaky_relu": functional.leaky_relu,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "elu": functional.elu,
+}
+
+
+def bucket(width: int) -> int:
+    """The padded width that a layer of `width` units is computed with: 32, 64, 128, 256, then multiples of 128.
+
+    Members of different widths share a stack by padding to a common bucket. It depends on the width alone, never on
+    the neighbours, so a member computes the same bits in any stack. No mask is needed: a padded unit starts with zero
+    weights on both sides and an activation that maps 0 to 0, so it outputs exactly 0 and receives gradient exactly 0,
+    under every update rule, for ever.
+
+    >>> [bucket(n) for n in (1, 33, 200, 300)]
+    [32, 64, 256, 384]
+    """
+    if width <= 256:
+        return max(32, 1 << (width - 1).bit_length())
+    return -(-width // 128) * 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One named parameter of one member: its place in the buffer, its padded shape, and its own shape."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+class Layout:
+    """Where each named parameter lies in the P columns of a stack's buffer."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
+        self.blocks: dict[str, Block] = {}
+        self.size = 0
+        for name, shape in shapes.items():
+            self.blocks[name] = Block(name, self.size, shape)
+            self.size += math.prod(shape)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks.values())
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """The buffer (K, P) as named parameters (K, *shape); views, no copies."""
+        K = len(buffer)
+        return {b.name: buffer[:, b.offset : b.offset + b.size].view(K, *b.shape) for b in self}
+
+    def pad(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """One member's own weights, zero-padded into a row (P,)."""
+        row = torch.zeros(self.size, dtype=next(iter(weights.values())).dtype)
+        views = self.views(row[None])
+        for name, weight in weights.items():
+            views[name][0][tuple(slice(n) for n in weight.shape)] = weight
+        return row
+
+    def unpad(self, row: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """The inverse of `pad`, for a member whose own shapes are `shapes`."""
+        views = self.views(row[None])
+        return {name: views[name][0][tuple(slice(n) for n in shape)].clone() for name, shape in shapes.items()}
+
+
+def dense(parameters: Parameters, name: str, x: Tensor) -> Tensor:
+    """x W + b per member: (K, B, in) -> (K, B, out)."""
+    return torch.baddbmm(parameters[f"{name}.bias"], x, parameters[f"{name}.weight"])
+
+
+def dense_shapes(prefix: str, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a chain of dense layers through `widths`: weights (in, out), biases (1, out)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        shapes[f"{prefix}.{i}.weight"] = (n_in, n_out)
+        shapes[f"{prefix}.{i}.bias"] = (1, n_out)
+    return shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class MLP:
+    """A chain of dense layers with an activation between them: (K, B, widths[0]) -> (K, B, widths[-1])."""
+
+    prefix: str
+    widths: tuple[int, ...]
+    activation: str
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return dense_shapes(self.prefix, self.widths)
+
+    def __call__(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
+        """`keep` holds a multiplier (K, B, width) for each hidden layer's output: dropout, scaled by 1 / (1 - p)."""
+        act = ACTIVATIONS[self.activation]
+        last = len(self.widths) - 2
+        for i in range(last + 1):
+            x = dense(parameters, f"{self.prefix}.{i}", x)
+            if i < last:
+                x = act(x)
+                if keep:
+                    x = x * keep[i]
+        return x
+
+
+def initial_dense(prefix: str, widths: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:
+    """Initial weights of a chain: uniform with variance 1 / in for hidden layers (LeCun), zero biases.
+
+    Drawn in the member's own widths, so padding does not change them. (LeCun et al. 1998, section 4.6.)
+    """
+    weights: dict[str, Tensor] = {}
+    for name, shape in dense_shapes(prefix, widths).items():
+        if name.endswith("bias"):
+            weights[name] = torch.zeros(shape)
+        else:
+            bound = math.sqrt(3 / shape[0])
+            weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+    return weights

@@ -1,0 +1,79 @@
+"""(model, parameters, batch, noise) -> Terms: the unweighted terms of each member's loss, and the loss made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaelab.model import Model, Posterior
+from vaelab.networks import Parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """What a step needs of chance: standard normals (K, B, L), and dropout multipliers (K, B, width) per layer."""
+
+    normal: Tensor
+    encoder_keep: Sequence[Tensor] = ()
+    decoder_keep: Sequence[Tensor] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Per-member vectors (K, 1) that enter the loss; `free_bits` and `samples` are shared features of a stack."""
+
+    beta: Tensor
+    free_bits: Tensor | None = None
+    samples: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Unweighted terms per member and example in nats (K, B), and what training minimises, per member (K,)."""
+
+    distortion: Tensor
+    rate: Tensor
+    loss: Tensor
+
+
+def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
+    """Terms of the evidence lower bound; loss = mean(distortion + beta * rate).
+
+    distortion = -E_q log p(x|z) by one draw, rate = KL(q(z|x) || p(z)) exactly (Kingma & Welling 2014, eq. 10;
+    beta: Higgins et al. 2017, eq. 4). With free bits the loss counts sum_d max(free_bits, mean KL_d) instead of the
+    mean rate (Kingma et al. 2016, eq. 15).
+    """
+    q = model.encode(parameters, x, noise.encoder_keep)
+    outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep)
+    distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
+    kl = model.prior.kl(q)  # (K, B, L)
+    rate = kl.sum(-1)
+    if weights.free_bits is None:
+        return Terms(distortion, rate, (distortion + weights.beta * rate).mean(1))
+    # A dimension that is padding has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
+    counted = torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
+    return Terms(distortion, rate, distortion.mean(1) + weights.beta[:, 0] * counted)
+
+
+def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
+    """Terms of the importance-weighted bound with S = weights.samples draws (Burda et al. 2016, eq. 8).
+
+    loss = -mean log (1/S) sum_s exp(-distortion_s - beta * rate_s), rate_s = log q(z_s|x) - log p(z_s). Noise is
+    (K, S B, L), the draws of one example B rows apart.
+    """
+    K, B, D = x.shape
+    S = weights.samples
+    q = model.encode(parameters, x, noise.encoder_keep)
+    tiled = Posterior(q.mean[:, None], q.log_var[:, None])  # (K, 1, B, L)
+    normal = noise.normal.view(K, S, B, -1)
+    z = tiled.sample(normal)
+    outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep).view(K, S, B, D)
+    own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
+    distortion = model.likelihood.nll(outputs, x[:, None].expand(K, S, B, D), own)  # (K, S, B)
+    rate = tiled.log_prob(normal) - model.prior.log_prob(z)
+    bound = torch.logsumexp(-(distortion + weights.beta[:, :, None] * rate), 1) - math.log(S)
+    return Terms(distortion.mean(1), rate.mean(1), -bound.mean(1))

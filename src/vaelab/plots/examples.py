@@ -1,0 +1,448 @@
+"""Pictures of single examples: reconstructions beside their originals, and new samples. Images or tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vaelab.plots import style
+from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, RED, Floats
+
+Pixels = NDArray[np.uint8]
+
+MAX_EXAMPLES = 12
+MAX_FEATURES = 40  # wider tables are drawn as curves
+MAX_CELL = 0.96  # inches
+PAPER = 255
+
+
+def is_image(shape: Sequence[int]) -> bool:
+    """Whether an example of this shape is a picture: (H, W), (H, W, 1) or (H, W, 3)."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3))
+
+
+def as_pixels(images: Floats) -> Pixels:
+    """Images (n, H, W[, 1 or 3]) in [0, 1] as (n, H, W, 3) bytes; clipped, and NaN is black."""
+    images = np.asarray(images)
+    if images.ndim == 3:
+        images = images[..., None]
+    n, H, W, _ = images.shape
+    pixels = (np.clip(np.nan_to_num(images), 0, 1) * 255).round().astype(np.uint8)
+    return np.broadcast_to(pixels, (n, H, W, 3)).copy()
+
+
+def mosaic(cells: Pixels, columns: int, gap: int) -> Pixels:
+    """Cells (n, H, W, 3) row by row with `gap` white pixels between them: one array, one draw call."""
+    n, H, W, _ = cells.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows, columns, H + gap, W + gap, 3), PAPER, dtype=np.uint8)
+    sheet.reshape(rows * columns, H + gap, W + gap, 3)[:n, :H, :W] = cells
+    flat = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (H + gap), columns * (W + gap), 3)
+    return flat[: rows * (H + gap) - gap, : columns * (W + gap) - gap]
+
+
+def difference(originals: Floats, reconstructions: Floats) -> Pixels:
+    """Where a reconstruction is too bright (orange) or too dark (blue), else white; (n, H, W, 3)."""
+    error = np.nan_to_num(np.asarray(reconstructions, np.float64) - np.asarray(originals, np.float64))
+    error = error.mean(-1) if error.ndim == 4 else error
+    weight = np.clip(np.abs(error), 0, 1)[..., None] ** 0.7
+    ink = np.where(error[..., None] > 0, np.array([217, 100, 30]), np.array([36, 99, 168]))
+    return np.asarray(PAPER + weight * (ink - PAPER)).round().astype(np.uint8)
+
+
+def fit_scale(height: int, width: int, room: tuple[float, float], cell: int) -> float:
+    """Screen pixels per pixel for a mosaic of (height, width) in `room` = (height, width) inches.
+
+    A whole number keeps pixels crisp and is taken where it wastes less than a quarter of the room.
+    """
+    most = min(room[0] * style.DPI / height, room[1] * style.DPI / width, MAX_CELL * style.DPI / cell)
+    return float(np.floor(most)) if most >= 1 and np.floor(most) / most >= 0.75 else float(most)
+
+
+def _show(figure: Figure, sheet: Pixels, left: float, top: float, scale: float) -> Axes:
+    """Draws a mosaic at `scale` with its upper left corner at (left, top) inches; units are its pixels."""
+    H, W, _ = sheet.shape
+    height, width = H * scale / style.DPI, W * scale / style.DPI
+    axes = style.place(figure, left, top - height, width, height)
+    axes.axis("off")
+    axes.imshow(sheet, interpolation="nearest" if scale == int(scale) else "antialiased", aspect="auto")
+    axes.set_xlim(-0.5, W - 0.5)
+    axes.set_ylim(H - 0.5, -0.5)
+    return axes
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """A few examples and what the model makes of them."""
+
+    originals: Floats  # (n, *shape)
+    reconstructions: Floats  # (n, *shape)
+    error: Floats  # (n,) root of the mean squared difference
+    captions: list[str]  # n of them, or none
+    features: list[str]  # column names of a table
+
+
+def reconstructions_data(
+    originals: Floats,
+    reconstructions: Floats,
+    *,
+    captions: Sequence[str] = (),
+    features: Sequence[str] = (),
+    limit: int = MAX_EXAMPLES,
+) -> Reconstructions:
+    """The first `limit` pairs of originals and reconstructions, each (n, *shape), and their errors."""
+    originals, reconstructions = np.asarray(originals)[:limit], np.asarray(reconstructions)[:limit]
+    assert originals.shape == reconstructions.shape
+    squares = (reconstructions.astype(np.float64) - originals.astype(np.float64)) ** 2
+    error = np.sqrt(squares.reshape(len(squares), -1).mean(1)) if len(squares) else np.empty(0)
+    names = [str(name) for name in features]
+    return Reconstructions(originals, reconstructions, error, [str(c) for c in captions][: len(originals)], names)
+
+
+def plot_reconstructions(data: Reconstructions, path: str | Path, title: str = "Reconstructions") -> Path:
+    """Draws originals above reconstructions; a table as one dot plot, a wide one as curves."""
+    shape = data.originals.shape[1:]
+    if not len(data.originals):
+        return style.save(_empty(title, "no examples were given"), path)
+    if is_image(shape):
+        figure = _reconstructed_images(data, title)
+    elif int(np.prod(shape)) <= MAX_FEATURES:
+        figure = _reconstructed_rows(data, title)
+    else:
+        figure = _reconstructed_curves(data, title)
+    return style.save(figure, path)
+
+
+def _empty(title: str, reason: str) -> Figure:
+    figure = style.canvas(2.0)
+    style.heading(figure, title, reason)
+    return figure
+
+
+def _reconstructed_images(data: Reconstructions, title: str) -> Figure:
+    n, H, W = data.originals.shape[:3]
+    gap = max(1, W // 14)
+    rows = [
+        as_pixels(data.originals),
+        as_pixels(data.reconstructions),
+        difference(data.originals, data.reconstructions),
+    ]
+    sheet = mosaic(np.concatenate(rows), n, gap)
+    scale = fit_scale(sheet.shape[0], sheet.shape[1], (6.0, 7.6), max(H, W))
+    head = style.HEAD + (0.3 if data.captions else 0.08)
+    height = head + sheet.shape[0] * scale / style.DPI + 0.45
+    figure = style.canvas(height)
+    style.heading(
+        figure,
+        title,
+        f"{n} validation examples  ·  typical error per pixel {style.number(data.error.mean())}",
+    )
+    axes = _show(figure, sheet, 1.25, height - head, scale)
+    for row, name in enumerate(("original", "reconstruction", "difference")):
+        style.write(axes, -gap - 2, row * (H + gap) + H / 2, name, ha="right", color=INK)
+    letters = max(2, int(W * scale / 6.5))
+    for column, caption in enumerate(data.captions):
+        style.write(axes, column * (W + gap) + W / 2, -gap, style.clean(caption, letters), ha="center", va="bottom")
+    foot = sheet.shape[0] + 0.2 * style.DPI / scale
+    style.write(axes, 0, foot, "too bright", color=ORANGE, fontsize=8.5)
+    style.write(axes, 0.8 * style.DPI / scale, foot, "too dark", color=BLUE, fontsize=8.5)
+    return figure
+
+
+def _reconstructed_rows(data: Reconstructions, title: str) -> Figure:
+    """One column per example, one line per feature: a dot for the value, a bar to its reconstruction."""
+    n = len(data.originals)
+    x, y = data.originals.reshape(n, -1).astype(float), data.reconstructions.reshape(n, -1).astype(float)
+    D = x.shape[1]
+    low, high = np.nanmin(x, 0), np.nanmax(x, 0)
+    span = np.where(high > low, high - low, 1.0)
+    columns = np.arange(n)[:, None]
+    # A reconstruction far outside the range of the originals stops at the border of its cell.
+    u = columns + 0.1 + 0.8 * (x - low) / span
+    v = columns + 0.1 + 0.8 * np.clip((y - low) / span, -0.1, 1.1)
+    feature = np.broadcast_to(np.arange(D), (n, D))
+    height = style.HEAD + 0.75 + max(1.6, 0.19 * D)
+    figure = style.canvas(height)
+    letters = 26
+    names = style.clean_names(data.features or [f"feature {i + 1}" for i in range(D)], letters)
+    left = 0.35 + 0.072 * max(len(name) for name in names)
+    axes = style.chart(figure, left, 0.35, style.WIDTH - left - 0.25, height - style.HEAD - 0.7, grid="y")
+    axes.vlines(np.arange(n + 1), -0.6, D - 0.4, colors=GRID, linewidth=0.8)
+    segments = np.stack([np.stack([u, feature], -1), np.stack([v, feature], -1)], 2).reshape(-1, 2, 2)
+    axes.add_collection(LineCollection(segments.tolist(), colors=ORANGE, linewidths=1.6, alpha=0.8))
+    axes.scatter(u, feature, s=20, color=INK, linewidths=0, zorder=3)
+    axes.scatter(v, feature, s=20, facecolor="white", edgecolor=ORANGE, linewidths=1.3, zorder=4)
+    axes.set_xlim(0, n)
+    axes.set_ylim(D - 0.4, -0.6)
+    style.named_ticks(axes, "y", range(D), names)
+    axes.set_xticks([])
+    style.heading(figure, title, "each column one validation example, each row scaled to the range of the values shown")
+    _key(axes, ((INK, "●", "original"), (ORANGE, "○", "reconstruction")))
+    room = (style.WIDTH - left - 0.25) / n
+    for i, caption in enumerate(data.captions):
+        text = style.clean(caption, max(2, int(room / 0.072)))
+        style.note(axes, (i + 0.5) / n, -0.14 / (height - style.HEAD - 0.7), text, ha="center")
+    return figure
+
+
+def _key(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
+    """Names of the marks, in one line above the axes at the right: (colour, mark, name) each."""
+    width = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    height = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
+    right = 1.0
+    for colour, mark, name in reversed(entries):
+        style.note(axes, right, 1 + 0.14 / height, f"{mark} {name}", ha="right", color=colour, fontsize=9)
+        right -= (0.079 * len(name) + 0.36) / width
+
+
+def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
+    """Small multiples in one pair of axes: the example dark, its reconstruction in orange over it."""
+    n = len(data.originals)
+    x, y = data.originals.reshape(n, -1).astype(float), data.reconstructions.reshape(n, -1).astype(float)
+    D = x.shape[1]
+    columns = 4 if n > 6 else min(3, n)
+    rows = -(-n // columns)
+    low, high = float(np.nanmin(x)), float(np.nanmax(x))
+    span = (high - low) or 1.0
+    height = style.HEAD + 0.75 + 1.05 * rows
+    figure = style.canvas(height)
+    axes = style.chart(figure, 0.3, 0.3, style.WIDTH - 0.6, height - style.HEAD - 0.65, grid="none")
+    axes.axis("off")
+    place = np.linspace(0.04, 0.96, D)
+    for values, colour, width in ((x, INK, 1.3), (y, ORANGE, 1.3)):
+        shares = np.clip((values - low) / span, -0.1, 1.1)
+        across = np.arange(n)[:, None] % columns + place
+        up = -(np.arange(n)[:, None] // columns) + 0.05 + 0.72 * shares
+        axes.add_collection(
+            LineCollection(list(np.stack([across, up], -1)), colors=colour, linewidths=width, alpha=0.85)
+        )
+    for i in range(n):
+        caption = data.captions[i] if data.captions else f"example {i + 1}"
+        text = f"{style.clean(caption, 20)}  ·  error {style.number(data.error[i])}"
+        style.write(axes, i % columns + 0.04, -(i // columns) + 0.9, text, fontsize=8.5)
+    axes.set_xlim(0, columns)
+    axes.set_ylim(1 - rows, 1.0)
+    style.heading(figure, title, f"{n} validation examples over {D} features; all share one scale")
+    _key(axes, ((INK, "—", "original"), (ORANGE, "—", "reconstruction")))
+    return figure
+
+
+@dataclass(frozen=True)
+class Samples:
+    """New examples: of each class, and from the prior."""
+
+    classes: list[str]
+    rows: Floats | None  # (classes, m, *shape)
+    prior: Floats  # (k, *shape)
+    originals: Floats | None  # (N, D) of a table, to compare with
+    features: list[str]
+
+
+def samples_data(samples: Mapping[str, Any], originals: Floats | None = None, features: Sequence[str] = ()) -> Samples:
+    """Samples as {"classes": names, "rows": (classes, m, *shape) or None, "prior": (k, *shape)}.
+
+    originals: (N, D) rows of a table, against which its samples are held.
+    """
+    prior = np.asarray(samples["prior"])
+    names = [str(name) for name in samples.get("classes") or ()][: style.MAX_CLASSES]
+    given = samples.get("rows")
+    rows = np.asarray(given)[: len(names)] if names and given is not None and len(given) else None
+    if rows is None:
+        names = []
+    if rows is not None and is_image(prior.shape[1:]):
+        rows = rows[:, : 8 if len(names) >= 5 else MAX_EXAMPLES]
+    return Samples(names, rows, prior, originals, [str(name) for name in features])
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """Quantiles of every feature, in standard deviations of the data from its mean."""
+
+    data: Floats  # (5, D): the 5, 25, 50, 75, 95 % quantiles
+    prior: Floats  # (5, D)
+    classes: Floats | None  # (classes, D) means of the samples of each class
+    correlation_gap: float  # mean absolute difference of the correlations; NaN where there are none
+
+
+def marginals(data: Samples) -> Marginals:
+    """How the samples of a table agree with its data, feature by feature."""
+    prior = np.asarray(data.prior, np.float64).reshape(len(data.prior), -1)
+    held = prior if data.originals is None else np.asarray(data.originals, np.float64).reshape(len(data.originals), -1)
+    centre, scale = np.nanmean(held, 0), np.nanstd(held, 0)
+    scale = np.where(scale > 0, scale, 1.0)
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    quantiles = [np.nanquantile((values - centre) / scale, levels, axis=0) for values in (held, prior)]
+    means = None
+    if data.rows is not None:
+        flat = data.rows.reshape(*data.rows.shape[:2], -1).astype(np.float64)
+        means = (flat.mean(1) - centre) / scale
+    gap = float("nan")
+    varies = (np.nanstd(held, 0) > 0) & (prior.std(0) > 0)
+    if data.originals is not None and varies.sum() > 1 and len(prior) > 2 and np.isfinite(held).all():
+        off = ~np.eye(int(varies.sum()), dtype=bool)
+        both = [np.asarray(np.corrcoef(values[:, varies], rowvar=False))[off] for values in (held, prior)]
+        gap = float(np.abs(both[0] - both[1]).mean())
+    return Marginals(quantiles[0], quantiles[1], means, gap)
+
+
+def plot_samples(data: Samples, path: str | Path, title: str = "New samples") -> Path:
+    """Draws a row of samples per class and a block from the prior; a table as marginals against the data."""
+    if not len(data.prior):
+        return style.save(_empty(title, "no samples were drawn"), path)
+    if is_image(data.prior.shape[1:]):
+        figure = _sampled_images(data, title)
+    elif int(np.prod(data.prior.shape[1:])) <= MAX_FEATURES:
+        figure = _sampled_rows(data, title)
+    else:
+        figure = _sampled_curves(data, title)
+    return style.save(figure, path)
+
+
+def _sampled_images(data: Samples, title: str) -> Figure:
+    H, W = data.prior.shape[1:3]
+    gap = max(1, W // 14)
+    prior = as_pixels(data.prior)
+    if data.rows is None:
+        return _sheets(
+            title,
+            "drawn from the prior",
+            [("", mosaic(prior[:48], min(MAX_EXAMPLES, len(prior)), gap), [])],
+            gap,
+            (H, W),
+        )
+    classes, m = data.rows.shape[:2]
+    own = mosaic(as_pixels(data.rows.reshape(classes * m, *data.prior.shape[1:])), m, gap)
+    names = style.clean_names(data.classes, 14)
+    subtitle = "left: around each class's posterior  ·  right: the prior, any class"
+    if classes < 5:
+        subtitle = "above: around each class's posterior  ·  below: the prior, any class"
+        block = mosaic(prior[: 3 * m], m, gap)
+    else:
+        block = mosaic(
+            prior[: classes * min(4, max(1, len(prior) // classes))],
+            min(4, max(1, len(prior) // classes)),
+            gap,
+        )
+    return _sheets(title, subtitle, [("by class", own, names), ("from the prior", block, [])], gap, (H, W))
+
+
+def _sheets(
+    title: str, subtitle: str, sheets: list[tuple[str, Pixels, list[str]]], gap: int, cell: tuple[int, int]
+) -> Figure:
+    """Lays mosaics out beside each other, or below where rows are few; names stand left of the first."""
+    H, W = cell
+    names = sheets[0][2]
+    margin = 0.4 + 0.078 * max((len(name) for name in names), default=0)
+    beside = len(names) >= 5
+    between = 0.35
+    heights, widths = [s.shape[0] for _, s, _ in sheets], [s.shape[1] for _, s, _ in sheets]
+    count = len(sheets) - 1
+    room = (
+        8.2 - (0 if beside else 0.3 * count),
+        style.WIDTH - margin - 0.25 - (between * count if beside else 0),
+    )
+    total = (max(heights), sum(widths)) if beside else (sum(heights), max(widths))
+    scale = fit_scale(*total, room, max(H, W))
+    captioned = 0.3 if count else 0.05
+    inches = total[0] * scale / style.DPI + (captioned if beside else captioned * len(sheets))
+    figure = style.canvas(style.HEAD + inches + 0.2)
+    style.heading(figure, title, subtitle)
+    left, top = margin, style.HEAD + inches + 0.2 - style.HEAD - captioned
+    for caption, sheet, labels in sheets:
+        axes = _show(figure, sheet, left, top, scale)
+        if caption:
+            style.write(axes, 0, -0.07 * style.DPI / scale, caption, va="bottom", color=INK, fontsize=9.5)
+        for row, name in enumerate(labels):
+            style.write(axes, -gap - 2, row * (H + gap) + H / 2, name, ha="right", color=INK)
+        if beside:
+            left += sheet.shape[1] * scale / style.DPI + between
+        else:
+            top -= sheet.shape[0] * scale / style.DPI + captioned
+    return figure
+
+
+def _sampled_rows(data: Samples, title: str) -> Figure:
+    """Intervals of each feature, data against prior; at the right a heat map of the classes' means."""
+    found = marginals(data)
+    D = found.data.shape[1]
+    height = style.HEAD + 0.95 + max(1.8, 0.2 * D) + (0.35 if data.classes else 0)
+    figure = style.canvas(height)
+    names = style.clean_names(data.features or [f"feature {i + 1}" for i in range(D)], 26)
+    left = 0.35 + 0.072 * max(len(name) for name in names)
+    heat = min(0.5 * len(data.classes), 3.2) if found.classes is not None else 0.0
+    tall = height - style.HEAD - 0.95 - (0.35 if data.classes else 0)
+    axes = style.chart(figure, left, 0.55, style.WIDTH - left - 0.3 - heat - (0.75 if heat else 0), tall)
+    held = ((found.data, GREY, -0.17, "○"), (found.prior, BLUE, 0.17, "●"))
+    for quantiles, colour, shift, _ in held if data.originals is not None else held[1:]:
+        y = np.arange(D) + shift
+        axes.hlines(y, quantiles[0], quantiles[4], colors=colour, linewidth=1.4)
+        axes.hlines(y, quantiles[1], quantiles[3], colors=colour, linewidth=4.5)
+        axes.scatter(quantiles[2], y, s=16, color="white", edgecolor=colour, linewidths=1.2, zorder=3)
+    axes.set_ylim(D - 0.4, -0.6)
+    axes.margins(x=0.03)
+    style.named_ticks(axes, "y", range(D), names)
+    style.name_axes(axes, x="standard deviations of the data from its mean")
+    entries = ((MUTED, "▬", "data"), (BLUE, "▬", "samples from the prior"))
+    _key(axes, entries if data.originals is not None else entries[1:])
+    if found.classes is not None:
+        _heat_map(style.place(figure, style.WIDTH - heat - 0.75, 0.55, heat, tall), found.classes, data.classes)
+    said = ["line: 5 to 95 %, bar: 25 to 75 %, ring: median"]
+    if found.classes is not None:
+        said.append("squares: orange above the data's mean, blue below")
+    if np.isfinite(found.correlation_gap):
+        said.append(f"correlations off by {found.correlation_gap:.2f}")
+    style.heading(figure, title, "  ·  ".join(said))
+    return figure
+
+
+def _heat_map(axes: Axes, means: Floats, classes: Sequence[str]) -> None:
+    """Means of the samples (classes, D), orange above the data's mean and blue below."""
+    share = np.clip(means.T / max(1.0, float(np.abs(means).max())), -1, 1)[..., None]
+    ink = np.where(share > 0, np.array([217, 100, 30]), np.array([36, 99, 168]))
+    axes.imshow((PAPER + np.abs(share) * (ink - PAPER)).astype(np.uint8), aspect="auto", interpolation="nearest")
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED, labelfontfamily=style.FONT)
+    axes.set_yticks([])
+    axes.set_xticks(
+        range(len(classes)),
+        labels=style.clean_names(classes, 10),
+        rotation=40,
+        ha="left",
+        rotation_mode="anchor",
+    )
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("class means", fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=6)
+
+
+def _sampled_curves(data: Samples, title: str) -> Figure:
+    """Samples from the prior as thin curves over the band that holds 90 % of the data."""
+    figure = style.canvas(4.2)
+    axes = style.chart(figure, 0.7, 0.55, style.WIDTH - 1.0, 4.2 - style.HEAD - 0.9)
+    curves = data.prior.reshape(len(data.prior), -1)[:30].astype(float)
+    place = np.arange(curves.shape[1]) + 1.0
+    entries = [(BLUE, "—", f"{len(curves)} samples from the prior")]
+    if data.originals is not None:
+        held = data.originals.reshape(len(data.originals), -1)
+        low, middle, high = np.nanquantile(held, (0.05, 0.5, 0.95), axis=0)
+        axes.fill_between(place, low, high, color=GRID, linewidth=0)
+        axes.plot(place, middle, color=RED, linewidth=1.4)
+        entries = [(MUTED, "■", "90 % of the data"), (RED, "—", "their median"), *entries]
+    axes.add_collection(
+        LineCollection([np.column_stack([place, curve]) for curve in curves], colors=BLUE, linewidths=0.9, alpha=0.45)
+    )
+    axes.autoscale_view()
+    axes.margins(x=0)
+    style.name_axes(axes, x="feature", y="value")
+    style.heading(figure, title, f"samples over {curves.shape[1]} features")
+    _key(axes, entries)
+    return figure

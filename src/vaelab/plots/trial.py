@@ -1,0 +1,427 @@
+"""Pictures of one training: the course of its losses, and its latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+
+from vaelab.plots import style
+from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, Bools, Floats, Ints
+
+TERMS = ("neg_elbo", "rate", "distortion")
+SPLITS = ("train", "validation")
+MAX_POINTS = 3000
+ACTIVE_VARIANCE = 0.01  # of the posterior means, relative to the prior's variance of 1
+MAX_BARS = 64
+MAX_PCA_DIMS = 256
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Loss curves by epoch, in nats per example."""
+
+    epochs: Floats  # (E,)
+    curves: dict[str, dict[str, Floats]]  # split -> term -> (E,), NaN where an epoch has no figure
+    limits: dict[str, tuple[float, float]]  # term -> lowest and highest value drawn
+    best: int | None  # index of the epoch with the lowest validation neg_elbo
+    drawn: dict[str, float]  # references that fit into the limits
+    noted: dict[str, float]  # references that would squash the curves
+
+
+def losses_data(history: Sequence[Mapping[str, Any]], references: Mapping[str, float] | None = None) -> Losses:
+    """Curves and limits from one record per epoch.
+
+    history: {"epoch", "lr", "train": {"neg_elbo", "distortion", "rate"}, "validation": {...}} per epoch.
+    references: named levels of neg_elbo, such as the model without latents, in nats per example.
+    """
+    epochs = np.array([style.as_float(record, "epoch") for record in history])
+    curves = {
+        split: {term: np.array([style.as_float(record.get(split), term) for record in history]) for term in TERMS}
+        for split in SPLITS
+    }
+    skip = len(epochs) // 4
+    limits = {term: _curve_limits([curves[split][term] for split in SPLITS], skip) for term in TERMS}
+    validation = curves["validation"]["neg_elbo"]
+    best = int(np.nanargmin(np.where(np.isfinite(validation), validation, np.inf))) if len(epochs) else None
+    if best is not None and not np.isfinite(validation[best]):
+        best = None
+    drawn: dict[str, float] = {}
+    noted: dict[str, float] = {}
+    low, high = limits["neg_elbo"]
+    for name, level in (references or {}).items():
+        near = low - 0.4 * (high - low) <= level <= high + 0.4 * (high - low)
+        (drawn if near else noted)[name] = float(level)
+    pad = 0.05 * (high - low)
+    limits["neg_elbo"] = (
+        min([low, *(v - pad for v in drawn.values())]),
+        max([high, *(v + pad for v in drawn.values())]),
+    )
+    return Losses(epochs, curves, limits, best, drawn, noted)
+
+
+def _curve_limits(curves: list[Floats], skip: int) -> tuple[float, float]:
+    """Limits for curves (E,) of one term: the first `skip` epochs may leave the picture, the rest may not."""
+    # Interleaving by epoch keeps the order of time, which `skip` needs.
+    joint = np.stack(curves, axis=1).ravel() if curves[0].size else np.empty(0)
+    return style.legible_limits(joint, skip=2 * skip, share=0.97)
+
+
+def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") -> Path:
+    """Draws neg_elbo of train and validation at the left, rate and distortion at the right."""
+    figure = style.canvas(4.1)
+    style.heading(figure, title, _losses_finding(data))
+    bottom, top = 0.55, 4.1 - style.HEAD - 0.3
+    main = style.chart(figure, 0.6, bottom, 4.1, top - bottom)
+    _draw_term(main, data, "neg_elbo", f"negative ELBO, {NATS}")
+    style.name_axes(main, x="epoch")
+    for name, level in data.drawn.items():
+        main.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        text = f"{style.clean(name, 30)} {style.number(level)}"
+        style.note(
+            main,
+            0.99,
+            level,
+            text,
+            transform=main.get_yaxis_transform(),
+            ha="right",
+            va="bottom",
+            fontsize=8.5,
+        )
+    if data.best is not None:
+        x, y = data.epochs[data.best], data.curves["validation"]["neg_elbo"][data.best]
+        main.plot(x, y, "o", color=ORANGE, markersize=7, markeredgecolor="white", markeredgewidth=1.2, zorder=5)
+    _label_ends(main, data)
+    small = (top - bottom - 0.55) / 2
+    upper = style.chart(figure, 6.65, bottom + small + 0.55, 2.15, small)
+    lower = style.chart(figure, 6.65, bottom, 2.15, small)
+    _draw_term(upper, data, "rate", "rate, nats: what the code costs")
+    _draw_term(lower, data, "distortion", "distortion, nats: what it misses")
+    upper.tick_params(labelbottom=False)
+    style.name_axes(lower, x="epoch")
+    return style.save(figure, path)
+
+
+def _losses_finding(data: Losses) -> str:
+    parts = []
+    if data.best is None:
+        parts.append("no validation figure was recorded")
+    else:
+        value = style.number(data.curves["validation"]["neg_elbo"][data.best])
+        parts.append(f"best validation {value} {NATS}, epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}")
+    parts += [f"{style.clean(name, 30)}: {style.number(level)}" for name, level in data.noted.items()]
+    return "  ·  ".join(parts).replace(r"\$", "$")
+
+
+def _draw_term(axes: Axes, data: Losses, term: str, name: str) -> None:
+    for split, colour, width in (("train", LIGHT, 1.8), ("validation", BLUE, 1.8)):
+        marker = "o" if len(data.epochs) < 4 else ""
+        axes.plot(data.epochs, data.curves[split][term], color=colour, linewidth=width, marker=marker, markersize=4)
+    axes.set_ylim(*data.limits[term])
+    if len(data.epochs):
+        first, last = float(data.epochs[0]), float(data.epochs[-1])
+        pad = 0.02 * (last - first) or 0.5
+        axes.set_xlim(first - pad, last + pad)
+    style.whole_ticks(axes)
+    style.name_axes(axes, y=name)
+
+
+def _label_ends(axes: Axes, data: Losses) -> None:
+    """Names the curves where they end, and the best epoch at its height, so that no legend is needed."""
+    low, high = data.limits["neg_elbo"]
+    labels: list[tuple[str, str, float]] = []
+    for split, colour in (("train", "#5c8fc4"), ("validation", BLUE)):
+        finite = data.curves[split]["neg_elbo"][np.isfinite(data.curves[split]["neg_elbo"])]
+        if finite.size:
+            labels.append((f"{split} {style.number(finite[-1])}", colour, float(finite[-1])))
+    if data.best is not None:
+        best = float(data.curves["validation"]["neg_elbo"][data.best])
+        labels.append((f"● best {style.number(best)}", ORANGE, best))
+    wanted = [float(np.clip((value - low) / (high - low), 0.05, 0.97)) for _, _, value in labels]
+    for (text, colour, _), height in zip(labels, style.spread(wanted, 0.08), strict=True):
+        style.note(axes, 1.02, height, text, color=colour, weight="bold", fontsize=9)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plane of points."""
+
+    points: Floats  # (n, 2), or (n, 1) where the latent space is a line
+    x: str
+    y: str
+    standard: bool  # whether the prior is the standard normal in these coordinates
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Where the posterior means lie, and what each dimension carries."""
+
+    panels: list[Panel]
+    labels: Ints | None  # (n,) codes of the drawn points
+    classes: list[str]
+    kl: Floats  # (d,) nats per example, highest first
+    order: Ints  # (d,) the dimension each entry of `kl` belongs to
+    active: Bools  # (d,) in the order of `kl`
+    total: int  # examples given, of which the drawn points are a sample
+
+
+def latent_data(
+    means: Floats,
+    labels: Ints | None,
+    classes: Sequence[str] | None,
+    kl: Floats,
+    *,
+    limit: int = MAX_POINTS,
+) -> Latent:
+    """Panels of at most `limit` points from posterior means (N, d).
+
+    labels: (N,) codes into `classes`, -1 for none. kl: (d,) nats per example. Rows with NaN are not drawn.
+    """
+    means = np.asarray(means, dtype=np.float64)
+    N, d = means.shape
+    kl = np.asarray(kl, dtype=np.float64)
+    assert kl.shape == (d,)
+    order = np.argsort(-kl, kind="stable")
+    sound = np.flatnonzero(np.isfinite(means).all(1))
+    keep = np.sort(np.random.default_rng(0).permutation(sound)[:limit])
+    drawn = means[keep]
+    codes = None if labels is None else np.asarray(labels)[keep].astype(np.int64)
+    known = [] if codes is None else [str(name) for name in (classes or range(int(codes.max(initial=-1)) + 1))]
+    if d == 1:
+        panels = [Panel(drawn, "posterior mean of z", "", True)]
+    elif d == 2:
+        panels = [Panel(drawn, "z1", "z2", True)]
+    else:
+        i, j = int(order[0]), int(order[1])
+        scores, shares = principal_plane(drawn)
+        names = [f"component {k + 1} ({_percent(share)} of variance)" for k, share in enumerate(shares)]
+        panels = [
+            Panel(drawn[:, [i, j]], f"z{i + 1}", f"z{j + 1}", True),
+            Panel(scores, names[0], names[1], False),
+        ]
+    active = means[sound].var(0) > ACTIVE_VARIANCE if len(sound) else np.zeros(d, dtype=bool)
+    return Latent(panels, codes, known, kl[order], order, active[order], N)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "< 1%"
+
+
+def principal_plane(points: Floats) -> tuple[Floats, Floats]:
+    """First two principal components of `points` (n, d): scores (n, 2) and explained shares (2,).
+
+    Beyond 256 dimensions only those of largest variance enter; unused latent dimensions hold none.
+    The largest loading of each component is positive, so that the same points give the same picture.
+    """
+    if not len(points):
+        return np.empty((0, 2)), np.zeros(2)
+    centred = points - points.mean(0)
+    variance = centred.var(0)
+    total = float(variance.sum())
+    if points.shape[1] > MAX_PCA_DIMS:
+        centred = centred[:, np.sort(np.argsort(-variance, kind="stable")[:MAX_PCA_DIMS])]
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(points))
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), [0, 1]])
+    shares = np.maximum(values[::-1][:2], 0) / total if total > 0 else np.zeros(2)
+    return centred @ axes, shares
+
+
+def plot_latent(data: Latent, path: str | Path, title: str = "Latent space") -> Path:
+    """Draws the posterior means, coloured by class or by density, and the KL of each dimension."""
+    height = 6.1 if len(data.order) == 2 else 4.75
+    figure = style.canvas(height)
+    style.heading(figure, title, _latent_finding(data))
+    bottom = 0.55
+    side = height - style.HEAD - bottom - 0.3
+    if data.panels[0].points.shape[1] == 1:
+        _draw_line(style.chart(figure, 1.35, bottom, 5.4, side, grid="x"), data)
+    elif len(data.panels) == 1:
+        _draw_plane(style.chart(figure, 0.6, bottom, 6.15, side), data, data.panels[0], side / 6.15)
+        style.name_axes(figure.axes[0], y="posterior means")
+    else:
+        for left, panel, name in zip(
+            (0.5, 3.93), data.panels, ("two dimensions of highest KL", "all dimensions, by PCA"), strict=True
+        ):
+            axes = style.chart(figure, left, bottom, 2.95, side)
+            _draw_plane(axes, data, panel, side / 2.95)
+            style.name_axes(axes, y=name)
+    _draw_kl(style.chart(figure, 7.3, height - 1.8, 1.5, 1.8 - style.HEAD - 0.3, grid="y"), data)
+    _draw_legend(figure, data)
+    return style.save(figure, path)
+
+
+def _latent_finding(data: Latent) -> str:
+    n = len(data.panels[0].points)
+    shown = f"{n:,} of {data.total:,} examples" if n < data.total else f"{n:,} examples"
+    colour = "coloured by class" if data.labels is not None else "coloured by density"
+    return f"{shown}, {colour}  ·  {data.active.sum()} of {len(data.kl)} dimensions active"
+
+
+def _limits(values: Floats, standard: bool) -> tuple[float, float]:
+    """Middle and half width of the axis for `values` (n,), ignoring a handful far outside."""
+    middle = 0.0 if standard else float((values.min() + values.max()) / 2)
+    away = np.abs(values - middle)
+    half = min(float(away.max()), 1.6 * float(np.quantile(away, 0.98)))
+    return middle, max(half, 2.2 if standard else 1e-6) * 1.06
+
+
+def _draw_plane(axes: Axes, data: Latent, panel: Panel, tallness: float) -> None:
+    """Points of a panel in axes whose height is `tallness` of its width, one unit as long up as across."""
+    if not len(panel.points):
+        style.note(axes, 0.5, 0.5, "no examples", ha="center")
+        return
+    (x0, half_x), (y0, half_y) = (_limits(panel.points[:, k], panel.standard) for k in (0, 1))
+    half_x = max(half_x, half_y / tallness)
+    axes.set_xlim(x0 - half_x, x0 + half_x)
+    axes.set_ylim(y0 - half_x * tallness, y0 + half_x * tallness)
+    if panel.standard:
+        angle = np.linspace(0, 2 * np.pi, 120)
+        for sigma in (1, 2):
+            axes.plot(sigma * np.cos(angle), sigma * np.sin(angle), color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+            style.write(axes, 0, -sigma, f"{sigma}σ", fontsize=8, ha="center", color=MUTED, bbox=_PAPER)
+    _draw_points(axes, data, panel.points[:, 0], panel.points[:, 1])
+    if data.labels is not None:
+        _label_classes(axes, data, panel.points, half_x)
+    style.name_axes(axes, x=panel.x)
+    axes.set_ylabel(panel.y, fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=2)
+
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
+
+
+def _draw_points(axes: Axes, data: Latent, x: Floats, y: Floats) -> None:
+    size = float(np.clip(12000 / max(1, len(x)), 6, 24))
+    look: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.75, "zorder": 2.5}
+    if data.labels is None:
+        axes.scatter(x, y, c=_density(x, y), cmap="viridis", **look)
+        return
+    colours, markers = style.class_look(max(len(data.classes), int(data.labels.max(initial=-1)) + 1))
+    known = to_rgba_array([*colours, GREY])  # a code of -1, "no label", is grey
+    shapes = np.array([*markers, style.MARKERS[0]])[data.labels]
+    for marker in sorted(set(markers)):
+        mine = shapes == marker
+        if mine.any():
+            axes.scatter(x[mine], y[mine], c=known[data.labels[mine]], marker=marker, **look)
+
+
+def _density(x: Floats, y: Floats) -> Floats:
+    """How crowded it is around each point: counts in a 24 x 24 grid, smoothed, as a rank in [0, 1]."""
+    grid, x_edges, y_edges = np.histogram2d(x, y, bins=24)
+    padded = np.pad(grid, 1)
+    smooth = sum(padded[i : i + 24, j : j + 24] for i in range(3) for j in range(3))
+    column = np.clip(np.searchsorted(x_edges, x, side="right") - 1, 0, 23)
+    row = np.clip(np.searchsorted(y_edges, y, side="right") - 1, 0, 23)
+    density = np.asarray(smooth, dtype=np.float64)[column, row]
+    return density / max(float(density.max(initial=0)), 1.0)
+
+
+def _label_classes(axes: Axes, data: Latent, points: Floats, half: float) -> None:
+    """Writes each class's name at its median, unless another name already stands there."""
+    assert data.labels is not None
+    colours, _ = style.class_look(len(data.classes))
+    names = style.clean_names(data.classes, 12)
+    taken: list[Floats] = []
+    for code, name in list(enumerate(names))[: style.MAX_CLASSES]:
+        mine = points[data.labels == code]
+        if not len(mine):
+            continue
+        centre = np.median(mine, axis=0)
+        apart = 0.04 + 0.02 * len(name)
+        if any(abs(centre[0] - t[0]) < 2 * half * apart and abs(centre[1] - t[1]) < 0.12 * half for t in taken):
+            continue
+        taken.append(centre)
+        # Dark text in a rim of the class's colour: coloured text drowns among points of that colour.
+        pill = {"facecolor": "white", "edgecolor": colours[code], "boxstyle": "round,pad=0.2", "alpha": 0.9}
+        look = {"weight": "bold", "fontsize": 8.5, "ha": "center", "zorder": 4, "bbox": pill}
+        style.write(axes, centre[0], centre[1], name, color=INK, **look)
+
+
+def _draw_line(axes: Axes, data: Latent) -> None:
+    """A latent line: one ridge per class above all points together, beside the prior's density."""
+    z = data.panels[0].points[:, 0]
+    _, half = _limits(z, True) if len(z) else (0.0, 2.3)
+    edges = np.linspace(-half, half, 81)
+    middle = (edges[1:] + edges[:-1]) / 2
+    groups: list[tuple[str, str, Floats]] = []
+    if data.labels is not None:
+        colours, _ = style.class_look(len(data.classes))
+        names = style.clean_names(data.classes, 12)
+        groups = [(name, colours[i], z[data.labels == i]) for i, name in enumerate(names[: style.MAX_CLASSES])]
+    groups.append(("all", MUTED, z))
+    ridges = [_smooth_histogram(values, edges) for _, _, values in groups]
+    tallest = max(1e-9, max(float(ridge.max()) for ridge in ridges))
+    for row, ((_, colour, _), ridge) in enumerate(zip(groups, ridges, strict=True)):
+        base = len(groups) - 1 - row
+        scale = 1.25 / tallest if row < len(groups) - 1 else 0.8 / max(0.4, float(ridge.max()))
+        axes.fill_between(middle, base, base + scale * ridge, color=colour, alpha=0.65, linewidth=0, zorder=2 + row)
+        axes.plot(middle, base + scale * ridge, color="white", linewidth=1.0, zorder=2 + row)
+        if row == len(groups) - 1:
+            prior = np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi)
+            axes.plot(middle, scale * prior, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=40)
+    jitter = np.random.default_rng(0).uniform(-0.75, -0.2, len(z))
+    axes.set_ylim(-0.9, len(groups) - 1 + 1.35)
+    _draw_points(axes, data, z, jitter)
+    axes.set_xlim(-half, half)
+    style.named_ticks(axes, "y", [len(groups) - 1 - i for i in range(len(groups))], [name for name, _, _ in groups])
+    for tick, (_, colour, _) in zip(axes.get_yticklabels(), groups, strict=True):
+        tick.set(color=colour, va="bottom")
+    axes.spines["left"].set_visible(False)
+    style.name_axes(axes, x=data.panels[0].x, y="density of the posterior means (dashed: the prior)")
+
+
+def _smooth_histogram(values: Floats, edges: Floats) -> Floats:
+    """Density of `values` (n,) over the bins between `edges`, smoothed over about five bins."""
+    counts, _ = np.histogram(values, bins=edges)
+    kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.0) ** 2)
+    smooth = np.convolve(counts, kernel / kernel.sum(), mode="same")
+    return np.asarray(smooth / max(1.0, len(values) * float(edges[1] - edges[0])))
+
+
+def _draw_kl(axes: Axes, data: Latent) -> None:
+    kl, active = data.kl[:MAX_BARS], data.active[:MAX_BARS]
+    rank = np.arange(len(kl)) + 1
+    width = float(np.clip(75 / len(kl), 1.2, 14))
+    axes.vlines(rank, 0, np.maximum(kl, 0), colors=np.where(active, BLUE, GREY).tolist(), linewidth=width)
+    axes.set_xlim(0.3, len(kl) + 0.7)
+    axes.set_ylim(0, 1.08 * max(float(np.nan_to_num(kl).max(initial=0)), 0.1))
+    style.name_axes(axes, y="KL, nats")
+    if len(kl) <= 6:
+        style.named_ticks(axes, "x", rank.tolist(), [f"z{i + 1}" for i in data.order[: len(kl)]])
+    else:
+        axes.set_xticks([])
+        more = f", first {len(kl)}" if len(data.kl) > len(kl) else ""
+        style.name_axes(axes, x=f"dimension, sorted{more}")
+    if not active.all():
+        style.note(axes, 0.97, 0.93, "active", color=BLUE, ha="right", weight="bold", fontsize=8.5)
+        style.note(axes, 0.97, 0.75, "unused", color=MUTED, ha="right", fontsize=8.5)
+
+
+def _draw_legend(figure: Figure, data: Latent) -> None:
+    """Class names beside their marks, in one column or two, right of the points."""
+    if data.labels is None or len(data.order) == 1:
+        return
+    many = len(data.classes) > 11
+    shown = data.classes[: style.MAX_CLASSES]
+    names = style.clean_names(shown, 9 if many else 20)
+    colours, markers = style.class_look(len(shown))
+    rows = (len(shown) + 1) // 2 if many else len(shown)
+    axes = style.place(figure, 7.05, float(figure.get_figheight()) - 4.55, 1.9, 2.35)
+    axes.axis("off")
+    axes.set_xlim(0, 1.9)
+    axes.set_ylim(-2.35, 0)
+    step = min(0.2, 2.2 / max(1, rows))
+    at = np.array([(0.1 + (i // rows) * 0.95, -0.1 - (i % rows) * step) for i in range(len(shown))]).reshape(-1, 2)
+    for marker in dict.fromkeys(markers):
+        mine = [i for i in range(len(shown)) if markers[i] == marker]
+        axes.scatter(at[mine, 0], at[mine, 1], s=36, c=[colours[i] for i in mine], marker=marker, linewidths=0)
+    for name, (x, y) in zip(names, at.tolist(), strict=True):
+        style.write(axes, x + 0.12, y - 0.008, name, fontsize=8.5, color=INK)
+    if len(data.classes) > len(shown):
+        style.write(axes, 0.1, -2.3, f"{len(data.classes) - len(shown)} more classes in grey", fontsize=8)

@@ -1,0 +1,131 @@
+"""Sentences that the report makes from numbers. Plain text in, plain text out; the template escapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+
+VERDICTS = {
+    "ok": "it uses its latents",
+    "collapsed": "it collapsed: its latents carry nothing",
+}
+
+
+def number(value: Any) -> str:
+    """A figure for prose and tables.
+
+    >>> number(101.234), number(2e-05), number(None), number(16), number(0.5)
+    ('101.23', '2e-05', '–', '16', '0.5')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Time as a person says it.
+
+    >>> duration(42.3), duration(200), duration(8000), duration(None)
+    ('42 s', '3 min 20 s', '2 h 13 min', '–')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(amount: int, one: str, many: str | None = None) -> str:
+    """An amount with its noun.
+
+    >>> count(1, "trial"), count(0, "trial"), count(2, "class", "classes")
+    ('1 trial', '0 trials', '2 classes')
+    """
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+def hidden_sizes(spec: Json) -> list[int]:
+    """Widths of the hidden layers of a spec, from `hidden` or from layers, width and taper."""
+    if spec.get("hidden") is not None:
+        return [int(width) for width in spec["hidden"]]
+    if not all(name in spec for name in ("layers", "width", "taper")):
+        return []
+    return [max(1, round(spec["width"] * spec["taper"] ** i)) for i in range(spec["layers"])]
+
+
+def model(spec: Json) -> str:
+    """A spec in words.
+
+    >>> model({"latent_dim": 16, "layers": 2, "width": 256, "taper": 0.5, "activation": "silu", "lr": 0.002})
+    '16 latent dimensions, hidden layers of 256 and 128 units (silu), learning rate 0.002'
+    """
+    parts = []
+    if "latent_dim" in spec:
+        parts.append(count(spec["latent_dim"], "latent dimension"))
+    sizes = hidden_sizes(spec)
+    if sizes:
+        listed = " and ".join(str(size) for size in sizes) if len(sizes) < 3 else "-".join(str(s) for s in sizes)
+        shape = f"one hidden layer of {sizes[0]} units" if len(sizes) == 1 else f"hidden layers of {listed} units"
+        parts.append(shape + (f" ({spec['activation']})" if "activation" in spec else ""))
+    elif "latent_dim" in spec and ("layers" in spec or "hidden" in spec):
+        parts.append("no hidden layer")
+    if "lr" in spec:
+        parts.append(f"learning rate {spec['lr']:.3g}")
+    if spec.get("beta", 1) != 1:
+        parts.append(f"beta {spec['beta']:.3g}")
+    return ", ".join(parts)
+
+
+def headline(results: Json) -> str:
+    """Who won and what it reached: the first sentence of a study's report."""
+    best = results.get("best")
+    if not best:
+        return "No trial finished, so there is no best model."
+    value = number(best.get("validation", {}).get("neg_elbo"))
+    sentence = f"Trial {best['number']} won: it needs {value} nats per example on the validation split"
+    mean, error = best.get("test_mean"), best.get("test_se")
+    if mean is not None:
+        seeds = len(best.get("seeds") or [])
+        spread = f" ± {number(error)}" if error is not None else ""
+        over = f" (mean{' and standard error' if spread else ''} over {count(seeds, 'seed')})" if seeds else ""
+        sentence += f", and {number(mean)}{spread} on the test split{over}"
+    elif best.get("test"):
+        sentence += f", and {number(best['test'].get('neg_elbo'))} on the test split"
+    return sentence + "."
+
+
+def course(results: Json) -> list[str]:
+    """What happened in the search: one sentence each for the model, the trials, the optimism, the time."""
+    said = []
+    best = results.get("best")
+    if best and model(best.get("spec", {})):
+        said.append(f"It has {model(best['spec'])}.")
+    trials = results.get("trials", {})
+    collapsed = sum(row.get("verdict") == "collapsed" for row in results.get("table", []))
+    if trials.get("total"):
+        parts = [
+            f"{trials.get('complete', 0)} ran to the end",
+            f"{trials.get('pruned', 0)} were pruned early",
+        ]
+        parts += [f"{trials['failed']} failed"] if trials.get("failed") else []
+        ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
+        said.append(f"Of {count(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
+    optimism = results.get("optimism")
+    if optimism is not None and math.isfinite(optimism):
+        way = "worse" if optimism >= 0 else "better"
+        said.append(f"Trained anew, the winner is {number(abs(optimism))} nats {way} than the search had promised.")
+    seconds = results.get("seconds") or {}
+    if seconds.get("search") is not None:
+        final = f", the final training {duration(seconds['final'])}" if seconds.get("final") is not None else ""
+        said.append(f"The search took {duration(seconds['search'])}{final}.")
+    return said

@@ -1,0 +1,196 @@
+"""What a model is, as numbers: every hyperparameter of one model. Imports neither torch nor sklearn."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field, field_validator, model_validator
+
+from vaelab.errors import InputError, shown, unknown_name
+
+Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
+LikelihoodName = Literal["auto", "bernoulli", "gaussian", "laplace", "huber"]
+Binarize = Literal["none", "fixed", "dynamic"]
+Schedule = Literal["constant", "cosine", "one-cycle"]
+OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+
+
+class Spec(pydantic.BaseModel):
+    """All hyperparameters of one model, frozen and validated.
+
+    >>> Spec(latent_dim=2, hidden="64-32").hidden_sizes
+    (64, 32)
+    >>> Spec(layers=3, width=256, taper=0.5).hidden_sizes
+    (256, 128, 64)
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
+    layers: Annotated[int, Field(ge=0, le=16)] = Field(
+        2, description="hidden layers of the encoder; mirrored in the decoder"
+    )
+    width: Annotated[int, Field(ge=1, le=16384)] = Field(256, description="units of the first hidden layer")
+    taper: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="width of a hidden layer as a share of the one before"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
+        None,
+        description="hidden widths, as '512-256' ('none': linear); overrides layers, width and taper",
+    )
+    activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
+    likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
+    sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
+    )
+    threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
+    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
+    prior: Literal["normal"] = Field("normal", description="p(z)")
+    beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
+    free_bits: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="nats per latent dimension that the loss does not punish"
+    )
+    samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
+    optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
+    lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
+    clip: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="largest gradient norm of one model; longer ones are cut to it"
+    )
+    schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
+    epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
+    precision: Literal["float32"] = Field("float32", description="number format of the training step")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="seed of the initial weights, the order and the noise"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        # pydantic would read true as the number 1; no setting is a switch.
+        if isinstance(value, bool):
+            raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
+        return value
+
+    @field_validator("hidden", mode="before")
+    @classmethod
+    def _parse_hidden(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            parts = () if value in ("", "none") else tuple(value.split("-"))
+            if not all(part.isascii() and part.isdigit() for part in parts):
+                raise ValueError(f"`hidden` is written as '512-256', or 'none', but got {shown(value)}")
+            return parts
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value,)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.samples > 1 and self.free_bits > 0:
+            raise ValueError("`free_bits` needs `samples` = 1: the importance-weighted bound has no KL term to relax")
+        if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
+            raise ValueError(f"`binarize` needs the Bernoulli likelihood, but likelihood is {self.likelihood!r}")
+        return self
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the encoder's hidden layers, in order; the decoder mirrors them."""
+        if self.hidden is not None:
+            return self.hidden
+        return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.layers))
+
+    @classmethod
+    def create(cls, **settings: Any) -> Self:
+        """A Spec from keyword settings, with every fault told as one InputError.
+
+        >>> Spec.create(latent_dim=0)
+        Traceback (most recent call last):
+        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
+        """
+        for name in settings:
+            if name not in cls.model_fields:
+                raise unknown_name("setting", name, cls.model_fields)
+        try:
+            return cls(**settings)
+        except pydantic.ValidationError as error:
+            raise InputError(explain(error)) from None
+
+    def but(self, **changes: Any) -> Self:
+        """This spec with some settings changed, validated anew."""
+        return self.create(**{**self.model_dump(), **changes})
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """One line that names the setting, the rule and the value of the first fault."""
+    fault = error.errors()[0]
+    if fault["type"] == "value_error":
+        return f"{fault['ctx']['error']}."
+    name = str(fault["loc"][0])
+    # A setting that may be a word or a number fails once per kind; other settings' faults are not its rules.
+    faults = [e for e in error.errors() if e["loc"][0] == name] if name != "hidden" else [fault]
+    rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
+    if rule.startswith("String should "):
+        return f"`{name}` {rule.removeprefix('String ')}, but got {shown(fault['input'])}."
+    return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
+
+
+def parse_value(name: str, text: str) -> Any:
+    """The value of one `--set name=text`, left as text where the field wants a choice.
+
+    >>> parse_value("lr", "1e-3"), parse_value("optimizer", "sgd"), parse_value("epochs", "5")
+    (0.001, 'sgd', 5)
+    """
+    if name not in Spec.model_fields:
+        raise unknown_name("setting", name, Spec.model_fields)
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return text if name == "hidden" else value
+    return text
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Settings from `name=value` strings, as `--set` takes them."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"a setting is written name=value, but got {pair!r}.")
+        settings[name.strip()] = parse_value(name.strip(), text.strip())
+    return settings
+
+
+def number_kind(name: str) -> type | None:
+    """int or float where the setting is a number, else None."""
+    kinds: list[Any] = [Spec.model_fields[name].annotation]
+    while kinds:
+        kind = kinds.pop()
+        if kind in (int, float):
+            return typing.cast("type", kind)
+        if typing.get_origin(kind) in (typing.Union, types.UnionType, Annotated):
+            kinds.extend(typing.get_args(kind))
+    return None
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    """Name, default and meaning of every setting, for the documentation.
+
+    >>> settings_table()[0]
+    ('latent_dim', '16', 'number of latent dimensions')
+    """
+    return [
+        (name, "by layers, width, taper" if name == "hidden" else str(field.default), field.description or "")
+        for name, field in Spec.model_fields.items()
+    ]

@@ -1,0 +1,171 @@
+"""The crew that does a study's jobs: this process alone, or workers that may die and are replaced."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaelab.data import Dataset
+from vaelab.errors import StoreError
+from vaelab.feed import Feed
+from vaelab.spec import Spec
+from vaelab.study import jobs
+from vaelab.study.jobs import Job, Outcome
+from vaelab.study.worker import dump_data
+
+MAX_DEATHS = 3  # of workers in a row, with the same job
+Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
+
+
+class WorkerDied(RuntimeError):
+    """The same job ended its worker several times in a row."""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch: results do not depend on their number, and neighbours do not stall each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Crew:
+    """Does jobs with `workers` processes, or in this process where `workers` is 1. Results are the same either way."""
+
+    def __init__(self, data: Dataset, spec: Spec, workers: int, scratch: Path):
+        self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
+        self._feed: Feed | None = None
+        self._processes: list[_Process] = []
+        self._opening = ""
+
+    @property
+    def feed(self) -> Feed:
+        """The data as this process sees them."""
+        if self._feed is None:
+            self._feed = Feed(self.data, self.spec)
+        return self._feed
+
+    def __enter__(self) -> Crew:
+        if self.workers > 1:
+            where = dump_data(self.data, self.scratch / "data")
+            self._opening = json.dumps({"data": where, "spec": self.spec.model_dump(mode="json")})
+            self._processes = [_Process(self._opening) for _ in range(self.workers)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.stop()
+
+    def run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
+        """Do all jobs, longest first as given; outcomes by member name."""
+        if self.workers == 1:
+            return self._run_here(todo, progress)
+        waiting = collections.deque((job, 0) for job in todo)
+        outcomes: dict[str, Outcome] = {}
+        idle = list(self._processes)
+        with selectors.DefaultSelector() as selector:
+            while waiting or selector.get_map():
+                while waiting and idle:
+                    process = idle.pop(0)
+                    process.start(*waiting.popleft())
+                    selector.register(process.answers, selectors.EVENT_READ, process)
+                for key, _ in selector.select():
+                    process = key.data
+                    for message in process.read():
+                        if "progress" in message:
+                            progress(message["progress"], message["epoch"])
+                            continue
+                        selector.unregister(process.answers)
+                        if "outcomes" in message:
+                            outcomes.update({o["name"]: Outcome(**o) for o in message["outcomes"]})
+                            idle.append(process)
+                        elif "error" in message:
+                            raise StoreError(message["error"])
+                        else:
+                            waiting.appendleft(self._replace(process))
+                            idle.append(self._processes[-1])
+        return outcomes
+
+    def _run_here(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        with one_thread():
+            for job in todo:
+                done = jobs.run(job, self.feed, lambda j, epoch: progress([m.name for m in j.members], epoch))
+                outcomes.update({o.name: o for o in done})
+        return outcomes
+
+    def _replace(self, process: _Process) -> tuple[Job, int]:
+        """A dead worker's job, to be done again from its checkpoints by a new worker."""
+        job, deaths, reason = process.job, process.deaths + 1, process.bury()
+        self._processes.remove(process)
+        if deaths >= MAX_DEATHS:
+            names = ", ".join(m.name for m in job.members)
+            raise WorkerDied(
+                f"a worker ended {deaths} times in a row ({reason}) while it trained {names}; if memory is short, "
+                "use fewer --workers or a smaller --set batch_size, then --resume."
+            )
+        self._processes.append(_Process(self._opening))
+        return job, deaths
+
+
+class _Process:
+    """One worker process and the job it has."""
+
+    def __init__(self, opening: str):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "vaelab.study.worker"]
+        # A session of its own keeps Ctrl-C for the parent, which then ends its workers in order.
+        self._popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self._input, self.answers = self._popen.stdin, self._popen.stdout
+        self.job: Job
+        self.deaths, self._rest = 0, b""
+        self._send(opening)
+
+    def _send(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed when its answer does not come
+            self._input.write(line.encode() + b"\n")
+            self._input.flush()
+
+    def start(self, job: Job, deaths: int) -> None:
+        self.job, self.deaths = job, deaths
+        self._send(job.to_json())
+
+    def read(self) -> list[dict[str, Any]]:
+        """The messages that have come; the last is empty when the worker is dead."""
+        piece = os.read(self.answers.fileno(), 1 << 16)
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        return [json.loads(line) for line in lines] + ([] if piece else [{}])
+
+    def bury(self) -> str:
+        self.stop()
+        code = self._popen.returncode
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def stop(self) -> None:
+        self._popen.kill() if self._popen.poll() is None else None
+        self._popen.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        self.answers.close()

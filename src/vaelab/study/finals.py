@@ -1,0 +1,152 @@
+"""The finals: the best trials are trained anew over seeds, validation chooses the winner, test is opened once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from vaelab import evaluate, store
+from vaelab.fitted import Fitted
+from vaelab.seeds import derive_seed
+from vaelab.spec import Spec
+from vaelab.study.jobs import Job, Member
+from vaelab.study.search import Search, stacks, trial_name
+
+FINALISTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Finalist:
+    """A trial trained anew: its search figure, and the runs of its seeds with their validation figures."""
+
+    number: int
+    spec: Spec
+    search: float
+    runs: tuple[Path, ...]
+    values: tuple[float, ...]
+    parameters: int
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def se(self) -> float | None:
+        return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "search": self.search,
+            "mean": self.mean,
+            "se": self.se,
+            "parameters": self.parameters,
+        }
+
+
+def candidates(trials: Sequence[FrozenTrial]) -> list[int]:
+    """Numbers of the complete, feasible trials, best first."""
+    ok = [t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs["verdict"] == "ok"]
+    return [t.number for t in sorted(ok, key=lambda t: (t.value, t.number))]
+
+
+def plan(search: Search, left: float) -> tuple[list[int], int]:
+    """Which trials are trained anew, and over how many seeds, in the seconds that are left."""
+    ranked, seeds = candidates(search.trials.all())[:FINALISTS], search.config.final_seeds
+    if math.isinf(left):
+        return ranked, seeds
+    while (
+        len(ranked) > 1
+        and search.estimate([search.spec(n) for n in ranked for _ in range(seeds)], _epochs(search)) > left
+    ):
+        ranked.pop()
+    while ranked and seeds > 1 and search.estimate([search.spec(ranked[0])] * seeds, _epochs(search)) > left:
+        seeds -= 1
+    return ranked, seeds
+
+
+def _epochs(search: Search) -> int:
+    return search.base.epochs
+
+
+def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
+    """Train these trials over fresh seeds, judge them with more draws, and read what came out."""
+    search.watch.finalists(numbers, seeds)
+    folder = search.work / "finals"
+    folder.mkdir(exist_ok=True)
+    members = {
+        number: [
+            Member(
+                f"{trial_name(number, spec)}-seed{s}",
+                spec.but(seed=derive_seed(search.config.seed, number, s + 1)),
+            )
+            for s in range(seeds)
+        ]
+        for number, spec in ((n, search.spec(n)) for n in numbers)
+    }
+    todo = [m for group in members.values() for m in group if not (folder / m.name / "manifest.json").exists()]
+    jobs = [
+        Job(
+            tuple(part), search.base.epochs, str(search.work), search.config.yardstick, evaluate.FINAL_DRAWS,
+            {m.name: str(folder / m.name) for m in part},
+        )
+        for part in stacks(todo, search.crew.feed.features, search.crew.workers)
+    ]  # fmt: skip
+    outcomes = search.crew.run(jobs, search.watch.epoch)
+    for name, outcome in outcomes.items():
+        if outcome.failure is not None:
+            search.watch.note(f"{name} failed when trained anew: {outcome.failure}.")
+    ended = [_finalist(search, number, [folder / m.name for m in group]) for number, group in members.items()]
+    return [f for f in ended if f is not None]
+
+
+def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | None:
+    runs = [folder for folder in folders if (folder / "manifest.json").exists()]
+    if not runs:
+        return None
+    figures = [store.read_json(run / "metrics.json")["validation"] for run in runs]
+    spec, trial = search.spec(number), search.trials.all()[number]
+    weight = spec.beta if search.config.yardstick == "weighted_loss" else 1.0
+    values = tuple(f["distortion"] + weight * f["rate"] for f in figures)
+    assert trial.value is not None
+    return Finalist(number, spec, trial.value, tuple(runs), values, Fitted.load(runs[0]).parameter_count)
+
+
+def choose(finalists: Sequence[Finalist]) -> Finalist:
+    """The best mean over seeds; within one standard error of it, the smaller model.
+
+    Only finalists compete that were trained over as many seeds as any: a lost seed is a lost chance.
+    """
+    most = max(len(f.values) for f in finalists)
+    entitled = [f for f in finalists if len(f.values) == most]
+    best = min(entitled, key=lambda f: (f.mean, f.number))
+    tied = [f for f in entitled if f.mean <= best.mean + (best.se or 0.0)]
+    return min(tied, key=lambda f: (f.parameters, f.mean, f.number))
+
+
+def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
+    """Figures of every run of the winner on the test split, which is read here and nowhere else."""
+    seeds = []
+    for run in winner.runs:
+        figures = Fitted.load(run).evaluate(search.crew.data, "test", evaluate.FINAL_DRAWS)
+        store.count_test_opening(run)
+        metrics = store.update_metrics(run, {"test": figures})
+        seeds.append({"seed": Fitted.load(run).spec.seed, "validation": metrics["validation"], "test": figures})
+    return seeds
+
+
+def best_run(winner: Finalist) -> int:
+    """Which of the winner's runs is kept as best/: the best on validation."""
+    return min(range(len(winner.runs)), key=lambda i: winner.values[i])
+
+
+def summary(seeds: Sequence[Mapping[str, Any]], split: str, figure: str) -> tuple[float, float | None]:
+    """Mean over seeds and its standard error."""
+    values = [s[split][figure] for s in seeds]
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

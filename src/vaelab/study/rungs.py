@@ -1,0 +1,33 @@
+"""Rungs: the epochs at which a cohort stops, reports, and loses its weaker half."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+SHARES = (0.1, 0.5)  # of the epochs. The one-cycle rate peaks at 0.3, where figures say least about the end.
+KEEP = 0.5
+
+
+def rung_epochs(epochs: int, warmup: int = 0) -> list[int]:
+    """The epochs after which trials are judged before the last: never while beta still rises.
+
+    >>> rung_epochs(30), rung_epochs(30, warmup=10), rung_epochs(2)
+    ([3, 15], [15], [1])
+    """
+    rungs = {max(1, math.ceil(share * epochs)) for share in SHARES}
+    return sorted(e for e in rungs if warmup < e < epochs)
+
+
+def survivors(cohort: Mapping[int, float], history: Mapping[int, float]) -> list[int]:
+    """The trials of a cohort that go on from a rung: those in the better half of all that ever reported there.
+
+    Figures are by trial number, lower is better, ties go to the lower number. `history` holds earlier cohorts.
+    A barrier makes the answer independent of who reported first.
+
+    >>> survivors({4: 1.0, 5: 3.0, 6: 2.0}, {0: 1.5, 1: 9.0})
+    [4, 6]
+    """
+    everyone = sorted((value, number) for number, value in {**history, **cohort}.items())
+    passed = {number for _, number in everyone[: math.ceil(KEEP * len(everyone))]}
+    return sorted(passed & cohort.keys())

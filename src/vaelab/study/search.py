@@ -1,0 +1,227 @@
+"""The search of a study: cohorts train from rung to rung, and lose their weaker half at each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaelab import training
+from vaelab.model import Model
+from vaelab.seeds import derive_seed
+from vaelab.spec import Spec
+from vaelab.study.config import Config
+from vaelab.study.crew import Crew
+from vaelab.study.jobs import Job, Member, Outcome
+from vaelab.study.rungs import rung_epochs, survivors
+from vaelab.study.trials import Trials
+from vaelab.study.watch import Watch
+
+STEP_OVERHEAD, FLOPS = (
+    4e-4,
+    1e11,
+)  # seconds per step and products per second: only to balance work, never a result
+
+
+class OutOfTime(Exception):
+    """The time for the search is spent; trials that still train are handed back."""
+
+
+def trial_name(number: int, spec: Spec) -> str:
+    """How a trial is named in folders and pictures.
+
+    >>> trial_name(7, Spec(latent_dim=16))
+    '0007-latent16'
+    """
+    return f"{number:04d}-latent{spec.latent_dim}"
+
+
+def step_seconds(spec: Spec, features: int) -> float:
+    """A rough time of one member's products in one step, padded widths included."""
+    shapes = Model.for_spec(spec, features, likelihood=_NO_LIKELIHOOD).layout
+    return 6.0 * int(spec.batch_size) * shapes.size / FLOPS
+
+
+class _NoLikelihood:
+    name, is_density = "none", False
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return {}
+
+
+_NO_LIKELIHOOD: Any = _NoLikelihood()
+
+
+def stacks(members: Sequence[Member], features: int, workers: int) -> list[list[Member]]:
+    """Members grouped into stacks, largest first, small enough that the workers end at about the same time.
+
+    How members are grouped changes no result (see networks.bucket), only how long it takes.
+    """
+    groups: dict[tuple[object, ...], list[Member]] = {}
+    for member in members:
+        groups.setdefault(training.stack_key(member.spec, features), []).append(member)
+    cost = {key: step_seconds(group[0].spec, features) for key, group in groups.items()}
+    total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
+    result: list[tuple[float, list[Member]]] = []
+    for key, group in groups.items():
+        # Products dominate a large member's step: stacking gains nothing then, and blurs the balance.
+        at_most = max(1, min(64, math.ceil(2e-3 / cost[key])))
+        share = STEP_OVERHEAD + cost[key] * len(group)
+        pieces = max(math.ceil(len(group) / at_most), math.ceil(share / (total / workers) - 0.25))
+        pieces = min(pieces, len(group))
+        for i in range(pieces):
+            part = group[i::pieces]
+            result.append((STEP_OVERHEAD + cost[key] * len(part), part))
+    return [part for _, part in sorted(result, key=lambda item: -item[0])]
+
+
+@dataclasses.dataclass
+class Search:
+    """One study's search: its database, its crew and its clock."""
+
+    config: Config
+    folder: Path
+    crew: Crew
+    trials: Trials
+    watch: Watch
+    base: Spec  # resolved: likelihood, batch size and device decided
+    has_time: Callable[[float], bool] = lambda seconds: True
+
+    def run(self) -> None:
+        """All cohorts; ends early, without an error, when the time is spent."""
+        self.work.mkdir(exist_ok=True)
+        while numbers := self.trials.cohort(self.config.trials):
+            try:
+                self._run_cohort(numbers)
+            except OutOfTime:
+                return
+
+    @property
+    def work(self) -> Path:
+        return self.folder / ".work"
+
+    def spec(self, number: int) -> Spec:
+        """A trial's spec, with a seed of its own from (study seed, number)."""
+        spec = self.config.space.spec(self.base.model_dump(), self.trials.params(number))
+        return spec.but(seed=derive_seed(self.config.seed, number))
+
+    def _run_cohort(self, numbers: list[int]) -> None:
+        live = {n: self.spec(n) for n in numbers if not self.trials.is_finished(n)}
+        epochs = self.base.epochs
+        rungs = rung_epochs(epochs, max(spec.warmup for spec in live.values())) if self.config.prune else []
+        self.watch.cohort(live, rungs)
+        done = 0
+        for rung in [*rungs, epochs]:
+            if not live:
+                return
+            self._check_time(live, done, rung)
+            done = rung
+            outcomes = self._advance(live, rung)
+            self._note_pace(outcomes, live, rung)
+            live = self._drop_failed(live, outcomes, rung)
+            if rung == epochs:
+                self._complete(live, outcomes)
+            else:
+                live = self._judge(numbers, live, outcomes, rung)
+        for path in self.work.glob("[0-9]*"):
+            path.unlink()
+
+    def _advance(self, live: dict[int, Spec], rung: int) -> dict[str, Outcome]:
+        members = [Member(trial_name(n, spec), spec) for n, spec in live.items()]
+        last = rung == self.base.epochs
+        return self.crew.run(self._jobs(members, rung, last), self.watch.epoch)
+
+    def _jobs(self, members: list[Member], until: int, close: bool) -> list[Job]:
+        pictures = self.config.figures == "all"
+        return [
+            Job(
+                tuple(part), until, str(self.work), self.config.yardstick,
+                folders={m.name: str(self.folder / "trials" / m.name) for m in part} if close else {},
+                pictures=close and pictures,
+            )
+            for part in stacks(members, self.crew.feed.features, self.crew.workers)
+        ]  # fmt: skip
+
+    def _drop_failed(self, live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int) -> dict[int, Spec]:
+        kept = {}
+        for number, spec in live.items():
+            outcome = outcomes[trial_name(number, spec)]
+            if outcome.failure is None:
+                kept[number] = spec
+            else:
+                self.trials.fail(number, outcome.failure, {"seconds": outcome.seconds, "epochs": rung})
+                self.watch.finished(number, "FAIL", None)
+        return kept
+
+    def _judge(
+        self, numbers: list[int], live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int
+    ) -> dict[int, Spec]:
+        """Report a rung, then prune those that are not in the better half, whoever was first."""
+        for number, spec in live.items():
+            value = outcomes[trial_name(number, spec)].value
+            assert value is not None
+            self.trials.report(number, rung, value)
+        history = self.trials.reported(rung, numbers[0])
+        cohort = {n: v for n, v in self.trials.reported(rung, numbers[-1] + 1).items() if n >= numbers[0]}
+        kept = [n for n in survivors(cohort, history) if n in live]
+        self.watch.rung(rung, cohort, kept)
+        pruned = {n: spec for n, spec in live.items() if n not in kept}
+        if self.config.figures == "all" and pruned:
+            members = [Member(trial_name(n, spec), spec) for n, spec in pruned.items()]
+            self.crew.run(self._jobs(members, rung, close=True), self.watch.epoch)
+        for number, spec in pruned.items():
+            self.trials.prune(number, {"seconds": outcomes[trial_name(number, spec)].seconds, "epochs": rung})
+            self.watch.finished(number, "PRUNED", cohort[number])
+        return {n: live[n] for n in kept}
+
+    def _complete(self, live: dict[int, Spec], outcomes: dict[str, Outcome]) -> None:
+        for number, spec in live.items():
+            outcome = outcomes[trial_name(number, spec)]
+            assert outcome.value is not None
+            assert outcome.figures is not None
+            facts = {k: outcome.figures[k] for k in ("rate", "distortion", "active_units", "verdict")}
+            facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
+            self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
+            self.watch.finished(number, "COMPLETE", outcome.value)
+
+    # How long a member takes per epoch, relative to the rough guess: learned as the search goes.
+    _pace: float = 1.0
+    _measured: bool = False
+
+    def estimate(self, specs: Sequence[Spec], epochs: int) -> float:
+        """Seconds that `epochs` epochs of these members take the crew, as far as the search has learned."""
+        steps = len(self.crew.data.splits["train"]) / int(self.base.batch_size)
+        per_epoch = [steps * (STEP_OVERHEAD + step_seconds(s, self.crew.feed.features)) for s in specs]
+        if not per_epoch:
+            return 0.0
+        return self._pace * epochs * max(sum(per_epoch) / self.crew.workers, max(per_epoch))
+
+    def _note_pace(self, outcomes: dict[str, Outcome], live: dict[int, Spec], rung: int) -> None:
+        steps = len(self.crew.data.splits["train"]) / int(self.base.batch_size)
+        guess = sum(rung * steps * (STEP_OVERHEAD + step_seconds(s, self.crew.feed.features)) for s in live.values())
+        seconds = sum(o.seconds for o in outcomes.values())
+        if guess > 0 and seconds > 0:
+            self._pace = seconds / guess
+            self._measured = True
+
+    def _check_time(self, live: dict[int, Spec], done: int, rung: int) -> None:
+        if self._measured and not self.has_time(self.estimate(list(live.values()), rung - done)):
+            raise OutOfTime
+
+
+class Clock:
+    """The time that `--timeout` leaves, for search and final training together."""
+
+    def __init__(self, timeout: float | None):
+        self.start, self.timeout = time.monotonic(), timeout
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+    @property
+    def left(self) -> float:
+        return math.inf if self.timeout is None else self.timeout - self.elapsed

@@ -1,0 +1,114 @@
+"""`train`: one model into a run folder, with the loop, checkpoints and pictures of a study's trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vaelab import evaluate, store
+from vaelab.data import Dataset, describe
+from vaelab.errors import InputError
+from vaelab.feed import Feed, resolve
+from vaelab.fitted import Fitted
+from vaelab.pictures import draw_run
+from vaelab.report import build_run_report
+from vaelab.spec import Spec
+from vaelab.study import jobs
+from vaelab.study.crew import one_thread
+from vaelab.study.jobs import Job, Member
+from vaelab.study.tune import default_folder
+
+
+class TrainingFailed(RuntimeError):
+    """The loss or a gradient became non-finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """What `train` returns: the model, its history (a record per epoch), its figures, and the split data."""
+
+    folder: Path
+    model: Fitted
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    data: Dataset
+
+    @property
+    def encoder(self) -> Callable[[Any], Any]:
+        """Examples (n, *shape) to mean and standard deviation of q(z|x), each (n, latent_dim)."""
+        return self.model.encode
+
+    @property
+    def decoder(self) -> Callable[[Any], Any]:
+        """Points (n, latent_dim) to E[x|z] (n, *shape)."""
+        return self.model.decode
+
+
+def train(
+    data: Dataset,
+    spec: Spec,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    open_test: bool = False,
+    figures: bool = True,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> TrainedRun:
+    """Train one model and write its run folder, default runs/<data>-<time>.
+
+    A run that was stopped continues with `resume`, bit for bit as if it had not been: its checkpoint is in
+    <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
+    """
+    spec = resolve(spec, data)
+    folder = default_folder(data) if out is None else Path(out)
+    partial = folder.with_name(folder.name + ".partial")
+    _prepare(folder, partial, overwrite, resume)
+    began = time.perf_counter()
+    with one_thread():
+        feed = Feed(data, spec)
+        job = Job(
+            (Member("run", spec),),
+            spec.epochs,
+            str(partial),
+            draws=evaluate.FINAL_DRAWS,
+            folders={"run": str(folder)},
+        )
+        (outcome,) = jobs.run(job, feed, lambda _, epoch: progress(epoch))
+        if outcome.failure is not None:
+            raise TrainingFailed(f"training failed: {outcome.failure}; lower --set lr or --set clip.")
+        model = Fitted.load(folder)
+        changes = {
+            "data": describe(data),
+            "train": model.evaluate(data, "train", 1),
+            "seconds_total": time.perf_counter() - began,
+        }
+        if open_test:
+            store.count_test_opening(folder)
+            changes["test"] = model.evaluate(data, "test", evaluate.FINAL_DRAWS)
+        store.update_metrics(folder, changes)
+        if figures:
+            draw_run(model, data, folder.name)
+    shutil.rmtree(partial)
+    build_run_report(folder)
+    run = store.load_run(folder)
+    return TrainedRun(folder, model, run.history, run.metrics, data)
+
+
+def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None:
+    """Refuse to lose anything: a finished run needs `overwrite`, a stopped one `resume` or `overwrite`."""
+    if resume:
+        if not partial.exists():
+            raise InputError(f"there is nothing to resume: {partial} does not exist; leave out --resume.")
+        return
+    if partial.exists():
+        if not overwrite:
+            raise InputError(f"{folder} was begun and stopped; continue it by --resume, or replace it by --overwrite.")
+        shutil.rmtree(partial)
+    if folder.exists():
+        store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes in one rename
+    store.new_folder(partial)

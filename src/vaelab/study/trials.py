@@ -1,0 +1,149 @@
+"""The study's database: which trials were asked, what they reported at rungs, how they ended. Optuna over SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from vaelab.seeds import derive_seed
+from vaelab.space import Space
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+NAME = "vaelab"
+CONSTRAINT = "collapsed"  # above 0: the trial is infeasible
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna's per-trial log lines and its notes on experimental parts are for its own users."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+class Trials:
+    """Asks for trials in cohorts, records what they report; everything is in the database, nothing only here."""
+
+    def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int):
+        self.space, self.sampler, self.seed, self.size = space, sampler, seed, size
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # twice the transactions a second; readers never wait
+        with _quiet():
+            self._storage = optuna.storages.RDBStorage(
+                f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+            self._study = optuna.create_study(
+                storage=self._storage, study_name=NAME, direction="minimize", load_if_exists=True
+            )
+        self._asked: dict[int, optuna.Trial] = {}
+
+    def close(self) -> None:
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def all(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def reclaim(self) -> int:
+        """Hand back the trials that a dead process left running: each keeps its number, parameters and seed."""
+        lost = [t for t in self.all() if t.state == TrialState.RUNNING]
+        for trial in lost:
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        return len(lost)
+
+    def cohort(self, total: int) -> list[int]:
+        """The numbers of the next cohort that is not finished, asked as needed; empty when `total` are finished."""
+        trials = self.all()
+        first = next((i for i in range(total) if i >= len(trials) or trials[i].state not in FINISHED), total)
+        start = first // self.size * self.size
+        numbers = list(range(start, min(start + self.size, total)))
+        for number in numbers:
+            if number >= len(trials) or trials[number].state == TrialState.WAITING:
+                self._ask(number)
+        return numbers
+
+    def _ask(self, number: int) -> None:
+        with _quiet():
+            # A fresh sampler per trial: what it suggests depends on the seed, the number and the finished trials alone.
+            self._study.sampler = self._make_sampler(number)
+            trial = self._study.ask()
+            self.space.suggest(trial)
+            self._study.sampler = optuna.samplers.RandomSampler()  # a grid's would want to stop the study at a tell
+        assert trial.number == number, f"asked for trial {number}, got {trial.number}"
+        self._asked[number] = trial
+
+    def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = derive_seed(self.seed, number) % 2**32
+        if self.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self.sampler == "grid":
+            # The grid's order is drawn from its seed, which must therefore be the study's.
+            return optuna.samplers.GridSampler(self.space.grid(), seed=self.seed % 2**32)
+        return optuna.samplers.TPESampler(seed=seed)
+
+    def grid_size(self) -> int:
+        size = 1
+        for values in self.space.grid().values():
+            size *= len(values)
+        return size
+
+    def params(self, number: int) -> dict[str, Any]:
+        return dict(self.all()[number].params)
+
+    def is_finished(self, number: int) -> bool:
+        return self.all()[number].state in FINISHED
+
+    def reported(self, rung: int, below: int) -> dict[int, float]:
+        """What trials with numbers under `below` reported at a rung."""
+        found = [t for t in self.all()[:below] if rung in t.intermediate_values]
+        return {t.number: t.intermediate_values[rung] for t in found}
+
+    def report(self, number: int, rung: int, value: float) -> None:
+        if rung not in self.all()[number].intermediate_values:
+            self._storage.set_trial_intermediate_value(self._id(number), rung, value)
+
+    def _id(self, number: int) -> int:
+        return self.all()[number]._trial_id
+
+    def prune(self, number: int, facts: Mapping[str, Any]) -> None:
+        self._note(number, facts)
+        self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
+
+    def fail(self, number: int, reason: str, facts: Mapping[str, Any]) -> None:
+        self._note(number, {**facts, "reason": reason})
+        self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
+
+    def complete(self, number: int, value: float, feasible: bool, facts: Mapping[str, Any]) -> None:
+        self._note(number, facts)
+        trial = self._asked.pop(number)
+        with _quiet():
+            trial.set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
+        self._study.tell(trial, value)
+
+    def _note(self, number: int, facts: Mapping[str, Any]) -> None:
+        for name, value in facts.items():
+            self._storage.set_trial_user_attr(self._id(number), name, value)
+
+    def importance(self) -> dict[str, float]:
+        """Each setting's share in how the figures of complete and pruned trials vary (PED-ANOVA); {} if too few."""
+        complete = [t for t in self.all() if t.state == TrialState.COMPLETE]
+        if len(complete) < 8 or len({t.value for t in complete}) < 2:
+            return {}
+        with _quiet():
+            return optuna.importance.get_param_importances(
+                self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )

@@ -1,0 +1,312 @@
+"""`tune`: search, finals, results; one function from a data set to a study folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from vaelab import evaluate, plots, store
+from vaelab.data import Dataset, describe
+from vaelab.errors import InputError, StoreError
+from vaelab.feed import resolve
+from vaelab.fitted import Fitted
+from vaelab.pictures import draw_run
+from vaelab.report import build_study_report
+from vaelab.space import Space
+from vaelab.spec import Spec
+from vaelab.study import finals
+from vaelab.study.config import Config
+from vaelab.study.crew import Crew
+from vaelab.study.search import Clock, Search, trial_name
+from vaelab.study.trials import Trials
+from vaelab.study.watch import Watch
+
+STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
+
+    folder: Path
+    best: Fitted | None
+    trials: list[dict[str, Any]]
+    results: dict[str, Any]
+
+
+def tune(
+    data: Dataset,
+    space: Space | Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    trials: int = 40,
+    timeout: float | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    sampler: str = "tpe",
+    yardstick: str = "neg_elbo",
+    final_seeds: int = 3,
+    figures: str = "auto",
+    prune: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Study:
+    """Find the VAE that fits the data: search, retrain the best over seeds, choose on validation, open test once.
+
+    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log")}; default: depth, widths, latent
+        size, learning rate, weight decay and dropout. settings: fixed ones, as {"epochs": 50}.
+    trials: how many in all. timeout: seconds for search and final training. workers: processes, default one per core.
+    out: the study's folder, default runs/<data>-<time>.
+
+    Raises InputError for bad input, before anything is trained. Same seed, same study, whatever `workers` is.
+    """
+    chosen = None if space is None else Space.parse(space)
+    config = Config.create(
+        chosen,
+        settings or {},
+        int(np.prod(data.shape)),
+        trials=trials,
+        timeout=timeout,
+        seed=seed,
+        sampler=sampler,
+        yardstick=yardstick,
+        final_seeds=final_seeds,
+        figures=figures,
+        prune=prune,
+    )
+    return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def begin(
+    config: Config,
+    data: Dataset,
+    *,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Study:
+    """A new study by a configuration, as `tune` makes it from its arguments."""
+    resolve(Spec.create(**config.settings), data)
+    folder = store.new_folder(default_folder(data) if out is None else Path(out), overwrite)
+    config.save(folder, data.source)
+    return _run(config, data, folder, workers, watch or Watch())
+
+
+def resume(
+    folder: str | Path,
+    data: Dataset,
+    *,
+    trials: int | None = None,
+    timeout: float | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+) -> Study:
+    """Continue a study where it stopped, or with more trials; what is finished stays as it is."""
+    folder = Path(folder)
+    config, source = Config.read(folder / "config.toml")
+    if source.get("fingerprint") != data.source.get("fingerprint"):
+        raise StoreError(
+            f"{folder} was begun with other data; give the same data and split seed, or choose another --out."
+        )
+    changes: dict[str, Any] = {"timeout": timeout}
+    if trials is not None:
+        changes["trials"] = trials
+    config = dataclasses.replace(config, **changes)
+    config.save(folder, data.source)
+    return _run(config, data, folder, workers, watch or Watch())
+
+
+def default_folder(data: Dataset) -> Path:
+    """runs/<data>-<time>, with a number where two studies begin in one second."""
+    stem = Path("runs") / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = stem, 2
+    while path.exists():
+        path, number = Path(f"{stem}-{number}"), number + 1
+    return path
+
+
+def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
+    clock = Clock(config.timeout)
+    base = resolve(Spec.create(**config.settings), data)
+    count = workers or len(os.sched_getaffinity(0))
+    if count < 1:
+        raise InputError(f"`workers` must be at least 1, but got {count}.")
+    work = folder / ".work"
+    with store.StudyLock(folder), _trials(config, folder) as trials, Crew(data, base, count, work) as crew:
+        work.mkdir(exist_ok=True)
+        trials.reclaim()
+        try:
+            return _study(config, data, folder, base, trials, crew, clock, watch)
+        except KeyboardInterrupt:
+            watch.note(f"stopped; what was finished is kept, and --resume {folder} continues.")
+            raise
+        finally:
+            trials.reclaim()  # whatever stopped us, no trial is left running
+
+
+def _study(
+    config: Config,
+    data: Dataset,
+    folder: Path,
+    base: Spec,
+    trials: Trials,
+    crew: Crew,
+    clock: Clock,
+    watch: Watch,
+) -> Study:
+    for warning in config.warnings():
+        watch.note(warning)
+    search = Search(config, folder, crew, trials, watch, base)
+    search.has_time = lambda seconds: clock.left > seconds + _reserve(search)
+    watch.started(config, [t.number for t in trials.all() if t.state in STATES])
+    search.run()
+    searched = clock.elapsed
+    best, report = _finish(search, clock)
+    table = [row for row in (_row(search, t) for t in trials.all()) if row is not None]
+    results = _results(search, report, table, searched, clock.elapsed - searched)
+    _write(folder, results, table)
+    shutil.rmtree(search.work)
+    return Study(folder, best, table, results)
+
+
+@contextlib.contextmanager
+def _trials(config: Config, folder: Path) -> Iterator[Trials]:
+    trials = Trials(folder / "study.db", config.space, config.sampler, config.seed, config.cohort)
+    try:
+        yield trials
+    finally:
+        trials.close()
+
+
+def _reserve(search: Search) -> float:
+    """Seconds that the finals of at least the best trial need, with a margin for judging and drawing."""
+    ranked = finals.candidates(search.trials.all())[:1]
+    if not ranked:
+        return 0.0
+    return 1.15 * search.estimate([search.spec(ranked[0])] * search.config.final_seeds, search.base.epochs)
+
+
+def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]]:
+    """The finals; returns the best model and what the results say of them."""
+    numbers, seeds = finals.plan(search, clock.left / 1.15)
+    if not numbers:
+        return None, {"best": None, "finalists": [], "notes": [_no_winner(search.trials.all())]}
+    notes = []
+    if seeds < search.config.final_seeds or len(numbers) < min(
+        finals.FINALISTS, len(finals.candidates(search.trials.all()))
+    ):
+        notes.append(f"the time allowed {len(numbers)} finalist(s) over {seeds} seed(s).")
+    ended = finals.train_anew(search, numbers, seeds)
+    if not ended:
+        return None, {
+            "best": None,
+            "finalists": [],
+            "notes": ["every finalist failed when it was trained anew."],
+        }
+    winner = finals.choose(ended)
+    tested = finals.open_test(search, winner)
+    index = finals.best_run(winner)
+    target = search.folder / "best"
+    if target.exists():
+        shutil.rmtree(target)
+    winner.runs[index].rename(target)
+    best = Fitted.load(target)
+    if search.config.figures != "none":
+        draw_run(best, search.crew.data, f"{trial_name(winner.number, winner.spec)}, best")
+    flattered = min(ended, key=lambda f: (f.search, f.number))
+    test_mean, test_se = finals.summary(tested, "test", "neg_elbo")
+    mean, se = finals.summary(tested, "validation", "neg_elbo")
+    report = {
+        "best": {
+            "number": winner.number, "spec": best.spec.model_dump(mode="json"), "parameters": winner.parameters,
+            "validation": tested[index]["validation"], "test": tested[index]["test"], "seeds": tested,
+            "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
+        },
+        "finalists": [f.as_dict() for f in ended],
+        "optimism": flattered.mean - flattered.search,
+        "notes": notes,
+    }  # fmt: skip
+    return best, report
+
+
+def _no_winner(trials: list[FrozenTrial]) -> str:
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    if complete:
+        return "no shared structure was found: every complete trial collapsed to the model without latents."
+    failed = [t for t in trials if t.state == TrialState.FAIL]
+    reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
+    return f"no trial was completed{reason}."
+
+
+def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
+    """A trial as the table, the report and the plots show it; None while it is not finished."""
+    if trial.state not in STATES:
+        return None
+    spec, notes = search.spec(trial.number), trial.user_attrs
+    folder = Path("trials") / trial_name(trial.number, spec)
+    return {
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "params": dict(trial.params),
+        "spec": spec.model_dump(mode="json"),
+        "rungs": {str(k): v for k, v in sorted(trial.intermediate_values.items())},
+        "value": trial.value if trial.state == TrialState.COMPLETE else None,
+        "verdict": notes.get("verdict"),
+        "reason": notes.get("reason"),
+        "rate": notes.get("rate"),
+        "distortion": notes.get("distortion"),
+        "active_units": notes.get("active_units"),
+        "epochs": notes.get("epochs"),
+        "seconds": notes.get("seconds"),
+        "folder": str(folder) if (search.folder / folder).exists() else None,
+    }
+
+
+def _results(
+    search: Search, report: dict[str, Any], table: list[dict[str, Any]], searched: float, final: float
+) -> dict[str, Any]:
+    reference = evaluate.baseline(search.crew.feed, "validation")
+    best = report["best"]
+    states = [row["state"] for row in table]
+    return {
+        "study": str(search.folder),
+        "name": search.folder.name,
+        "data": describe(search.crew.data),
+        "yardstick": search.config.yardstick,
+        "likelihood": search.base.likelihood,
+        "trials": {
+            "total": len(table), "complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"),
+            "failed": states.count("FAIL"),
+        },
+        "optimism": None,
+        **report,
+        "baseline": reference.as_dict() | {"share": reference.share(best["validation"]["neg_elbo"]) if best else None},
+        "seconds": {"search": searched, "final": final},
+        "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
+        "importance": search.trials.importance(),
+        "table": table,
+    }  # fmt: skip
+
+
+def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]]) -> None:
+    """results.json, the pictures of the study, and the report."""
+    store.write_json(folder / "results.json", results)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    rows = [row | {"rungs": {int(k): v for k, v in row["rungs"].items()}} for row in table]
+    plots.plot_history(plots.history_data(rows), figures / "history.png")
+    plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
+    plots.plot_rungs(plots.rungs_data(rows), figures / "rungs.png")
+    plots.plot_latent_size(plots.latent_size_data(rows), figures / "latent_size.png")
+    build_study_report(folder)

@@ -1,0 +1,28 @@
+"""What a study tells while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaelab.spec import Spec
+    from vaelab.study.config import Config
+
+
+class Watch:
+    """What a study tells while it runs; the command line draws it, everyone else ignores it."""
+
+    def started(self, config: Config, numbers: Sequence[int]) -> None: ...
+
+    def cohort(self, specs: Mapping[int, Spec], rungs: Sequence[int]) -> None: ...
+
+    def epoch(self, names: Sequence[str], epoch: int) -> None: ...
+
+    def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None: ...
+
+    def finished(self, number: int, state: str, value: float | None) -> None: ...
+
+    def finalists(self, numbers: Sequence[int], seeds: int) -> None: ...
+
+    def note(self, text: str) -> None: ...

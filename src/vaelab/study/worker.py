@@ -1,0 +1,107 @@
+"""A worker process: reads jobs as JSON lines, answers with JSON lines, one thread, gone when its parent is.
+
+Run as `python -m vaelab.study.worker`; standard output belongs to the protocol.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelab.data import SPLITS, Dataset
+from vaelab.errors import InputError
+
+
+def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
+    """Put a data set where workers map it into memory, so that all of them share one copy; returns how to open it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    x = folder / "x.npy"
+    if isinstance(data.x, np.memmap) and str(data.x.filename).endswith(".npy"):
+        x = Path(str(data.x.filename))  # mapped already: no second copy of what may be large
+    else:
+        np.save(x, data.x)
+    for name, rows in data.splits.items():
+        np.save(folder / f"{name}.npy", rows)
+    if data.labels is not None:
+        np.save(folder / "labels.npy", data.labels)
+    facts = {
+        "name": data.name,
+        "classes": data.classes,
+        "features": data.features,
+        "split_seed": data.split_seed,
+    }
+    return {
+        **facts,
+        "source": dict(data.source),
+        "folder": str(folder),
+        "x": str(x),
+        "labelled": data.labels is not None,
+    }
+
+
+def open_data(where: dict[str, Any]) -> Dataset:
+    folder = Path(where["folder"])
+    rows = {name: np.load(folder / f"{name}.npy") for name in SPLITS}
+    return Dataset(
+        where["name"],
+        np.load(where["x"], mmap_mode="r"),
+        rows,
+        np.load(folder / "labels.npy") if where["labelled"] else None,
+        tuple(where["classes"]),
+        tuple(where["features"]),
+        where["split_seed"],
+        where["source"],
+    )
+
+
+def _leave_with_parent() -> None:
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    _leave_with_parent()
+    import torch
+
+    from vaelab.feed import Feed
+    from vaelab.spec import Spec
+    from vaelab.study import jobs
+
+    torch.set_num_threads(1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else prints must not enter the protocol
+
+    def say(**message: Any) -> None:
+        answers.write(json.dumps(message) + "\n")
+
+    opening = json.loads(sys.stdin.readline())
+    feed = Feed(open_data(opening["data"]), Spec.create(**opening["spec"]))
+    for line in sys.stdin:
+        job = jobs.Job.from_json(line)
+
+        def progress(job: jobs.Job, epoch: int) -> None:
+            say(progress=[m.name for m in job.members], epoch=epoch)
+
+        try:
+            say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, feed, progress)])
+        except InputError as error:
+            say(error=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""What people see in a terminal: live progress on standard error, results as tables on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vaelab.study.watch import Watch
+
+if TYPE_CHECKING:
+    from vaelab.spec import Spec
+    from vaelab.study.config import Config
+
+SHOWN_TRIALS = 12
+
+
+def _error_console() -> Console:
+    return Console(file=sys.stderr)
+
+
+def _out() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+
+
+@contextlib.contextmanager
+def download_progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for downloads, drawn only when one happens and only on a terminal."""
+    console = _error_console()
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(TextColumn("download"), BarColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("download", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextlib.contextmanager
+def epochs(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of epochs on a terminal, else silence."""
+    console = _error_console()
+    if not console.is_terminal:
+        yield lambda epoch: None
+        return
+    columns = (TextColumn("epoch {task.completed} of {task.total}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("train", total=total)
+        yield lambda epoch: bar.update(task, completed=epoch)
+
+
+@contextlib.contextmanager
+def watch() -> Iterator[Watch]:
+    """A live table of the study on a terminal; elsewhere one line per event on standard error."""
+    console = _error_console()
+    if not console.is_terminal:
+        yield LogWatch()
+        return
+    display = LiveWatch(console)
+    with Live(display, console=console, refresh_per_second=4, transient=True):
+        yield display
+
+
+class LogWatch(Watch):
+    """One line per cohort, rung and note: for files and pipes."""
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def cohort(self, specs: Mapping[int, Spec], rungs: Sequence[int]) -> None:
+        if specs:
+            self._say(f"trials {min(specs)} to {max(specs)}: rungs at epochs {', '.join(map(str, rungs)) or 'none'}")
+
+    def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
+        self._say(f"epoch {rung}: best {min(values.values()):.2f}, {len(kept)} of {len(values)} go on")
+
+    def finalists(self, numbers: Sequence[int], seeds: int) -> None:
+        self._say(f"finalists {', '.join(map(str, numbers))}, each trained anew over {seeds} seed(s)")
+
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
+
+class LiveWatch(Watch):
+    """The trials that run and the best so far: trial, spec, epoch, rung, yardstick, best, time left."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.total, self.finished_count = 0, 0
+        self.best: tuple[int | None, float] = (None, float("inf"))
+        self.began, self.title, self.epochs = time.monotonic(), "search", 1
+        self.already = 0
+
+    def started(self, config: Config, numbers: Sequence[int]) -> None:
+        self.total, self.finished_count, self.already = config.trials, len(numbers), len(numbers)
+
+    def cohort(self, specs: Mapping[int, Spec], rungs: Sequence[int]) -> None:
+        from vaelab.study.search import trial_name
+
+        self.rows = {}
+        for number, spec in specs.items():
+            self.epochs = spec.epochs
+            what = f"{'-'.join(map(str, spec.hidden_sizes)) or 'linear'}, lr {spec.lr:.1e}"
+            self.rows[trial_name(number, spec)] = {
+                "number": number, "what": what, "epoch": 0, "value": None, "state": "trains", "rung": "-",
+            }  # fmt: skip
+
+    def epoch(self, names: Sequence[str], epoch: int) -> None:
+        for name in names:
+            self.rows.setdefault(name, {"number": -1, "what": "", "value": None, "state": "trains", "rung": "-"})[
+                "epoch"
+            ] = epoch
+
+    def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
+        for row in self.rows.values():
+            if row["number"] in values:
+                row.update(value=values[row["number"]], rung=rung)
+
+    def finished(self, number: int, state: str, value: float | None) -> None:
+        self.finished_count += 1
+        if state == "COMPLETE" and value is not None and value < self.best[1]:
+            self.best = (number, value)
+        for row in self.rows.values():
+            if row["number"] == number:
+                row.update(state=state.lower(), value=row["value"] if value is None else value)
+
+    def finalists(self, numbers: Sequence[int], seeds: int) -> None:
+        self.title, self.rows = f"final training of {len(numbers)} finalists over {seeds} seeds", {}
+
+    def note(self, text: str) -> None:
+        self.console.print(Text(f"note: {text}", style="yellow"))
+
+    def __rich__(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, justify in (
+            ("trial", "left"),
+            ("spec", "left"),
+            ("epoch", "right"),
+            ("rung", "right"),
+            ("nats", "right"),
+            ("", "left"),
+        ):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        shown = sorted(self.rows.items(), key=lambda item: (item[1]["state"] != "trains", item[0]))[:SHOWN_TRIALS]
+        for name, row in shown:
+            value = "" if row["value"] is None else f"{row['value']:.2f}"
+            table.add_row(name, row["what"], str(row["epoch"]), str(row["rung"]), value, row["state"])
+        return Group(Text(self._headline(), style="bold cyan"), table)
+
+    def _headline(self) -> str:
+        number, value = self.best
+        best = "" if number is None else f" · best {value:.2f} (trial {number})"
+        done = self.finished_count - self.already
+        elapsed = time.monotonic() - self.began
+        left = (
+            f" · about {elapsed / done * (self.total - self.finished_count):.0f} s of search left"
+            if done and self.title == "search"
+            else ""
+        )
+        return f"{self.title}: {self.finished_count} of {self.total} trials{best} · {elapsed:.0f} s{left}"
+
+
+def print_study(results: Mapping[str, Any]) -> None:
+    """The outcome of a study: the finalists, the winner, what it is worth and where it lies."""
+    console, best = _out(), results["best"]
+    counts = results["trials"]
+    console.print(
+        f"{counts['total']} trials: {counts['complete']} complete, {counts['pruned']} pruned, "
+        f"{counts['failed']} failed. "
+        f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
+        highlight=False,
+    )
+    for note in results["notes"]:
+        console.print(Text(f"note: {note}"))
+    if best is not None:
+        table = Table(title="finalists, nats per example on validation", title_justify="left", box=None, pad_edge=False)
+        for name in ("trial", "search", "trained anew", "std. error", "parameters"):
+            table.add_column(name, justify="right")
+        for row in sorted(results["finalists"], key=lambda r: r["mean"]):
+            mark = " (winner)" if row["number"] == best["number"] else ""
+            se = "" if row["se"] is None else f"{row['se']:.3f}"
+            table.add_row(
+                f"{row['number']}{mark}",
+                f"{row['search']:.2f}",
+                f"{row['mean']:.2f}",
+                se,
+                f"{row['parameters']:,}",
+            )
+        console.print(table)
+        error = "" if best["test_se"] is None else f" ± {best['test_se']:.3f} over {len(best['seeds'])} seeds"
+        console.print(f"test neg_elbo of the winner: {best['test_mean']:.2f}{error}", highlight=False)
+        console.print(f"choosing flattered the search's best by {results['optimism']:.2f} nats", highlight=False)
+        _print_baseline(console, results["baseline"])
+    console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+
+
+def _print_baseline(console: Console, baseline: Mapping[str, Any]) -> None:
+    text = f"without latents: {baseline['no_latents']:.2f}"
+    if baseline.get("floor") is not None:
+        text += f", the data's own entropy: {baseline['floor']:.2f}"
+        if baseline.get("share") is not None:
+            text += f"; the model goes {100 * baseline['share']:.0f} % of the way"
+    console.print(text, highlight=False)
+
+
+def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("nats per example")
+    given = {name: figures for name, figures in columns.items() if figures is not None}
+    for name in given:
+        table.add_column(name, justify="right")
+    for key in ("neg_elbo", "distortion", "rate"):
+        table.add_row(key, *(f"{figures[key]:.3f}" for figures in given.values()))
+    table.add_row("active units", *(str(figures["active_units"]) for figures in given.values()))
+    table.add_row("verdict", *(figures["verdict"] for figures in given.values()))
+    return table
+
+
+def print_run(result: Mapping[str, Any]) -> None:
+    """The outcome of one training."""
+    console = _out()
+    console.print(_figures_table({name: result[name] for name in ("train", "validation", "test")}))
+    _print_baseline(console, result["baseline"] | {"share": result["validation"]["share"]})
+    console.print(f"{result['seconds_per_epoch']:.3f} s per epoch", highlight=False)
+    console.print(Text(f"folder: {result['run']}   report: {result['run']}/report.html"), soft_wrap=True)
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """The outcome of `evaluate`."""
+    console, bound = _out(), result["bound"]
+    console.print(_figures_table({result["split"]: result}))
+    console.print(
+        f"-log p(x) at most {bound['neg_log_p']:.3f} ± {bound['se']:.3f} (importance-weighted, {bound['draws']} draws, "
+        f"Monte Carlo error {bound['monte_carlo']:.4f})",
+        highlight=False,
+    )
+    _print_baseline(console, result["baseline"] | {"share": result["share"]})
+
+
+def print_settings(rows: Sequence[tuple[str, str, str]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("setting", "default", "meaning"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    _out().print(table)

@@ -1,0 +1,264 @@
+"""The one training loop, for K members at once. It yields records; it writes no file and knows no study."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab import evaluate
+from vaelab.feed import INITIAL_ROWS, Feed
+from vaelab.model import Model
+from vaelab.networks import bucket
+from vaelab.objectives import Noise, Terms, Weights, elbo, importance_weighted
+from vaelab.optimizers import Optimizer
+from vaelab.seeds import derive_seed
+from vaelab.spec import Spec
+
+NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+VALIDATION_ROWS = 10_000  # most rows that the validation after each epoch looks at
+
+
+def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
+    """What members must share to be one stack. A function of the spec alone, so stacks never change a result."""
+    return (
+        features,
+        tuple(bucket(width) for width in spec.hidden_sizes),
+        bucket(spec.latent_dim),
+        spec.activation,
+        (spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.prior),
+        (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
+        (spec.dropout > 0, spec.free_bits > 0),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One epoch of one member. `train` is the running mean over the epoch; figures in nats per example."""
+
+    epoch: int
+    lr: float
+    beta: float
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    is_best: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberState:
+    """One member between two epochs: parameters, moments, best weights, generator; and how far it is."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    epoch: int
+    step: int
+    best_loss: float
+
+
+class Stack:
+    """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
+
+    def __init__(self, specs: Sequence[Spec], feed: Feed):
+        spec = specs[0]
+        assert len({stack_key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
+        self.specs, self.feed = list(specs), feed
+        self.model = Model.for_spec(spec, feed.features, feed.likelihood)
+        n = len(feed.data.splits["train"])
+        self.batch_size = min(int(spec.batch_size), n)
+        self.steps_per_epoch = -(-n // self.batch_size)
+        x = feed.sample_rows(INITIAL_ROWS).cpu()
+        initial = [self.model.initial(s, x, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs]
+        self.parameters = torch.stack(initial).to(feed.device)
+        self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
+        self.optimizer = Optimizer(specs, self.parameters, self.steps_per_epoch * spec.epochs)
+        self.epoch = 0
+        self.best = self.parameters.clone()
+        self.best_loss = [math.inf] * len(specs)
+        self.failures: list[str | None] = [None] * len(specs)
+        self._bind()
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def _bind(self) -> None:
+        self.gradient = torch.empty_like(self.parameters)
+        self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
+
+    def select(self, members: Sequence[int]) -> None:
+        """Keep only some members; what they compute from here on is what they would have computed anyway."""
+        index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
+        self.parameters, self.best = self.parameters.index_select(0, index), self.best.index_select(0, index)
+        self.optimizer.select(members, self.parameters)
+        for name in ("specs", "generators", "best_loss", "failures"):
+            setattr(self, name, [getattr(self, name)[k] for k in members])
+        self._bind()
+
+    def member_state(self, k: int) -> MemberState:
+        """Everything that a bit-exact continuation of one member after a whole epoch needs."""
+        optimizer = self.optimizer
+        tensors = {
+            "parameters": self.parameters[k], "best": self.best[k],
+            "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
+        }  # fmt: skip
+        arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
+        return MemberState(arrays, self.epoch, optimizer.step_number, self.best_loss[k])
+
+    def restore(self, states: Sequence[MemberState]) -> None:
+        """Continue from the states of this stack's members, all of the same epoch; in any company they came from."""
+        ((self.epoch, self.optimizer.step_number),) = {(s.epoch, s.step) for s in states}
+        for k, state in enumerate(states):
+            for mine, name in (
+                (self.parameters, "parameters"), (self.best, "best"),
+                (self.optimizer.first, "first"), (self.optimizer.second, "second"),
+            ):  # fmt: skip
+                mine[k] = torch.from_numpy(state.arrays[name])
+            self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
+        self.best_loss = [state.best_loss for state in states]
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        return self.model.layout.views(buffer)
+
+
+def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
+    """Train until `until` epochs are done (default: all), yielding one record per member after each epoch.
+
+    A member whose loss or gradient became non-finite says so in `stack.failures`; its neighbours are untouched.
+    """
+    last = stack.specs[0].epochs if until is None else until
+    while stack.epoch < last:
+        sums, rates = _run_epoch(stack)
+        stack.epoch += 1
+        yield _close_epoch(stack, sums, rates)
+
+
+def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
+    """All steps of one epoch; returns the sums of distortion and rate (K, 2) and the learning rates at its start."""
+    feed, K, B = stack.feed, len(stack), stack.batch_size
+    rows = feed.rows("train")
+    n = len(rows)
+    order = torch.stack([rows[torch.randperm(n, generator=g, device=feed.device)] for g in stack.generators])
+    weights = _weights(stack)
+    objective = elbo if weights.samples == 1 else importance_weighted
+    sums = torch.zeros(K, 2, dtype=torch.float64, device=feed.device)
+    rates = stack.optimizer.rates(stack.optimizer.step_number)
+    leaves = list(stack.leaves.values())
+    for start, noise in _noise_blocks(stack, n):
+        for offset in range(0, noise.rows, B):
+            first = start + offset
+            size = min(B, n - first)
+            uniform = noise.uniform(offset, size)
+            x = feed.gather(order[:, first : first + size].reshape(-1), uniform).view(K, size, -1)
+            terms = objective(stack.model, stack.leaves, x, noise.batch(offset, size), weights)
+            gradients = torch.autograd.grad(terms.loss.sum(), leaves)
+            torch.cat([g.reshape(K, -1) for g in gradients], 1, out=stack.gradient)
+            finite = stack.optimizer.step(stack.gradient)
+            _note_failures(stack, finite)
+            sums += _sums(terms)
+    return sums, rates
+
+
+def _sums(terms: Terms) -> Tensor:
+    return torch.stack([terms.distortion.detach().sum(1), terms.rate.detach().sum(1)], 1)
+
+
+def _weights(stack: Stack) -> Weights:
+    """Loss weights of this epoch: under warm-up, beta rises linearly from 0 at the first epoch."""
+    column = lambda values: torch.tensor(values, dtype=torch.float32, device=stack.feed.device)[:, None]  # noqa: E731
+    free = column([s.free_bits for s in stack.specs]) if stack.specs[0].free_bits > 0 else None
+    return Weights(column([beta_at(s, stack.epoch) for s in stack.specs]), free, stack.specs[0].samples)
+
+
+def beta_at(spec: Spec, epoch: int) -> float:
+    """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`."""
+    return spec.beta * min(1.0, epoch / spec.warmup) if spec.warmup else spec.beta
+
+
+def _note_failures(stack: Stack, finite: Tensor) -> None:
+    if not bool(finite.all()):
+        for k, ok in enumerate(finite.tolist()):
+            if not ok and stack.failures[k] is None:
+                step = stack.optimizer.step_number
+                stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
+
+
+@dataclasses.dataclass
+class _Block:
+    """Noise for some consecutive rows of every member's order."""
+
+    rows: int
+    samples: int
+    normal: Tensor  # (K, rows, S, L)
+    pixel: Tensor | None  # (K, rows, D)
+    keep: Tensor | None  # (K, rows, units), already scaled by 1 / (1 - p)
+    hidden: tuple[int, ...]
+
+    def uniform(self, offset: int, size: int) -> Tensor | None:
+        return None if self.pixel is None else self.pixel[:, offset : offset + size].flatten(0, 1)
+
+    def batch(self, offset: int, size: int) -> Noise:
+        normal = self.normal[:, offset : offset + size]  # (K, B, S, L)
+        normal = normal.transpose(1, 2).flatten(1, 2) if self.samples > 1 else normal[:, :, 0]
+        if self.keep is None:
+            return Noise(normal)
+        parts = self.keep[:, offset : offset + size].split([*self.hidden, *reversed(self.hidden)], -1)
+        encoder, decoder = parts[: len(self.hidden)], parts[len(self.hidden) :]
+        return Noise(normal, encoder, [p.repeat(1, self.samples, 1) for p in decoder])
+
+
+def _noise_blocks(stack: Stack, n: int) -> Iterator[tuple[int, _Block]]:
+    """Noise for an epoch's rows, in blocks whose size depends on the spec alone; each member from its generator."""
+    spec, model, feed, K, B = stack.specs[0], stack.model, stack.feed, len(stack), stack.batch_size
+    units = model.dropout_units if spec.dropout > 0 else 0
+    per_row = model.latent * spec.samples + units + (feed.features if feed.units.needs_uniform else 0)
+    block = max(B, NOISE_FLOATS // per_row // B * B)
+    for start in range(0, n, block):
+        rows = min(block, n - start)
+        normal = torch.zeros(K, rows, spec.samples, model.latent, device=feed.device)
+        keep = torch.empty(K, rows, units, device=feed.device) if units else None
+        pixel = torch.empty(K, rows, feed.features, device=feed.device) if feed.units.needs_uniform else None
+        for k, (s, g) in enumerate(zip(stack.specs, stack.generators, strict=True)):
+            own = torch.randn(rows, s.samples, s.latent_dim, generator=g, device=feed.device)
+            normal[k, :, :, : s.latent_dim] = own
+            if keep is not None:
+                keep[k].uniform_(generator=g).ge_(s.dropout).div_(1 - s.dropout)
+            if pixel is not None:
+                pixel[k].uniform_(generator=g)
+        yield start, _Block(rows, spec.samples, normal, pixel, keep, model.hidden)
+
+
+def _close_epoch(stack: Stack, sums: Tensor, rates: list[float]) -> list[Record]:
+    """Validate, keep the best weights so far, and make the records."""
+    feed = stack.feed
+    n = len(feed.data.splits["train"])
+    train = (sums / n).tolist()
+    batches = feed.batches("validation", 1, VALIDATION_ROWS)
+    scores = evaluate.score(stack.model, stack.views(stack.parameters), stack.specs, batches, 1, feed.log_jacobian)
+    distortion, rate = scores.distortion.mean(1).tolist(), scores.rate.mean(1).tolist()
+    records = []
+    for k, spec in enumerate(stack.specs):
+        loss = distortion[k] + spec.beta * rate[k]  # the member's own target at full beta
+        better = loss < stack.best_loss[k] and stack.epoch > min(spec.warmup, spec.epochs - 1)
+        if better:
+            stack.best_loss[k] = loss
+            stack.best[k] = stack.parameters[k]
+        if not math.isfinite(loss + sum(train[k])) and stack.failures[k] is None:
+            stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
+        own = train[k][0] + feed.log_jacobian
+        records.append(
+            Record(
+                stack.epoch,
+                rates[k],
+                beta_at(spec, stack.epoch - 1),
+                {"neg_elbo": own + train[k][1], "distortion": own, "rate": train[k][1]},
+                {"neg_elbo": distortion[k] + rate[k], "distortion": distortion[k], "rate": rate[k]},
+                better,
+            )
+        )
+    return records

@@ -1,0 +1,35 @@
+"""Data for the tests: the large sets are used where VAELAB_DATA names a folder that holds them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vaelab.data import Dataset, load
+
+
+def _data_folder(name: str) -> Path:
+    folder = os.environ.get("VAELAB_DATA")
+    if folder and (Path(folder) / name).is_dir():
+        return Path(folder)
+    reason = f"needs {name}: set VAELAB_DATA to the folder that holds {name}/"
+    if os.environ.get("VAELAB_REQUIRE_DATA") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    return load("mnist", data_dir=_data_folder("mnist"))
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Dataset:
+    return load("fashion_mnist", data_dir=_data_folder("fashion_mnist"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load("digits")
