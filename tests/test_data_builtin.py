@@ -63,9 +63,7 @@ def test_pinned_hashes_are_well_formed_and_different():
     pinned = [file.sha256 for remote in builtin.REMOTE.values() for file in remote.files]
     assert len(set(pinned)) == 8
     assert all(len(bytes.fromhex(one)) == 32 for one in pinned)
-    assert all(
-        url.startswith("https://") and url.endswith("/") for r in builtin.REMOTE.values() for url in r.mirrors
-    )
+    assert all(url.startswith("https://") and url.endswith("/") for r in builtin.REMOTE.values() for url in r.mirrors)
 
 
 def tiny_set():
@@ -74,16 +72,12 @@ def tiny_set():
     for part, n in ("train", 12), ("t10k", 6):
         pixels = bytes((7 * i) % 256 for i in range(4 * n))
         contents[f"{part}-images-idx3-ubyte.gz"] = struct.pack(">4B3I", 0, 0, 8, 3, n, 2, 2) + pixels
-        contents[f"{part}-labels-idx1-ubyte.gz"] = struct.pack(">4BI", 0, 0, 8, 1, n) + bytes(
-            [0, 1] * (n // 2)
-        )
+        contents[f"{part}-labels-idx1-ubyte.gz"] = struct.pack(">4BI", 0, 0, 8, 1, n) + bytes([0, 1] * (n // 2))
     known = tuple(
         builtin.RemoteFile(name, len(content), hashlib.sha256(content).hexdigest())
         for name, content in contents.items()
     )
-    return contents, builtin.RemoteSet(
-        ("https://one.test/", "https://two.test/data/"), known, ("even", "odd")
-    )
+    return contents, builtin.RemoteSet(("https://one.test/", "https://two.test/data/"), known, ("even", "odd"))
 
 
 @pytest.fixture
@@ -148,18 +142,14 @@ def test_nothing_is_fetched_unless_asked(remote, server, tmp_path):
 
 def test_download_tries_the_mirrors_in_order_and_once(remote, server, tmp_path):
     seen = []
-    data = load(
-        "mnist", data_dir=tmp_path, download=True, progress=lambda done, total: seen.append((done, total))
-    )
+    data = load("mnist", data_dir=tmp_path, download=True, progress=lambda done, total: seen.append((done, total)))
     assert server.asked[:2] == [f"/one.test/{remote.files[0].name}", f"/two.test/data/{remote.files[0].name}"]
     assert data.x.shape == (18, 2, 2)
     assert data.x.reshape(-1)[:5].tolist() == [0, 7, 14, 21, 28]
     assert data.splits["test"].tolist() == list(range(12, 18))
     assert data.classes == ("even", "odd")
     assert [done == total > 0 for done, total in seen] == [True] * 4
-    assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(
-        f.name for f in remote.files
-    )
+    assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(f.name for f in remote.files)
     asked = len(server.asked)
     assert load(**data.source).fingerprint == data.fingerprint
     assert len(server.asked) == asked

@@ -64,9 +64,7 @@ def test_every_class_alone_still_gives_three_splits():
     assert_partition(split_rows(5, np.arange(5), 0), 5)
 
 
-@pytest.mark.parametrize(
-    ("n", "test"), [(4, None), (10, np.arange(9)), (10, np.arange(10)), (10, np.arange(0))]
-)
+@pytest.mark.parametrize(("n", "test"), [(4, None), (10, np.arange(9)), (10, np.arange(10)), (10, np.arange(0))])
 def test_too_few_rows_are_refused(n, test):
     with pytest.raises(InputError, match="add data") as error:
         split_rows(n, None, 0, test)
@@ -107,9 +105,7 @@ def test_scaling_there_and_back_is_the_identity(seed, kind):
     assert model.shape == (30, 3 if kind == "constant column" else 4)
     back = scaling.to_own(model, data.shape)
     assert back.shape == x.shape
-    np.testing.assert_allclose(
-        back, x.astype(np.float32), rtol=1e-4, atol=2e-6 * np.abs(x.astype(float)).max()
-    )
+    np.testing.assert_allclose(back, x.astype(np.float32), rtol=1e-4, atol=2e-6 * np.abs(x.astype(float)).max())
 
 
 def test_a_standardised_table_has_mean_0_and_deviation_1_in_training():

@@ -34,9 +34,7 @@ def picture(path: Path) -> np.ndarray:
     assert W == 900
     assert 150 <= H <= 1200
     assert (pixels.min(2) < 200).mean() > 0.002, "blank"
-    border = np.concatenate(
-        [pixels[:3].ravel(), pixels[-3:].ravel(), pixels[:, :3].ravel(), pixels[:, -3:].ravel()]
-    )
+    border = np.concatenate([pixels[:3].ravel(), pixels[-3:].ravel(), pixels[:, :3].ravel(), pixels[:, -3:].ravel()])
     assert border.min() > 250, "something is cut off at the border"
     return pixels
 
@@ -48,9 +46,7 @@ def record(epoch: int, train: float, validation: float | None) -> dict:
 
 
 def history(epochs: int = 20) -> list[dict]:
-    return [
-        record(e, 100 + 300 * math.exp(-e), 102 + 300 * math.exp(-e) + 0.02 * e) for e in range(1, epochs + 1)
-    ]
+    return [record(e, 100 + 300 * math.exp(-e), 102 + 300 * math.exp(-e) + 0.02 * e) for e in range(1, epochs + 1)]
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -114,9 +110,7 @@ def test_losses_of_short_or_broken_histories(records: list[dict], tmp_path: Path
 
 def test_losses_picture(tmp_path: Path) -> None:
     references = {HOSTILE[0]: 101.0, HOSTILE[1]: 205.8}
-    picture(
-        plots.plot_losses(plots.losses_data(history(), references), tmp_path / "new" / "a.png", HOSTILE[0])
-    )
+    picture(plots.plot_losses(plots.losses_data(history(), references), tmp_path / "new" / "a.png", HOSTILE[0]))
 
 
 # --- latent ---------------------------------------------------------------------------------------
@@ -168,9 +162,7 @@ def test_latent_picture(d: int, labelled: bool, tmp_path: Path) -> None:
     assert (np.ptp(pixels.astype(int), axis=2) > 60).mean() > 0.002, "no colour"
 
 
-@pytest.mark.parametrize(
-    "means", [np.zeros((5, 3)), np.full((4, 3), np.nan), np.zeros((1, 2)), np.zeros((3, 1))]
-)
+@pytest.mark.parametrize("means", [np.zeros((5, 3)), np.full((4, 3), np.nan), np.zeros((1, 2)), np.zeros((3, 1))])
 def test_latent_picture_of_a_dead_space(means: np.ndarray, tmp_path: Path) -> None:
     data = plots.latent_data(means, None, None, np.zeros(means.shape[1]))
     assert not data.active.any()
@@ -318,9 +310,7 @@ def many() -> list[dict]:
     rng = np.random.default_rng(0)
     kinds = rng.choice(["COMPLETE", "PRUNED", "FAIL"], 500, p=[0.5, 0.4, 0.1])
     return [
-        trial_record(
-            i, str(kind), 100 + float(rng.gamma(1, 9)) if kind == "COMPLETE" else None, {"3": 130.0 + i % 9}
-        )
+        trial_record(i, str(kind), 100 + float(rng.gamma(1, 9)) if kind == "COMPLETE" else None, {"3": 130.0 + i % 9})
         for i, kind in enumerate(kinds)
     ]
 

@@ -80,9 +80,7 @@ def study(folder: Path, name: str = "digits", trials: int = 4, **changes: Any) -
         table.append(row)
     best = {"number": 2, "spec": spec, "validation": {"neg_elbo": 102.0, "rate": 20.0, "distortion": 82.0}}
     best |= {"test": {"neg_elbo": 102.5}, "test_mean": 102.61, "test_se": 0.12}
-    best["seeds"] = [
-        {"seed": s, "validation": {"neg_elbo": 102.0}, "test": {"neg_elbo": 102.5}} for s in range(3)
-    ]
+    best["seeds"] = [{"seed": s, "validation": {"neg_elbo": 102.0}, "test": {"neg_elbo": 102.5}} for s in range(3)]
     results = {
         "study": str(folder),
         "name": name,

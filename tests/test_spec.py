@@ -172,9 +172,7 @@ def test_number_kind_of_every_setting():
         default = Spec.model_fields[name].default
         if type(default) in (int, float):
             assert kind is type(default), name
-    assert {
-        name for name, kind in kinds.items() if kind and not isinstance(Spec.model_fields[name].default, kind)
-    } == {
+    assert {name for name, kind in kinds.items() if kind and not isinstance(Spec.model_fields[name].default, kind)} == {
         "sigma",
         "batch_size",
     }

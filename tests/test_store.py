@@ -609,9 +609,7 @@ def test_what_is_there_is_not_touched(tmp_path):
     assert os.listdir(tmp_path) == ["run"]
 
 
-@pytest.mark.parametrize(
-    "names", [("config.toml", "study.db"), ("config.toml", ".lock"), ("study.db", ".lock")]
-)
+@pytest.mark.parametrize("names", [("config.toml", "study.db"), ("config.toml", ".lock"), ("study.db", ".lock")])
 def test_a_study_is_replaced(tmp_path, names):
     folder = tmp_path / "study"
     (folder / "trials" / "0001").mkdir(parents=True)

@@ -17,7 +17,7 @@ from vaelab.space import Space
 from vaelab.spec import Spec
 from vaelab.study import single
 from vaelab.study import tune as tuning
-from vaelab.study.crew import one_thread
+from vaelab.training import one_thread
 
 
 def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
@@ -88,7 +88,7 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
     with one_thread():
         bound = model.importance_bound(data, split, k)
         figures = model.evaluate(data, split, FINAL_DRAWS)
-    feed = Feed(data, model.spec)
+    feed = Feed(data, model.spec, model.scaling)
     return {
         "run": str(model.folder),
         "split": split,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,10 +114,19 @@ def score(
     return Scores(torch.cat(distortion, 1) + log_jacobian, all_rates, kl / N, variance)
 
 
-@functools.lru_cache(maxsize=4)
-@torch.no_grad()
+_baselines: weakref.WeakKeyDictionary[Feed, dict[str, Baseline]] = weakref.WeakKeyDictionary()
+
+
 def baseline(feed: Feed, split: str) -> Baseline:
     """The model without latents, fitted to the training split and judged on `split`; and the floor."""
+    known = _baselines.setdefault(feed, {})
+    if split not in known:
+        known[split] = _baseline(feed, split)
+    return known[split]
+
+
+@torch.no_grad()
+def _baseline(feed: Feed, split: str) -> Baseline:
     outputs, own = feed.likelihood.constant(feed.sample_rows(BASELINE_ROWS))
     costs, entropy = [], 0.0
     for piece, _ in feed.batches(split, 4):

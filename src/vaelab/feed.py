@@ -48,7 +48,7 @@ class Units:
         self._kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device)
         self._offset = torch.from_numpy(scaling.offset).to(device)
         self._factor = 1 / torch.from_numpy(scaling.scale).to(device)
-        self._identity = bool((self._offset == 0).all() and (self._factor == 1).all())
+        self._shifted, self._scaled = bool((self._offset != 0).any()), bool((self._factor != 1).any())
 
     def features(self, raw: Tensor) -> int:
         return raw.shape[1] if self._kept is None else len(self._kept)
@@ -64,8 +64,10 @@ class Units:
         if self.scaling.dequantise:
             assert uniform is not None
             x = x + uniform
-        if not self._identity:
-            x = (x - self._offset).mul_(self._factor)
+        if self._shifted:
+            x = x - self._offset
+        if self._scaled:
+            x = x * self._factor
         if self.binarize == "dynamic":
             assert uniform is not None
             x = (uniform < x).float()
@@ -75,15 +77,19 @@ class Units:
         """Rows as model values under noise keyed by their content."""
         if self.binarize == "fixed":
             x = self.convert(raw, None)
-            return (noise.uniform(keys, "pixel", 1, x.shape[1])[0].float() < x).float()
-        uniform = noise.uniform(keys, "pixel", 1, self.features(raw))[0].float() if self.needs_uniform else None
-        return self.convert(raw, uniform)
+            return (_pixel_noise(keys, x.shape[1]) < x).float()
+        return self.convert(raw, _pixel_noise(keys, self.features(raw)) if self.needs_uniform else None)
 
     def batches(self, raw: Tensor, draws: int) -> Batches:
         """Pieces of some rows, each small enough to be evaluated with `draws` draws of z."""
         for piece in raw.split(chunk(raw.shape[1], draws)):
             keys = noise.row_keys(piece)
             yield self.fixed(piece, keys), keys
+
+
+def _pixel_noise(keys: Tensor, features: int) -> Tensor:
+    """Uniforms in [0, 1), float32 (n, D). Rounded to 1, a pixel that is surely on would be drawn as off."""
+    return noise.uniform(keys, "pixel", 1, features)[0].float().clamp_max(1 - 2.0**-24)
 
 
 def chunk(features: int, draws: int) -> int:
@@ -97,14 +103,16 @@ class Feed:
     The data stay in memory once, in the type they came in; only the rows asked for are converted.
     """
 
-    def __init__(self, data: Dataset, spec: Spec):
+    def __init__(self, data: Dataset, spec: Spec, scaling: Scaling | None = None):
+        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
         assert spec.likelihood != "auto", "resolve the spec first"
         self.data, self.device = data, torch.device(spec.device)
         self.likelihood: Likelihood = likelihood_for(spec, data.is_image)
-        self.units = Units(Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
+        self.units = Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
         self._raw = _tensor(data).to(self.device)
         self.features = self.units.features(self._raw)
         self._visited = self._binarised() if spec.binarize == "fixed" else None
+        self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
 
     @functools.cached_property
     def log_jacobian(self) -> float:
@@ -121,11 +129,12 @@ class Feed:
             return self._visited.index_select(0, rows).float()
         return self.units.convert(self._raw.index_select(0, rows), uniform)
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019 (a feed lives as long as its study)
     def keys(self, split: str) -> Tensor:
         """The noise keys of a split's rows."""
-        pieces = self.rows(split).split(chunk(self._raw.shape[1], 1))
-        return torch.cat([noise.row_keys(self._raw.index_select(0, rows)) for rows in pieces])
+        if split not in self._keys:
+            pieces = self.rows(split).split(chunk(self._raw.shape[1], 1))
+            self._keys[split] = torch.cat([noise.row_keys(self._raw.index_select(0, r)) for r in pieces])
+        return self._keys[split]
 
     def batches(self, split: str, draws: int, limit: int | None = None) -> Batches:
         """Pieces of (the first `limit` rows of) a split under fixed noise."""

@@ -141,14 +141,14 @@ class Fitted:
 
     def evaluate(self, data: Dataset, split: str, draws: int) -> dict[str, Any]:
         """All figures on one split of a data set."""
-        feed = Feed(data, self.spec)
+        feed = Feed(data, self.spec, self.scaling)
         batches = feed.batches(split, draws)
         scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
         return evaluate.figures(scores, 0, self.spec, evaluate.baseline(feed, split))
 
     def importance_bound(self, data: Dataset, split: str, draws: int) -> Bound:
         """The importance-weighted bound on -log p(x) over one split."""
-        batches = Feed(data, self.spec).batches(split, min(draws, evaluate.BOUND_DRAWS))
+        batches = Feed(data, self.spec, self.scaling).batches(split, min(draws, evaluate.BOUND_DRAWS))
         return evaluate.importance_bound(self.model, self.parameters, self.spec, batches, draws, self.log_jacobian)
 
     @property

@@ -14,6 +14,8 @@ from vaelab.errors import unknown_name
 from vaelab.networks import Parameters
 from vaelab.spec import Spec
 
+VECTORS = 64  # a multiple of two vectors of floats on every machine
+
 
 class Likelihood(Protocol):
     """What the model asks of a noise model; the contract suite (tests/test_likelihoods.py) runs over every one."""
@@ -43,24 +45,38 @@ class Likelihood(Protocol):
         """Outputs (D,) and own parameters (1, *shape) of the best model without latents for rows x (N, D); doubles."""
 
 
+def _sigmoid(logits: Tensor) -> Tensor:
+    """sigmoid of logits (K, ...) by the vector code alone, so that a member gets the same bits in any stack.
+
+    PyTorch computes what is left over after whole pairs of vectors by scalar code, which rounds otherwise; which
+    elements those are would depend on the member's place in the stack. (Activations see multiples of 32 units.)
+    """
+    n = logits[0].numel()
+    if n % VECTORS == 0:
+        return torch.sigmoid(logits)
+    padded = functional.pad(logits.reshape(len(logits), n), (0, -n % VECTORS))
+    return torch.sigmoid(padded)[:, :n].reshape(logits.shape)
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Bernoulli cross-entropy from logits, summed over features, in as few passes as eager PyTorch allows.
 
-    -x l + log(1 + e^l) = l (1[l > 0] - x) + log(1 + e^-|l|). The factors 1 + e^-|l| lie in [1, 2], so products of up
-    to 64 of them cannot overflow, and one logarithm serves them all: the logarithm was a third of the time.
+    -x l + log(1 + e^l) = max(l, 0) - x l - log(max(p, 1 - p)), p = sigmoid(l). The factors max(p, 1 - p) lie in
+    [1/2, 1], so products of 64 of them cannot underflow and one logarithm serves them all; p serves the gradient too.
     """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor, x: Tensor) -> Tensor:
-        factors = logits.abs().neg_().exp_().add_(1)
+        p = _sigmoid(logits)
+        factors = (p - 0.5).abs_().add_(0.5)
         for _ in range(6):
             n = factors.shape[-1]
             if n % 2:
                 break
             factors = factors[..., : n // 2] * factors[..., n // 2 :]
         linear = torch.addcmul(logits.clamp_min(0), logits, x, value=-1)
-        ctx.save_for_backward(torch.sigmoid(logits).sub_(x))
-        return linear.sum(-1) + factors.log_().sum(-1)
+        ctx.save_for_backward(p.sub_(x))
+        return linear.sum(-1) - factors.log_().sum(-1)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:

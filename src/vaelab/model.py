@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vaelab.likelihoods import Likelihood
-from vaelab.networks import MLP, Layout, Parameters, bucket, initial_dense
+from vaelab.networks import LINE, MLP, Layout, Parameters, bucket, initial_dense
 from vaelab.spec import Spec
 
 
@@ -39,7 +40,7 @@ class StandardNormal:
 
     def kl(self, q: Posterior) -> Tensor:
         """KL(q || p) per dimension in nats (K, B, L), exact."""
-        return 0.5 * (q.mean.square() + torch.exp(q.log_var) - 1 - q.log_var)
+        return 0.5 * torch.addcmul(torch.expm1(q.log_var) - q.log_var, q.mean, q.mean)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats (..., B), without -L/2 log(2 pi) (see Posterior.log_prob)."""
@@ -63,25 +64,35 @@ class Model:
     @classmethod
     def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood) -> Model:
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
-        return cls(features, hidden, bucket(spec.latent_dim), spec.activation, likelihood)
+        return cls(features, hidden, bucket(spec.latent_dim, 16), spec.activation, likelihood)
 
-    def networks(self, hidden: Sequence[int], latent: int) -> tuple[MLP, MLP]:
-        """Encoder and decoder of given hidden widths and latent size."""
-        encoder = MLP("encoder", (self.features, *hidden, 2 * latent), self.activation)
-        decoder = MLP("decoder", (latent, *reversed(hidden), self.features), self.activation)
+    def networks(self, features: int, hidden: Sequence[int], latent: int) -> tuple[MLP, MLP]:
+        """Encoder and decoder of given widths."""
+        encoder = MLP("encoder", (features, *hidden, 2 * latent), self.activation)
+        decoder = MLP("decoder", (latent, *reversed(hidden), features), self.activation)
         return encoder, decoder
 
     @functools.cached_property
+    def more(self) -> int:
+        """Features of padding, silent like padded units (see networks.LINE)."""
+        return -self.features % LINE
+
+    @functools.cached_property
     def encoder(self) -> MLP:
-        return self.networks(self.hidden, self.latent)[0]
+        return self.networks(self.features + self.more, self.hidden, self.latent)[0]
 
     @functools.cached_property
     def decoder(self) -> MLP:
-        return self.networks(self.hidden, self.latent)[1]
+        return self.networks(self.features + self.more, self.hidden, self.latent)[1]
 
     @functools.cached_property
     def layout(self) -> Layout:
         return Layout({**self.encoder.shapes, **self.decoder.shapes, **self.likelihood.shapes(self.features)})
+
+    @functools.cached_property
+    def largest_layer(self) -> int:
+        """Weights of the largest layer, padding included."""
+        return max(block.size for block in self.layout)
 
     @property
     def dropout_units(self) -> int:
@@ -90,7 +101,7 @@ class Model:
 
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
         """Shapes of a member's parameters without padding."""
-        encoder, decoder = self.networks(spec.hidden_sizes, spec.latent_dim)
+        encoder, decoder = self.networks(self.features, spec.hidden_sizes, spec.latent_dim)
         return {**encoder.shapes, **decoder.shapes, **self.likelihood.shapes(self.features)}
 
     def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,7 +111,7 @@ class Model:
         the best model without latents for the rows x (n, D), which no epoch need then be spent on.
         """
         hidden = spec.hidden_sizes
-        encoder, decoder = self.networks(hidden, spec.latent_dim)
+        encoder, decoder = self.networks(self.features, hidden, spec.latent_dim)
         weights = initial_dense("encoder", encoder.widths, generator) | initial_dense(
             "decoder", decoder.widths, generator
         )
@@ -136,9 +147,9 @@ class Model:
 
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D)."""
-        heads = self.encoder(parameters, x, keep)
+        heads = self.encoder(parameters, functional.pad(x, (0, self.more)) if self.more else x, keep)
         return Posterior(heads[..., : self.latent], heads[..., self.latent :])
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L)."""
-        return self.decoder(parameters, z, keep)
+        return self.decoder(parameters, z, keep)[..., : self.features]

@@ -37,7 +37,8 @@ def uniform(keys: Tensor, stream: str, draws: int, dims: int, first: int = 0) ->
     )
     salt = _mix(torch.tensor(STREAMS[stream], device=keys.device) * GOLDEN)
     bits = _mix(_mix(keys ^ salt)[None, :, None] + (counter[:, None, :] + 1) * GOLDEN)
-    return ((bits >> 11) & ((1 << 53) - 1)).double().add_(0.5).mul_(2.0**-53)
+    # 52 bits: with 53, adding a half would round the largest to 2^53 and so to 1.
+    return ((bits >> 12) & ((1 << 52) - 1)).double().add_(0.5).mul_(2.0**-52)
 
 
 def normal(keys: Tensor, draws: int, dims: int, first: int = 0) -> Tensor:

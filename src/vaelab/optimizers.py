@@ -6,11 +6,16 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vaelab.spec import Spec
 
+Floats = npt.NDArray[np.float64]
+
+TABLE_STEPS = 1000  # coefficients computed ahead
 BLOCK = 1 << 17  # floats per pass: parameter, gradient and moments of a block stay in the second-level cache
 
 
@@ -38,25 +43,23 @@ RULES = {
 }
 
 
-def schedule_factor(kind: str, step: int, steps: int) -> float:
-    """The share of `lr` that step 0 <= step < steps uses.
+def schedule_factors(kind: str, steps: Floats, total: int) -> Floats:
+    """The share of `lr` that each of `steps`, from 0 to total - 1, uses.
 
-    one-cycle rises by a cosine from 1/25 to 1 over the first 30 % of the steps and falls to 1e-4 / 25
+    one-cycle rises by a cosine from 1/25 to 1 over the first 30 % of the steps and falls to 4e-6
     (Smith & Topin 2018); cosine falls from 1 to 0 (Loshchilov & Hutter 2017, eq. 5).
 
-    >>> [round(schedule_factor("one-cycle", s, 101), 3) for s in (0, 30, 100)]
-    [0.04, 0.999, 0.0]
+    >>> schedule_factors("one-cycle", np.array([0, 30, 100]), 101).round(3)
+    array([0.04, 1.  , 0.  ])
     """
     if kind == "constant":
-        return 1.0
+        return np.ones(len(steps))
     if kind == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * step / steps))
-    position, peak = step / max(1, steps - 1), 0.3
-    if position < peak:
-        low, high, share = 0.04, 1.0, position / peak
-    else:
-        low, high, share = 1.0, 4e-6, (position - peak) / (1 - peak)
-    return low + (high - low) * 0.5 * (1 - math.cos(math.pi * share))
+        return 0.5 * (1 + np.cos(np.pi * steps / total))
+    position, peak = steps / max(1, total - 1), 0.3
+    rise = 0.04 + 0.96 * 0.5 * (1 - np.cos(np.pi * position / peak))
+    fall = 1 + (4e-6 - 1) * 0.5 * (1 - np.cos(np.pi * (position - peak) / (1 - peak)))
+    return np.where(position < peak, rise, fall)
 
 
 class Optimizer:
@@ -75,39 +78,52 @@ class Optimizer:
         rules = [RULES[spec.optimizer] for spec in self.specs]
         decays = [spec.weight_decay for spec in self.specs]
         self._b1, self._b2 = self._column([1 - r.b1 for r in rules]), self._column([1 - r.b2 for r in rules])
-        self._clip = self._column([spec.clip for spec in self.specs])
+        self._clips = [spec.clip for spec in self.specs]
         coupled = [0.0 if r.decoupled else d for r, d in zip(rules, decays, strict=True)]
         self._coupled = self._column(coupled) if any(coupled) else None
         self._decoupled = any(r.decoupled and d for r, d in zip(rules, decays, strict=True))
+        self._table: list[tuple[Tensor, ...]] = []
+        self._table_start = 0
 
     def rates(self, step: int) -> list[float]:
         """Each member's learning rate at a step."""
-        return [spec.lr * schedule_factor(spec.schedule, step, self.steps) for spec in self.specs]
+        at = np.array([step], dtype=np.float64)
+        return [s.lr * float(schedule_factors(s.schedule, at, self.steps)[0]) for s in self.specs]
 
-    def _coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """p -= m / (root * sqrt(v) + floor), with the rate and both bias corrections folded in; and the shrinkage."""
-        t = self.step_number + 1
-        root, floor, shrink = [], [], []
-        for spec, rate in zip(self.specs, self.rates(self.step_number), strict=True):
-            rule = RULES[spec.optimizer]
-            per_rate = (1 - rule.b1**t if rule.unbias else 1.0) / rate
-            root.append(rule.use * per_rate / (math.sqrt(1 - rule.b2**t) if rule.unbias else 1.0))
-            floor.append(rule.eps * per_rate)
-            shrink.append(1 - rate * spec.weight_decay if rule.decoupled else 1.0)
-        return self._column(root), self._column(floor), self._column(shrink)
+    def _coefficients(self) -> tuple[Tensor, ...]:
+        """p -= m / (root * sqrt(v) + floor) after p *= shrink, each (K, 1): rate and bias corrections folded in."""
+        if not 0 <= self.step_number - self._table_start < len(self._table):
+            self._tabulate()
+        return self._table[self.step_number - self._table_start]
 
-    def step(self, gradient: Tensor) -> Tensor:
-        """One update by the gradient (K, P), which is overwritten. Returns which members had a finite one (K,).
+    def _tabulate(self) -> None:
+        """The coefficients of the next steps, all at once: K numbers at every step would cost more than the update."""
+        steps = np.arange(
+            float(self.step_number), min(self.step_number + TABLE_STEPS, max(self.steps, self.step_number + 1))
+        )
+        columns = np.empty((len(steps), 3, len(self.specs), 1))
+        for k, spec in enumerate(self.specs):
+            rule, rate = RULES[spec.optimizer], spec.lr * schedule_factors(spec.schedule, steps, self.steps)
+            per_rate = (1 - rule.b1 ** (steps + 1) if rule.unbias else 1.0) / rate
+            columns[:, 0, k, 0] = rule.use * per_rate / (np.sqrt(1 - rule.b2 ** (steps + 1)) if rule.unbias else 1.0)
+            columns[:, 1, k, 0] = rule.eps * per_rate
+            columns[:, 2, k, 0] = 1 - rate * spec.weight_decay if rule.decoupled else 1.0
+        table = torch.from_numpy(columns).to(self.parameters)
+        self._table, self._table_start = [tuple(row.unbind(0)) for row in table.unbind(0)], self.step_number
 
-        A member without stays as it is: its neighbours are untouched, and so are its last finite parameters.
+    def step(self, gradient: Tensor) -> list[int]:
+        """One update by the gradient (K, P), which is overwritten. Returns the members whose gradient is not finite.
+
+        Such a member stays as it is: its neighbours are untouched, and so are its last finite parameters.
         """
-        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        finite = torch.isfinite(norm)
-        long = norm > self._clip
-        if bool((long | ~finite).any()):
-            gradient *= torch.where(long, self._clip / norm, torch.ones_like(norm))
-            gradient.masked_fill_(~finite, 0)
+        norms = torch.linalg.vector_norm(gradient, dim=1).tolist()
+        broken: list[int] = []
+        if not all(norm <= clip for norm, clip in zip(norms, self._clips, strict=True)):
+            broken = self._clip(gradient, norms)
         root, floor, shrink = self._coefficients()
+        if broken:  # neither momentum nor decay may move such a member
+            floor, shrink = floor.clone(), shrink.clone()
+            floor[broken], shrink[broken] = math.inf, 1.0
         width = max(1, BLOCK // len(gradient))
         for p, g, m, v in zip(
             *(t.split(width, 1) for t in (self.parameters, gradient, self.first, self.second)), strict=True
@@ -115,12 +131,24 @@ class Optimizer:
             if self._decoupled:
                 p.mul_(shrink)
             if self._coupled is not None:
-                g.addcmul_(self._coupled, p)
+                g.add_(self._coupled * p)
             m.lerp_(g, self._b1)
             v.lerp_(g.mul_(g), self._b2)
-            p.addcdiv_(m, torch.addcmul(floor, torch.sqrt(v, out=g), root), value=-1)
+            p.addcdiv_(m, torch.sqrt(v, out=g).mul_(root).add_(floor), value=-1)
         self.step_number += 1
-        return finite[:, 0]
+        return broken
+
+    def _clip(self, gradient: Tensor, norms: list[float]) -> list[int]:
+        """Shorten what is too long, zero what is not finite; returns the members of the latter."""
+        broken = [k for k, norm in enumerate(norms) if not math.isfinite(norm)]
+        for k in broken:
+            gradient[k] = 0
+        factors = [
+            clip / norm if math.isfinite(norm) and norm > clip else 1.0
+            for norm, clip in zip(norms, self._clips, strict=True)
+        ]
+        gradient *= self._column(factors)
+        return broken
 
     def select(self, members: Sequence[int], parameters: Tensor) -> None:
         """Keep only some members; `parameters` are theirs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,8 @@ from torch import Tensor
 from vaelab import evaluate
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
-from vaelab.networks import bucket
-from vaelab.objectives import Noise, Terms, Weights, elbo, importance_weighted
+from vaelab.networks import bucket, fast_products
+from vaelab.objectives import Noise, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
@@ -29,12 +30,23 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
     return (
         features,
         tuple(bucket(width) for width in spec.hidden_sizes),
-        bucket(spec.latent_dim),
+        bucket(spec.latent_dim, 16),
         spec.activation,
         (spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.prior),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
     )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch: results do not depend on their number, and neighbours do not stall each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,24 +160,22 @@ def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
     objective = elbo if weights.samples == 1 else importance_weighted
     sums = torch.zeros(K, 2, dtype=torch.float64, device=feed.device)
     rates = stack.optimizer.rates(stack.optimizer.step_number)
-    leaves = list(stack.leaves.values())
-    for start, noise in _noise_blocks(stack, n):
-        for offset in range(0, noise.rows, B):
-            first = start + offset
-            size = min(B, n - first)
-            uniform = noise.uniform(offset, size)
-            x = feed.gather(order[:, first : first + size].reshape(-1), uniform).view(K, size, -1)
-            terms = objective(stack.model, stack.leaves, x, noise.batch(offset, size), weights)
-            gradients = torch.autograd.grad(terms.loss.sum(), leaves)
-            torch.cat([g.reshape(K, -1) for g in gradients], 1, out=stack.gradient)
-            finite = stack.optimizer.step(stack.gradient)
-            _note_failures(stack, finite)
-            sums += _sums(terms)
+    leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
+    with fast_products(stack.model.largest_layer):
+        for start, noise in _noise_blocks(stack, n):
+            seen: list[tuple[Tensor, Tensor]] = []
+            for offset in range(0, noise.rows, B):
+                first = start + offset
+                size = min(B, n - first)
+                x = feed.gather(order[:, first : first + size].reshape(-1), noise.uniform(offset, size))
+                terms = objective(stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights)
+                gradients = torch.autograd.grad(terms.loss.sum(), leaves)
+                torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
+                _note_failures(stack, stack.optimizer.step(stack.gradient))
+                seen.append((terms.distortion.detach(), terms.rate.detach()))
+            for column, parts in enumerate(zip(*seen, strict=True)):
+                sums[:, column] += torch.cat(parts, 1).sum(1, dtype=torch.float64)
     return sums, rates
-
-
-def _sums(terms: Terms) -> Tensor:
-    return torch.stack([terms.distortion.detach().sum(1), terms.rate.detach().sum(1)], 1)
 
 
 def _weights(stack: Stack) -> Weights:
@@ -180,12 +190,11 @@ def beta_at(spec: Spec, epoch: int) -> float:
     return spec.beta * min(1.0, epoch / spec.warmup) if spec.warmup else spec.beta
 
 
-def _note_failures(stack: Stack, finite: Tensor) -> None:
-    if not bool(finite.all()):
-        for k, ok in enumerate(finite.tolist()):
-            if not ok and stack.failures[k] is None:
-                step = stack.optimizer.step_number
-                stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
+def _note_failures(stack: Stack, broken: list[int]) -> None:
+    for k in broken:
+        if stack.failures[k] is None:
+            step = stack.optimizer.step_number
+            stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
 
 
 @dataclasses.dataclass

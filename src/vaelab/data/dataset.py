@@ -80,11 +80,14 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def suggested_likelihood(self) -> str:
-        """Bernoulli for 8-bit images and for values in [0, 1] that reach both ends; Gaussian otherwise."""
+        """Bernoulli for 8-bit images, for images in [0, 1], and for tables of 0 and 1; Gaussian otherwise."""
         low, high = self.statistics.range
-        if self.is_image and self.is_8bit:
-            return "bernoulli"
-        return "bernoulli" if (low, high) == (0.0, 1.0) else "gaussian"
+        if self.is_image:
+            return "bernoulli" if self.is_8bit or (low >= 0 and high <= 1) else "gaussian"
+        # Only 0 and 1 have a variance of m (1 - m); a rescaled table has less, and new rows may leave its range.
+        mean, std = self.statistics.mean, self.statistics.std
+        is_binary = (low, high) == (0.0, 1.0) and np.allclose(std**2, mean * (1 - mean), rtol=0, atol=1e-9)
+        return "bernoulli" if is_binary else "gaussian"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,11 +9,9 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from vaelab.data import Dataset
 from vaelab.errors import StoreError
@@ -22,6 +20,7 @@ from vaelab.spec import Spec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Outcome
 from vaelab.study.worker import dump_data
+from vaelab.training import one_thread
 
 MAX_DEATHS = 3  # of workers in a row, with the same job
 Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
@@ -29,17 +28,6 @@ Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
 
 class WorkerDied(RuntimeError):
     """The same job ended its worker several times in a row."""
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for PyTorch: results do not depend on their number, and neighbours do not stall each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Crew:

@@ -109,9 +109,10 @@ class Search:
         return spec.but(seed=derive_seed(self.config.seed, number))
 
     def _run_cohort(self, numbers: list[int]) -> None:
-        live = {n: self.spec(n) for n in numbers if not self.trials.is_finished(n)}
+        specs = {n: self.spec(n) for n in numbers}
+        live = {n: spec for n, spec in specs.items() if not self.trials.is_finished(n)}
         epochs = self.base.epochs
-        rungs = rung_epochs(epochs, max(spec.warmup for spec in live.values())) if self.config.prune else []
+        rungs = rung_epochs(epochs, max(spec.warmup for spec in specs.values())) if self.config.prune else []
         self.watch.cohort(live, rungs)
         done = 0
         for rung in [*rungs, epochs]:

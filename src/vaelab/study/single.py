@@ -18,9 +18,9 @@ from vaelab.pictures import draw_run
 from vaelab.report import build_run_report
 from vaelab.spec import Spec
 from vaelab.study import jobs
-from vaelab.study.crew import one_thread
 from vaelab.study.jobs import Job, Member
 from vaelab.study.tune import default_folder
+from vaelab.training import one_thread
 
 
 class TrainingFailed(RuntimeError):

@@ -69,6 +69,8 @@ class Trials:
         """The numbers of the next cohort that is not finished, asked as needed; empty when `total` are finished."""
         trials = self.all()
         first = next((i for i in range(total) if i >= len(trials) or trials[i].state not in FINISHED), total)
+        if first == total:
+            return []
         start = first // self.size * self.size
         numbers = list(range(start, min(start + self.size, total)))
         for number in numbers:
