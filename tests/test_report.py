@@ -221,7 +221,7 @@ def test_a_path_out_of_the_study_is_not_followed(tmp_path: Path) -> None:
 def test_a_study_without_a_winner(tmp_path: Path) -> None:
     folder = study(tmp_path, best=None, table=[], optimism=None, baseline={}, seconds={})
     found = page(build_study_report(folder))
-    assert "No trial finished" in found.text
+    assert "There is no winner" in found.text
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '"text"'])

@@ -115,7 +115,7 @@ def test_parse_returns_a_space_as_it_is():
 
 def test_default_space():
     space = Space.default(64)
-    assert space.names == tuple(DEFAULT_RANGES)
+    assert space.names == ("width", "latent_dim", *DEFAULT_RANGES)
     assert not {"batch_size", "activation", "hidden"} & set(space.names)
     assert "lr" in space
     assert "seed" not in space

@@ -17,10 +17,10 @@ from vaelab.fitted import Array, DataFacts
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None) -> None:
-    """Posterior means (n, L), and standard deviations where given; CSV columns row, z0, z1, ..., std0, ..."""
-    names = [f"z{i}" for i in range(mean.shape[1])]
+    """Posterior means (n, L), and standard deviations where given; CSV columns row, z1, z2, ..., std1, ..."""
+    names = [f"z{i}" for i in range(1, mean.shape[1] + 1)]
     if std is not None:
-        names += [f"std{i}" for i in range(std.shape[1])]
+        names += [f"std{i}" for i in range(1, std.shape[1] + 1)]
         mean = np.concatenate([mean, std], 1)
     _write(mean, names, out)
 

@@ -158,6 +158,8 @@ class Scaling:
     def to_own(self, x: Array, shape: tuple[int, ...]) -> Array:
         """Model values (..., D_model) as examples in the data's own units (..., *shape)."""
         own = x * self.scale + self.offset
+        if self.dequantise:
+            own = own - np.float32(0.5)  # a grey level was spread over [level, level + 1)
         if self.kept is not None:
             assert self.fill is not None
             whole = np.broadcast_to(self.fill, (*x.shape[:-1], len(self.fill))).copy()
@@ -166,10 +168,11 @@ class Scaling:
         return own.reshape(*x.shape[:-1], *shape)
 
     def to_model(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Rows in the data's own units (n, D) as model values (n, D_model), without dequantisation."""
+        """Rows in the data's own units (n, D) as model values (n, D_model); grey levels at the middle of their cell."""
         if self.kept is not None:
             rows = rows[:, self.kept]
-        return (rows.astype(np.float32) - self.offset) / self.scale
+        middle = np.float32(0.5 if self.dequantise else 0)
+        return (rows.astype(np.float32) + middle - self.offset) / self.scale
 
     @classmethod
     def for_data(cls, data: Dataset, likelihood: str) -> Scaling:

@@ -223,8 +223,11 @@ class Rungs:
     live: Ints  # (R,) trials that reported there
 
 
-def rungs_data(trials: Trials) -> Rungs:
-    """Curves through the rungs; a complete trial's curve ends at its last epoch with its final value."""
+def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
+    """Curves through the rungs; a complete trial's curve ends at its last epoch with its final value.
+
+    winner: the number of the trial that won the finals; by default the best of the search.
+    """
     epochs, values, kept = [], [], []
     reached: dict[float, int] = {}
     for trial in trials:
@@ -239,12 +242,9 @@ def rungs_data(trials: Trials) -> Rungs:
             values.append(figures)
             kept.append(trial)
     pruned = np.array([trial["state"] == "PRUNED" for trial in kept], dtype=bool)
-    final_values = np.array([_value(trial) for trial in kept])
-    usable = np.where(np.isfinite(final_values) & ~_collapsed(kept), final_values, np.inf)
-    winner = int(usable.argmin()) if len(usable) and np.isfinite(usable.min()) else None
     rung_epochs = np.array(sorted(reached), dtype=np.float64)
     live = np.array([reached[epoch] for epoch in rung_epochs.tolist()], dtype=np.int64)
-    return Rungs(epochs, values, pruned, winner, rung_epochs, live)
+    return Rungs(epochs, values, pruned, _winner(kept, winner), rung_epochs, live)
 
 
 def plot_rungs(data: Rungs, path: str | Path, title: str = "Survival through the rungs") -> Path:
@@ -301,8 +301,21 @@ class LatentSize:
     envelope: Floats  # (S,) lowest value at that size
 
 
-def latent_size_data(trials: Trials) -> LatentSize:
-    """Finished trials and the lowest value at each latent size; collapsed ones do not count for it."""
+def _winner(trials: Trials, number: int | None) -> int | None:
+    """Where the trial of this number stands, else the best complete one that did not collapse."""
+    for i, trial in enumerate(trials):
+        if trial["number"] == number:
+            return i
+    values = np.array([_value(trial) for trial in trials])
+    usable = np.where(np.isfinite(values) & ~_collapsed(trials), values, np.inf)
+    return int(usable.argmin()) if len(usable) and np.isfinite(usable.min()) else None
+
+
+def latent_size_data(trials: Trials, winner: int | None = None) -> LatentSize:
+    """Finished trials and the lowest value at each latent size; collapsed ones do not count for it.
+
+    winner: the number of the trial that won the finals; by default the best of the search.
+    """
     done = [trial for trial in trials if np.isfinite(_value(trial))]
     sizes = np.array([int(t.get("params", {}).get("latent_dim") or t["spec"]["latent_dim"]) for t in done], np.int64)
     values = np.array([_value(trial) for trial in done])
@@ -310,8 +323,7 @@ def latent_size_data(trials: Trials) -> LatentSize:
     usable = np.where(collapsed, np.inf, values)
     each = np.unique(sizes[~collapsed])
     envelope = np.array([usable[sizes == size].min() for size in each])
-    winner = int(usable.argmin()) if len(each) else None
-    return LatentSize(sizes, values, collapsed, winner, each, envelope)
+    return LatentSize(sizes, values, collapsed, _winner(done, winner), each, envelope)
 
 
 def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by latent size") -> Path:

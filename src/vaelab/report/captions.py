@@ -7,7 +7,7 @@ CAPTIONS = {
         "latents are unused."
     ),
     "latent": (
-        "Where the encoder puts validation examples. Islands of one colour mean that the code knows the "
+        "Where the encoder puts examples. Islands of one colour mean that the code knows the "
         "class without having been told; dashed circles hold 39 % and 86 % of the prior, and points far "
         "outside are examples that samples will not resemble. Grey bars are dimensions the model does not "
         "use."

@@ -90,8 +90,9 @@ def headline(results: Json) -> str:
     """Who won and what it reached: the first sentence of a study's report."""
     best = results.get("best")
     if not best:
-        return "No trial finished, so there is no best model."
-    value = number(best.get("validation", {}).get("neg_elbo"))
+        notes = results.get("notes") or ["no trial finished, so there is no best model."]
+        return f"There is no winner: {notes[0]}"
+    value = number(best.get("validation_mean", best.get("validation", {}).get("neg_elbo")))
     sentence = f"Trial {best['number']} won: it needs {value} nats per example on the validation split"
     mean, error = best.get("test_mean"), best.get("test_se")
     if mean is not None:
@@ -123,7 +124,9 @@ def course(results: Json) -> list[str]:
     optimism = results.get("optimism")
     if optimism is not None and math.isfinite(optimism):
         way = "worse" if optimism >= 0 else "better"
-        said.append(f"Trained anew, the winner is {number(abs(optimism))} nats {way} than the search had promised.")
+        said.append(
+            f"Trained anew, the best of the search was {number(abs(optimism))} nats {way} than the search had promised."
+        )
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:
         final = f", the final training {duration(seconds['final'])}" if seconds.get("final") is not None else ""

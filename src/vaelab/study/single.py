@@ -65,12 +65,12 @@ def train(
     <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
     """
     spec = resolve(spec, data)
+    feed = Feed(data, spec)  # refuses data that the likelihood cannot take, before anything is written
     folder = default_folder(data) if out is None else Path(out)
     partial = folder.with_name(folder.name + ".partial")
     _prepare(folder, partial, overwrite, resume)
     began = time.perf_counter()
     with one_thread():
-        feed = Feed(data, spec)
         job = Job(
             (Member("run", spec),),
             spec.epochs,

@@ -15,7 +15,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from vaelab import evaluate, plots, store
-from vaelab.data import Dataset, describe
+from vaelab.data import Dataset, Scaling, describe
 from vaelab.errors import InputError, StoreError
 from vaelab.feed import resolve
 from vaelab.fitted import Fitted
@@ -97,10 +97,23 @@ def begin(
     watch: Watch | None = None,
 ) -> Study:
     """A new study by a configuration, as `tune` makes it from its arguments."""
-    resolve(Spec.create(**config.settings), data)
+    _check(config, data, workers)
     folder = store.new_folder(default_folder(data) if out is None else Path(out), overwrite)
     config.save(folder, data.source)
     return _run(config, data, folder, workers, watch or Watch())
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(config: Config, data: Dataset, workers: int | None) -> None:
+    """Refuse what cannot run, before anything is written."""
+    if workers is not None and workers < 1:
+        raise InputError(f"`workers` must be at least 1, but got {workers}.")
+    base = resolve(Spec.create(**config.settings), data)
+    Scaling.for_data(data, base.likelihood)
 
 
 def resume(
@@ -123,6 +136,7 @@ def resume(
     if trials is not None:
         changes["trials"] = trials
     config = dataclasses.replace(config, **changes)
+    _check(config, data, workers)
     config.save(folder, data.source)
     return _run(config, data, folder, workers, watch or Watch())
 
@@ -139,9 +153,7 @@ def default_folder(data: Dataset) -> Path:
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
     base = resolve(Spec.create(**config.settings), data)
-    count = workers or len(os.sched_getaffinity(0))
-    if count < 1:
-        raise InputError(f"`workers` must be at least 1, but got {count}.")
+    count = _cores() if workers is None else workers
     work = folder / ".work"
     with store.StudyLock(folder), _trials(config, folder) as trials, Crew(data, base, count, work) as crew:
         work.mkdir(exist_ok=True)
@@ -307,6 +319,7 @@ def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]]) -
     rows = [row | {"rungs": {int(k): v for k, v in row["rungs"].items()}} for row in table]
     plots.plot_history(plots.history_data(rows), figures / "history.png")
     plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
-    plots.plot_rungs(plots.rungs_data(rows), figures / "rungs.png")
-    plots.plot_latent_size(plots.latent_size_data(rows), figures / "latent_size.png")
+    winner = results["best"]["number"] if results["best"] else None
+    plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png")
+    plots.plot_latent_size(plots.latent_size_data(rows, winner), figures / "latent_size.png")
     build_study_report(folder)
