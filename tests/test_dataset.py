@@ -133,7 +133,8 @@ def test_8bit_scaling_for_both_kinds_of_likelihood():
     data = from_arrays(np.arange(80, dtype=np.uint8).reshape(20, 2, 2) * 3)
     masses, density = Scaling.for_data(data, "bernoulli"), Scaling.for_data(data, "gaussian")
     np.testing.assert_allclose(masses.to_model(data.flat), data.flat / 255, rtol=1e-6)
-    np.testing.assert_allclose(density.to_model(data.flat), data.flat / 256, rtol=1e-6)
+    # the middle of the cell [level, level + 1) that dequantisation spreads a grey level over
+    np.testing.assert_allclose(density.to_model(data.flat), (data.flat + 0.5) / 256, rtol=1e-6)
     assert density.dequantise
     assert not masses.dequantise
 
