@@ -33,7 +33,7 @@ from vaelab.estimators import FEWEST_TO_SPLIT, VAE
 from vaelab.spec import Spec
 
 Array = npt.NDArray[Any]
-SMALL = {"layers": 1, "width": 32, "epochs": 5}
+SMALL = {"layers": 1, "width": 32, "epochs": 8}
 LINEAR = {"hidden": "none", "likelihood": "gaussian", "sigma": "shared", "latent_dim": 2}
 
 
