@@ -76,6 +76,7 @@ def vaelab_epoch(images: np.ndarray) -> Train:
     from vaelab.spec import Spec
 
     torch.set_num_threads(1)
+    training.keep_freed_memory()
     settings = {"hidden": HIDDEN, "latent_dim": LATENTS, "batch_size": BATCH, "lr": LEARNING_RATE, "epochs": 1000}
     spec = Spec(**settings, activation="relu", schedule="constant", likelihood="bernoulli", device="cpu")
     everything = np.arange(len(images))

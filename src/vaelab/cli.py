@@ -128,7 +128,9 @@ def tune(
         data = _load_data(source, target, data_dir, download, split_seed)
         chosen = Config.create(ranges, fixed, data.flat.shape[1], **options)
     from vaelab.study import tune as tuning
+    from vaelab.training import keep_freed_memory
 
+    keep_freed_memory()
     with terminal.watch() as display:
         if resume is not None:
             study = tuning.resume(resume, data, trials=trials, timeout=timeout, workers=workers, watch=display)
@@ -170,7 +172,9 @@ def train(
     spec = Spec.create(**{"seed": seed, **parse_settings(settings or [])})
     data = _load_data(source, target, data_dir, download, split_seed)
     from vaelab.study import single
+    from vaelab.training import keep_freed_memory
 
+    keep_freed_memory()
     with terminal.epochs(spec.epochs) as progress:
         run = single.train(
             data, spec, out=out, overwrite=overwrite, resume=resume, open_test=open_test, progress=progress

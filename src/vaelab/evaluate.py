@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from vaelab import noise
 from vaelab.feed import BASELINE_ROWS, Batches, Feed
 from vaelab.model import Model, Posterior
-from vaelab.networks import Parameters
+from vaelab.networks import Parameters, fast_products
 from vaelab.spec import Spec
 
 SEARCH_DRAWS, FINAL_DRAWS = 8, 64  # of z per validation example, for a trial and for a finalist
@@ -84,6 +84,23 @@ def fixed_noise(
     return padded
 
 
+Piece = tuple[Posterior, Tensor, Tensor]
+
+
+def _pieces(
+    model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, draws: int
+) -> Iterator[Piece]:
+    """For each piece of the rows: q(z|x), KL per dimension (K, n, L), and distortion (K, n) by `draws` draws."""
+    dtype = next(iter(parameters.values())).dtype
+    with fast_products(model.largest_layer):
+        for rows, keys in batches:
+            x = rows.to(dtype)
+            q = encode(model, parameters, x)
+            eps = fixed_noise(keys, specs, model.latent, draws, dtype)
+            z = Posterior(q.mean[:, None], q.log_var[:, None]).sample(eps)
+            yield q, model.prior.kl(q), nll(model, parameters, z, x).mean(1)
+
+
 @torch.no_grad()
 def score(
     model: Model,
@@ -94,16 +111,10 @@ def score(
     log_jacobian: float = 0.0,
 ) -> Scores:
     """Distortion by `draws` draws, rate and diagnostics of every member, example by example."""
-    dtype = next(iter(parameters.values())).dtype
     distortion, rate = [], []
     kl, means, squares = (torch.zeros(len(specs), model.latent, dtype=torch.float64) for _ in range(3))
-    for x, keys in batches:
-        x = x.to(dtype)
-        q = encode(model, parameters, x)
-        eps = fixed_noise(keys, specs, model.latent, draws, dtype)
-        z = Posterior(q.mean[:, None], q.log_var[:, None]).sample(eps)
-        per_dim = model.prior.kl(q)
-        distortion.append(nll(model, parameters, z, x).mean(1).double().cpu())
+    for q, per_dim, missed in _pieces(model, parameters, specs, batches, draws):
+        distortion.append(missed.double().cpu())
         rate.append(per_dim.sum(-1).double().cpu())
         kl += per_dim.sum(1, dtype=torch.float64).cpu()
         means += q.mean.sum(1, dtype=torch.float64).cpu()
@@ -112,6 +123,19 @@ def score(
     N = all_rates.shape[1]
     variance = (squares / N - (means / N).square()).clamp_min(0)
     return Scores(torch.cat(distortion, 1) + log_jacobian, all_rates, kl / N, variance)
+
+
+@torch.no_grad()
+def mean_terms(
+    model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, log_jacobian: float
+) -> list[tuple[float, float]]:
+    """Mean distortion (one draw) and rate of every member: what an epoch's record needs, without the diagnostics."""
+    distortion, rate = [], []
+    for _, per_dim, missed in _pieces(model, parameters, specs, batches, draws=1):
+        distortion.append(missed)
+        rate.append(per_dim.sum(-1))
+    means = (torch.cat(part, 1).mean(1, dtype=torch.float64).tolist() for part in (distortion, rate))
+    return [(d + log_jacobian, r) for d, r in zip(*means, strict=True)]
 
 
 _baselines: weakref.WeakKeyDictionary[Feed, dict[str, Baseline]] = weakref.WeakKeyDictionary()

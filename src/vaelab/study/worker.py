@@ -81,8 +81,10 @@ def main() -> None:
     from vaelab.feed import Feed
     from vaelab.spec import Spec
     from vaelab.study import jobs
+    from vaelab.training import keep_freed_memory
 
     torch.set_num_threads(1)
+    keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints must not enter the protocol
 

@@ -1,0 +1,117 @@
+"""`train`: one model into a run folder, stopped and resumed, refused where something would be lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vaelab.data import Dataset, from_arrays
+from vaelab.errors import InputError
+from vaelab.fitted import Fitted
+from vaelab.spec import Spec
+from vaelab.study import jobs, single
+
+SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(epoch: int):
+    def progress(done: int) -> None:
+        if done == epoch:
+            raise Stopped
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> single.TrainedRun:
+    return single.train(digits, SPEC, out=tmp_path_factory.mktemp("runs") / "whole", figures=False)
+
+
+@pytest.mark.parametrize("epoch", [1, 4, 7])
+def test_a_stopped_run_resumes_bit_for_bit(
+    whole: single.TrainedRun, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        single.train(digits, SPEC, out=out, figures=False, progress=stop_at(epoch + 1))
+    assert not out.exists()
+    with pytest.raises(InputError, match="--resume"):
+        single.train(digits, SPEC, out=out)
+    epochs: list[int] = []
+    run = single.train(digits, SPEC, out=out, figures=False, resume=True, progress=epochs.append)
+    assert epochs[0] == epoch + 1
+    assert run.history == whole.history
+    assert (out / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert not out.with_name("run.partial").exists()
+
+
+def test_a_killed_run_resumes_bit_for_bit(whole: single.TrainedRun, tmp_path: Path) -> None:
+    settings = ["latent_dim=3", "hidden=24", "epochs=8", "dropout=0.1"]
+    arguments = ["train", "digits", *(part for s in settings for part in ("--set", s)), "--out", str(tmp_path / "run")]
+    code = (
+        "import sys\nfrom vaelab.study import jobs\njobs.CHECKPOINT_SECONDS = 0.0\nfrom vaelab.cli import main\nmain()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("run.partial/*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--resume", "--json"], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["validation"]["neg_elbo"] == whole.metrics["validation"]["neg_elbo"]
+    resumed, undisturbed = (tmp_path / "run" / "model.safetensors", whole.folder / "model.safetensors")
+    assert resumed.read_bytes() == undisturbed.read_bytes()
+
+
+def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset, tmp_path: Path) -> None:
+    run = single.train(digits, SPEC.but(epochs=2), out=tmp_path / "run", open_test=True)
+    assert run.metrics["test_opened"] == 1
+    assert run.metrics["test"]["neg_elbo"] == pytest.approx(-run.model.score_samples(digits.rows("test"), 64).mean())
+    assert sorted(p.name for p in (run.folder / "figures").iterdir()) == [
+        "latent.png", "losses.png", "reconstructions.png", "samples.png",
+    ]  # fmt: skip
+    assert (run.folder / "report.html").exists()
+    loaded = Fitted.load(run.folder)
+    assert np.array_equal(loaded.encode(digits.x[:5])[0], run.encoder(digits.x[:5])[0])
+    with pytest.raises(InputError, match="--overwrite"):
+        single.train(digits, SPEC, out=run.folder)
+    assert Fitted.load(run.folder).spec.epochs == 2
+
+
+def test_a_diverging_run_says_so_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    data = from_arrays(np.random.default_rng(0).normal(size=(200, 4)))
+    wild = Spec(lr=100.0, optimizer="sgd", schedule="constant", epochs=3)
+    with pytest.raises(single.TrainingFailed, match="non-finite"):
+        single.train(data, wild, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "huber"])
+def test_a_table_goes_through_every_density_in_its_own_units(tmp_path: Path, likelihood: str) -> None:
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(600, 2))
+    x = z @ rng.normal(size=(2, 5)) * [1, 10, 100, 1000, 1] + [0, 5, -50, 1e4, 0] + 0.3 * rng.normal(size=(600, 5))
+    data = from_arrays(np.column_stack([x, np.full(600, 7.0)]))
+    run = single.train(data, Spec(latent_dim=2, likelihood=likelihood, epochs=15), out=tmp_path / "run")
+    back = run.model.reconstruct(data.x)
+    assert np.all(back[:, 5] == 7)
+    share = ((back - data.x)[:, :5] ** 2).mean(0) / data.x[:, :5].var(0)
+    assert (share < 0.5).all()
+    assert run.metrics["validation"]["verdict"] == "ok"
+    assert run.metrics["validation"]["neg_elbo"] < run.metrics["reference"]["no_latents"]
