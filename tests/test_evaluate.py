@@ -313,6 +313,24 @@ def test_active_units_are_dimensions_whose_means_vary(table):
     np.testing.assert_allclose(figures["kl"], 0.5 * scale.double().square(), rtol=1e-4, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [[1.5, 0.7, 0.0, 0.0], [1000.0, 1000.0, 1000.0, 1000.0]])
+def test_mutual_information_is_that_of_a_gaussian_channel_up_to_its_cap(scale):
+    """z_d = a_d x_d + noise with standard normal x: I = sum 1/2 log(1 + a_d^2); N rows can show log N at most."""
+    table = from_arrays(np.random.default_rng(5).normal(size=(3000, D)))
+    spec = linear_spec(table, latent_dim=4)
+    source = Feed(table, spec)
+    stack = Stack([spec], source)
+    own = stack.model.unpad(stack.parameters[0].detach(), spec)
+    own["encoder.0.weight"].zero_()
+    own["encoder.0.weight"][range(4), range(4)] = torch.tensor(scale)
+    fitted = Fitted.of(source, spec, stack.model.pad(own, spec)).double()
+    found = fitted.mutual_information(table, "train")
+    rows = len(source.rows("train")[:2000])
+    assert found.cap == pytest.approx(math.log(rows))
+    truth = sum(0.5 * math.log1p(a * a) for a in scale)
+    assert found.estimate == pytest.approx(min(truth, found.cap), abs=0.05)
+
+
 def blind(source, spec):
     """A model that ignores its input: zero weights, the best constant as output."""
     stack = Stack([spec], source)

@@ -94,6 +94,7 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
         "split": split,
         **figures,
         "bound": dataclasses.asdict(bound),
+        "mutual_information": dataclasses.asdict(model.mutual_information(data, split)),
         "baseline": baseline(feed, split).as_dict(),
     }
 

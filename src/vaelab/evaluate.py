@@ -222,3 +222,33 @@ def importance_bound(
     cost, variance = log_jacobian - torch.cat(estimates), torch.cat(variances)
     N = len(cost)
     return Bound(float(cost.mean()), float(cost.std()) / math.sqrt(N), math.sqrt(float(variance.sum())) / N, draws)
+
+
+@dataclasses.dataclass(frozen=True)
+class MutualInformation:
+    """An estimate of I(x; z) under q in nats. It cannot exceed `cap` = log N: near the cap it says only "at least"."""
+
+    estimate: float
+    cap: float
+
+
+@torch.no_grad()
+def mutual_information(model: Model, parameters: Parameters, spec: Spec, batches: Batches) -> MutualInformation:
+    """E[log q(z|x) - log q(z)] for one member, q(z) the mean of q(z|x_j) over N rows (Hoffman & Johnson 2016).
+
+    Takes N^2 numbers of memory: give it a few thousand rows.
+    """
+    means, log_vars, draws = [], [], []
+    for x, keys in batches:
+        q = encode(model, parameters, x.to(next(iter(parameters.values())).dtype))
+        means.append(q.mean[0].double())
+        log_vars.append(q.log_var[0].double())
+        draws.append(fixed_noise(keys, [spec], model.latent, 1, torch.float64)[0, 0])
+    mean, log_var, eps = torch.cat(means), torch.cat(log_vars), torch.cat(draws)
+    z, precision = mean + torch.exp(0.5 * log_var) * eps, torch.exp(-log_var)
+    # log q(z_i|x_j) without its constant; the square is multiplied out, so that products do the N x N work
+    own = (mean.square() * precision + log_var).sum(1)
+    pairs = -0.5 * (z.square() @ precision.T - 2 * z @ (mean * precision).T + own)
+    N = len(z)
+    estimate = pairs.diagonal() - torch.logsumexp(pairs, 1) + math.log(N)
+    return MutualInformation(float(estimate.mean()), math.log(N))

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaelab import evaluate, store
 from vaelab.data import Dataset, Scaling, rows_for
 from vaelab.errors import InputError
-from vaelab.evaluate import Bound
+from vaelab.evaluate import Bound, MutualInformation
 from vaelab.feed import Feed, Units
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
@@ -150,6 +150,11 @@ class Fitted:
         """The importance-weighted bound on -log p(x) over one split."""
         batches = Feed(data, self.spec, self.scaling).batches(split, min(draws, evaluate.BOUND_DRAWS))
         return evaluate.importance_bound(self.model, self.parameters, self.spec, batches, draws, self.log_jacobian)
+
+    def mutual_information(self, data: Dataset, split: str, rows: int = 2_000) -> MutualInformation:
+        """How much z tells of x, over at most `rows` rows of a split."""
+        batches = Feed(data, self.spec, self.scaling).batches(split, 1, rows)
+        return evaluate.mutual_information(self.model, self.parameters, self.spec, batches)
 
     @property
     def parameter_count(self) -> int:

@@ -242,6 +242,11 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         f"Monte Carlo error {bound['monte_carlo']:.4f})",
         highlight=False,
     )
+    information = result["mutual_information"]
+    console.print(
+        f"the latents tell {information['estimate']:.2f} nats of an example ({information['cap']:.2f} at most can show)",
+        highlight=False,
+    )
     _print_baseline(console, result["baseline"] | {"share": result["share"]})
 
 
