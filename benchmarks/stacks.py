@@ -26,7 +26,7 @@ from vaelab import training
 from vaelab.data import load
 from vaelab.feed import Feed, resolve
 from vaelab.spec import Spec
-from vaelab.study import search
+from vaelab.study import balance, finals, search
 from vaelab.study.tune import tune
 
 TRIALS, EPOCHS, ROUNDS, LEAST = 64, 30, 3, 8.0
@@ -85,10 +85,10 @@ def stacks_against_singles() -> float:
 def whole_study() -> float:
     """The study around them: asking, rungs, files, finals; with stacks, and with stacks of one."""
     seconds = {}
-    grouping = search.stacks
+    grouping = balance.stacks
     space = {"width": (8, 64), "latent_dim": (2, 16), "lr": (5e-4, 1e-2, "log")}
     for name, way in ("stacks", grouping), ("one at a time", lambda members, *_: [[m] for m in members]):
-        search.stacks = way  # type: ignore[assignment]
+        search.stacks = finals.stacks = way
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
             tune(
@@ -96,7 +96,7 @@ def whole_study() -> float:
                 out=Path(folder) / "study",
             )  # fmt: skip
             seconds[name] = time.process_time() - start
-    search.stacks = grouping
+    search.stacks = finals.stacks = grouping
     print(f"| whole study, one at a time | {seconds['one at a time']:.2f} s | 1.0 |")
     print(f"| whole study, stacks | {seconds['stacks']:.2f} s | {seconds['one at a time'] / seconds['stacks']:.1f} |")
     return seconds["one at a time"] / seconds["stacks"]

@@ -244,7 +244,7 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     )
     information = result["mutual_information"]
     console.print(
-        f"the latents tell {information['estimate']:.2f} nats of an example ({information['cap']:.2f} at most can show)",
+        f"the latents tell {information['estimate']:.2f} nats of an example (at most {information['cap']:.2f} shows)",
         highlight=False,
     )
     _print_baseline(console, result["baseline"] | {"share": result["share"]})

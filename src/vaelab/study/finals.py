@@ -15,8 +15,9 @@ from vaelab import evaluate, store
 from vaelab.fitted import Fitted
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
+from vaelab.study.balance import stacks
 from vaelab.study.jobs import Job, Member
-from vaelab.study.search import Search, stacks, trial_name
+from vaelab.study.search import Search, trial_name
 
 FINALISTS = 5
 
@@ -96,7 +97,7 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
             tuple(part), search.base.epochs, str(search.work), search.config.yardstick, evaluate.FINAL_DRAWS,
             {m.name: str(folder / m.name) for m in part},
         )
-        for part in stacks(todo, search.crew.feed.features, search.crew.workers)
+        for part in stacks(todo, search.crew.data.flat.shape[1], search.crew.workers)
     ]  # fmt: skip
     outcomes = search.crew.run(jobs, search.watch.epoch)
     for name, outcome in outcomes.items():

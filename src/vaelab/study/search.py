@@ -7,12 +7,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from vaelab import training
-from vaelab.model import Model
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
+from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member, Outcome
@@ -39,45 +37,6 @@ def trial_name(number: int, spec: Spec) -> str:
     return f"{number:04d}-latent{spec.latent_dim}"
 
 
-def step_seconds(spec: Spec, features: int) -> float:
-    """A rough time of one member's products in one step, padded widths included."""
-    shapes = Model.for_spec(spec, features, likelihood=_NO_LIKELIHOOD).layout
-    return 6.0 * int(spec.batch_size) * shapes.size / FLOPS
-
-
-class _NoLikelihood:
-    name, is_density = "none", False
-
-    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        return {}
-
-
-_NO_LIKELIHOOD: Any = _NoLikelihood()
-
-
-def stacks(members: Sequence[Member], features: int, workers: int) -> list[list[Member]]:
-    """Members grouped into stacks, largest first, small enough that the workers end at about the same time.
-
-    How members are grouped changes no result (see networks.bucket), only how long it takes.
-    """
-    groups: dict[tuple[object, ...], list[Member]] = {}
-    for member in members:
-        groups.setdefault(training.stack_key(member.spec, features), []).append(member)
-    cost = {key: step_seconds(group[0].spec, features) for key, group in groups.items()}
-    total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
-    result: list[tuple[float, list[Member]]] = []
-    for key, group in groups.items():
-        # Products dominate a large member's step: stacking gains nothing then, and blurs the balance.
-        at_most = max(1, min(64, math.ceil(2e-3 / cost[key])))
-        share = STEP_OVERHEAD + cost[key] * len(group)
-        pieces = max(math.ceil(len(group) / at_most), math.ceil(share / (total / workers) - 0.25))
-        pieces = min(pieces, len(group))
-        for i in range(pieces):
-            part = group[i::pieces]
-            result.append((STEP_OVERHEAD + cost[key] * len(part), part))
-    return [part for _, part in sorted(result, key=lambda item: -item[0])]
-
-
 @dataclasses.dataclass
 class Search:
     """One study's search: its database, its crew and its clock."""
@@ -89,6 +48,10 @@ class Search:
     watch: Watch
     base: Spec  # resolved: likelihood, batch size and device decided
     has_time: Callable[[float], bool] = lambda seconds: True
+
+    def __post_init__(self) -> None:
+        data = self.crew.data
+        self.pace = Pace(data.flat.shape[1], len(data.splits["train"]) / int(self.base.batch_size))
 
     def run(self) -> None:
         """All cohorts; ends early, without an error, when the time is spent."""
@@ -121,7 +84,7 @@ class Search:
             self._check_time(live, done, rung)
             done = rung
             outcomes = self._advance(live, rung)
-            self._note_pace(outcomes, live, rung)
+            self.pace.learn(list(live.values()), rung, sum(o.seconds for o in outcomes.values()))
             live = self._drop_failed(live, outcomes, rung)
             if rung == epochs:
                 self._complete(live, outcomes)
@@ -143,7 +106,7 @@ class Search:
                 folders={m.name: str(self.folder / "trials" / m.name) for m in part} if close else {},
                 pictures=close and pictures,
             )
-            for part in stacks(members, self.crew.feed.features, self.crew.workers)
+            for part in stacks(members, self.crew.data.flat.shape[1], self.crew.workers)
         ]  # fmt: skip
 
     def _drop_failed(self, live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int) -> dict[int, Spec]:
@@ -188,28 +151,12 @@ class Search:
             self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
             self.watch.finished(number, "COMPLETE", outcome.value)
 
-    # How long a member takes per epoch, relative to the rough guess: learned as the search goes.
-    _pace: float = 1.0
-    _measured: bool = False
-
     def estimate(self, specs: Sequence[Spec], epochs: int) -> float:
         """Seconds that `epochs` epochs of these members take the crew, as far as the search has learned."""
-        steps = len(self.crew.data.splits["train"]) / int(self.base.batch_size)
-        per_epoch = [steps * (STEP_OVERHEAD + step_seconds(s, self.crew.feed.features)) for s in specs]
-        if not per_epoch:
-            return 0.0
-        return self._pace * epochs * max(sum(per_epoch) / self.crew.workers, max(per_epoch))
-
-    def _note_pace(self, outcomes: dict[str, Outcome], live: dict[int, Spec], rung: int) -> None:
-        steps = len(self.crew.data.splits["train"]) / int(self.base.batch_size)
-        guess = sum(rung * steps * (STEP_OVERHEAD + step_seconds(s, self.crew.feed.features)) for s in live.values())
-        seconds = sum(o.seconds for o in outcomes.values())
-        if guess > 0 and seconds > 0:
-            self._pace = seconds / guess
-            self._measured = True
+        return self.pace.estimate(specs, epochs, self.crew.workers)
 
     def _check_time(self, live: dict[int, Spec], done: int, rung: int) -> None:
-        if self._measured and not self.has_time(self.estimate(list(live.values()), rung - done)):
+        if self.pace.is_measured and not self.has_time(self.estimate(list(live.values()), rung - done)):
             raise OutOfTime
 
 

@@ -1,0 +1,63 @@
+"""How work is divided among workers, and how long it will take. Nothing here changes a result."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from vaelab import training
+from vaelab.networks import bucket
+from vaelab.spec import Spec
+from vaelab.study.jobs import Member
+
+STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
+LARGEST_STACK = 64
+STACK_STEP = 2e-3  # seconds of products in a step beyond which more members only blur the balance
+
+
+def step_seconds(spec: Spec, features: int) -> float:
+    """A rough time of one member's products in one step, padding included."""
+    hidden, latent = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16)
+    encoder, decoder = [features, *hidden, 2 * latent], [latent, *reversed(hidden), features]
+    weights = sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
+    return 6.0 * int(spec.batch_size) * weights / FLOPS
+
+
+def stacks(members: Sequence[Member], features: int, workers: int) -> list[list[Member]]:
+    """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
+    groups: dict[tuple[object, ...], list[Member]] = {}
+    for member in members:
+        groups.setdefault(training.stack_key(member.spec, features), []).append(member)
+    cost = {key: step_seconds(group[0].spec, features) for key, group in groups.items()}
+    total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
+    result: list[tuple[float, list[Member]]] = []
+    for key, group in groups.items():
+        at_most = max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
+        share = (STEP_OVERHEAD + cost[key] * len(group)) / (total / workers)
+        pieces = min(len(group), max(math.ceil(len(group) / at_most), math.ceil(share - 0.25)))
+        parts = [group[i::pieces] for i in range(pieces)]
+        result += [(STEP_OVERHEAD + cost[key] * len(part), part) for part in parts]
+    return [part for _, part in sorted(result, key=lambda item: -item[0])]
+
+
+class Pace:
+    """How long members take, learned as a search goes."""
+
+    def __init__(self, features: int, steps_per_epoch: float):
+        self.features, self.steps_per_epoch = features, steps_per_epoch
+        self.factor, self.is_measured = 1.0, False
+
+    def _guess(self, spec: Spec) -> float:
+        return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(spec, self.features))
+
+    def learn(self, specs: Sequence[Spec], epochs: int, seconds: float) -> None:
+        """These members took so many seconds of work, together, for their first `epochs` epochs."""
+        guess = epochs * sum(self._guess(spec) for spec in specs)
+        if guess > 0 and seconds > 0:
+            self.factor, self.is_measured = seconds / guess, True
+
+    def estimate(self, specs: Sequence[Spec], epochs: int, workers: int) -> float:
+        """Seconds that `epochs` epochs of these members take so many workers."""
+        each = [self.factor * epochs * self._guess(spec) for spec in specs]
+        return max(sum(each) / workers, *each) if each else 0.0
