@@ -30,6 +30,7 @@ from vaelab.store import (
     load_run,
     new_folder,
     read_json,
+    runs,
     save_arrays,
     save_run,
     update_metrics,
@@ -329,9 +330,9 @@ def test_any_memory_layout_is_written_as_it_reads(tmp_path):
     ("array", "words"),
     [
         (np.array([1.0, np.nan, np.inf]), "array 'w' has 2 values that are NaN or infinite"),
-        (np.array([1j]), "must hold real numbers, but has dtype complex128"),
+        (np.array([1j]), "must hold real numbers, but holds complex128"),
         (np.array(["text"]), "must hold real numbers"),
-        (np.array([{}]), "must hold real numbers, but has dtype object"),
+        (np.array([{}]), "must hold real numbers, but holds object"),
         (np.array(["2020"], dtype="M8[Y]"), "must hold real numbers"),
     ],
 )
@@ -571,14 +572,14 @@ def test_metrics_change_and_the_rest_does_not(tmp_path):
 
 
 def test_openings_of_the_test_split_are_not_lost_when_they_coincide(tmp_path, monkeypatch):
-    folder, read = write_run(tmp_path / "run"), store._read_object
+    folder, read = write_run(tmp_path / "run"), runs.read_object
 
     def slowly(path):
         value = read(path)
         time.sleep(0.01)
         return value
 
-    monkeypatch.setattr(store, "_read_object", slowly)
+    monkeypatch.setattr(runs, "read_object", slowly)
     # The lock is one of the system's on a descriptor, so that threads exclude each other as processes do.
     threads = [threading.Thread(target=count_test_opening, args=(folder,)) for _ in range(8)]
     for thread in threads:

@@ -138,22 +138,22 @@ def mean_terms(
     return [(d + log_jacobian, r) for d, r in zip(*means, strict=True)]
 
 
-_baselines: weakref.WeakKeyDictionary[Feed, dict[str, Baseline]] = weakref.WeakKeyDictionary()
+_baselines: weakref.WeakKeyDictionary[Feed, dict[tuple[str, int | None], Baseline]] = weakref.WeakKeyDictionary()
 
 
-def baseline(feed: Feed, split: str) -> Baseline:
-    """The model without latents, fitted to the training split and judged on `split`; and the floor."""
+def baseline(feed: Feed, split: str, limit: int | None = None) -> Baseline:
+    """The model without latents, fitted to the training split and judged on (the head of) `split`; and the floor."""
     known = _baselines.setdefault(feed, {})
-    if split not in known:
-        known[split] = _baseline(feed, split)
-    return known[split]
+    if (split, limit) not in known:
+        known[split, limit] = _baseline(feed, split, limit)
+    return known[split, limit]
 
 
 @torch.no_grad()
-def _baseline(feed: Feed, split: str) -> Baseline:
+def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
     outputs, own = feed.likelihood.constant(feed.sample_rows(BASELINE_ROWS))
     costs, entropy = [], 0.0
-    for piece, _ in feed.batches(split, 4):
+    for piece, _ in feed.batches(split, 4, limit):
         x = piece.double()
         costs.append(feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu())
         if not feed.likelihood.is_density:

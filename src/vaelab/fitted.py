@@ -139,12 +139,12 @@ class Fitted:
         scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
         return -scores.neg_elbo[0].numpy()
 
-    def evaluate(self, data: Dataset, split: str, draws: int) -> dict[str, Any]:
-        """All figures on one split of a data set."""
+    def evaluate(self, data: Dataset, split: str, draws: int, limit: int | None = None) -> dict[str, Any]:
+        """All figures on one split of a data set, or on its first `limit` rows."""
         feed = Feed(data, self.spec, self.scaling)
-        batches = feed.batches(split, draws)
+        batches = feed.batches(split, draws, limit)
         scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
-        return evaluate.figures(scores, 0, self.spec, evaluate.baseline(feed, split))
+        return evaluate.figures(scores, 0, self.spec, evaluate.baseline(feed, split, limit))
 
     def importance_bound(self, data: Dataset, split: str, draws: int) -> Bound:
         """The importance-weighted bound on -log p(x) over one split."""

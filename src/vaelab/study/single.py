@@ -20,7 +20,7 @@ from vaelab.spec import Spec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member
 from vaelab.study.tune import default_folder
-from vaelab.training import one_thread
+from vaelab.training import VALIDATION_ROWS, one_thread
 
 
 class TrainingFailed(RuntimeError):
@@ -84,7 +84,7 @@ def train(
         model = Fitted.load(folder)
         changes = {
             "data": describe(data),
-            "train": model.evaluate(data, "train", 1),
+            "train": model.evaluate(data, "train", 1, VALIDATION_ROWS),
             "seconds_total": time.perf_counter() - began,
         }
         if open_test:

@@ -1,0 +1,293 @@
+"""Files: written atomically, checked when read. JSON and safetensors, no pickle."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from vaelab.errors import StoreError, shown
+
+Expected = Mapping[str, tuple[tuple[int, ...], str]]
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space and repeat",
+    errno.EDQUOT: "free some space and repeat",
+    errno.EFBIG: "free some space or raise the limit on file sizes, and repeat",
+    errno.EROFS: "choose a folder that you may write",
+    errno.EACCES: "choose a folder that you may write",
+    errno.EPERM: "choose a folder that you may write",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def write_atomic(path: str | Path, data: bytes | str) -> Path:
+    """Put `data` (text as UTF-8) at `path`, whole or not at all; until then an older file stays there.
+
+    Raises StoreError of one line if the disk is full or the folder read-only; then nothing has changed.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> write_atomic(Path(folder.name) / "note.txt", "done").read_text()
+    'done'
+    >>> folder.cleanup()
+    """
+    path = Path(path)
+    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        try:
+            write_through(temporary, data)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except (OSError, ValueError) as error:
+        fail("write", path, error)
+    return path
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write a value as JSON, atomically. NaN and infinities are refused; write None for a figure that is not.
+
+    NumPy numbers are written as numbers and arrays as lists. The order of keys is kept.
+    """
+    return write_atomic(path, to_json(value, Path(path), indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; raises StoreError if it is missing, empty, truncated, not JSON, or holds NaN."""
+    path = Path(path)
+    return parse_json(read_bytes(path), path)
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write arrays of real numbers as safetensors, atomically; returns the file's SHA-256 in hex.
+
+    Any strides and byte order will do. StoreError for NaN, infinities, objects, text and complex numbers.
+    """
+    data = pack(arrays, Path(path))
+    write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_arrays(path: str | Path, sha256: str, expected: Expected | None = None) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote, as writable arrays of this process's own.
+
+    `expected` gives shape and dtype per key, such as {"weight": ((2, 3), "float32")}. Raises StoreError that
+    names the fault: missing, empty, changed since, not safetensors, or an array that does not fit.
+    """
+    path = Path(path)
+    data = read_bytes(path)
+    check_digest(path, data, sha256)
+    arrays = unpack(data, path)
+    if expected is not None:
+        check_arrays(arrays, expected, path)
+    return arrays
+
+
+def check_arrays(arrays: Mapping[str, NDArray[Any]], expected: Expected, where: str | Path) -> None:
+    """Refuse arrays whose keys, shapes or dtypes are not as expected; the StoreError names `where`.
+
+    >>> check_arrays({"w": np.zeros(2)}, {"w": ((3,), "float64")}, "model")
+    Traceback (most recent call last):
+    vaelab.errors.StoreError: model: array 'w' must have shape (3,), but got (2,).
+    """
+    name = name_of(where)
+    for key in expected:
+        if key not in arrays:
+            raise StoreError(f"{name}: array {shown(key)} is missing; the file belongs to another architecture.")
+    for key, array in arrays.items():
+        if key not in expected:
+            raise StoreError(f"{name}: array {shown(key)} is not one of this architecture's.")
+        shape, dtype = expected[key]
+        if array.shape != tuple(shape):
+            raise StoreError(f"{name}: array {shown(key)} must have shape {tuple(shape)}, but got {array.shape}.")
+        if array.dtype != np.dtype(dtype):
+            raise StoreError(f"{name}: array {shown(key)} must be {np.dtype(dtype)}, but got {array.dtype}.")
+
+
+def name_of(path: str | Path) -> str:
+    text = str(path)
+    return text if text.isprintable() and len(text) <= 300 else shown(text)
+
+
+def fail(verb: str, path: Path, error: OSError | ValueError) -> NoReturn:
+    """The one-line StoreError for what the system refused."""
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        reason = reason[0].lower() + reason[1:]
+        remedy = _REMEDIES.get(error.errno or 0, "check the path")
+    else:
+        reason, remedy = str(error), "choose another name"
+    raise StoreError(f"cannot {verb} {name_of(path)}: {reason}; {remedy}.") from error
+
+
+def write_through(path: Path, data: bytes | str) -> None:
+    """A new file with `data`, on the disk when this returns."""
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    # os.open with 0o666 honours the umask, which the tempfile module does not.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        # Opening a FIFO would wait for a writer, and /dev/zero has no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{name_of(path)} is not a file; check the path.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"{name_of(path)} is missing; restore it, or train again.") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        fail("read", path, error)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    name = name_of(path)
+    if not data.strip():
+        raise StoreError(f"{name} is empty; restore it.")
+    try:
+        text = data.decode("utf-8")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{name} is not JSON: byte {error.start} is not UTF-8 text.") from error
+    except json.JSONDecodeError as error:
+        # json points at the opening quote of a string that never ends.
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+            raise StoreError(f"{name} is truncated: its JSON stops at line {error.lineno}; restore it.") from error
+        raise StoreError(f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+    except ValueError as error:
+        raise StoreError(f"{name} holds a number that is not finite or too long: {error}.") from error
+    except RecursionError as error:
+        raise StoreError(f"{name} is nested too deeply.") from error
+
+
+def as_object(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise StoreError(f"{name_of(path)} must hold a JSON object, but got {shown(value)}.")
+    return value
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    return as_object(read_json(path), path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def to_json(value: Any, path: Path, indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain, indent=indent)
+    except ValueError as error:
+        place = _nonfinite_place(value)
+        raise StoreError(
+            f"{name_of(path)} takes finite numbers only, but {place or 'a value'} is not ({error})."
+        ) from error
+
+
+def _nonfinite_place(value: Any, place: str = "") -> str | None:
+    """Where in nested lists and dicts the first number that is not finite stands."""
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return place or "the value"
+    if isinstance(value, Mapping):
+        inner = ((f"{place}.{key}" if place else str(key), item) for key, item in value.items())
+    elif isinstance(value, list | tuple | np.ndarray):
+        inner = ((f"{place}[{k}]", item) for k, item in enumerate(value))
+    else:
+        return None
+    return next((found for where, item in inner if (found := _nonfinite_place(item, where))), None)
+
+
+def null_for_nonfinite(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: null_for_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_for_nonfinite(item) for item in value]
+    return value
+
+
+def _check_finite(key: str, array: NDArray[Any], path: Path) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int(np.count_nonzero(~np.isfinite(array)))
+        raise StoreError(f"{name_of(path)}: array {shown(key)} has {count} values that are NaN or infinite.")
+
+
+def pack(arrays: Mapping[str, NDArray[Any]], path: Path) -> bytes:
+    dense: dict[str, NDArray[Any]] = {}
+    for key, given in arrays.items():
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise StoreError(f"{name_of(path)}: array {shown(key)} must hold real numbers, but holds {array.dtype}.")
+        _check_finite(key, array, path)
+        # safetensors writes the memory as it lies, in C order or not.
+        dense[key] = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return safetensors.numpy.save(dense)
+
+
+def unpack(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        arrays = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        # KeyError: a dtype that NumPy does not have.
+        raise StoreError(f"{name_of(path)} is not a safetensors file of arrays: {shown(str(error))}.") from error
+    for key, array in arrays.items():
+        _check_finite(key, array, path)
+    return {key: array.copy() for key, array in arrays.items()}
+
+
+def check_digest(path: Path, data: bytes, sha256: str) -> None:
+    if hashlib.sha256(data).hexdigest() == sha256:
+        return
+    if not data:
+        fault = "is empty"
+    elif data.lstrip()[:1] == b"<":
+        fault = f"holds a web page or XML, beginning {shown(data.lstrip()[:24].decode('ascii', 'replace'))}"
+    else:
+        fault = "is damaged: its SHA-256 is not the one recorded when it was written"
+    raise StoreError(f"{name_of(path)} {fault}; restore it, or train again.")

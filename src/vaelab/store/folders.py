@@ -1,0 +1,155 @@
+"""Folders of runs and studies: made, locked, and replaced only where they are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vaelab.errors import StoreError
+from vaelab.store.files import fail, name_of, read_json
+
+# File descriptors of the locks this process holds. A forked child inherits them, and the lock with them,
+# which it would go on holding after its parent's death.
+_held: set[int] = set()
+
+
+def _drop_inherited_locks() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_inherited_locks)
+
+
+class StudyLock:
+    """A lock on a study folder, for one process at a time; the system releases it when that process dies.
+
+    Raises StoreError that names the holder if another one has it. Not shared with forked children.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with StudyLock(folder.name):
+    ...     pass
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        if self._descriptor is not None:
+            raise RuntimeError("this StudyLock is already held")
+        path = self.folder / ".lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            fail("lock", self.folder, error)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            # The holder writes its number just after it takes the lock.
+            holder = f"process {text}" if text.isdigit() else "another process"
+            raise StoreError(
+                f"{name_of(self.folder)} is in use by {holder}; wait for its end, or choose another folder."
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            fail("lock", self.folder, error)
+        self._descriptor = descriptor
+        _held.add(descriptor)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        # In a forked child the descriptor is closed already, and its number may be another file's by now.
+        if descriptor in _held:
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def new_folder(path: str | Path, overwrite: bool = False) -> Path:
+    """An empty folder at `path` for a run or study, its parents made as needed.
+
+    A folder that holds something is refused; `overwrite` replaces it if it is a vaelab run or study, and no
+    other. Raises StoreError, with nothing changed, also if the parent cannot be written.
+    """
+    path = Path(path)
+    try:
+        if not is_occupied(path):
+            check_writable(path)
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+        if not overwrite:
+            raise StoreError(
+                f"{name_of(path)} exists; choose another --out, or --overwrite to replace it, or --resume to continue."
+            )
+        with replacing(path) as place:
+            place.mkdir()
+    except (OSError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        fail("make", path, error)
+    return path
+
+
+def is_occupied(path: Path) -> bool:
+    """Whether something other than an empty folder is at `path`."""
+    if not os.path.lexists(path):
+        return False
+    return not path.is_dir() or any(path.iterdir())
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError unless `path`, or the nearest folder above it that exists, can be written."""
+    place = path.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{name_of(place)} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"{name_of(place)} cannot be written")
+
+
+def _is_vaelab(folder: Path) -> bool:
+    """Whether `folder` is a run or a study; a single name that other programs use too is not enough."""
+    if (folder / "manifest.json").is_file():
+        try:
+            manifest = read_json(folder / "manifest.json")
+        except StoreError:
+            return False  # then it is not known to be ours, and is left alone
+        return isinstance(manifest, dict) and {"format", "vaelab"} <= set(manifest)
+    marks = [name for name in ("config.toml", "study.db", ".lock") if (folder / name).is_file()]
+    return len(marks) >= 2
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Move a vaelab folder aside, let the caller fill its place, delete it; on a fault put it back."""
+    place = path.resolve() if path.is_symlink() else path
+    if not place.is_dir() or not _is_vaelab(place):
+        raise StoreError(f"{name_of(path)} is not a vaelab run or study, and is not overwritten; choose another --out.")
+    aside = place.parent / f".tmp-{secrets.token_hex(8)}"
+    with StudyLock(place) if (place / ".lock").exists() else contextlib.nullcontext():
+        os.rename(place, aside)
+        try:
+            yield place
+        except BaseException:
+            os.rename(aside, place)
+            raise
+    shutil.rmtree(aside)

@@ -1,0 +1,212 @@
+"""Run folders: one trained model, whole or absent, every file checked when read."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vaelab.errors import StoreError, shown
+from vaelab.store.files import (
+    as_object,
+    check_digest,
+    fail,
+    name_of,
+    null_for_nonfinite,
+    pack,
+    parse_json,
+    read_bytes,
+    read_object,
+    sync_folder,
+    to_json,
+    unpack,
+    write_json,
+    write_through,
+)
+from vaelab.store.folders import check_writable, is_occupied, replacing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model's folder, read back and checked."""
+
+    folder: Path
+    spec: dict[str, Any]
+    data: dict[str, Any]
+    weights: dict[str, NDArray[Any]]
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+
+def save_run(
+    folder: str | Path,
+    *,
+    spec: Mapping[str, Any],
+    data: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    history: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Path:
+    """Write a run folder; it appears whole or not at all. Returns its path.
+
+    spec and data: what is needed to build the model and to prepare its input. arrays: the weights, finite.
+    history: one record per row; figures that are not finite become null (a diverged training has some).
+    metrics: the figures, which alone may change later. An existing run is replaced only with `overwrite`.
+    """
+    folder = Path(folder)
+    files = {
+        "spec.json": (to_json(dict(spec), folder / "spec.json", indent=2) + "\n").encode(),
+        "data.json": (to_json(dict(data), folder / "data.json", indent=2) + "\n").encode(),
+        "model.safetensors": pack(arrays, folder / "model.safetensors"),
+        "history.jsonl": "".join(
+            to_json(null_for_nonfinite(dict(row)), folder / "history.jsonl") + "\n" for row in history
+        ).encode(),
+    }
+    manifest = {
+        "format": FORMAT,
+        "vaelab": _version(),
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+    }
+    files["metrics.json"] = (to_json(dict(metrics), folder / "metrics.json", indent=2) + "\n").encode()
+    files["manifest.json"] = (to_json(manifest, folder / "manifest.json", indent=2) + "\n").encode()
+    try:
+        occupied = is_occupied(folder)
+        if occupied and not overwrite:
+            raise StoreError(f"{name_of(folder)} exists; choose another --out, or --overwrite it.")
+        check_writable(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"
+        temporary.mkdir()
+        try:
+            for name, content in files.items():
+                write_through(temporary / name, content)
+            sync_folder(temporary)
+            if occupied:
+                with replacing(folder) as place:
+                    os.rename(temporary, place)
+            else:
+                os.rename(temporary, folder)
+        except BaseException:
+            if temporary.exists():
+                shutil.rmtree(temporary)
+            raise
+        sync_folder(folder.parent)
+    except (OSError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        fail("write", folder, error)
+    return folder
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder and check all of it; every fault is a StoreError that names the file and the fault.
+
+    Who builds the model from the spec checks shapes: `check_arrays(run.weights, expected, run.folder)`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StoreError(f"{name_of(folder)} is not a run folder: there is no such folder; check the path.")
+    if not (folder / "manifest.json").exists():
+        raise StoreError(f"{name_of(folder)} is not a run folder: it has no manifest.json; check the path.")
+    manifest = read_object(folder / "manifest.json")
+    _check_format(folder, manifest)
+    files = manifest.get("files")
+    contents: dict[str, bytes] = {}
+    for name in ("spec.json", "data.json", "model.safetensors", "history.jsonl"):
+        entry = files.get(name) if isinstance(files, dict) else None
+        if not (
+            isinstance(entry, dict)
+            and type(entry.get("bytes")) is int
+            and isinstance(entry.get("sha256"), str)
+            and set(entry) == {"bytes", "sha256"}
+        ):
+            raise StoreError(f"{name_of(folder / 'manifest.json')} is damaged: it does not describe {name}.")
+        content = read_bytes(folder / name)
+        if content and len(content) < entry["bytes"]:
+            raise StoreError(
+                f"{name_of(folder / name)} is truncated: {len(content)} of {entry['bytes']} bytes; restore it."
+            )
+        # An empty history is a history; any other empty file is named as such by check_digest.
+        check_digest(folder / name, content, entry["sha256"])
+        contents[name] = content
+    return Run(
+        folder=folder,
+        spec=as_object(parse_json(contents["spec.json"], folder / "spec.json"), folder / "spec.json"),
+        data=as_object(parse_json(contents["data.json"], folder / "data.json"), folder / "data.json"),
+        weights=unpack(contents["model.safetensors"], folder / "model.safetensors"),
+        history=[
+            as_object(parse_json(line, folder / "history.jsonl"), folder / "history.jsonl")
+            for line in contents["history.jsonl"].splitlines()
+        ],
+        metrics=read_object(folder / "metrics.json"),
+    )
+
+
+def update_metrics(folder: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `changes` into a run's metrics.json, key by key, under a lock; returns all metrics."""
+    with _metrics_lock(Path(folder)) as path:
+        metrics = {**read_object(path), **changes}
+        write_json(path, metrics)
+    return metrics
+
+
+def count_test_opening(folder: str | Path) -> int:
+    """Count one more reading of the run's test split; returns the count, this time included."""
+    with _metrics_lock(Path(folder)) as path:
+        metrics = read_object(path)
+        count = metrics.get("test_opened", 0)
+        if type(count) is not int or count < 0:
+            raise StoreError(f"{name_of(path)} is damaged: test_opened must be a count, but got {shown(count)}.")
+        write_json(path, {**metrics, "test_opened": count + 1})
+    return count + 1
+
+
+def _check_format(folder: Path, manifest: dict[str, Any]) -> None:
+    found = manifest.get("format")
+    if type(found) is not int or found < 1 or not isinstance(manifest.get("vaelab"), str):
+        raise StoreError(f"{name_of(folder)} is not a run folder: its manifest.json is not vaelab's.")
+    if found != FORMAT:
+        raise StoreError(
+            f"{name_of(folder)} was written by format {found}; this vaelab reads format {FORMAT}; upgrade vaelab."
+        )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("vaelab")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # run from a source folder
+
+
+@contextlib.contextmanager
+def _metrics_lock(folder: Path) -> Iterator[Path]:
+    """The path of metrics.json while no other process changes it."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise StoreError(f"{name_of(path)} is missing; {name_of(folder)} is not a run folder.")
+    try:
+        # A file of its own: each writing replaces metrics.json, and this process may hold .lock already.
+        descriptor = os.open(folder / ".metrics.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        fail("lock", path, error)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield path
+    finally:
+        os.close(descriptor)
