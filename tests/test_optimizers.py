@@ -17,6 +17,13 @@ FREE = {"clip": 1e9, "schedule": "constant"}
 P = 37
 
 
+@pytest.fixture(autouse=True, params=["stacked", "one by one"])
+def way(request, monkeypatch):
+    """Every claim holds for the update of small members, and for that of large ones, which uses PyTorch's kernel."""
+    if request.param == "one by one":
+        monkeypatch.setattr(optimizers, "FUSED_FROM", 1)
+
+
 def gradients(steps, members, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(steps, members, P, generator=generator, dtype=dtype)

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.optim import adam
 
 from vaelab.spec import Spec
 
 Floats = npt.NDArray[np.float64]
 
 TABLE_STEPS = 1000  # coefficients computed ahead
+FUSED_FROM = 1 << 16  # parameters of a member from which PyTorch's fused kernel is faster than the stacked update
 BLOCK = 1 << 17  # floats per pass: parameter, gradient and moments of a block stay in the second-level cache
 
 
@@ -83,33 +85,39 @@ class Optimizer:
         self._coupled = self._column(coupled) if any(coupled) else None
         self._decoupled = any(r.decoupled and d for r, d in zip(rules, decays, strict=True))
         self._table: list[tuple[Tensor, ...]] = []
-        self._table_start = 0
+        self._table_start, self._rates = 0, np.empty((0, len(self.specs)))
 
-    def rates(self, step: int) -> list[float]:
-        """Each member's learning rate at a step."""
-        at = np.array([step], dtype=np.float64)
-        return [s.lr * float(schedule_factors(s.schedule, at, self.steps)[0]) for s in self.specs]
+    def rates(self) -> list[float]:
+        """Each member's learning rate at the coming step."""
+        row = self._row()
+        return [float(rate) for rate in self._rates[row]]
 
-    def _coefficients(self) -> tuple[Tensor, ...]:
-        """p -= m / (root * sqrt(v) + floor) after p *= shrink, each (K, 1): rate and bias corrections folded in."""
+    def _row(self) -> int:
+        """Where the coming step stands in the tables, which are made for many steps at once: K numbers computed at
+        every step would cost more than the update.
+        """
         if not 0 <= self.step_number - self._table_start < len(self._table):
             self._tabulate()
-        return self._table[self.step_number - self._table_start]
+        return self.step_number - self._table_start
 
     def _tabulate(self) -> None:
-        """The coefficients of the next steps, all at once: K numbers at every step would cost more than the update."""
-        steps = np.arange(
-            float(self.step_number), min(self.step_number + TABLE_STEPS, max(self.steps, self.step_number + 1))
-        )
+        """Rates, and the coefficients of p -= m / (root * sqrt(v) + floor) after p *= shrink, each (K, 1).
+
+        The rate and both bias corrections are folded into root and floor.
+        """
+        first = self.step_number
+        steps = np.arange(float(first), min(first + TABLE_STEPS, max(self.steps, first + 1)))
+        self._rates = np.empty((len(steps), len(self.specs)))
         columns = np.empty((len(steps), 3, len(self.specs), 1))
         for k, spec in enumerate(self.specs):
             rule, rate = RULES[spec.optimizer], spec.lr * schedule_factors(spec.schedule, steps, self.steps)
             per_rate = (1 - rule.b1 ** (steps + 1) if rule.unbias else 1.0) / rate
+            self._rates[:, k] = rate
             columns[:, 0, k, 0] = rule.use * per_rate / (np.sqrt(1 - rule.b2 ** (steps + 1)) if rule.unbias else 1.0)
             columns[:, 1, k, 0] = rule.eps * per_rate
             columns[:, 2, k, 0] = 1 - rate * spec.weight_decay if rule.decoupled else 1.0
         table = torch.from_numpy(columns).to(self.parameters)
-        self._table, self._table_start = [tuple(row.unbind(0)) for row in table.unbind(0)], self.step_number
+        self._table, self._table_start = [tuple(row.unbind(0)) for row in table.unbind(0)], first
 
     def step(self, gradient: Tensor) -> list[int]:
         """One update by the gradient (K, P), which is overwritten. Returns the members whose gradient is not finite.
@@ -120,23 +128,62 @@ class Optimizer:
         broken: list[int] = []
         if not all(norm <= clip for norm, clip in zip(norms, self._clips, strict=True)):
             broken = self._clip(gradient, norms)
-        root, floor, shrink = self._coefficients()
+        if self.parameters.shape[1] < FUSED_FROM:
+            self._update(gradient, slice(None), broken)
+        else:
+            for k in range(len(self.specs)):
+                self._update_large(gradient, k, k in broken)
+        self.step_number += 1
+        return broken
+
+    def _update(self, gradient: Tensor, members: slice, broken: Sequence[int] = ()) -> None:
+        """The rule for some members at once, in blocks of columns."""
+        row = self._row()
+        root, floor, shrink = (column[members] for column in self._table[row])
+        b1, b2 = self._b1[members], self._b2[members]
         if broken:  # neither momentum nor decay may move such a member
             floor, shrink = floor.clone(), shrink.clone()
             floor[broken], shrink[broken] = math.inf, 1.0
-        width = max(1, BLOCK // len(gradient))
-        for p, g, m, v in zip(
-            *(t.split(width, 1) for t in (self.parameters, gradient, self.first, self.second)), strict=True
-        ):
+        tensors = (self.parameters[members], gradient[members], self.first[members], self.second[members])
+        width = max(1, BLOCK // len(tensors[0]))
+        for p, g, m, v in zip(*(t.split(width, 1) for t in tensors), strict=True):
             if self._decoupled:
                 p.mul_(shrink)
             if self._coupled is not None:
-                g.add_(self._coupled * p)
-            m.lerp_(g, self._b1)
-            v.lerp_(g.mul_(g), self._b2)
+                g.add_(self._coupled[members] * p)
+            m.lerp_(g, b1)
+            v.lerp_(g.mul_(g), b2)
             p.addcdiv_(m, torch.sqrt(v, out=g).mul_(root).add_(floor), value=-1)
-        self.step_number += 1
-        return broken
+
+    def _update_large(self, gradient: Tensor, k: int, is_broken: bool) -> None:
+        """The rule for one member of many parameters: PyTorch's fused kernel passes over them once, where it exists.
+
+        Its rows are contiguous, which that kernel needs and does not check.
+        """
+        spec = self.specs[k]
+        if is_broken:
+            return
+        if not RULES[spec.optimizer].unbias:
+            self._update(gradient, slice(k, k + 1))
+            return
+        rule = RULES[spec.optimizer]
+        adam.adam(
+            [self.parameters[k]],
+            [gradient[k]],
+            [self.first[k]],
+            [self.second[k]],
+            [],
+            [torch.tensor(float(self.step_number))],
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            beta1=rule.b1,
+            beta2=rule.b2,
+            eps=rule.eps,
+            lr=self.rates()[k],
+            weight_decay=spec.weight_decay,
+            decoupled_weight_decay=rule.decoupled,
+        )
 
     def _clip(self, gradient: Tensor, norms: list[float]) -> list[int]:
         """Shorten what is too long, zero what is not finite; returns the members of the latter."""

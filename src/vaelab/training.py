@@ -174,7 +174,7 @@ def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
     weights = _weights(stack)
     objective = elbo if weights.samples == 1 else importance_weighted
     sums = torch.zeros(K, 2, dtype=torch.float64, device=feed.device)
-    rates = stack.optimizer.rates(stack.optimizer.step_number)
+    rates = stack.optimizer.rates()
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
         for start, noise in _noise_blocks(stack, n):
