@@ -330,9 +330,13 @@ def main() -> None:
     """Entry point: exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except InputError as error:
         _tell(f"vaelab: {error}")
+        sys.exit(2)
+    except typer.TyperException as error:  # a usage error; its own words take several lines
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
         sys.exit(2)
     except RuntimeError as error:
         if type(error).__module__.startswith("vaelab"):
