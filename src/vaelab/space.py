@@ -21,7 +21,7 @@ DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
     "taper": (0.5, 1.0),
     "lr": (5e-4, 1e-2, "log"),
     "weight_decay": (1e-6, 1e-2, "log"),
-    "dropout": (0.0, 0.3),
+    "dropout": (0.0, 0.2),
 }
 
 # `hidden` overrides these, so that they have no effect beside it.
@@ -276,7 +276,9 @@ class Space:
         """
         widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
         most = min(64, max(2, features // 2))
-        return cls.parse({"width": (widest // 8, widest, "log"), "latent_dim": (2, most, "log"), **DEFAULT_RANGES})
+        return cls.parse(
+            {"width": (widest // 8, widest, "log"), "latent_dim": (max(2, most // 16), most, "log"), **DEFAULT_RANGES}
+        )
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Space:
