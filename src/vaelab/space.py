@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import tomllib
@@ -378,17 +379,11 @@ def _number_kind_of(name: str) -> type:
 
 
 def _number(name: str, text: str, kind: type) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        pass  # a float end, or a fault that the next line names
-    try:
-        return float(text)
-    except ValueError:
-        example = "1..20" if kind is int else "1e-4..1e-2:log"
-        raise InputError(
-            f"the ends of a range must be numbers, but {name} got {shown(text)}; write {name}={example}."
-        ) from None
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return parse(text)
+    example = "1..20" if kind is int else "1e-4..1e-2:log"
+    raise InputError(f"the ends of a range must be numbers, but {name} got {shown(text)}; write {name}={example}.")
 
 
 def _canonical(name: str, value: Any) -> Any:
