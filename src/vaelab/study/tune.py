@@ -258,7 +258,7 @@ def _no_winner(trials: list[FrozenTrial]) -> str:
         return "no shared structure was found: every complete trial collapsed to the model without latents."
     failed = [t for t in trials if t.state == TrialState.FAIL]
     reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
-    return f"no trial was completed{reason}."
+    return f"no trial was completed{reason or '; raise --timeout'}."
 
 
 def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:

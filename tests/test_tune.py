@@ -1,0 +1,173 @@
+"""What a study decides: who survives a rung, who wins, what it says when there is nothing to find."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaelab.data import Dataset, from_arrays
+from vaelab.errors import InputError
+from vaelab.fitted import Fitted
+from vaelab.space import Space
+from vaelab.spec import Spec
+from vaelab.study import finals, tune
+from vaelab.study.balance import Pace, stacks
+from vaelab.study.config import Config
+from vaelab.study.jobs import Job, Member
+from vaelab.study.rungs import rung_epochs, survivors
+
+figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
+
+
+@given(figures, figures)
+def test_survivors_are_those_of_the_cohort_with_at_most_half_of_all_before_them(cohort, history):
+    history = {number + 100: value for number, value in history.items()}
+    kept = survivors(cohort, history)
+    everyone = [(value, number) for number, value in {**cohort, **history}.items()]
+    for number, value in cohort.items():
+        before = sum(other < (value, number) for other in everyone)
+        assert (number in kept) == (before < math.ceil(len(everyone) / 2))
+
+
+@given(st.integers(1, 500), st.integers(0, 50))
+def test_no_rung_before_warm_up_ends_nor_at_the_last_epoch(epochs, warmup):
+    rungs = rung_epochs(epochs, warmup)
+    assert rungs == sorted(set(rungs))
+    assert all(warmup < rung < epochs for rung in rungs)
+
+
+def finalist(number: int, values: list[float], parameters: int) -> finals.Finalist:
+    return finals.Finalist(number, Spec(), min(values), tuple(Path(str(v)) for v in values), tuple(values), parameters)
+
+
+def test_the_best_mean_wins_and_ties_within_a_standard_error_go_to_the_smaller_model():
+    best = finalist(3, [10.0, 10.2, 10.4], 900)  # mean 10.2, standard error 0.2 / sqrt(3) = 0.115
+    near, far = finalist(5, [10.3, 10.3, 10.3], 100), finalist(7, [10.4, 10.4, 10.4], 10)
+    assert best.se == pytest.approx(0.2 / math.sqrt(3))
+    assert finals.choose([best, far]).number == 3
+    assert finals.choose([best, near, far]).number == 5
+    lucky = finalist(9, [9.0], 50)  # its other seeds failed
+    assert finals.choose([best, lucky, far]).number == 3
+
+
+def test_noise_has_no_winner_and_the_study_says_so(tmp_path: Path):
+    noise = from_arrays(np.random.default_rng(0).integers(0, 2, size=(300, 10)).astype(bool))
+    study = tune.tune(
+        noise,
+        {"latent_dim": (2, 4)},
+        {"epochs": 3, "hidden": "16", "beta": 50.0},
+        trials=4,
+        workers=1,
+        out=tmp_path / "s",
+    )
+    assert study.best is None
+    assert {row["verdict"] for row in study.trials if row["state"] == "COMPLETE"} == {"collapsed"}
+    assert study.results["notes"] == [
+        "no shared structure was found: every complete trial collapsed to the model without latents."
+    ]
+    assert "no shared structure" in (tmp_path / "s" / "report.html").read_text()
+    assert json.loads((tmp_path / "s" / "results.json").read_text())["best"] is None
+
+
+@pytest.fixture(scope="module")
+def study(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tune.Study:
+    space = {"latent_dim": (2, 8), "optimizer": ["adam", "rmsprop"], "lr": (1e-3, 1e-2, "log")}
+    settings = {"epochs": 6, "hidden": "32"}
+    out = tmp_path_factory.mktemp("tune") / "study"
+    return tune.tune(digits, space, settings, trials=8, workers=1, seed=3, final_seeds=2, out=out, figures="all")
+
+
+def test_results_agree_with_what_lies_in_the_folder(study: tune.Study, digits: Dataset):
+    best, folder = study.results["best"], study.folder
+    assert study.results["trials"]["total"] == len(study.trials) == 8
+    loaded = Fitted.load(folder / "best")
+    assert loaded.spec.model_dump(mode="json") == best["spec"]
+    for split in "validation", "test":
+        truth = -loaded.score_samples(digits.rows(split), 64).mean()
+        assert best[split]["neg_elbo"] == pytest.approx(truth, rel=1e-5)
+    values = [seed["validation"]["neg_elbo"] for seed in best["seeds"]]
+    assert best["validation"]["neg_elbo"] == min(values)
+    assert best["validation_mean"] == pytest.approx(np.mean(values))
+    assert best["test_se"] == pytest.approx(
+        np.std([s["test"]["neg_elbo"] for s in best["seeds"]], ddof=1) / math.sqrt(2)
+    )
+    assert json.loads((folder / "best" / "metrics.json").read_text())["test_opened"] == 1
+
+
+def test_every_trial_left_its_pictures_named_by_number_and_latent_size(study: tune.Study):
+    for row in study.trials:
+        folder = study.folder / row["folder"]
+        assert folder.name == f"{row['number']:04d}-latent{row['spec']['latent_dim']}"
+        names = sorted(path.name for path in (folder / "figures").iterdir())
+        assert names == ["latent.png", "losses.png", "reconstructions.png", "samples.png"]
+        assert Fitted.load(folder).spec.epochs == 6
+    names = sorted(path.name for path in (study.folder / "figures").iterdir())
+    assert names == ["history.png", "importance.png", "latent_size.png", "rungs.png"]
+
+
+def test_pruned_trials_were_the_weaker_half_at_their_rung(study: tune.Study):
+    rungs = rung_epochs(6)
+    for row in study.trials:
+        if row["state"] == "PRUNED":
+            last = max(int(rung) for rung in row["rungs"])
+            assert last in rungs
+            pool = [r["rungs"].get(str(last)) for r in study.trials if r["number"] <= row["number"] // 4 * 4 + 3]
+            assert row["rungs"][str(last)] > np.median([value for value in pool if value is not None])
+
+
+def test_the_config_repeats_the_study(study: tune.Study, digits: Dataset, tmp_path: Path):
+    config, source = Config.read(study.folder / "config.toml")
+    assert source["source"] == "digits"
+    again = tune.begin(config, digits, workers=1, out=tmp_path / "again")
+    assert [row["value"] for row in again.trials] == [row["value"] for row in study.trials]
+    assert again.results["best"]["seeds"] == study.results["best"]["seeds"]
+
+
+def test_grid_and_random_samplers_visit_what_they_should(digits: Dataset, tmp_path: Path):
+    space, settings = {"latent_dim": (2, 4), "activation": ["silu", "relu"]}, {"epochs": 1, "hidden": "16"}
+    options = {"workers": 1, "final_seeds": 1, "figures": "none", "prune": False}
+    grid = tune.tune(digits, space, settings, trials=6, sampler="grid", out=tmp_path / "grid", **options)
+    seen = {(row["params"]["latent_dim"], row["params"]["activation"]) for row in grid.trials}
+    assert seen == {(d, a) for d in (2, 3, 4) for a in ("silu", "relu")}
+    one, two = (
+        tune.tune(digits, space, settings, trials=4, sampler="random", seed=s, out=tmp_path / f"r{s}", **options)
+        for s in (1, 2)
+    )
+    assert [row["params"] for row in one.trials] != [row["params"] for row in two.trials]
+
+
+def test_beta_may_be_searched_under_a_yardstick_that_it_does_not_enter():
+    config = Config.create(None, {}, 64)
+    assert not config.warnings()
+    beta = Space.parse({"beta": (0.1, 4.0)})
+    assert "can only find about 1" in Config.create(beta, {}, 64).warnings()[0]
+    with pytest.raises(InputError, match="cannot be searched under --yardstick weighted_loss"):
+        Config.create(beta, {}, 64, yardstick="weighted_loss")
+    assert Config.create(Space.parse({"lr": (1e-3, 1e-2)}), {"beta": 4.0}, 64, yardstick="weighted_loss")
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=30))
+def test_every_member_is_in_one_stack_of_its_kind(shapes):
+    members = [
+        Member(str(i), Spec(width=w, latent_dim=d, layers=n, likelihood="bernoulli", batch_size=32, device="cpu"))
+        for i, (w, d, n) in enumerate(shapes)
+    ]
+    parts = stacks(members, 64, workers=2)
+    assert sorted(m.name for part in parts for m in part) == sorted(m.name for m in members)
+    assert all(len({m.spec.layers for m in part}) == 1 for part in parts)
+    job = Job(tuple(parts[0]), 3, "work", folders={parts[0][0].name: "run"})
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_pace_learns_from_what_was_spent():
+    spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace(784, 540.0)
+    guess = pace.estimate([spec], 10, workers=1)
+    pace.learn([spec, spec], 5, seconds=2 * guess)  # twice as long as guessed
+    assert pace.estimate([spec], 10, workers=1) == pytest.approx(2 * guess)
+    assert pace.estimate([spec, spec], 10, workers=2) == pytest.approx(2 * guess)
