@@ -168,6 +168,7 @@ def test_every_member_is_in_one_stack_of_its_kind(shapes):
 def test_pace_learns_from_what_was_spent():
     spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace(784, 540.0)
     guess = pace.estimate([spec], 10, workers=1)
-    pace.learn([spec, spec], 5, seconds=2 * guess)  # twice as long as guessed
+    pace.learn(spec, 5, seconds=guess)  # twice as long as guessed
+    pace.learn(spec, 5, seconds=guess)
     assert pace.estimate([spec], 10, workers=1) == pytest.approx(2 * guess)
     assert pace.estimate([spec, spec], 10, workers=2) == pytest.approx(2 * guess)

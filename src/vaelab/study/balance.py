@@ -46,18 +46,23 @@ class Pace:
 
     def __init__(self, features: int, steps_per_epoch: float):
         self.features, self.steps_per_epoch = features, steps_per_epoch
-        self.factor, self.is_measured = 1.0, False
+        self._spent, self._guessed = 0.0, 0.0
 
     def _guess(self, spec: Spec) -> float:
         return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(spec, self.features))
 
-    def learn(self, specs: Sequence[Spec], epochs: int, seconds: float) -> None:
-        """These members took so many seconds of work, together, for their first `epochs` epochs."""
-        guess = epochs * sum(self._guess(spec) for spec in specs)
-        if guess > 0 and seconds > 0:
-            self.factor, self.is_measured = seconds / guess, True
+    @property
+    def is_measured(self) -> bool:
+        return self._guessed > 0
+
+    def learn(self, spec: Spec, epochs: int, seconds: float) -> None:
+        """A member took so many seconds for `epochs` epochs. What a checkpoint spared is no measurement."""
+        if seconds > 0:
+            self._spent += seconds
+            self._guessed += epochs * self._guess(spec)
 
     def estimate(self, specs: Sequence[Spec], epochs: int, workers: int) -> float:
         """Seconds that `epochs` epochs of these members take so many workers."""
-        each = [self.factor * epochs * self._guess(spec) for spec in specs]
+        factor = self._spent / self._guessed if self.is_measured else 1.0
+        each = [factor * epochs * self._guess(spec) for spec in specs]
         return max(sum(each) / workers, *each) if each else 0.0

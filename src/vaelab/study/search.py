@@ -77,14 +77,17 @@ class Search:
         epochs = self.base.epochs
         rungs = rung_epochs(epochs, max(spec.warmup for spec in specs.values())) if self.config.prune else []
         self.watch.cohort(live, rungs)
-        done = 0
+        done, spent = 0, dict[str, float]()
         for rung in [*rungs, epochs]:
             if not live:
                 return
             self._check_time(live, done, rung)
-            done = rung
+            before, done = done, rung
             outcomes = self._advance(live, rung)
-            self.pace.learn(list(live.values()), rung, sum(o.seconds for o in outcomes.values()))
+            for number, spec in live.items():
+                name = trial_name(number, spec)
+                self.pace.learn(spec, rung - before, outcomes[name].seconds - spent.get(name, 0.0))
+                spent[name] = outcomes[name].seconds
             live = self._drop_failed(live, outcomes, rung)
             if rung == epochs:
                 self._complete(live, outcomes)
