@@ -64,7 +64,7 @@ def tune(
     x: an array (n, *shape), a Dataset, or the name or path of data. space: as {"latent_dim": (1, 20)}.
     options: `settings`, `timeout`, `workers`, `seed`, `sampler`, `final_seeds`, `figures`, `out`, as in `vaelab tune`.
 
-    >>> study = tune("digits", {"latent_dim": (2, 8)}, 4, settings={"epochs": 2, "hidden": "32"}, workers=1,
+    >>> study = tune("digits", {"latent_dim": (2, 8)}, 4, settings={"epochs": 10, "hidden": "64"}, workers=1,
     ...              final_seeds=1, out=getfixture("tmp_path") / "study")
     >>> study.best.sample(3).shape
     (3, 8, 8)
