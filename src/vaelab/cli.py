@@ -14,6 +14,7 @@ from vaelab.errors import InputError
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset
+    from vaelab.study.config import Config
 
 app = typer.Typer(
     name="vaelab",
@@ -102,31 +103,24 @@ def tune(
 ) -> None:
     """Search a VAE's hyperparameters; train the best anew over seeds; open the test split once."""
     from vaelab import terminal
-    from vaelab.space import Space
-    from vaelab.spec import parse_settings
-    from vaelab.study.config import Config
 
-    if resume is not None or config is not None:
-        previous = resume / "config.toml" if resume is not None else config
-        assert previous is not None
+    previous = resume / "config.toml" if resume is not None else config
+    if previous is not None:
         if source is not None or search or space or settings:
             raise InputError("a study that exists already knows its data, settings and space; leave them out.")
-        chosen, where = Config.read(previous)
-        data = _load_again(where)
+        chosen, data = _existing_study(previous)
     else:
-        if source is None:
-            raise InputError("`vaelab tune` needs DATA, such as digits, or --resume STUDY.")
-        if search and space:
-            raise InputError("give the ranges by --search or by --space, not both.")
-        ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
-        fixed = parse_settings(settings or [])
-        options: dict[str, Any] = {
-            "timeout": timeout, "seed": seed, "sampler": sampler, "yardstick": yardstick, "final_seeds": final_seeds,
-            "figures": figures, "prune": prune, "trials": 40 if trials is None else trials,
-        }  # fmt: skip
-        Config.create(ranges, fixed, 1, **options)  # refuses bad options before the data are read
-        data = _load_data(source, target, data_dir, download, split_seed)
-        chosen = Config.create(ranges, fixed, data.flat.shape[1], **options)
+        options = {
+            "timeout": timeout,
+            "seed": seed,
+            "sampler": sampler,
+            "yardstick": yardstick,
+            "final_seeds": final_seeds,
+            "figures": figures,
+            "prune": prune,
+            "trials": 40 if trials is None else trials,
+        }
+        chosen, data = _new_study(source, search, space, settings, options, (target, data_dir, download, split_seed))
     from vaelab.study import tune as tuning
     from vaelab.training import keep_freed_memory
 
@@ -136,10 +130,38 @@ def tune(
             study = tuning.resume(resume, data, trials=trials, timeout=timeout, workers=workers, watch=display)
         else:
             study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
-    if as_json:
-        _print_json(study.results)
-    else:
-        terminal.print_study(study.results)
+    _print_json(study.results) if as_json else terminal.print_study(study.results)
+
+
+def _existing_study(previous: Path) -> tuple[Config, Dataset]:
+    from vaelab.study.config import Config
+
+    chosen, where = Config.read(previous)
+    return chosen, _load_again(where)
+
+
+def _new_study(
+    source: str | None,
+    search: list[str] | None,
+    space: Path | None,
+    settings: list[str] | None,
+    options: dict[str, Any],
+    where: tuple[str | None, Path | None, bool, int],
+) -> tuple[Config, Dataset]:
+    """The configuration, refused before the data are read where it is bad, and the data."""
+    from vaelab.space import Space
+    from vaelab.spec import parse_settings
+    from vaelab.study.config import Config
+
+    if source is None:
+        raise InputError("`vaelab tune` needs DATA, such as digits, or --resume STUDY.")
+    if search and space:
+        raise InputError("give the ranges by --search or by --space, not both.")
+    ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
+    fixed = parse_settings(settings or [])
+    Config.create(ranges, fixed, 1, **options)
+    data = _load_data(source, *where)
+    return Config.create(ranges, fixed, data.flat.shape[1], **options), data
 
 
 def _load_again(source: dict[str, Any]) -> Dataset:
