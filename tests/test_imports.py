@@ -10,13 +10,14 @@ ROOT = Path(vaelab.__file__).parent
 # Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
 LAYERS = (
     ("errors", "seeds"),
-    ("spec", "data", "noise", "networks", "store"),
+    ("spec", "data", "noise", "networks", "store", "probes"),
     ("space", "likelihoods", "optimizers"),
     ("model", "feed"),
     ("objectives", "evaluate"),
     ("training", "fitted"),
     ("plots", "report"),
     ("pictures", "outputs"),
+    ("comparison_pictures",),
     ("study",),
     ("api", "estimators", "terminal"),
     ("__init__",),

@@ -3,110 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from html.parser import HTMLParser
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from vaelab import report
+from pages import IMG, QUOTE, SCRIPT, comparison, hostile, page, png, save, study, untrained
+from vaelab.data import Dataset
 from vaelab.errors import StoreError
-from vaelab.report import build_run_report, build_study_report, words
+from vaelab.report import build_comparison_report, build_run_report, build_study_report, words
+from vaelab.report import study as study_page
 from vaelab.report.pictures import load
 from vaelab.spec import Spec
-
-IMG, SCRIPT = "<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>"
-QUOTE = "\" onload='alert(1)' x=\""
-VOID = {"meta", "img", "link", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Elements, attributes and text of a page; raises where tags do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif not self.open or self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def tags(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.elements if tag == name]
-
-
-def png(path: Path, size: tuple[int, int] = (90, 40), *, noisy: bool = False) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((size[1], size[0], 3), 120, np.uint8)
-    if noisy:
-        pixels = np.random.default_rng(0).integers(0, 255, pixels.shape, dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def study(folder: Path, name: str = "digits", trials: int = 4, **changes: Any) -> Path:
-    spec = Spec().model_dump()
-    table = []
-    for i in range(trials):
-        done = i % 2 == 0
-        row = {"number": i, "state": "COMPLETE" if done else "PRUNED", "params": {"latent_dim": 16, name: i}}
-        row |= {"spec": spec, "rungs": {"3": 120.0}, "value": 104.0 - i if done else None, "verdict": "ok"}
-        row |= {"seconds": 3.0, "epochs": 9, "rate": 20.0, "distortion": None, "folder": None}
-        if done:
-            row["folder"] = f"trials/{i:04d}"
-            png(folder / row["folder"] / "figures" / "losses.png")
-        table.append(row)
-    best = {"number": 2, "spec": spec, "validation": {"neg_elbo": 102.0, "rate": 20.0, "distortion": 82.0}}
-    best |= {"test": {"neg_elbo": 102.5}, "test_mean": 102.61, "test_se": 0.12}
-    best["seeds"] = [{"seed": s, "validation": {"neg_elbo": 102.0}, "test": {"neg_elbo": 102.5}} for s in range(3)]
-    results = {
-        "study": str(folder),
-        "name": name,
-        "data": {"name": name, "examples": 1797, "shape": [8, 8], "classes": [name, "one"]},
-        "yardstick": "neg_elbo",
-        "likelihood": "bernoulli",
-        "trials": {"total": trials, "complete": (trials + 1) // 2, "pruned": trials // 2, "failed": 0},
-        "best": best,
-        "finalists": [],
-        "optimism": 0.63,
-        "baseline": {"no_latents": 205.8, "floor": 45.5, "share": 0.6475},
-        "seconds": {"search": 412.0, "final": 61.0},
-        "importance": {"latent_dim": 1.0},
-        "table": table,
-        "notes": [name],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results | changes))
-    (folder / "config.toml").write_text(f"name = '''{name}'''\n")
-    png(folder / "figures" / "history.png")
-    png(folder / "best" / "figures" / "latent.png")
-    return folder
-
-
-def page(path: Path) -> Page:
-    return Page(path.read_text())
 
 
 def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:
@@ -158,19 +69,27 @@ def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
     assert "url(" not in (tmp_path / "report.html").read_text()
 
 
-def test_sort_keys_survive_as_json(tmp_path: Path) -> None:
+def test_cells_hold_exact_values(tmp_path: Path) -> None:
     found = page(build_study_report(study(tmp_path, SCRIPT)))
-    keys = json.loads(found.scripts[0])
-    assert keys[0][:3] == [0.0, "COMPLETE", 104.0]
-    assert keys[1][2] is None
-    assert "<" not in found.scripts[0]
-    assert len(found.tags("script")) == 2
+    trials = json.loads((tmp_path / "results.json").read_text())["table"]
+    cells = [cell.get("data-value") for cell in found.rows("All trials")[1]]
+    assert cells[0] == "0"
+    assert float(cells[2] or "") == trials[0]["value"]
+    assert found.rows("All trials")[2][2].get("data-value") is None
     assert sum("aria-sort" in head for head in found.tags("th")) == 1
 
 
-def test_every_script_that_runs_is_allowed_by_its_digest(tmp_path: Path) -> None:
-    import hashlib
+def test_search_data_survive_as_json(tmp_path: Path) -> None:
+    found = page(build_study_report(study(tmp_path, SCRIPT)))
+    data = json.loads(found.scripts[0])
+    assert data["settings"] == ["latent_dim", SCRIPT]
+    assert [trial["value"] for trial in data["trials"]] == [104.0, None, 102.0, None]
+    assert data["trials"][0]["curve"] == [[3, 120.0]]
+    assert "<" not in found.scripts[0]
+    assert len(found.tags("script")) == 2
 
+
+def test_every_script_that_runs_is_allowed_by_its_digest(tmp_path: Path) -> None:
     found = page(build_study_report(study(tmp_path)))
     digest = base64.b64encode(hashlib.sha256(found.scripts[-1].encode()).digest()).decode()
     assert f"'sha256-{digest}'" in str(found.tags("meta")[1]["content"])
@@ -180,12 +99,12 @@ def test_a_page_stays_under_its_limit_and_says_so(tmp_path: Path, monkeypatch: p
     folder = study(tmp_path, trials=8)
     for i in range(0, 8, 2):
         png(folder / f"trials/{i:04d}/figures/losses.png", (900, 400), noisy=True)
-    monkeypatch.setattr(report, "PAGE_BYTES", 300_000)
+    monkeypatch.setattr(study_page, "PAGE_BYTES", 500_000)
     path = build_study_report(folder)
     found = page(path)
     assert "pictures are reduced and" in found.text
     assert 0 < len(found.tags("details")) < 4
-    assert path.stat().st_size < 360_000
+    assert path.stat().st_size < 500_000
     assert "Trial 6: 98.00 nats" in found.text
 
 
@@ -282,3 +201,105 @@ def test_report_leaves_no_temporary_file(tmp_path: Path) -> None:
 )
 def test_hidden_sizes_agree_with_the_spec(spec: dict[str, Any], sizes: list[int]) -> None:
     assert words.hidden_sizes(spec) == sizes == list(Spec(**spec).hidden_sizes)
+
+
+def numbers_of(results: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Every mean with its standard error in a comparison's models, as JSON text."""
+    found = []
+    for model in results["models"]:
+        summaries = [model["seconds"], model["gap"]]
+        summaries += [s for split in ("train", "validation", "test") for s in model[split].values()]
+        found += [(json.dumps(s["mean"]), json.dumps(s["se"])) for s in summaries]
+        found += [(json.dumps(model["parameters"]), None), (json.dumps(model["epochs"]), None)]
+    return found
+
+
+def test_every_number_of_a_comparison_is_in_its_page(tmp_path: Path, digits: Dataset) -> None:
+    folder = comparison(tmp_path, {"wide": untrained(digits), "narrow": untrained(digits, 1, hidden=(4,))})
+    results = json.loads((folder / "results.json").read_text())
+    found = page(build_comparison_report(folder))
+    cells = [given for _, given in found.elements if "data-value" in given]
+    shown = {(given["data-value"], given.get("data-se")) for given in cells}
+    assert set(numbers_of(results)) <= shown
+    pairs = [
+        json.dumps(pair[key]) for pair in results["comparisons"] for key in ("difference", "low", "high", "p", "p_holm")
+    ]
+    pairs += [json.dumps(value) for pair in results["comparisons"] for value in pair["paired"].values()]
+    assert set(pairs) <= {value for value, _ in shown}
+    known = {value for value, _ in numbers_of(results)} | set(pairs)
+    assert {value for value, _ in shown} == known
+
+
+def test_rounded_text_agrees_with_the_exact_value(tmp_path: Path, digits: Dataset) -> None:
+    text = build_comparison_report(comparison(tmp_path, {"wide": untrained(digits)})).read_text()
+    cells = re.findall(
+        r'data-value="([^"]+)"(?: data-se="([^"]+)")?>([^<]*)(?:<span class="se">± ([^<]+)</span>)?', text
+    )
+    assert len(cells) > 20
+    for value, se, said, error in cells:
+        assert words.number(json.loads(value)) == said.strip()
+        assert (words.number(json.loads(se)) if se else "") == error
+
+
+def test_the_best_on_validation_is_marked_and_only_within_one_likelihood(tmp_path: Path, digits: Dataset) -> None:
+    models = {"wide": untrained(digits), "narrow": untrained(digits, 1)}
+    found = page(build_comparison_report(comparison(tmp_path / "one", models)))
+    assert sum(given.get("class") == "winner" for given in found.tags("tr")) >= 1
+    assert "best validation" in found.text
+    models["narrow"] = untrained(digits, 1, likelihood="gaussian")
+    assert "best validation" not in page(build_comparison_report(comparison(tmp_path / "two", models))).text
+
+
+@pytest.mark.parametrize("name", [IMG, SCRIPT, QUOTE, "{{ 7 * 7 }}"])
+def test_no_text_of_a_comparison_becomes_markup(name: str, tmp_path: Path, digits: Dataset) -> None:
+    folders = [
+        comparison(tmp_path / kind, {first: untrained(data), "narrow": untrained(data, 1)})
+        for kind, first, data in (("plain", "wide", digits), ("hostile", name, hostile(digits)))
+    ]
+    plain = page(build_comparison_report(folders[0], digits))
+    found = page(build_comparison_report(folders[1], hostile(digits)))
+    assert [tag for tag, _ in found.elements] == [tag for tag, _ in plain.elements]
+    assert not any(key.startswith("on") for _, given in found.elements for key in given)
+    assert name in found.text
+
+
+def test_a_comparison_leaves_out_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"models": [{"name": "one"}], "comparisons": []}')
+    found = page(build_comparison_report(tmp_path))
+    assert "There is no recommendation." in found.text
+    assert not found.tags("img")
+
+
+def test_numbered_pictures_follow_their_kind(tmp_path: Path, digits: Dataset) -> None:
+    folder = comparison(tmp_path, {"wide": untrained(digits)})
+    for name in ("kl", "latent_10", "latent_2", "architectures", "data"):
+        png(folder / "figures" / f"{name}.png")
+    found = page(build_comparison_report(folder))
+    names = [str(image["alt"]).partition(" of ")[0] for image in found.tags("img")]
+    assert names == ["architectures", "losses", "latent 0", "latent 2", "latent 10", "kl", "data"]
+
+
+def test_old_calls_have_no_explorer_and_data_bring_it(tmp_path: Path, digits: Dataset) -> None:
+    folder = save(untrained(digits), tmp_path / "run")
+    assert "Explore the latent space" not in page(build_run_report(folder)).text
+    assert "Explore the latent space" in page(build_run_report(folder, digits)).text
+
+
+def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, digits: Dataset) -> None:
+    folder = save(untrained(digits), tmp_path / "run")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    assert "is not in the explorer" in page(build_run_report(folder, digits)).text
+
+
+def test_figures_of_other_units_have_their_own_axis(tmp_path: Path, digits: Dataset) -> None:
+    row = {"a": "one", "b": "two", "difference": -0.25, "low": -0.5, "high": -0.125, "p": 0.01, "p_holm": 0.02}
+    rows = [row | {"figure": "mse", "shown": True}, row | {"figure": "knn", "shown": False}]
+    rows.append(row | {"figure": "knn", "low": None, "high": None, "p": None, "p_holm": None, "shown": False})
+    models = {"one": untrained(digits), "two": untrained(digits, 1, likelihood="gaussian")}
+    found = page(build_comparison_report(comparison(tmp_path, models, comparisons=rows)))
+    assert [figure.get("class") for figure in found.tags("figure")][:2] == ["forest", "forest"]
+    assert "one seed: unknown" in found.text
+    assert "on validation in MSE" in found.text
+    lines = [float(str(line["x1"])) for line in found.tags("line") if line["class"] == "at"]
+    places = [(value - -0.53) / 0.56 * 100 for value in (-0.25, -0.25)]
+    assert lines == pytest.approx(places, abs=1e-2)

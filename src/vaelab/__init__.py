@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import load, train, tune
+    from vaelab.api import compare, load, train, tune
     from vaelab.data import Dataset
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
@@ -24,12 +24,13 @@ _HOMES = {
     "InputError": "vaelab.errors",
     "Space": "vaelab.space",
     "Spec": "vaelab.spec",
+    "compare": "vaelab.api",
     "load": "vaelab.api",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }
 
-__all__ = ["VAE", "Dataset", "Fitted", "InputError", "Space", "Spec", "load", "train", "tune"]
+__all__ = ["VAE", "Dataset", "Fitted", "InputError", "Space", "Spec", "compare", "load", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,10 @@ from vaelab.feed import Feed
 from vaelab.fitted import Fitted
 from vaelab.space import Space
 from vaelab.spec import Spec
+from vaelab.study import compare as comparing
 from vaelab.study import single
 from vaelab.study import tune as tuning
+from vaelab.study.lineup import Given
 from vaelab.training import one_thread
 
 
@@ -70,6 +72,23 @@ def tune(
     (3, 8, 8)
     """
     return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
+
+
+def compare(
+    x: Any, models: Mapping[str, Given], y: Any = None, *, split_seed: int = 0, **options: Any
+) -> comparing.Comparison:
+    """Models against each other over seeds, by the same yardsticks on the same rows and noise; one is recommended.
+
+    x: an array (n, *shape), a Dataset, or the name or path of data. models: by name, settings as {"hidden": "64"}, a
+    Spec, or the path of a TOML file of settings or of a run folder.
+    options: `settings`, `seeds`, `seed`, `workers`, `figures`, `out`, `overwrite`, as in `vaelab compare`.
+
+    >>> found = compare("digits", {"wide": {"hidden": "32"}, "narrow": {"hidden": "8"}}, seeds=2, workers=1,
+    ...                 settings={"latent_dim": 2, "epochs": 2}, figures=False, out=getfixture("tmp_path") / "both")
+    >>> [model["name"] for model in found.results["models"]], len(found.models["wide"])
+    (['wide', 'narrow'], 2)
+    """
+    return comparing.compare(as_dataset(x, y, split_seed), models, **options)
 
 
 def load(folder: str | Path) -> Fitted:

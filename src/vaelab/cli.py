@@ -164,6 +164,65 @@ def _new_study(
     return Config.create(ranges, fixed, data.flat.shape[1], **options), data
 
 
+@app.command()
+def compare(
+    source: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME:SETTING=VALUE,...",
+            help="as wide:hidden=64-32,latent_dim=2; or NAME:FILE.toml, FILE.toml, NAME:RUN or RUN; at least two",
+        ),
+    ] = None,
+    settings: Settings = None,
+    seeds: Annotated[int, typer.Option(help="trainings of each model")] = 5,
+    seed: Annotated[int, typer.Option(help="seed of the comparison; all models share its seeds")] = 0,
+    workers: Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")] = None,
+    split_seed: SplitSeed = 0,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="continue this comparison")] = None,
+    config: Annotated[Path | None, typer.Option(help="a comparison's config.toml, to run it again")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train models over the same seeds, judge them by the same yardsticks, recommend one; a run folder is one seed."""
+    from vaelab import terminal
+    from vaelab.spec import parse_settings
+    from vaelab.study.lineup import Lineup, parse_models
+
+    if resume is not None or config is not None:
+        previous = resume / "config.toml" if resume is not None else config
+        assert previous is not None
+        if source is not None or models or settings:
+            raise InputError("a comparison that exists already knows its data, models and settings; leave them out.")
+        lineup, where = Lineup.read(previous)
+        data = _load_again(where)
+    else:
+        if source is None:
+            raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
+        lineup = Lineup.create(
+            parse_models(models or []), parse_settings(settings or []), seeds=seeds, seed=seed, figures=figures
+        )
+        data = _load_data(source, target, data_dir, download, split_seed)
+    from vaelab.study import compare as comparing
+    from vaelab.training import keep_freed_memory
+
+    keep_freed_memory()
+    with terminal.comparison_watch() as display:
+        if resume is not None:
+            found = comparing.resume(resume, data, workers=workers, watch=display)
+        else:
+            found = comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+    _print_json(found.results) if as_json else terminal.print_comparison(found.results)
+
+
 def _load_again(source: dict[str, Any]) -> Dataset:
     from vaelab import data
 

@@ -10,10 +10,14 @@ import numpy.typing as npt
 
 from vaelab import plots, store
 from vaelab.data import Dataset
+from vaelab.data.explore import class_counts, example_rows, histogram
 from vaelab.fitted import Array, Fitted
+from vaelab.plots import space
 
 EXAMPLES, PER_CLASS, FROM_PRIOR = 12, 10, 40
 LATENT_POINTS, CLASS_POINTS = 3_000, 500
+GRID_SIDE, PAIRS = 15, 6
+COLUMN_ROWS = 20_000  # of a table, for its histograms and correlations
 NAMES = ("losses", "latent", "reconstructions", "samples")
 
 
@@ -54,9 +58,15 @@ def viewable(x: Array, data: Dataset) -> Array:
     """Images in the data's own units as grey or colour values in [0, 1]; tables as they are."""
     if not data.is_image:
         return x
-    low, high = (0.0, 255.0) if data.is_8bit and data.statistics.range[1] > 1 else data.statistics.range
+    low, high = viewing_range(data)
     grey: Array = np.clip((x.astype(np.float32) - low) / (high - low), 0, 1)
     return grey
+
+
+def viewing_range(data: Dataset) -> tuple[float, float]:
+    """The values of images that are shown black and white."""
+    low, high = (0.0, 255.0) if data.is_8bit and data.statistics.range[1] > 1 else data.statistics.range
+    return low, high if high > low else low + 1.0
 
 
 def _latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
@@ -89,3 +99,102 @@ def _class_draws(fitted: Fitted, data: Dataset, code: int, rng: np.random.Genera
     z = mean + std * rng.standard_normal(mean.shape)
     covariance = np.atleast_2d(np.cov(z, rowvar=False)) if len(z) > 1 else np.diag(std[0] ** 2)
     return rng.multivariate_normal(z.mean(0), covariance, PER_CLASS, method="eigh")
+
+
+def draw_run_extras(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
+    """Traversals, interpolations and, in two dimensions, the decoder's grid of a run folder, in its figures/."""
+    assert fitted.folder is not None
+    folder = fitted.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    kl = store.load_run(fitted.folder).metrics["validation"]["kl"]
+    drawn = [
+        draw_traversals(fitted, data, kl, folder / "traversals.png", f"{name}: one dimension at a time"),
+        draw_interpolations(fitted, data, folder / "interpolations.png", f"{name}: from one example to another"),
+    ]
+    if fitted.spec.latent_dim == 2:
+        drawn.append(draw_latent(fitted, data, kl, folder / "map.png", f"{name}: latent space"))
+    return drawn
+
+
+def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
+    """Posterior means by class; in two dimensions beside the decoder's grid."""
+    rows, split = _latent_rows(data)
+    labels = None if data.labels is None else data.labels[rows]
+    latent = plots.latent_data(fitted.encode(data.flat[rows])[0], labels, data.classes, np.asarray(kl))
+    title = f"{title}, {split} examples"
+    if fitted.spec.latent_dim != 2:
+        return plots.plot_latent(latent, path, title)
+    decoded = viewable(fitted.decode(space.grid_points(GRID_SIDE)), data)
+    return plots.plot_map(latent, plots.grid_data(decoded, features(data)), path, title)
+
+
+def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
+    """What each of the most active dimensions does. kl: (L,) nats per example."""
+    dims = space.active_dims(np.asarray(kl))
+    decoded = viewable(fitted.decode(space.traversal_points(dims, fitted.spec.latent_dim)), data)
+    return plots.plot_traversals(plots.traversals_data(decoded, dims, np.asarray(kl), features(data)), path, title)
+
+
+def draw_interpolations(fitted: Fitted, data: Dataset, path: Path, title: str) -> Path:
+    """The straight ways between a few pairs of validation examples, of different classes where there are some."""
+    rows = spread_rows(data, 2 * PAIRS)
+    rows = rows[: len(rows) // 2 * 2] if len(rows) > 1 else np.repeat(rows, 2)
+    # The first of one half meets the first of the other: neighbours in order of class would be alike.
+    starts, stops = np.split(rows, 2)
+    codes = fitted.encode(data.flat[rows])[0]
+    points = space.between(codes[: len(starts)], codes[len(starts) :])
+    ends = viewable(data.x[np.stack([starts, stops], axis=1)], data)
+    names = [(_class_of(data, a), _class_of(data, b)) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    walks = plots.interpolations_data(viewable(fitted.decode(points), data), ends, names, features(data))
+    return plots.plot_interpolations(walks, path, title)
+
+
+def _class_of(data: Dataset, row: int) -> str:
+    return "" if data.labels is None or data.labels[row] < 0 else data.classes[int(data.labels[row])]
+
+
+def spread_rows(data: Dataset, count: int) -> npt.NDArray[np.int64]:
+    """Up to `count` validation rows, as evenly over the classes as they go, in order of the classes."""
+    rows = data.splits["validation"]
+    if data.labels is None:
+        return rows[:count]
+    labels = data.labels[rows]
+    rank = np.empty(len(rows), dtype=np.int64)  # how many of its class come before a row
+    for code in np.unique(labels):
+        mine = labels == code
+        rank[mine] = np.arange(mine.sum())
+    chosen = np.lexsort((labels, rank))[:count]
+    return rows[chosen[np.argsort(labels[chosen], kind="stable")]]
+
+
+def features(data: Dataset) -> space.Features | None:
+    """What the columns of a table are measured in; None for images."""
+    if data.is_image:
+        return None
+    return plots.features_data(data.statistics.mean, data.statistics.std, data.features)
+
+
+def draw_data(data: Dataset, folder: Path) -> list[Path]:
+    """What the training examples are like, in `folder`: data.png, and examples.png or of a table correlations.png."""
+    train = data.splits["train"]
+    if not data.is_image:
+        rows = train[:: -(-len(train) // COLUMN_ROWS)]
+        labels = None if data.labels is None else data.labels[rows]
+        columns = plots.columns_data(data.flat[rows], data.features, labels, data.classes)
+        correlations = plots.correlations_data(data.flat[rows], data.features)
+        return [
+            plots.plot_columns(columns, folder / "data.png", f"{data.name}: its columns"),
+            plots.plot_correlations(correlations, folder / "correlations.png", f"{data.name}: correlations"),
+        ]
+    mean, std = (values.reshape(data.shape) for values in (data.statistics.mean, data.statistics.std))
+    low, high = viewing_range(data)
+    counts = class_counts(data)
+    overview = plots.overview_data(
+        viewable(mean, data), std / (high - low), histogram(data), None if counts is None else counts["train"]
+    )
+    each = EXAMPLES if data.labels is not None else 4 * EXAMPLES
+    groups = [(name, viewable(data.x[rows], data)) for name, rows in example_rows(data, each)]
+    return [
+        plots.plot_overview(overview, folder / "data.png", f"{data.name}: the data"),
+        plots.plot_examples(plots.examples_data(groups), folder / "examples.png", f"{data.name}: examples"),
+    ]

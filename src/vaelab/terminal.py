@@ -6,14 +6,16 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from vaelab.study.lineup import ComparisonWatch
 from vaelab.study.watch import Watch
 
 if TYPE_CHECKING:
@@ -21,6 +23,30 @@ if TYPE_CHECKING:
     from vaelab.study.config import Config
 
 SHOWN_TRIALS = 12
+# The rows of a comparison's two tables: what they are called, and where the figure is; test has a table of its own.
+COMPARED = (
+    ("train neg_elbo", "train", "neg_elbo"),
+    ("validation neg_elbo", "validation", "neg_elbo"),
+    ("  rate", "validation", "rate"),
+    ("  distortion", "validation", "distortion"),
+    ("  bound on -log p(x)", "validation", "bound"),
+    ("active units", "validation", "active_units"),
+    ("reconstruction MSE", "validation", "mse"),
+    ("probe accuracy", "validation", "probe"),
+    ("10 nearest neighbours", "validation", "knn"),
+)
+TESTED = (
+    ("test neg_elbo", "test", "neg_elbo"),
+    ("  rate", "test", "rate"),
+    ("  distortion", "test", "distortion"),
+    ("  bound on -log p(x)", "test", "bound"),
+    ("test - train", None, "gap"),
+    ("active units", "test", "active_units"),
+    ("reconstruction MSE", "test", "mse"),
+    ("probe accuracy", "test", "probe"),
+    ("10 nearest neighbours", "test", "knn"),
+    ("KL averaged (hidden beta)", "test", "averaged_kl_loss"),
+)
 
 
 def _error_console() -> Console:
@@ -200,6 +226,109 @@ def print_study(results: Mapping[str, Any]) -> None:
         console.print(f"choosing flattered the search's best by {results['optimism']:.2f} nats", highlight=False)
         _print_baseline(console, results["baseline"])
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def comparison_watch() -> Iterator[ComparisonWatch]:
+    """A bar of all epochs and of judging on a terminal; elsewhere one line per event on standard error."""
+    console = _error_console()
+    if not console.is_terminal:
+        yield LogComparison()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        yield LiveComparison(bar)
+
+
+class LogComparison(ComparisonWatch):
+    """One line when training and when judging begins, and per note."""
+
+    def training(self, epochs: Mapping[str, int]) -> None:
+        print(f"training {len(epochs)} run(s), {sum(epochs.values())} epochs in all", file=sys.stderr)
+
+    def judging(self, done: int, total: int) -> None:
+        if done == total:
+            print(f"judged {total} run(s)", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        print(f"note: {text}", file=sys.stderr)
+
+
+class LiveComparison(ComparisonWatch):
+    """The share of all epochs that are trained, then of the runs that are judged."""
+
+    def __init__(self, bar: Progress):
+        self.bar, self.epochs = bar, dict[str, int]()
+        self.tasks = dict[str, TaskID]()
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if what not in self.tasks:
+            self.tasks[what] = self.bar.add_task(what, total=total)
+        self.bar.update(self.tasks[what], completed=done)
+
+    def training(self, epochs: Mapping[str, int]) -> None:
+        self.epochs, self.total = dict.fromkeys(epochs, 0), sum(epochs.values())
+
+    def epoch(self, names: Sequence[str], epoch: int) -> None:
+        self.epochs.update(dict.fromkeys(names, epoch))
+        self._show("epochs", sum(self.epochs.values()), self.total)
+
+    def judging(self, done: int, total: int) -> None:
+        self._show("runs judged", done, total)
+
+    def note(self, text: str) -> None:
+        self.bar.console.print(Text(f"note: {text}", style="yellow"))
+
+
+def print_comparison(results: Mapping[str, Any]) -> None:
+    """The models on validation, the recommendation, then test; mean ± standard error over seeds."""
+    console, models = _out(), results["models"]
+    table = _comparison_table(models, "mean ± standard error over seeds, nats per example")
+    for name in ("parameters", "epochs"):
+        table.add_row(name, *(f"{model[name]:,}" for model in models))
+    table.add_row("seeds", *(str(len(model["runs"])) for model in models))
+    table.add_row("seconds per run", *(_mean_se(model["seconds"]) for model in models))
+    _add_figures(table, models, COMPARED)
+    console.print(table)
+    console.print(Text(f"\n{results['recommendation']}\n", style="bold"))
+    for row in results["comparisons"]:
+        if len(models) > 2:
+            console.print(Text(row["sentence"]))
+        if row["paired"] is not None:
+            console.print(Text(row["paired"]["sentence"]))
+    tested = _comparison_table(models, "test, which the recommendation did not look at")
+    _add_figures(tested, models, TESTED)
+    console.print(tested)
+    if results["baseline"] is not None:
+        _print_baseline(console, results["baseline"]["test"])
+    for note in results["notes"]:
+        console.print(Text(f"note: {note}"))
+    report = Path(results["comparison"]) / "report.html"
+    told = f"   report: {report}" if report.exists() else ""
+    console.print(Text(f"folder: {results['comparison']}{told}"), soft_wrap=True)
+
+
+def _comparison_table(models: Sequence[Mapping[str, Any]], title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for model in models:
+        table.add_column(Text(model["name"]), justify="right")
+    return table
+
+
+def _add_figures(
+    table: Table, models: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str, str | None, str]]
+) -> None:
+    for title, split, key in rows:
+        cells = [model.get(key) if split is None else model[split].get(key) for model in models]
+        if any(cell is not None for cell in cells):
+            table.add_row(title, *("" if cell is None else _mean_se(cell) for cell in cells))
+
+
+def _mean_se(figure: Mapping[str, Any]) -> str:
+    mean, se = figure["mean"], figure["se"]
+    digits = 2 if abs(mean) >= 2 else 4
+    return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
 
 
 def _print_baseline(console: Console, baseline: Mapping[str, Any]) -> None:

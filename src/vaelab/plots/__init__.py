@@ -1,6 +1,36 @@
 """Pictures: `xxx_data` computes arrays, `plot_xxx(data, path, title)` draws them and saves a PNG."""
 
 from vaelab.plots.examples import plot_reconstructions, plot_samples, reconstructions_data, samples_data
+from vaelab.plots.exploration import (
+    columns_data,
+    correlations_data,
+    examples_data,
+    overview_data,
+    plot_columns,
+    plot_correlations,
+    plot_examples,
+    plot_overview,
+)
+from vaelab.plots.models import (
+    architectures_data,
+    carried_data,
+    courses_data,
+    plane_data,
+    plot_architectures,
+    plot_carried,
+    plot_courses,
+    plot_plane,
+)
+from vaelab.plots.sides import draws_data, plot_draws, plot_sides, sides_data
+from vaelab.plots.space import (
+    features_data,
+    grid_data,
+    interpolations_data,
+    plot_interpolations,
+    plot_map,
+    plot_traversals,
+    traversals_data,
+)
 from vaelab.plots.study import (
     history_data,
     importance_data,
@@ -14,20 +44,47 @@ from vaelab.plots.study import (
 from vaelab.plots.trial import latent_data, losses_data, plot_latent, plot_losses
 
 __all__ = [
+    "architectures_data",
+    "carried_data",
+    "columns_data",
+    "correlations_data",
+    "courses_data",
+    "draws_data",
+    "examples_data",
+    "features_data",
+    "grid_data",
     "history_data",
     "importance_data",
+    "interpolations_data",
     "latent_data",
     "latent_size_data",
     "losses_data",
+    "overview_data",
+    "plane_data",
+    "plot_architectures",
+    "plot_carried",
+    "plot_columns",
+    "plot_correlations",
+    "plot_courses",
+    "plot_draws",
+    "plot_examples",
     "plot_history",
     "plot_importance",
+    "plot_interpolations",
     "plot_latent",
     "plot_latent_size",
     "plot_losses",
+    "plot_map",
+    "plot_overview",
+    "plot_plane",
     "plot_reconstructions",
     "plot_rungs",
     "plot_samples",
+    "plot_sides",
+    "plot_traversals",
     "reconstructions_data",
     "rungs_data",
     "samples_data",
+    "sides_data",
+    "traversals_data",
 ]

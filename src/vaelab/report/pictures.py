@@ -47,7 +47,7 @@ def load(path: Path, *, thumbnail: bool = False) -> Picture | None:
 def _shrink(image: Image.Image, width: int, height: int) -> bytes:
     small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS).quantize(64)
     buffer = io.BytesIO()
-    small.save(buffer, format="PNG", compress_level=9)
+    small.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
 
 

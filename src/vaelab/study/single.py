@@ -94,7 +94,7 @@ def train(
         if figures:
             draw_run(model, data, folder.name)
     shutil.rmtree(partial)
-    build_run_report(folder)
+    build_run_report(folder, data)
     run = store.load_run(folder)
     return TrainedRun(folder, model, run.history, run.metrics, data)
 

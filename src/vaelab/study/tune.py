@@ -187,7 +187,7 @@ def _study(
     best, report = _finish(search, clock)
     table = [row for row in (_row(search, t) for t in trials.all()) if row is not None]
     results = _results(search, report, table, searched, clock.elapsed - searched)
-    _write(folder, results, table)
+    _write(folder, results, table, crew.data)
     shutil.rmtree(search.work)
     return Study(folder, best, table, results)
 
@@ -311,7 +311,7 @@ def _results(
     }  # fmt: skip
 
 
-def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]]) -> None:
+def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]], data: Dataset) -> None:
     """results.json, the pictures of the study, and the report."""
     store.write_json(folder / "results.json", results)
     figures = folder / "figures"
@@ -322,4 +322,4 @@ def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]]) -
     winner = results["best"]["number"] if results["best"] else None
     plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png")
     plots.plot_latent_size(plots.latent_size_data(rows, winner), figures / "latent_size.png")
-    build_study_report(folder)
+    build_study_report(folder, data)

@@ -1,0 +1,373 @@
+"""Walks through a latent space: the decoder over a grid, along each dimension, and between two examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from vaelab.plots import examples, style, trial
+from vaelab.plots.examples import MAX_FEATURES, PAPER, is_image
+from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.plots.trial import Latent
+
+REACH = 2.5  # standard deviations of the prior that a traversal covers each way
+MOVERS = 3  # features named in a chart of lines
+MAX_MAPS = 9
+INKS = (BLUE, ORANGE, "#117733")
+
+
+@dataclass(frozen=True)
+class Features:
+    """The columns of a table: their names, and what they are measured in."""
+
+    names: list[str]
+    centre: Floats  # (D,)
+    scale: Floats  # (D,) positive
+
+    def __call__(self, values: Floats) -> Floats:
+        """Values (..., D) in standard deviations from the mean."""
+        return np.asarray((np.asarray(values, np.float64) - self.centre) / self.scale)
+
+
+def features_data(centre: Floats, std: Floats, names: Sequence[str] = ()) -> Features:
+    """Mean and standard deviation (D,) of each column; a constant column keeps its own unit."""
+    std = np.asarray(std, dtype=np.float64).ravel()
+    known = [str(name) for name in names] or [f"feature {i + 1}" for i in range(len(std))]
+    return Features(known, np.asarray(centre, np.float64).ravel(), np.where(std > 0, std, 1.0))
+
+
+def quantiles(count: int) -> Floats:
+    """The middles of `count` equally likely parts of the standard normal, from low to high."""
+    return np.array([NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)])
+
+
+def grid_points(count: int) -> Floats:
+    """Points (count * count, 2) at the prior's quantiles, row by row from the top, as a map is read."""
+    values = quantiles(count)
+    z2, z1 = np.meshgrid(values[::-1], values, indexing="ij")
+    return np.stack([z1.ravel(), z2.ravel()], axis=1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the decoder makes of every point of the grid."""
+
+    values: Floats  # (n,) quantiles, low to high
+    cells: Floats  # (n, n, *shape), first row at the highest z2
+    features: Features | None  # of a table
+
+
+def grid_data(decoded: Floats, features: Features | None = None) -> Grid:
+    """The decoded points (n * n, *shape) of `grid_points(n)`."""
+    count = round(len(decoded) ** 0.5)
+    assert count * count == len(decoded)
+    return Grid(quantiles(count), np.asarray(decoded).reshape(count, count, *np.shape(decoded)[1:]), features)
+
+
+def plot_map(latent: Latent, grid: Grid, path: str | Path, title: str = "Latent space") -> Path:
+    """Draws the examples in the latent plane beside what the decoder makes of each part of it."""
+    assert len(latent.panels) == 1
+    side = 4.05
+    classes = len(latent.classes) if latent.labels is not None else 0
+    below = 0.62 + (0.3 if classes else 0) + (0.2 if classes > 10 else 0)
+    height = style.HEAD + 0.3 + side + below
+    figure = style.canvas(height)
+    shown = len(latent.panels[0].points)
+    of = f"{shown:,} of {latent.total:,}" if shown < latent.total else f"{shown:,}"
+    images = is_image(grid.cells.shape[2:])
+    right = "the decoder's mean at each point" if images else "columns decoded, orange above their mean, blue below"
+    style.heading(figure, title, f"left: posterior means of {of} examples  ·  right: {right}")
+    left = style.chart(figure, 0.55, below, side, side)
+    trial._draw_plane(left, latent, latent.panels[0], 1.0)
+    style.name_axes(left, y="where examples lie")
+    if images:
+        _draw_sheet(figure, grid, (4.9, below, side - 0.15))
+    else:
+        _draw_maps(figure, grid, (4.9, below, side - 0.15))
+    if classes:
+        _draw_classes(figure, latent)
+    return style.save(figure, path)
+
+
+def _draw_sheet(figure: Figure, grid: Grid, place: tuple[float, float, float]) -> None:
+    left, bottom, side = place
+    n, H, W = len(grid.values), *grid.cells.shape[2:4]
+    cells = examples.as_pixels(grid.cells.reshape(n * n, *grid.cells.shape[2:]))
+    sheet = examples.mosaic(cells, n, 0)
+    axes = style.place(figure, left, bottom, side, side * H / W if H <= W else side)
+    exact = side * style.DPI / sheet.shape[1]
+    axes.imshow(sheet, aspect="auto", interpolation="nearest" if exact == int(exact) else "antialiased")
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED, labelfontfamily=style.FONT, pad=3)
+    picked = sorted({0, n // 4, n // 2, n - 1 - n // 4, n - 1})
+    axes.set_xticks([i * W + W / 2 - 0.5 for i in picked], labels=[f"{grid.values[i]:.1f}" for i in picked])
+    axes.set_yticks([(n - 1 - i) * H + H / 2 - 0.5 for i in picked], labels=[f"{grid.values[i]:.1f}" for i in picked])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    style.name_axes(axes, x="z1, at quantiles of the prior", y="what the decoder draws there")
+
+
+def _draw_maps(figure: Figure, grid: Grid, place: tuple[float, float, float]) -> None:
+    """Up to nine small maps of the columns that change most over the plane: orange high, blue low."""
+    assert grid.features is not None
+    n = len(grid.values)
+    values = grid.features(grid.cells.reshape(n, n, -1))
+    order = np.argsort(-values.std((0, 1)), kind="stable")[:MAX_MAPS]
+    across = int(np.ceil(np.sqrt(len(order))))
+    left, bottom, side = place
+    cell = side / across
+    room = cell - 0.24
+    names = style.clean_names(grid.features.names, max(6, int(cell / 0.072)))
+    for rank, column in enumerate(order.tolist()):
+        x, y = left + (rank % across) * cell, bottom + side - (rank // across + 1) * cell
+        axes = style.place(figure, x, y, room, room)
+        share = np.clip(values[..., column] / 2, -1, 1)[..., None]
+        ink = np.where(share > 0, np.array([217, 100, 30]), np.array([36, 99, 168]))
+        axes.imshow((PAPER + np.abs(share) * (ink - PAPER)).astype(np.uint8), aspect="auto", interpolation="bilinear")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(color=GRID)
+        style.note(axes, 0, 1 + 0.1 / room, names[column], fontsize=8, color=INK)
+    span = f"z1 →, z2 ↑, each from {grid.values[0]:.1f} to {grid.values[-1]:.1f}, the columns that change most"
+    look: dict[str, Any] = {"fontsize": 8.5, "color": MUTED, "fontfamily": style.FONT}
+    figure.text(left / style.WIDTH, (bottom - 0.18) / float(figure.get_figheight()), span, **look)
+
+
+def _draw_classes(figure: Figure, latent: Latent) -> None:
+    """The classes and their marks in one or two lines along the foot."""
+    shown = latent.classes[: style.MAX_CLASSES]
+    rows = 2 if len(shown) > 10 else 1
+    columns = -(-len(shown) // rows)
+    colours, markers = style.class_look(len(shown))
+    axes = style.place(figure, 0.35, 0.08, style.WIDTH - 0.6, 0.2 * rows)
+    axes.axis("off")
+    axes.set_xlim(0, columns)
+    axes.set_ylim(-rows, 0)
+    room = (style.WIDTH - 0.6) / max(columns, 6)
+    names = style.clean_names(shown, max(2, int((room - 0.25) / 0.08)))
+    stretch = max(columns, 6) / columns
+    for i, name in enumerate(names):
+        x, y = (i % columns) / stretch + 0.05, -(i // columns) - 0.5
+        axes.scatter([x], [y], s=34, color=colours[i], marker=markers[i], linewidths=0)
+        style.write(axes, x + 0.16 / room / stretch, y, name, fontsize=8.5, color=INK)
+
+
+@dataclass(frozen=True)
+class Traversals:
+    """One latent dimension moves while the others stand at 0."""
+
+    dims: Ints  # (r,) the dimensions, those of highest KL first
+    kl: Floats  # (r,) nats per example
+    values: Floats  # (c,)
+    cells: Floats  # (r, c, *shape)
+    features: Features | None
+
+
+def active_dims(kl: Floats, limit: int = 10) -> Ints:
+    """Up to `limit` dimensions of highest KL (d,) in nats; those below 0.01 nats only where there is no other."""
+    kl = np.nan_to_num(np.asarray(kl, dtype=np.float64))
+    order = np.argsort(-kl, kind="stable")
+    used = order[kl[order] > 0.01]
+    return (used if len(used) else order[:1])[:limit]
+
+
+def traversal_values(steps: int = 11) -> Floats:
+    """Where a traversal stops, from -2.5 to 2.5."""
+    return np.linspace(-REACH, REACH, steps)
+
+
+def traversal_points(dims: Ints, latent: int, steps: int = 11) -> Floats:
+    """Points (len(dims) * steps, latent): each dimension in turn takes the values, the others are 0."""
+    points = np.zeros((len(dims), steps, latent))
+    points[np.arange(len(dims)), :, dims] = traversal_values(steps)
+    return points.reshape(-1, latent)
+
+
+def traversals_data(decoded: Floats, dims: Ints, kl: Floats, features: Features | None = None) -> Traversals:
+    """The decoded points (r * c, *shape) of `traversal_points`. kl: (d,) of all dimensions."""
+    cells = np.asarray(decoded).reshape(len(dims), -1, *np.shape(decoded)[1:])
+    kl = np.asarray(kl, dtype=np.float64)
+    return Traversals(np.asarray(dims), kl[dims], traversal_values(cells.shape[1]), cells, features)
+
+
+def plot_traversals(data: Traversals, path: str | Path, title: str = "One dimension at a time") -> Path:
+    """Draws a row of images per dimension; of a table, a chart of its columns per dimension."""
+    subtitle = "one latent dimension moves, the others stand at 0  ·  those of highest KL first"
+    labels = [f"z{dim + 1}" for dim in data.dims.tolist()]
+    notes = [f"{style.number(kl)} nats" for kl in data.kl.tolist()]
+    if is_image(data.cells.shape[2:]):
+        heads = [f"{value:g}" for value in data.values.tolist()]
+        return style.save(_strips(title, subtitle, data.cells, labels, notes, heads), path)
+    names = [f"{label}  ·  {note}" for label, note in zip(labels, notes, strict=True)]
+    return style.save(_charts(title, subtitle, data.cells, data.values, names, data.features), path)
+
+
+@dataclass(frozen=True)
+class Interpolations:
+    """Straight ways between the codes of two examples."""
+
+    names: list[tuple[str, str]]  # what each end is
+    ends: Floats  # (p, 2, *shape) the examples
+    cells: Floats  # (p, c, *shape) decoded along the way
+    features: Features | None
+
+
+def between(starts: Floats, stops: Floats, steps: int = 9) -> Floats:
+    """Points (p * steps, L) on the straight lines from starts (p, L) to stops (p, L), both included."""
+    share = np.linspace(0, 1, steps)[None, :, None]
+    points = np.asarray(starts)[:, None] * (1 - share) + np.asarray(stops)[:, None] * share
+    return points.reshape(-1, np.shape(starts)[1])
+
+
+def interpolations_data(
+    decoded: Floats, ends: Floats, names: Sequence[tuple[str, str]], features: Features | None = None
+) -> Interpolations:
+    """The decoded points (p * c, *shape) of `between`, and the examples (p, 2, *shape) at their ends."""
+    ends = np.asarray(ends)
+    cells = np.asarray(decoded).reshape(len(ends), -1, *ends.shape[2:])
+    return Interpolations([(str(a), str(b)) for a, b in names], ends, cells, features)
+
+
+def plot_interpolations(data: Interpolations, path: str | Path, title: str = "From one example to another") -> Path:
+    """Draws a row per pair: the example, the way through the latent space, the other example."""
+    subtitle = "decoded along the straight line between the codes of two validation examples"
+    pairs = [tuple(style.clean(end, 10) for end in pair) for pair in data.names]
+    if is_image(data.cells.shape[2:]):
+        cells = np.concatenate([data.ends[:, :1], data.cells, data.ends[:, 1:]], axis=1)
+        labels = [f"{a} → {b}" if a or b else "" for a, b in pairs]
+        heads = ["example", *[""] * data.cells.shape[1], "example"]
+        return style.save(_strips(title, subtitle, cells, labels, [], heads, apart=True), path)
+    names = [f"{a} → {b}" if a or b else f"pair {i + 1}" for i, (a, b) in enumerate(pairs)]
+    share = np.linspace(0, 1, data.cells.shape[1])
+    return style.save(_charts(title, subtitle, data.cells, share, names, data.features, data.ends), path)
+
+
+def _strips(
+    title: str,
+    subtitle: str,
+    cells: Floats,
+    labels: Sequence[str],
+    notes: Sequence[str],
+    heads: Sequence[str],
+    apart: bool = False,
+) -> Figure:
+    """Rows of images (r, c, H, W[, C]) with names at the left; `apart` sets the outer columns off."""
+    r, c, H, W = cells.shape[:4]
+    gap = max(1, W // 14)
+    pixels = examples.as_pixels(cells.reshape(r * c, *cells.shape[2:])).reshape(r, c, H, W, 3)
+    moved = 3 * gap if apart else 0
+    sheet = np.full((r * (H + gap) - gap, c * (W + gap) - gap + 2 * moved, 3), PAPER, dtype=np.uint8)
+    across = [j * (W + gap) + moved * ((j > 0) + (j == c - 1)) for j in range(c)]
+    for j, x in enumerate(across):
+        for i in range(r):
+            sheet[i * (H + gap) : i * (H + gap) + H, x : x + W] = pixels[i, j]
+    left = 0.45 + max(0.078 * max((len(label) for label in labels), default=0), 0.72 if notes else 0.3)
+    scale = examples.fit_scale(sheet.shape[0], sheet.shape[1], (8.6, style.WIDTH - left - 0.25), max(H, W))
+    height = style.HEAD + 0.3 + sheet.shape[0] * scale / style.DPI + 0.2
+    figure = style.canvas(height)
+    style.heading(figure, title, subtitle)
+    axes = examples._show(figure, sheet, left, height - style.HEAD - 0.3, scale)
+    inch = style.DPI / scale
+    for x, head in zip(across, heads, strict=True):
+        style.write(axes, x + W / 2, -0.06 * inch, head, ha="center", va="bottom", fontsize=8.5)
+    for i, label in enumerate(labels):
+        y = i * (H + gap) + H / 2
+        shift = 0.08 * inch if notes else 0
+        style.write(axes, -0.12 * inch, y - shift, label, ha="right", color=INK)
+        if notes:
+            style.write(axes, -0.12 * inch, y + 0.09 * inch, notes[i], ha="right", fontsize=8)
+    return figure
+
+
+def _charts(
+    title: str,
+    subtitle: str,
+    cells: Floats,
+    place: Floats,
+    names: Sequence[str],
+    features: Features | None,
+    ends: Floats | None = None,
+) -> Figure:
+    """Two charts a row for cells (r, c, D) of a table: columns as lines, or a wide table as curves by colour."""
+    r, c = cells.shape[:2]
+    flat: Floats = np.asarray(cells, dtype=np.float64).reshape(r, c, -1)
+    features = features or features_data(np.zeros(flat.shape[2]), np.ones(flat.shape[2]))
+    held: Floats | None = None if ends is None else np.asarray(ends, np.float64).reshape(r, 2, -1)
+    wide = flat.shape[2] > MAX_FEATURES
+    if not wide:
+        flat, held = features(flat), None if held is None else features(held)
+    each = 1.75
+    rows = -(-r // 2)
+    height = style.HEAD + 0.1 + each * rows + 0.3
+    figure = style.canvas(height)
+    said = "curves over the columns, blue to orange" if wide else "columns in standard deviations"
+    style.heading(figure, title, f"{subtitle}  ·  {said}")
+    low, high = float(np.nanmin(flat)), float(np.nanmax(flat))
+    if held is not None and not wide:  # an example far out may leave the charts
+        reach = 0.5 * (high - low)
+        low, high = min(low, max(float(held.min()), low - reach)), max(high, min(float(held.max()), high + reach))
+    pad = 0.08 * (high - low) or 0.5
+    for i in range(r):
+        top = height - style.HEAD - 0.1 - each * (i // 2)
+        axes = style.chart(figure, 0.5 + 4.4 * (i % 2), top - each + 0.25, 3.9 if wide else 2.65, each - 0.6, grid="y")
+        axes.set_ylim(low - pad, high + pad)
+        axes.tick_params(labelleft=i % 2 == 0, labelbottom=i >= r - 2)  # all share their scales
+        style.name_axes(axes, y=names[i])
+        if wide:
+            _draw_curves(axes, flat[i])
+        else:
+            _draw_movers(axes, place, flat[i], features.names, None if held is None else held[i])
+    return figure
+
+
+def _draw_movers(axes: Axes, place: Floats, values: Floats, names: Sequence[str], ends: Floats | None) -> None:
+    """All columns (c, D) in grey, those that move most in colour and named; the examples' own values as dots."""
+    lines = [np.column_stack([place, column]) for column in values.T]
+    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
+    order = np.argsort(-np.ptp(values, axis=0), kind="stable")[:MOVERS].tolist()
+    low, high = axes.get_ylim()
+    heights = [float(np.clip((values[-1, k] - low) / (high - low), 0.06, 0.94)) for k in order]
+    shown = style.clean_names(names, 17)
+    for k, ink, y in zip(order, INKS, style.spread(heights, 0.17), strict=False):
+        axes.plot(place, values[:, k], color=ink, linewidth=1.8)
+        style.note(axes, 1.04, y, shown[k], color=ink, fontsize=8.5)
+        if ends is not None:
+            axes.plot([place[0], place[-1]], np.clip(ends[:, k], low, high), "o", color=ink, markersize=4)
+    pad = 0.03 * float(place[-1] - place[0])
+    axes.set_xlim(float(place[0]) - pad, float(place[-1]) + pad)
+
+
+def _draw_curves(axes: Axes, values: Floats) -> None:
+    """Curves (c, D) over the columns, from blue at the first to orange at the last."""
+    share = np.linspace(0, 1, len(values))[:, None]
+    inks = (1 - share) * np.array(to_rgb(BLUE)) + share * np.array(to_rgb(ORANGE))
+    place = np.arange(values.shape[1]) + 1.0
+    lines = [np.column_stack([place, row]) for row in values]
+    axes.add_collection(LineCollection(lines, colors=inks, linewidths=1.1, alpha=0.85))
+    axes.set_xlim(1, values.shape[1])
+
+
+__all__ = [
+    "active_dims",
+    "between",
+    "features_data",
+    "grid_data",
+    "grid_points",
+    "interpolations_data",
+    "plot_interpolations",
+    "plot_map",
+    "plot_traversals",
+    "quantiles",
+    "traversal_points",
+    "traversal_values",
+    "traversals_data",
+]

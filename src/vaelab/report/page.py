@@ -1,0 +1,179 @@
+"""What every page shares: reading its folder, pictures with captions, settings, the template with its one script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from vaelab.errors import StoreError
+from vaelab.report import words
+from vaelab.report.captions import CAPTIONS
+from vaelab.report.pictures import Picture, load
+from vaelab.report.tables import Cell
+from vaelab.spec import Spec
+from vaelab.store import read_json
+
+HERE = Path(__file__).parent
+SCRIPTS = ("core", "tables", "decoder", "latent", "explorer", "plot", "search")
+STYLES = ("style.css", "explorer.css")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the words that say how to read it."""
+
+    picture: Picture
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure that matters most, with what it is and in which unit."""
+
+    name: str
+    cell: Cell
+    unit: str
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise StoreError(f"{path.name} must hold a JSON object, but holds a {type(content).__name__}.")
+    return content
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The records of a history.jsonl; a last line cut off by a crash is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for i, line in enumerate(lines):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if i < len(lines) - 1:
+                raise StoreError(f"{path} must hold one JSON object per line, but line {i + 1}: {error}.") from None
+    return [record for record in records if isinstance(record, dict)]
+
+
+def read_text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def inside(folder: Path, part: Any) -> Path | None:
+    """`part` as a path in `folder`; None where it is no name or leads out of it."""
+    if not part:
+        return None
+    path = (folder / str(part)).resolve()
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
+def figures(
+    paths: Iterable[Path],
+    subject: str,
+    missing: list[str],
+    *,
+    thumbnail: bool = False,
+    captions: Mapping[str, str] = CAPTIONS,
+) -> list[Figure]:
+    """The pictures that can be read; the others are named in `missing`."""
+    found = []
+    for path in paths:
+        picture = load(path, thumbnail=thumbnail)
+        if picture is None:
+            missing.append(f"{path.name} of {subject} could not be read and is left out.")
+        else:
+            alt = f"{path.stem.replace('_', ' ')} of {subject}"
+            found.append(Figure(picture, alt, _caption(path.stem, captions)))
+    return found
+
+
+def _caption(stem: str, captions: Mapping[str, str]) -> str:
+    """How to read the picture of that name; numbered ones, such as latent_2, share the words of their kind."""
+    kind, _, number = stem.rpartition("_")
+    return captions.get(stem) or (captions.get(kind, "") if number.isdigit() else "")
+
+
+def finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any]) -> list[Card]:
+    """What one model reached."""
+    cards = []
+    if validation.get("neg_elbo") is not None:
+        cards.append(Card("validation", Cell.of(validation["neg_elbo"]), "nats per example"))
+    if test.get("neg_elbo") is not None:
+        cards.append(Card("test, this model", Cell.of(test["neg_elbo"]), "nats per example"))
+    for name, unit in (("rate", "nats: cost of the code"), ("distortion", "nats: missed detail")):
+        if validation.get(name) is not None:
+            cards.append(Card(name, Cell.of(validation[name]), unit))
+    if validation.get("active_units") is not None:
+        cards.append(Card("active units", Cell.of(validation["active_units"]), "latent dimensions in use"))
+    if validation.get("verdict") is not None:
+        verdict = str(validation["verdict"])
+        cards.append(Card("verdict", Cell(verdict), words.VERDICTS.get(verdict, "")))
+    return cards
+
+
+def settings(spec: Mapping[str, Any], searched: Sequence[str]) -> list[tuple[str, str, str, bool]]:
+    """Name, value, meaning and "was it searched" of every setting of a spec."""
+    return [(str(name), plain(value), meaning(str(name)), name in searched) for name, value in spec.items()]
+
+
+def meaning(name: str) -> str:
+    return Spec.model_fields[name].description or "" if name in Spec.model_fields else ""
+
+
+def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(name).replace("_", " "), plain(value)) for name, value in mapping.items()]
+
+
+def plain(value: Any, limit: int = 600) -> str:
+    """A JSON value as one line of text."""
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{name}: {plain(item)}" for name, item in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(plain(item) for item in value) if value else "none"
+    elif value is None:
+        text = "–"
+    else:
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def render(template: str, **content: Any) -> str:
+    """The page. `content` may hold `explorer` and `search`, which become the data of the page's script."""
+    parts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+    style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    # The policy lets only our own script run, by its digest: text that slipped through as markup stays dead.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
+    defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": []}
+    return _environment().get_template(template).render(**trusted, **defaults | content)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = words.number
+    return environment

@@ -1,0 +1,59 @@
+"""The page of one trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vaelab.data import Dataset
+from vaelab.report import words
+from vaelab.report.explorer import explore
+from vaelab.report.page import (
+    figures,
+    metric_cards,
+    pairs,
+    read_history,
+    read_object,
+    read_text,
+    render,
+    settings,
+)
+from vaelab.report.pictures import folder_pictures
+from vaelab.report.tables import history_table
+from vaelab.store import write_atomic
+
+PICTURES = ("losses", "latent", "reconstructions", "samples")
+
+
+def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
+    """Writes FOLDER/report.html from a run's spec.json, metrics.json, history.jsonl and pictures.
+
+    With its data the page has an explorer, whose points are the test split's too where that was opened. Raises
+    StoreError where spec.json is missing or damaged; metrics and history may be absent.
+    """
+    folder = Path(folder)
+    spec = read_object(folder / "spec.json")
+    metrics = read_object(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    history = read_history(folder / "history.jsonl")
+    missing: list[str] = []
+    validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
+    value = validation.get("neg_elbo")
+    headline = (
+        "A trained model" if value is None else f"{words.number(value)} nats per example on the validation split."
+    )
+    title = str(metrics.get("name") or folder.resolve().name)
+    page = render(
+        "run.html.jinja",
+        title=title,
+        headline=headline,
+        course=[f"The model has {words.model(spec)}."] if words.model(spec) else [],
+        cards=metric_cards(validation, test),
+        best_figures=figures(folder_pictures(folder, PICTURES), "the model", missing),
+        settings=settings(spec, []),
+        data=pairs(metrics.get("data") or {}),
+        epochs=words.count(len(history), "epoch") if history else "",
+        history=history_table(history),
+        config=read_text(folder / "config.toml"),
+        explorer=explore({title: folder}, data, bool(test), missing),
+        notes=missing,
+    )
+    return write_atomic(folder / "report.html", page)

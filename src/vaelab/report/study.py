@@ -1,0 +1,230 @@
+"""The page of a study: who won, what the search found, every trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaelab.data import Dataset
+from vaelab.report import words
+from vaelab.report.charts import search_data
+from vaelab.report.explorer import Explorer, explore
+from vaelab.report.page import (
+    Card,
+    Figure,
+    figures,
+    finite,
+    inside,
+    metric_cards,
+    pairs,
+    read_object,
+    read_text,
+    render,
+    settings,
+)
+from vaelab.report.pictures import folder_pictures
+from vaelab.report.tables import Cell, Row, Table
+from vaelab.store import write_atomic
+
+PAGE_BYTES = 8_000_000
+TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
+STUDY_PICTURES = ("history", "rungs", "importance", "latent_size")
+REST_BYTES = 200_000  # style, script, tables: what a page holds besides pictures and the explorer
+
+COLUMNS = (
+    ("number", "trial"),
+    ("state", "state"),
+    ("value", "neg. ELBO"),
+    ("rate", "rate"),
+    ("distortion", "distortion"),
+    ("verdict", "verdict"),
+    ("epochs", "epochs"),
+    ("seconds", "time"),
+)
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One trial's pictures."""
+
+    title: str
+    pictures: list[Figure]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The way from the model without latents down to the floor, and how far the winner went."""
+
+    top: Cell
+    bottom: Cell
+    value: Cell
+    share: float  # in [0, 1]
+
+
+def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+
+    With the study's data the page has an explorer of the best model. Raises StoreError where results.json is missing
+    or is not what a study writes.
+    """
+    folder = Path(folder)
+    results = read_object(folder / "results.json")
+    missing: list[str] = []
+    best = figures(folder_pictures(folder / "best", TRIAL_PICTURES), "the best model", missing)
+    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing)
+    winner = results.get("best") or {}
+    explorer = _explorer(folder, winner, data, missing)
+    used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
+    table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
+    gallery, omitted, small = _gallery(folder, table, PAGE_BYTES - used, missing)
+    searched = sorted({str(name) for row in table for name in row.get("params") or {}})
+    page = render(
+        "study.html.jinja",
+        title=str(results.get("name") or folder.name),
+        results=results,
+        headline=words.headline(results),
+        course=words.course(results),
+        cards=_cards(results),
+        scale=_scale(results),
+        best_figures=best,
+        study_figures=study,
+        trials=_trials(table, searched, winner.get("number")),
+        finalists=_finalists(results),
+        seeds=_seeds(winner),
+        gallery=gallery,
+        gallery_note=_gallery_note(omitted, small),
+        settings=settings(winner.get("spec") or {}, searched),
+        data=pairs(results.get("data") or {}),
+        config=read_text(folder / "config.toml"),
+        explorer=explorer,
+        search=search_data(folder, results, table) if table else None,
+        notes=[*map(str, results.get("notes") or []), *missing],
+    )
+    return write_atomic(folder / "report.html", page)
+
+
+def _explorer(folder: Path, winner: Mapping[str, Any], data: Dataset | None, missing: list[str]) -> Explorer | None:
+    if not winner or not (folder / "best").is_dir():
+        return None
+    return explore({"the best model": folder / "best"}, data, bool(winner.get("test")), missing)
+
+
+def _size(explorer: Explorer | None) -> int:
+    """Roughly the characters of the explorer's data."""
+    if explorer is None:
+        return REST_BYTES
+
+    def size(value: Any) -> int:
+        if isinstance(value, str):
+            return len(value)
+        if isinstance(value, Mapping):
+            return sum(map(size, value.values()))
+        return sum(map(size, value)) if isinstance(value, list | tuple) else 20
+
+    return REST_BYTES + size(explorer.data)
+
+
+def _gallery(
+    folder: Path, table: Sequence[Mapping[str, Any]], budget: int, missing: list[str]
+) -> tuple[list[GalleryItem], int, bool]:
+    """Pictures of the trials, best first, until `budget` is spent: items, trials left out, shrunk?"""
+    rows = [(row, paths) for row in sorted(table, key=_by_value) if (paths := _trial_pictures(folder, row))]
+    whole = sum(path.stat().st_size for _, paths in rows for path in paths) * 4 // 3
+    small = whole > budget
+    items: list[GalleryItem] = []
+    for row, paths in rows:
+        name = f"trial {row.get('number')}"
+        found = figures(paths, name, missing, thumbnail=small)
+        budget -= sum(len(figure.picture.uri) for figure in found)
+        if budget < 0:
+            break
+        value = row.get("value")
+        ending = f"{words.number(value)} nats" if value is not None else str(row.get("state", "")).lower()
+        items.append(GalleryItem(f"Trial {row.get('number')}: {ending}, {words.model(row.get('spec') or {})}", found))
+    return items, len(rows) - len(items), small
+
+
+def _trial_pictures(folder: Path, row: Mapping[str, Any]) -> list[Path]:
+    """The pictures of a trial; a path that leads out of the study is not followed."""
+    where = inside(folder, row.get("folder"))
+    return folder_pictures(where, TRIAL_PICTURES) if where else []
+
+
+def _gallery_note(omitted: int, small: bool) -> str:
+    if not small:
+        return ""
+    left = f" and {words.count(omitted, 'trial')} left out" if omitted else ""
+    limit = f"{PAGE_BYTES // 1_000_000} MB"
+    said = f"To keep this page under {limit}, pictures are reduced{left}"
+    return f"{said}; the originals lie in the trials' folders."
+
+
+def _by_value(row: Mapping[str, Any]) -> tuple[float, int]:
+    value = finite(row.get("value"))
+    return (math.inf if value is None else value, int(row.get("number", 0)))
+
+
+def _cards(results: Mapping[str, Any]) -> list[Card]:
+    best = results.get("best") or {}
+    cards = metric_cards(best.get("validation") or {}, best.get("test") or {})
+    mean, error = best.get("test_mean"), best.get("test_se")
+    if mean is not None:
+        spread = f"± {words.number(error)} " if error is not None else ""
+        seeds = words.count(len(best.get("seeds") or []), "seed")
+        cards[1:1] = [Card("test, mean", Cell.of(mean), f"{spread}nats, {seeds}")]
+    return cards
+
+
+def _scale(results: Mapping[str, Any]) -> Scale | None:
+    baseline = results.get("baseline") or {}
+    value = finite(((results.get("best") or {}).get("validation") or {}).get("neg_elbo"))
+    top, bottom, share = (finite(baseline.get(name)) for name in ("no_latents", "floor", "share"))
+    if value is None or top is None or bottom is None:
+        return None
+    if share is None:
+        share = (top - value) / (top - bottom) if top > bottom else 0.0
+    return Scale(Cell.of(top), Cell.of(bottom), Cell.of(value), min(1.0, max(0.0, share)))
+
+
+def _trials(table: Sequence[Mapping[str, Any]], searched: Sequence[str], winner: Any) -> Table:
+    rows = []
+    for row in table:
+        best = winner is not None and row.get("number") == winner
+        state = str(row.get("state", "")).lower()
+        cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key, _ in COLUMNS]
+        cells[0] = Cell(cells[0].text, cells[0].exact, tag="best" if best else "")
+        params = row.get("params") or {}
+        cells += [Cell.of(params.get(name)) for name in searched]
+        rows.append(Row(cells, "winner" if best else "" if state == "complete" else "faint"))
+    return Table("All trials", [*(name for _, name in COLUMNS), *searched], rows, 0)
+
+
+def _show(key: str) -> Any:
+    return (lambda value: words.duration(finite(value))) if key == "seconds" else words.number
+
+
+def _finalists(results: Mapping[str, Any]) -> Table | None:
+    found = sorted(results.get("finalists") or [], key=lambda row: row["mean"])
+    winner = (results.get("best") or {}).get("number")
+    rows = [
+        Row(
+            [Cell.of(row.get(key)) for key in ("number", "search", "mean", "se", "parameters")],
+            "winner" if row["number"] == winner else "",
+        )
+        for row in found
+    ]
+    heads = ("trial", "in the search, nats", "trained anew, mean", "standard error", "parameters")
+    return Table("Finalists", heads, rows, 2) if rows else None
+
+
+def _seeds(best: Mapping[str, Any]) -> Table | None:
+    rows = []
+    for seed in best.get("seeds") or []:
+        validation, test = seed.get("validation") or {}, seed.get("test") or {}
+        values = [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
+        name = Cell(str(seed.get("seed")))  # a seed is a name; as a JavaScript number it would be rounded
+        rows.append(Row([name, *map(Cell.of, values), Cell.of(test.get("neg_elbo"))]))
+    return Table("Seeds", ("seed", "validation, nats", "rate", "distortion", "test, nats"), rows) if rows else None

@@ -1,0 +1,70 @@
+"""Tables of a page: each cell holds a rounded text for people and the exact value for the script, and for tests."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vaelab.report import words
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, and in JSON the number behind it and its standard error; "" where there is none."""
+
+    text: str
+    exact: str = ""
+    error: str = ""
+    error_text: str = ""
+    tag: str = ""
+
+    @classmethod
+    def of(cls, value: Any, show: Callable[[Any], str] = words.number) -> Cell:
+        """A cell of any JSON value."""
+        return cls(show(value), _exact(value))
+
+    @classmethod
+    def mean(cls, summary: Any, show: Callable[[Any], str] = words.number) -> Cell:
+        """A cell of {"mean", "se"}, or of a bare value."""
+        if not isinstance(summary, Mapping):
+            return cls.of(summary, show)
+        mean, se = summary.get("mean"), summary.get("se")
+        error = _exact(se) if mean is not None else ""
+        return cls(show(mean), _exact(mean), error, f"± {show(se)}" if error else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: Sequence[Cell]
+    mark: str = ""  # "winner", "faint" or ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that the reader can sort; the first cell of a row names it. `sorted_by` is a column that ascends."""
+
+    label: str
+    heads: Sequence[str]
+    rows: Sequence[Row]
+    sorted_by: int | None = None
+
+
+def _exact(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return ""
+    return json.dumps(value)
+
+
+def history_table(history: Iterable[Mapping[str, Any]]) -> Table:
+    """A record per epoch."""
+    heads = ("epoch", "learning rate", "train, nats", "validation, nats", "rate", "distortion")
+    rows = []
+    for record in history:
+        train, validation = record.get("train") or {}, record.get("validation") or {}
+        values = [record.get("epoch"), record.get("lr"), train.get("neg_elbo")]
+        values += [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
+        rows.append(Row([Cell.of(value) for value in values]))
+    return Table("History", heads, rows, 0)

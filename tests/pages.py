@@ -1,0 +1,202 @@
+"""Folders that the report can be built from, and a reader for its pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaelab.data import Dataset, Scaling
+from vaelab.fitted import DataFacts, Fitted
+from vaelab.likelihoods import likelihood_for
+from vaelab.model import Model
+from vaelab.spec import Spec
+
+IMG, SCRIPT = "<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>"
+QUOTE = "\" onload='alert(1)' x=\""
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page; raises where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    def rows(self, label: str) -> list[list[dict[str, str | None]]]:
+        """Attributes of the cells of the table with that label, row by row."""
+        found: list[list[dict[str, str | None]]] = []
+        inside = False
+        for tag, given in self.elements:
+            if tag == "div" and given.get("role") == "region":
+                inside = given.get("aria-label") == label
+            elif inside and tag == "tr":
+                found.append([])
+            elif inside and tag in ("td", "th"):
+                found[-1].append(given)
+        return found
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def tags(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+
+def png(path: Path, size: tuple[int, int] = (90, 40), *, noisy: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((size[1], size[0], 3), 120, np.uint8)
+    if noisy:
+        pixels = np.random.default_rng(0).integers(0, 255, pixels.shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def study(folder: Path, name: str = "digits", trials: int = 4, **changes: Any) -> Path:
+    spec = Spec().model_dump()
+    table = []
+    for i in range(trials):
+        done = i % 2 == 0
+        row = {"number": i, "state": "COMPLETE" if done else "PRUNED", "params": {"latent_dim": 16 + i, name: i}}
+        row |= {"spec": spec, "rungs": {"3": 120.0}, "value": 104.0 - i if done else None, "verdict": "ok"}
+        row |= {"seconds": 3.0, "epochs": 9, "rate": 20.0, "distortion": None, "folder": None}
+        if done:
+            row["folder"] = f"trials/{i:04d}"
+            png(folder / row["folder"] / "figures" / "losses.png")
+        table.append(row)
+    best = {"number": 2, "spec": spec, "validation": {"neg_elbo": 102.0, "rate": 20.0, "distortion": 82.0}}
+    best |= {"test": {"neg_elbo": 102.5}, "test_mean": 102.61, "test_se": 0.12}
+    best["seeds"] = [{"seed": s, "validation": {"neg_elbo": 102.0}, "test": {"neg_elbo": 102.5}} for s in range(3)]
+    results = {
+        "study": str(folder),
+        "name": name,
+        "data": {"name": name, "examples": 1797, "shape": [8, 8], "classes": [name, "one"]},
+        "yardstick": "neg_elbo",
+        "likelihood": "bernoulli",
+        "trials": {"total": trials, "complete": (trials + 1) // 2, "pruned": trials // 2, "failed": 0},
+        "best": best,
+        "finalists": [],
+        "optimism": 0.63,
+        "baseline": {"no_latents": 205.8, "floor": 45.5, "share": 0.6475},
+        "seconds": {"search": 412.0, "final": 61.0},
+        "importance": {"latent_dim": 1.0},
+        "table": table,
+        "notes": [name],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results | changes))
+    (folder / "config.toml").write_text(f"name = '''{name}'''\n")
+    png(folder / "figures" / "history.png")
+    png(folder / "best" / "figures" / "latent.png")
+    return folder
+
+
+def page(path: Path) -> Page:
+    return Page(path.read_text())
+
+
+def untrained(data: Dataset, seed: int = 0, **settings: Any) -> Fitted:
+    """A model with random weights, large enough that its latents spread and its decoder bends."""
+    spec = Spec(**{"latent_dim": 2, "hidden": (16,), "likelihood": "bernoulli", "device": "cpu"} | settings)
+    scaling = Scaling.for_data(data, spec.likelihood)
+    features = int(np.prod(data.shape)) if scaling.kept is None else len(scaling.kept)
+    model = Model.for_spec(spec, features, likelihood_for(spec, data.is_image))
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.from_numpy(scaling.to_model(data.rows("train")))
+    weights = model.unpad(model.initial(spec, rows, generator), spec)
+    for name, weight in weights.items():
+        weight += 0.3 * torch.randn(weight.shape, generator=generator) * (0.3 if name.startswith("encoder") else 1)
+    return Fitted(spec, DataFacts.of(data), scaling, model.pad(weights, spec)[None])
+
+
+def save(fitted: Fitted, folder: Path, *, test: bool = True) -> Path:
+    terms = {"neg_elbo": 23.8123456789, "rate": 3.3, "distortion": 20.5123456789, "active_units": 2}
+    history = [{"epoch": e, "lr": 0.001, "train": terms, "validation": terms} for e in (1, 2)]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fitted.save(folder, history, {"validation": terms} | ({"test": terms} if test else {}))
+    return folder
+
+
+def half(fitted: Fitted) -> Fitted:
+    """The same model with weights rounded to 16 bits, in float64."""
+    weights = fitted.model.unpad(fitted.row[0], fitted.spec)
+    row = fitted.model.pad({name: weight.half().double() for name, weight in weights.items()}, fitted.spec)
+    return Fitted(fitted.spec, fitted.facts, fitted.scaling, row[None])
+
+
+def hostile(data: Dataset) -> Dataset:
+    """The same data with two classes whose names are attacks."""
+    return dataclasses.replace(data, classes=(IMG, SCRIPT, *data.classes[2:]))
+
+
+def comparison(folder: Path, models: dict[str, Fitted], **changes: Any) -> Path:
+    """What `vaelab compare` leaves, with figures made up for each model."""
+    rng = np.random.default_rng(0)
+
+    def summary(level: float) -> dict[str, float]:
+        return {"mean": level + rng.random(), "se": 0.01 + 0.1 * rng.random()}
+
+    entries = []
+    for i, (name, fitted) in enumerate(models.items()):
+        save(fitted, folder / "models" / f"{i}" / "seed0")
+        entry: dict[str, Any] = {"name": name, "folder": f"models/{i}", "runs": [{"folder": f"models/{i}/seed0"}]}
+        entry |= {"spec": fitted.spec.model_dump()}
+        entry |= {"parameters": fitted.parameter_count, "epochs": 30, "seconds": summary(3)}
+        for split in ("train", "validation", "test"):
+            figures = ("neg_elbo", "rate", "distortion", "bound", "active_units", "mse", "averaged_kl_loss", "probe")
+            entry[split] = {figure: summary(20) for figure in figures}
+        entries.append(entry | {"gap": summary(0)})
+    names = list(models)
+    pairs = [
+        {"a": a, "b": b, "difference": -1.25 - i, "low": -1.5 - i, "high": 0.25, "p": 0.0123456, "p_holm": 0.0246912}
+        | {
+            "shown": i == 0,
+            "sentence": f"{a} and {b}: no difference shown.",
+            "paired": {"difference": -1.125, "p": 0.5125, "examples": 180},
+        }
+        for i, (a, b) in enumerate(itertools.pairwise(names))
+    ]
+    results = {
+        "comparison": str(folder),
+        "name": names[0],
+        "data": {"name": names[0], "examples": 9},
+        "models": entries,
+    }
+    results |= {
+        "comparisons": pairs,
+        "recommendation": f"Take {names[0]}.",
+        "baseline": {"no_latents": 27.0},
+        "notes": [],
+    }
+    (folder / "results.json").write_text(json.dumps(results | changes))
+    png(folder / "figures" / "losses.png")
+    png(folder / "figures" / "latent_0.png")
+    return folder
