@@ -20,11 +20,11 @@ from vaelab.report import build_comparison_report
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.study import verdicts
+from vaelab.study.balance import stacks
 from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member
 from vaelab.study.judging import TRAIN_ROWS, Judged, judge_run, over_seeds, thinning, units_of
 from vaelab.study.lineup import ComparisonWatch, Entry, Given, Lineup, folder_name
-from vaelab.study.search import stacks
 from vaelab.study.tune import _cores, default_folder
 from vaelab.training import one_thread
 
