@@ -172,3 +172,4 @@ def test_pace_learns_from_what_was_spent():
     pace.learn(spec, 5, seconds=guess)
     assert pace.estimate([spec], 10, workers=1) == pytest.approx(2 * guess)
     assert pace.estimate([spec, spec], 10, workers=2) == pytest.approx(2 * guess)
+    assert pace.estimate([spec] * 3, 10, workers=2) == pytest.approx(4 * guess)  # the third waits for a free worker

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vaelab import data as data_module
 from vaelab import store
 from vaelab.data import Dataset
+from vaelab.errors import InputError
 from vaelab.evaluate import FINAL_DRAWS, baseline
 from vaelab.feed import Feed
 from vaelab.fitted import Fitted
@@ -94,6 +97,8 @@ def compare(
 def load(folder: str | Path) -> Fitted:
     """The model of a run folder, or the best one of a study folder."""
     folder = Path(folder)
+    if (folder / "study.db").exists() and not (folder / "best").exists():
+        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or --resume it.")
     return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
 
 
@@ -111,11 +116,22 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
     return {
         "run": str(model.folder),
         "split": split,
+        "examples": len(data.splits[split]),
         **figures,
         "bound": dataclasses.asdict(bound),
         "mutual_information": dataclasses.asdict(model.mutual_information(data, split)),
         "baseline": baseline(feed, split).as_dict(),
     }
+
+
+def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
+    """All rows of a file or built-in data set, checked against the model as `encode` checks them, to be judged."""
+    rows = model.rows(new_rows(model, source, data_dir))
+    if len(rows) < 2:
+        raise InputError(f"at least 2 examples are needed to judge a model, but {source} holds {len(rows)}.")
+    everything = np.arange(len(rows))
+    splits = dict.fromkeys(data_module.SPLITS, everything)
+    return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
 
 
 def new_rows(model: Fitted, source: str, data_dir: str | Path | None = None) -> Any:

@@ -25,6 +25,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        from vaelab import __version__
+
+        print(f"vaelab {__version__}")
+
+
 Source = Annotated[
     str,
     typer.Argument(metavar="DATA", help="digits, mnist, fashion_mnist, or a .npy, .npz, .csv or IDX file"),
@@ -276,14 +287,13 @@ def train(
 def evaluate(
     folder: RunFolder,
     source: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="other data; by default the model's own")
+        str | None, typer.Argument(metavar="[DATA]", help="other data, all of it; by default the model's own")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test; test is counted as opened")] = "validation",
+    split: Annotated[
+        str | None, typer.Option(help="of the model's own data: train, validation or test, which is counted as opened")
+    ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws of the importance-weighted bound")] = 64,
-    target: Target = None,
     data_dir: DataDir = None,
-    download: Download = False,
-    split_seed: SplitSeed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
@@ -291,14 +301,15 @@ def evaluate(
     from vaelab.data import SPLITS
     from vaelab.errors import unknown_name
 
-    if split not in SPLITS:
+    if split is not None and split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
+    if split is not None and source is not None:
+        raise InputError("other data are judged whole and have no split; leave out --split.")
     model = api.load(folder)
-    if source is None:
-        data = _load_again(dict(model.facts.source))
-    else:
-        data = _load_data(source, target, data_dir, download, split_seed)
-    result = api.evaluate(model, data, split, k)
+    data = _load_again(dict(model.facts.source)) if source is None else api.other_data(model, source, data_dir)
+    result = api.evaluate(model, data, split or "validation", k)
+    if source is not None:
+        result["split"] = "all rows"
     _print_json(result) if as_json else terminal.print_evaluation(result)
 
 

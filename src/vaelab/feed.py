@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab import noise
 from vaelab.data import Dataset, Scaling
+from vaelab.data.dataset import Array
 from vaelab.errors import InputError
 from vaelab.likelihoods import Likelihood, likelihood_for
 from vaelab.spec import Spec
@@ -37,7 +38,16 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
         )
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    elif not _is_available(spec.device):
+        raise InputError(f"device {spec.device!r} is not available here; use auto or cpu.")
     return spec.but(**changes)
+
+
+def _is_available(device: str) -> bool:
+    kind, _, number = device.partition(":")
+    if kind == "cuda":
+        return torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()
+    return kind == "cpu" or torch.backends.mps.is_available()
 
 
 class Units:
@@ -109,7 +119,7 @@ class Feed:
         self.data, self.device = data, torch.device(spec.device)
         self.likelihood: Likelihood = likelihood_for(spec, data.is_image)
         self.units = Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
-        self._raw = _tensor(data).to(self.device)
+        self._raw = as_tensor(data.flat).to(self.device)
         self.features = self.units.features(self._raw)
         self._visited = self._binarised() if spec.binarize == "fixed" else None
         self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
@@ -153,8 +163,8 @@ class Feed:
         return torch.cat([x.to(torch.uint8) for x, _ in self.units.batches(self._raw, 1)])
 
 
-def _tensor(data: Dataset) -> Tensor:
+def as_tensor(rows: Array) -> Tensor:
+    """An array as a tensor on the same memory. Nothing writes into data, so a read-only map will do."""
     with warnings.catch_warnings():
-        # Nothing here writes into the data, so a read-only memory map is as good as any array.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(data.flat)
+        return torch.from_numpy(rows)

@@ -17,7 +17,7 @@ from vaelab import evaluate, store
 from vaelab.data import Dataset, Scaling, rows_for
 from vaelab.errors import InputError
 from vaelab.evaluate import Bound, MutualInformation
-from vaelab.feed import Feed, Units
+from vaelab.feed import Feed, Units, as_tensor
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
 from vaelab.spec import Spec
@@ -66,6 +66,12 @@ class Fitted:
         self.units = Units(scaling, spec.binarize, self.device)
         self.row = row
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        hidden = "-".join(map(str, spec.hidden_sizes)) or "linear"
+        where = f", {str(self.folder)!r}" if self.folder else ""
+        return f"Fitted({self.facts.name}, latent_dim={spec.latent_dim}, hidden={hidden}, {spec.likelihood}{where})"
+
     @functools.cached_property
     def model(self) -> Model:
         return _model(self.spec, self.facts, self.scaling)
@@ -87,7 +93,8 @@ class Fitted:
         """The same model in float64, whose figures do not depend on which rows are computed together."""
         return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder)
 
-    def _raw(self, x: Any) -> Tensor:
+    def rows(self, x: Any) -> Array:
+        """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
         rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
         if self.spec.likelihood == "bernoulli":
             low, high = float(rows.min()), float(rows.max())
@@ -96,7 +103,10 @@ class Fitted:
                 raise InputError(
                     f"this model needs values in [0, {top:g}], but X reaches from {low:g} to {high:g}; rescale it."
                 )
-        return torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+        return np.ascontiguousarray(rows)
+
+    def _raw(self, x: Any) -> Tensor:
+        return as_tensor(self.rows(x)).to(self.device)
 
     @torch.no_grad()
     def encode(self, x: Any) -> tuple[Array, Array]:

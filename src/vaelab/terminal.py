@@ -108,7 +108,7 @@ class LogWatch(Watch):
         self._say(f"epoch {rung}: best {min(values.values()):.2f}, {len(kept)} of {len(values)} go on")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
-        self._say(f"finalists {', '.join(map(str, numbers))}, each trained anew over {seeds} seed(s)")
+        self._say(f"finals: trial {', '.join(map(str, numbers))}, trained anew, seeds each: {seeds}")
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
@@ -336,7 +336,7 @@ def _print_baseline(console: Console, baseline: Mapping[str, Any]) -> None:
     if baseline.get("floor") is not None:
         text += f", the data's own entropy: {baseline['floor']:.2f}"
         if baseline.get("share") is not None:
-            text += f"; the model goes {100 * baseline['share']:.0f} % of the way"
+            text += f"; the model goes {100 * baseline['share']:.0f} % of the way between them"
     console.print(text, highlight=False)
 
 
@@ -365,15 +365,16 @@ def print_run(result: Mapping[str, Any]) -> None:
 def print_evaluation(result: Mapping[str, Any]) -> None:
     """The outcome of `evaluate`."""
     console, bound = _out(), result["bound"]
+    console.print(f"{result['examples']:,} examples", highlight=False)
     console.print(_figures_table({result["split"]: result}))
     console.print(
-        f"-log p(x) at most {bound['neg_log_p']:.3f} ± {bound['se']:.3f} (importance-weighted, {bound['draws']} draws, "
-        f"Monte Carlo error {bound['monte_carlo']:.4f})",
+        f"-log p(x) at most {bound['neg_log_p']:.3f} ± {bound['se']:.3f} over examples "
+        f"(importance-weighted, {bound['draws']} draws, Monte Carlo error {bound['monte_carlo']:.4f})",
         highlight=False,
     )
     information = result["mutual_information"]
     console.print(
-        f"the latents tell {information['estimate']:.2f} nats of an example (at most {information['cap']:.2f} shows)",
+        f"mutual information of x and z: {information['estimate']:.2f} nats ({information['cap']:.2f} at most)",
         highlight=False,
     )
     _print_baseline(console, result["baseline"] | {"share": result["share"]})

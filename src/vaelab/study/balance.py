@@ -64,5 +64,7 @@ class Pace:
     def estimate(self, specs: Sequence[Spec], epochs: int, workers: int) -> float:
         """Seconds that `epochs` epochs of these members take so many workers."""
         factor = self._spent / self._guessed if self.is_measured else 1.0
-        each = [factor * epochs * self._guess(spec) for spec in specs]
-        return max(sum(each) / workers, *each) if each else 0.0
+        busy = [0.0] * workers
+        for seconds in sorted((factor * epochs * self._guess(spec) for spec in specs), reverse=True):
+            busy[busy.index(min(busy))] += seconds  # whoever is free first takes the next
+        return max(busy)

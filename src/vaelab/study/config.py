@@ -74,6 +74,9 @@ class Config:
         chosen = Space.default(features).without(settings) if space is None else space
         if not len(chosen):
             raise InputError("a study needs at least one searched setting; use --search, or `vaelab train`.")
+        if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in chosen.dimensions):
+            name = chosen.dimensions[0].name
+            raise InputError(f"`{name}` has only one value to search; give a range as low..high, or fix it by --set.")
         check_disjoint(settings, chosen)
         if figures == "auto":
             figures = "all" if trials <= 20 else "best"

@@ -37,6 +37,9 @@ class TrainedRun:
     metrics: dict[str, Any]
     data: Dataset
 
+    def __repr__(self) -> str:
+        return f"TrainedRun({str(self.folder)!r}, {self.model!r}, {len(self.history)} epochs)"
+
     @property
     def encoder(self) -> Callable[[Any], Any]:
         """Examples (n, *shape) to mean and standard deviation of q(z|x), each (n, latent_dim)."""

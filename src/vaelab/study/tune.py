@@ -42,6 +42,9 @@ class Study:
     trials: list[dict[str, Any]]
     results: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
+
 
 def tune(
     data: Dataset,
