@@ -29,6 +29,7 @@ from vaelab.study.crew import Crew
 from vaelab.study.search import Clock, Search, trial_name
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
+from vaelab.training import one_thread
 
 STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
 
@@ -158,7 +159,12 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
     base = resolve(Spec.create(**config.settings), data)
     count = _cores() if workers is None else workers
     work = folder / ".work"
-    with store.StudyLock(folder), _trials(config, folder) as trials, Crew(data, base, count, work) as crew:
+    with (
+        one_thread(),
+        store.StudyLock(folder),
+        _trials(config, folder) as trials,
+        Crew(data, base, count, work) as crew,
+    ):
         work.mkdir(exist_ok=True)
         trials.reclaim()
         try:
