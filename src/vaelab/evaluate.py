@@ -151,7 +151,9 @@ def baseline(feed: Feed, split: str, limit: int | None = None) -> Baseline:
 
 @torch.no_grad()
 def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
-    outputs, own = feed.likelihood.constant(feed.sample_rows(BASELINE_ROWS))
+    # A density's fit holds several copies of its rows in double precision.
+    rows = BASELINE_ROWS // 4 if feed.likelihood.is_density else BASELINE_ROWS
+    outputs, own = feed.likelihood.constant(feed.sample_rows(rows))
     costs, entropy = [], 0.0
     for piece, _ in feed.batches(split, 4, limit):
         x = piece.double()

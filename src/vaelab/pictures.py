@@ -30,7 +30,7 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
     rows, split = _latent_rows(data)
     means, _ = fitted.encode(data.flat[rows])
     kl = run.metrics["validation"]["kl"]
-    examples = data.rows("validation")[:EXAMPLES]
+    examples = data.flat[data.splits["validation"][:EXAMPLES]]
     reference = {
         "no latents": run.metrics["reference"]["no_latents"],
         "entropy of the data": run.metrics["reference"]["floor"],
@@ -43,9 +43,7 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
         viewable(fitted.reconstruct(examples), data),
         features=data.features,
     )
-    samples = plots.samples_data(
-        new_examples(fitted, data), None if data.is_image else data.rows("validation"), data.features
-    )
+    samples = plots.samples_data(new_examples(fitted, data), None if data.is_image else data.flat[rows], data.features)
     return [
         plots.plot_losses(losses, folder / "losses.png", f"{name}: loss by epoch"),
         plots.plot_latent(latent, folder / "latent.png", f"{name}: latent space, {split} examples"),
