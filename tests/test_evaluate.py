@@ -11,7 +11,7 @@ from torch import distributions as dist
 
 from vaelab import evaluate, feed, noise
 from vaelab.data import from_arrays
-from vaelab.feed import Feed, resolve
+from vaelab.feed import Batches, Feed, resolve
 from vaelab.fitted import Fitted
 from vaelab.spec import Spec
 from vaelab.training import Stack, epochs
@@ -84,7 +84,7 @@ def exact_elbo(fitted, x):
 
 
 def model_rows(source, split):
-    return torch.cat([x for x, _ in source.batches(split, 1)]).double().numpy()
+    return torch.cat([x for _, x, _ in source.batches(split, 1)]).double().numpy()
 
 
 @pytest.mark.parametrize("which", ["optimum", "rough"])
@@ -140,7 +140,7 @@ def _spread_of_one_draw(source, fitted):
     """Standard error of the bound by one draw about its expectation, the ELBO."""
     batches = source.batches("validation", 64)
     log_w = []
-    for x, keys in batches:
+    for _, x, keys in batches:
         x = x.double()
         q = evaluate.encode(fitted.model, fitted.parameters, x)
         q = type(q)(q.mean[:, None], q.log_var[:, None])
@@ -240,7 +240,11 @@ def test_the_figure_of_a_split_is_the_mean_of_the_scores_of_its_rows(model, imag
 def test_more_draws_repeat_the_first_ones(model):
     """8 draws are the first 8 of 64, so that figures of a search and of finalists share their noise."""
     source, fitted = model
-    few, many = (torch.cat([_draws(fitted, x, keys, S) for x, keys in source.batches("test", 8)], 2) for S in (8, 64))
+    batches = [source.batches("test", 8) for _ in range(2)]
+    few, many = (
+        torch.cat([_draws(fitted, x, keys, S) for _, x, keys in pieces], 2)
+        for S, pieces in zip((8, 64), batches, strict=True)
+    )
     assert torch.equal(few, many[:, :8])
 
 
@@ -252,8 +256,10 @@ def test_neg_elbo_agrees_with_torch_distributions_on_other_noise(model):
     """Fixed noise is as good as any: a plain Monte Carlo estimate with torch's own noise agrees within its errors."""
     source, fitted = model
     S, views = 200, fitted.parameters
-    x, keys = next(iter(source.batches("test", S)))
-    scores = evaluate.score(fitted.model, views, [fitted.spec], [(x, keys)], S, source.log_jacobian)
+    _, x, keys = next(iter(source.batches("test", S)))
+    scores = evaluate.score(
+        fitted.model, views, [fitted.spec], Batches(len(x), iter([(x, keys)])), S, source.log_jacobian
+    )
     x = x.double()
     q = fitted.model.encode(views, x[None])
     posterior = dist.Normal(q.mean[0, :, :3], torch.exp(0.5 * q.log_var[0, :, :3]))
@@ -445,11 +451,13 @@ def test_a_table_in_units_a_thousand_times_smaller_costs_its_dimensions_times_lo
         source, fitted = train(data, spec)
         results.append((source, fitted))
     (one, small_units), (other, large_units) = results
-    rows = {s: torch.cat([x for x, _ in s.batches("validation", 1)]) for s in (one, other)}
+    rows = {s: torch.cat([x for _, x, _ in s.batches("validation", 1)]) for s in (one, other)}
     keys = one.keys("validation")
 
     def neg_elbo(source, fitted, x):
-        scores = evaluate.score(fitted.model, fitted.parameters, [fitted.spec], [(x, keys)], 8, source.log_jacobian)
+        scores = evaluate.score(
+            fitted.model, fitted.parameters, [fitted.spec], Batches(len(x), iter([(x, keys)])), 8, source.log_jacobian
+        )
         return scores.neg_elbo[0].numpy()
 
     shift = neg_elbo(other, large_units, rows[other]) - neg_elbo(one, small_units, rows[one])

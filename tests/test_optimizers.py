@@ -203,15 +203,6 @@ def test_selecting_members_keeps_their_trajectories_bit_for_bit():
     assert torch.equal(parameters, whole[alive])
 
 
-@pytest.mark.parametrize("block", [1, 7, 64, 100])
-def test_the_size_of_the_blocks_changes_no_bit(monkeypatch, block):
-    specs, series = mixed_specs(5), gradients(30, 5, dtype=torch.float32)
-    start = gradients(1, 5, seed=1, dtype=torch.float32)[0]
-    whole = run(specs, series, start)
-    monkeypatch.setattr(optimizers, "BLOCK", block)
-    assert torch.equal(run(specs, series, start), whole)
-
-
 def test_more_steps_than_the_table_of_coefficients_holds_and_a_jump_to_a_later_one(monkeypatch):
     """The coefficients are tabulated ahead; crossing into the next table, or restoring a later step, changes no bit."""
     specs, series = mixed_specs(4), gradients(40, 4, dtype=torch.float32)

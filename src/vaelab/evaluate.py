@@ -84,21 +84,21 @@ def fixed_noise(
     return padded
 
 
-Piece = tuple[Posterior, Tensor, Tensor]
+Piece = tuple[slice, Posterior, Tensor, Tensor]
 
 
 def _pieces(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, draws: int
 ) -> Iterator[Piece]:
-    """For each piece of the rows: q(z|x), KL per dimension (K, n, L), and distortion (K, n) by `draws` draws."""
+    """For each piece of the rows: its place, q(z|x), KL per dimension (K, n, L), distortion (K, n) by `draws` draws."""
     dtype = next(iter(parameters.values())).dtype
     with fast_products(model.largest_layer):
-        for rows, keys in batches:
+        for place, rows, keys in batches:
             x = rows.to(dtype)
             q = encode(model, parameters, x)
             eps = fixed_noise(keys, specs, model.latent, draws, dtype)
             z = Posterior(q.mean[:, None], q.log_var[:, None]).sample(eps)
-            yield q, model.prior.kl(q), nll(model, parameters, z, x).mean(1)
+            yield place, q, model.prior.kl(q), nll(model, parameters, z, x).mean(1)
 
 
 @torch.no_grad()
@@ -111,18 +111,17 @@ def score(
     log_jacobian: float = 0.0,
 ) -> Scores:
     """Distortion by `draws` draws, rate and diagnostics of every member, example by example."""
-    distortion, rate = [], []
-    kl, means, squares = (torch.zeros(len(specs), model.latent, dtype=torch.float64) for _ in range(3))
-    for q, per_dim, missed in _pieces(model, parameters, specs, batches, draws):
-        distortion.append(missed.double().cpu())
-        rate.append(per_dim.sum(-1).double().cpu())
+    K, N = len(specs), batches.rows
+    distortion, rate = torch.empty(2, K, N, dtype=torch.float64)
+    kl, means, squares = torch.zeros(3, K, model.latent, dtype=torch.float64)
+    for place, q, per_dim, missed in _pieces(model, parameters, specs, batches, draws):
+        distortion[:, place] = missed.cpu()
+        rate[:, place] = per_dim.sum(-1).cpu()
         kl += per_dim.sum(1, dtype=torch.float64).cpu()
         means += q.mean.sum(1, dtype=torch.float64).cpu()
         squares += q.mean.double().square().sum(1).cpu()
-    all_rates = torch.cat(rate, 1)
-    N = all_rates.shape[1]
     variance = (squares / N - (means / N).square()).clamp_min(0)
-    return Scores(torch.cat(distortion, 1) + log_jacobian, all_rates, kl / N, variance)
+    return Scores(distortion + log_jacobian, rate, kl / N, variance)
 
 
 @torch.no_grad()
@@ -130,12 +129,11 @@ def mean_terms(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, log_jacobian: float
 ) -> list[tuple[float, float]]:
     """Mean distortion (one draw) and rate of every member: what an epoch's record needs, without the diagnostics."""
-    distortion, rate = [], []
-    for _, per_dim, missed in _pieces(model, parameters, specs, batches, draws=1):
-        distortion.append(missed)
-        rate.append(per_dim.sum(-1))
-    means = (torch.cat(part, 1).mean(1, dtype=torch.float64).tolist() for part in (distortion, rate))
-    return [(d + log_jacobian, r) for d, r in zip(*means, strict=True)]
+    terms = next(iter(parameters.values())).new_empty(2, len(specs), batches.rows)
+    for place, _, per_dim, missed in _pieces(model, parameters, specs, batches, draws=1):
+        terms[0, :, place], terms[1, :, place] = missed, per_dim.sum(-1)
+    distortion, rate = terms.mean(2, dtype=torch.float64).tolist()
+    return [(d + log_jacobian, r) for d, r in zip(distortion, rate, strict=True)]
 
 
 _baselines: weakref.WeakKeyDictionary[Feed, dict[tuple[str, int | None], Baseline]] = weakref.WeakKeyDictionary()
@@ -154,13 +152,14 @@ def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
     # A density's fit holds several copies of its rows in double precision.
     rows = BASELINE_ROWS // 4 if feed.likelihood.is_density else BASELINE_ROWS
     outputs, own = feed.likelihood.constant(feed.sample_rows(rows))
-    costs, entropy = [], 0.0
-    for piece, _ in feed.batches(split, 4, limit):
+    batches, entropy = feed.batches(split, 4, limit), 0.0
+    costs = torch.empty(batches.rows, dtype=torch.float64)
+    for place, piece, _ in batches:
         x = piece.double()
-        costs.append(feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu())
+        costs[place] = feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu()
         if not feed.likelihood.is_density:
             entropy -= float((torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum())
-    no_latents = torch.cat(costs) + feed.log_jacobian
+    no_latents = costs + feed.log_jacobian
     return Baseline(no_latents, entropy / len(no_latents) if entropy > 0 else None)
 
 
@@ -218,8 +217,8 @@ def importance_bound(
     `batches` hold pieces made for `BOUND_DRAWS` draws at once.
     """
     dtype = next(iter(parameters.values())).dtype
-    estimates, variances = [], []
-    for x, keys in batches:
+    cost, variance = torch.empty(2, batches.rows, dtype=torch.float64)
+    for place, x, keys in batches:
         x = x.to(dtype)
         q = encode(model, parameters, x)
         q = Posterior(q.mean[:, None], q.log_var[:, None])
@@ -230,11 +229,10 @@ def importance_bound(
             log_w = model.prior.log_prob(z) - q.log_prob(eps) - nll(model, parameters, z, x)  # (1, S, n)
             pieces.append(log_w[0].double().cpu())
         log_w = torch.cat(pieces)  # (k, n)
-        estimates.append(torch.logsumexp(log_w, 0) - math.log(draws))
+        cost[place] = log_jacobian + math.log(draws) - torch.logsumexp(log_w, 0)
         share = torch.softmax(log_w, 0)  # delta method: var log mean w = sum (w / sum w)^2 - 1 / k
-        variances.append((share.square().sum(0) - 1 / draws).clamp_min(0))
-    cost, variance = log_jacobian - torch.cat(estimates), torch.cat(variances)
-    N = len(cost)
+        variance[place] = (share.square().sum(0) - 1 / draws).clamp_min(0)
+    N = batches.rows
     return Bound(float(cost.mean()), float(cost.std()) / math.sqrt(N), math.sqrt(float(variance.sum())) / N, draws)
 
 
@@ -253,7 +251,7 @@ def mutual_information(model: Model, parameters: Parameters, spec: Spec, batches
     Takes N^2 numbers of memory: give it a few thousand rows.
     """
     means, log_vars, draws = [], [], []
-    for x, keys in batches:
+    for _, x, keys in batches:
         q = encode(model, parameters, x.to(next(iter(parameters.values())).dtype))
         means.append(q.mean[0].double())
         log_vars.append(q.log_var[0].double())

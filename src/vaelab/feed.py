@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,34 @@ CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds m
 INITIAL_ROWS = 2_000  # training rows that set a model's initial output scale
 BASELINE_ROWS = 20_000  # training rows that the model without latents is fitted to
 
-Batches = Iterator[tuple[Tensor, Tensor]]  # pieces of model values (n, D) and their noise keys (n,)
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Rows as model values, piece by piece: (n, D), with their noise keys (n,).
+
+    Their number is known from the start, so that results have one place to go: many small ones kept between large
+    pieces that come and go would leave the heap full of holes.
+    """
+
+    rows: int
+    pieces: Iterator[tuple[Tensor, Tensor]]
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Each piece after its place among the rows."""
+        start = 0
+        for x, keys in self.pieces:
+            yield slice(start, start + len(x)), x, keys
+            start += len(x)
+
+    def gather(self, features: int, dtype: torch.dtype) -> Tensor:
+        """All rows (rows, D) at once."""
+        values = None
+        for place, x, _ in self:
+            if values is None:
+                values = x.new_empty(self.rows, features, dtype=dtype)
+            values[place] = x
+        assert values is not None
+        return values
 
 
 def resolve(spec: Spec, data: Dataset) -> Spec:
@@ -91,10 +119,9 @@ class Units:
         return self.convert(raw, _pixel_noise(keys, self.features(raw)) if self.needs_uniform else None)
 
     def batches(self, raw: Tensor, draws: int) -> Batches:
-        """Pieces of some rows, each small enough to be evaluated with `draws` draws of z."""
-        for piece in raw.split(chunk(raw.shape[1], draws)):
-            keys = noise.row_keys(piece)
-            yield self.fixed(piece, keys), keys
+        """Some rows in pieces, each small enough to be evaluated with `draws` draws of z."""
+        pieces = ((piece, noise.row_keys(piece)) for piece in raw.split(chunk(raw.shape[1], draws)))
+        return Batches(len(raw), ((self.fixed(piece, keys), keys) for piece, keys in pieces))
 
 
 def _pixel_noise(keys: Tensor, features: int) -> Tensor:
@@ -142,25 +169,28 @@ class Feed:
     def keys(self, split: str) -> Tensor:
         """The noise keys of a split's rows."""
         if split not in self._keys:
-            pieces = self.rows(split).split(chunk(self._raw.shape[1], 1))
-            self._keys[split] = torch.cat([noise.row_keys(self._raw.index_select(0, r)) for r in pieces])
+            rows = self.rows(split)
+            keys, size = torch.empty_like(rows), chunk(self._raw.shape[1], 1)
+            for some, place in zip(rows.split(size), keys.split(size), strict=True):
+                place[:] = noise.row_keys(self._raw.index_select(0, some))
+            self._keys[split] = keys
         return self._keys[split]
 
     def batches(self, split: str, draws: int, limit: int | None = None) -> Batches:
-        """Pieces of (the first `limit` rows of) a split under fixed noise."""
+        """(The first `limit` rows of) a split in pieces, under fixed noise."""
         size = chunk(self._raw.shape[1], draws)
         rows, keys = self.rows(split)[:limit], self.keys(split)[:limit]
-        for some, their_keys in zip(rows.split(size), keys.split(size), strict=True):
-            yield self.units.fixed(self._raw.index_select(0, some), their_keys), their_keys
+        pieces = zip(rows.split(size), keys.split(size), strict=True)
+        return Batches(len(rows), ((self.units.fixed(self._raw.index_select(0, r), k), k) for r, k in pieces))
 
     def sample_rows(self, most: int) -> Tensor:
         """At most `most` training rows, evenly spaced, as model values under fixed noise."""
         rows = self.rows("train")
         raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
-        return torch.cat([x for x, _ in self.units.batches(raw, 1)])
+        return self.units.batches(raw, 1).gather(self.features, torch.float32)
 
     def _binarised(self) -> Tensor:
-        return torch.cat([x.to(torch.uint8) for x, _ in self.units.batches(self._raw, 1)])
+        return self.units.batches(self._raw, 1).gather(self.features, torch.uint8)
 
 
 def as_tensor(rows: Array) -> Tensor:

@@ -111,12 +111,12 @@ class Fitted:
     @torch.no_grad()
     def encode(self, x: Any) -> tuple[Array, Array]:
         """Mean and standard deviation of q(z|x), each (n, latent_dim), for examples x (n, *shape)."""
-        means, stds = [], []
-        for piece, _ in self.units.batches(self._raw(x), 1):
+        batches, own = self.units.batches(self._raw(x), 1), slice(self.spec.latent_dim)
+        mean, std = self.row.new_empty(2, batches.rows, self.spec.latent_dim)
+        for place, piece, _ in batches:
             q = evaluate.encode(self.model, self.parameters, piece.to(self.row.dtype))
-            means.append(q.mean[0, :, : self.spec.latent_dim])
-            stds.append(torch.exp(0.5 * q.log_var[0, :, : self.spec.latent_dim]))
-        return torch.cat(means).cpu().numpy(), torch.cat(stds).cpu().numpy()
+            mean[place], std[place] = q.mean[0, :, own], torch.exp(0.5 * q.log_var[0, :, own])
+        return mean.cpu().numpy(), std.cpu().numpy()
 
     @torch.no_grad()
     def decode(self, z: Any) -> Array:
@@ -128,10 +128,10 @@ class Fitted:
             )
         padded = z.new_zeros(1, len(z), self.model.latent)
         padded[0, :, : self.spec.latent_dim] = z
-        pieces = [
-            self.model.likelihood.mean(self.model.decode(self.parameters, piece))[0] for piece in padded.split(1024, 1)
-        ]
-        return self.scaling.to_own(torch.cat(pieces).cpu().numpy(), self.facts.shape)
+        x = z.new_empty(len(z), self.model.features)
+        for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
+            place[:] = self.model.likelihood.mean(self.model.decode(self.parameters, piece))[0]
+        return self.scaling.to_own(x.cpu().numpy(), self.facts.shape)
 
     def reconstruct(self, x: Any) -> Array:
         """E[x|z] at the posterior mean of each example."""

@@ -148,8 +148,9 @@ class Model:
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D)."""
         heads = self.encoder(parameters, functional.pad(x, (0, self.more)) if self.more else x, keep)
-        return Posterior(heads[..., : self.latent], heads[..., self.latent :])
+        return Posterior(*heads.split(self.latent, -1))
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L)."""
-        return self.decoder(parameters, z, keep)[..., : self.features]
+        outputs = self.decoder(parameters, z, keep)
+        return outputs[..., : self.features] if self.more else outputs  # a slice's gradient costs two passes

@@ -18,7 +18,6 @@ Floats = npt.NDArray[np.float64]
 
 TABLE_STEPS = 1000  # coefficients computed ahead
 FUSED_FROM = 1 << 16  # parameters of a member from which PyTorch's fused kernel is faster than the stacked update
-BLOCK = 1 << 17  # floats per pass: parameter, gradient and moments of a block stay in the second-level cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,23 +136,21 @@ class Optimizer:
         return broken
 
     def _update(self, gradient: Tensor, members: slice, broken: Sequence[int] = ()) -> None:
-        """The rule for some members at once, in blocks of columns."""
+        """The rule for some members at once."""
         row = self._row()
         root, floor, shrink = (column[members] for column in self._table[row])
         b1, b2 = self._b1[members], self._b2[members]
         if broken:  # neither momentum nor decay may move such a member
             floor, shrink = floor.clone(), shrink.clone()
             floor[broken], shrink[broken] = math.inf, 1.0
-        tensors = (self.parameters[members], gradient[members], self.first[members], self.second[members])
-        width = max(1, BLOCK // len(tensors[0]))
-        for p, g, m, v in zip(*(t.split(width, 1) for t in tensors), strict=True):
-            if self._decoupled:
-                p.mul_(shrink)
-            if self._coupled is not None:
-                g.add_(self._coupled[members] * p)
-            m.lerp_(g, b1)
-            v.lerp_(g.mul_(g), b2)
-            p.addcdiv_(m, torch.sqrt(v, out=g).mul_(root).add_(floor), value=-1)
+        p, g, m, v = (t[members] for t in (self.parameters, gradient, self.first, self.second))
+        if self._decoupled:
+            p.mul_(shrink)
+        if self._coupled is not None:
+            g.add_(self._coupled[members] * p)
+        m.lerp_(g, b1)
+        v.lerp_(g.mul_(g), b2)
+        p.addcdiv_(m, torch.sqrt(v, out=g).mul_(root).add_(floor), value=-1)
 
     def _update_large(self, gradient: Tensor, k: int, is_broken: bool) -> None:
         """The rule for one member of many parameters: PyTorch's fused kernel passes over them once, where it exists.

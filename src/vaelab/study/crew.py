@@ -54,8 +54,12 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.stop()
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """End the workers, and give back their memory, when nothing is left to train."""
+        while self._processes:
+            self._processes.pop().stop()
 
     def run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
         """Do all jobs, longest first as given; outcomes by member name."""

@@ -229,6 +229,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]
     ):
         notes.append(f"the time allowed {len(numbers)} finalist(s) over {seeds} seed(s).")
     ended = finals.train_anew(search, numbers, seeds)
+    search.crew.dismiss()
     if not ended:
         return None, {
             "best": None,
