@@ -4,7 +4,8 @@
 
 Three unpruned studies give every trial's figure at every epoch. The rule of vaelab.study.rungs is then replayed on the
 recorded figures, cohort by cohort: its cost is the final figure of the best survivor above that of the best trial, its
-saving the share of epochs not spent. It must cost at most 0.2 nats and save at least half.
+saving the share of epochs not spent. It must cost at most 0.2 nats and save at least half. The rungs were chosen on
+studies with other seeds than these.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     small = {"width": 64, "layers": 2}
-    studies = [("digits", load("digits"), {}, 40, 0), ("digits, other seed", load("digits"), {}, 40, 1)]
+    studies = [("digits", load("digits"), {}, 40, 10), ("digits, other seed", load("digits"), {}, 40, 11)]
     if arguments.data:
-        studies.append(("mnist, 9 epochs", load("mnist", data_dir=arguments.data), small | {"epochs": 9}, 20, 2))
+        studies.append(("mnist, 9 epochs", load("mnist", data_dir=arguments.data), small | {"epochs": 9}, 20, 12))
     else:
-        studies.append(("digits, 60 epochs", load("digits"), {"epochs": 60}, 40, 2))
+        studies.append(("digits, 60 epochs", load("digits"), {"epochs": 60}, 40, 12))
     print("| study | trials | epochs | rank correlation of the rungs | nats lost | epochs saved |")
     print("|---|---:|---:|---|---:|---:|")
     worst, least = 0.0, 1.0
