@@ -147,7 +147,7 @@ def _spread_of_one_draw(source, fitted):
         eps = evaluate.fixed_noise(keys, [fitted.spec], fitted.model.latent, 64, torch.float64)
         z = q.sample(eps)
         cost = evaluate.nll(fitted.model, fitted.parameters, z, x)
-        log_w.append((fitted.model.prior.log_prob(z) - q.log_prob(eps) - cost)[0])
+        log_w.append((fitted.model.prior.log_prob(z, fitted.parameters) - q.log_prob(eps) - cost)[0])
     variance = torch.cat(log_w, 1).var(0)
     return math.sqrt(float(variance.mean()) / len(variance))
 

@@ -10,10 +10,11 @@ ROOT = Path(vaelab.__file__).parent
 # Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
 LAYERS = (
     ("errors", "seeds"),
-    ("spec", "data", "noise", "networks", "store", "probes"),
-    ("space", "likelihoods", "optimizers"),
+    ("spec", "data", "noise", "networks", "store", "probes", "mixture"),
+    ("space", "likelihoods", "priors", "optimizers"),
     ("model", "feed"),
     ("objectives", "evaluate"),
+    ("pretraining",),
     ("training", "fitted"),
     ("plots", "report"),
     ("pictures", "outputs"),

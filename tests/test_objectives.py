@@ -8,8 +8,9 @@ import torch
 from torch import distributions as dist
 
 from vaelab.likelihoods import likelihood_for
-from vaelab.model import Model, Posterior, StandardNormal
+from vaelab.model import Model
 from vaelab.objectives import Noise, Weights, elbo, importance_weighted
+from vaelab.priors import Posterior, StandardNormal
 from vaelab.spec import Spec
 
 K, B, D, L = 3, 6, 5, 4
@@ -44,12 +45,12 @@ def test_kl_equals_torch_distributions():
     mean, log_var = (2 * torch.randn(K, B, L, generator=generator, dtype=torch.float64) for _ in range(2))
     q = dist.Normal(mean, torch.exp(0.5 * log_var))
     truth = dist.kl_divergence(q, dist.Normal(torch.zeros_like(mean), torch.ones_like(mean)))
-    torch.testing.assert_close(StandardNormal().kl(Posterior(mean, log_var)), truth, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(StandardNormal().kl(Posterior(mean, log_var), {}), truth, rtol=1e-11, atol=1e-12)
 
 
 def test_kl_of_the_prior_itself_is_exactly_zero():
     zero = torch.zeros(1, 2, 3)
-    assert (StandardNormal().kl(Posterior(zero, zero)) == 0).all()
+    assert (StandardNormal().kl(Posterior(zero, zero), {}) == 0).all()
 
 
 def test_log_ratio_of_posterior_and_prior_equals_torch_distributions():
@@ -58,7 +59,7 @@ def test_log_ratio_of_posterior_and_prior_equals_torch_distributions():
     mean, log_var, eps = (torch.randn(K, B, L, generator=generator, dtype=torch.float64) for _ in range(3))
     q = Posterior(mean, log_var)
     z = q.sample(eps)
-    ours = q.log_prob(eps) - StandardNormal().log_prob(z)
+    ours = q.log_prob(eps) - StandardNormal().log_prob(z, {})
     truth = dist.Normal(mean, torch.exp(0.5 * log_var)).log_prob(z) - dist.Normal(0.0, 1.0).log_prob(z)
     torch.testing.assert_close(ours, truth.sum(-1), rtol=1e-11, atol=1e-11)
 
@@ -85,7 +86,7 @@ def test_elbo_terms_equal_torch_distributions(likelihood):
 def test_free_bits_count_at_least_their_share_of_each_dimension():
     model, row, x, eps = problem()
     parameters = model.layout.views(row)
-    kl = model.prior.kl(model.encode(parameters, x)).mean(1)  # (K, L)
+    kl = model.prior.kl(model.encode(parameters, x), parameters).mean(1)  # (K, L)
     free = torch.full((K, 1), float(kl.median()), dtype=torch.float64)
     terms = elbo(model, parameters, x, Noise(eps), weights(0.5, free_bits=free))
     plain = elbo(model, parameters, x, Noise(eps), weights(0.5))
@@ -101,7 +102,7 @@ def test_dimensions_below_their_free_bits_feel_no_pull_to_the_prior():
     views = model.layout.views(row)
     q = model.encode(views, x)
     mean, log_var = q.mean.clone().requires_grad_(), q.log_var.clone().requires_grad_()
-    kl = model.prior.kl(Posterior(mean, log_var)).mean(1)
+    kl = model.prior.kl(Posterior(mean, log_var), views).mean(1)
     free = kl.detach().median()
     torch.maximum(kl, free).sum().backward()
     below = (kl.detach() < free)[:, None].expand(K, B, L)
@@ -173,6 +174,26 @@ def test_gradient_of_the_loss_agrees_with_finite_differences(objective, likeliho
         return elbo(model, views, x, Noise(eps), Weights(beta, free)).loss
 
     assert torch.autograd.gradcheck(loss, row.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_padding_of_the_latent_space_has_no_gradient(samples):
+    """The importance-weighted rate once held the padded log-variances, and training made q there ever wider."""
+    spec = Spec(latent_dim=L, hidden=(32,), likelihood="gaussian")
+    model = Model.for_spec(spec, D, likelihood_for(spec, is_image=False))
+    generator = torch.Generator().manual_seed(1)
+    own = {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in model.own_shapes(spec).items()}
+    row = model.pad(own, spec)[None].requires_grad_()
+    x = torch.rand(1, B, D, generator=generator, dtype=torch.float64)
+    eps = torch.zeros(1, samples * B, model.latent, dtype=torch.float64)
+    eps[..., :L] = torch.randn(1, samples * B, L, generator=generator, dtype=torch.float64)
+    objective = elbo if samples == 1 else importance_weighted
+    beta = torch.ones(1, 1, dtype=torch.float64)
+    loss = objective(model, model.layout.views(row), x, Noise(eps), Weights(beta, samples=samples)).loss
+    (gradient,) = torch.autograd.grad(loss.sum(), row)
+    used = model.pad({name: torch.ones_like(value) for name, value in own.items()}, spec) != 0
+    assert (gradient[0, ~used] == 0).all()
+    assert (gradient[0, used] != 0).sum() > 0.9 * used.sum()
 
 
 def test_more_importance_samples_lower_the_bound_on_average():

@@ -175,6 +175,7 @@ def test_number_kind_of_every_setting():
     assert {name for name, kind in kinds.items() if kind and not isinstance(Spec.model_fields[name].default, kind)} == {
         "sigma",
         "batch_size",
+        "pretrain",
     }
     assert kinds["hidden"] is None
 

@@ -98,11 +98,13 @@ def _draw_reconstructions(first: Mapping[str, Fitted], data: Dataset, path: Path
 
 
 def _draw_samples(first: Mapping[str, Fitted], data: Dataset, path: Path, some: str) -> Path:
-    """The same draws from the prior by every model: one with fewer latent dimensions gets their first coordinates."""
+    """The same chance for every model's draws from its prior: fewer latent dimensions get the first coordinates."""
     widest = max(fitted.spec.latent_dim for fitted in first.values())
-    z = np.random.default_rng(0).standard_normal((NEW if data.is_image else NEW_ROWS, widest))
+    rng, count = np.random.default_rng(0), NEW if data.is_image else NEW_ROWS
+    normal, uniform = rng.standard_normal((count, widest)), rng.random(count)
     made = {
-        name: pictures.viewable(fitted.decode(z[:, : fitted.spec.latent_dim]), data) for name, fitted in first.items()
+        name: pictures.viewable(fitted.decode(fitted.draw(normal[:, : fitted.spec.latent_dim], uniform)), data)
+        for name, fitted in first.items()
     }
     originals = None if data.is_image else data.rows("validation")
     draws = plots.draws_data(made, originals, pictures.features(data))

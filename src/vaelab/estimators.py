@@ -22,6 +22,7 @@ from vaelab.spec import (
     Binarize,
     LikelihoodName,
     OptimizerName,
+    PriorName,
     Schedule,
     Spec,
     settings_table,
@@ -132,7 +133,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         sigma: float | Literal["auto", "shared", "feature"] = "auto",
         threshold: float = 1.0,
         binarize: Binarize = "none",
-        prior: Literal["normal"] = "normal",
+        prior: PriorName = "normal",
+        components: int = 10,
+        pretrain: int | Literal["auto"] = "auto",
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
@@ -160,6 +163,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.threshold = threshold
         self.binarize = binarize
         self.prior = prior
+        self.components = components
+        self.pretrain = pretrain
         self.beta = beta
         self.warmup = warmup
         self.free_bits = free_bits
@@ -263,9 +268,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         check_is_fitted(self)
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
             raise InputError(f"`n` must be a whole number of at least 1, but got {n!r}.")
-        return self.inverse_transform(
-            check_random_state(random_state).standard_normal((n, self.fitted_.spec.latent_dim))
-        )
+        random = check_random_state(random_state)
+        normal = random.standard_normal((n, self.fitted_.spec.latent_dim))
+        return self.inverse_transform(self.fitted_.draw(normal, random.random(n)))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """The evidence lower bound of each example, with beta = 1; higher is better.

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from vaelab import noise
 from vaelab.feed import BASELINE_ROWS, Batches, Feed
-from vaelab.model import Model, Posterior
+from vaelab.model import Model
 from vaelab.networks import Parameters, fast_products
+from vaelab.priors import Posterior
 from vaelab.spec import Spec
 
 SEARCH_DRAWS, FINAL_DRAWS = 8, 64  # of z per validation example, for a trial and for a finalist
@@ -25,12 +26,17 @@ ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Per member: distortion and rate of each example (K, N); KL and variance of the means per dimension (K, L)."""
+    """Per member: distortion and rate of each example (K, N); KL and variance of the means per dimension (K, L).
+
+    Both are in units of the prior's mean and variance. Under a mixture the KL is therefore against the Gaussian of its
+    moments: it says how much a dimension carries, and does not add up to the rate.
+    """
 
     distortion: Tensor
     rate: Tensor
     kl: Tensor
     mean_variance: Tensor
+    occupied: Tensor | None = None  # (K,) components of a mixture prior in use
 
     @property
     def neg_elbo(self) -> Tensor:
@@ -90,15 +96,17 @@ Piece = tuple[slice, Posterior, Tensor, Tensor]
 def _pieces(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, draws: int
 ) -> Iterator[Piece]:
-    """For each piece of the rows: its place, q(z|x), KL per dimension (K, n, L), distortion (K, n) by `draws` draws."""
+    """Of each piece of the rows: place, q(z|x), rate and distortion (K, n), by `draws` draws where they need any."""
     dtype = next(iter(parameters.values())).dtype
     with fast_products(model.largest_layer):
         for place, rows, keys in batches:
             x = rows.to(dtype)
             q = encode(model, parameters, x)
             eps = fixed_noise(keys, specs, model.latent, draws, dtype)
-            z = Posterior(q.mean[:, None], q.log_var[:, None]).sample(eps)
-            yield place, q, model.prior.kl(q), nll(model, parameters, z, x).mean(1)
+            several = q.repeated()
+            z = several.sample(eps)
+            rate = model.prior.rate(several, eps, z, parameters).mean(1)
+            yield place, q, rate, nll(model, parameters, z, x).mean(1)
 
 
 @torch.no_grad()
@@ -114,14 +122,13 @@ def score(
     K, N = len(specs), batches.rows
     distortion, rate = torch.empty(2, K, N, dtype=torch.float64)
     kl, means, squares = torch.zeros(3, K, model.latent, dtype=torch.float64)
-    for place, q, per_dim, missed in _pieces(model, parameters, specs, batches, draws):
-        distortion[:, place] = missed.cpu()
-        rate[:, place] = per_dim.sum(-1).cpu()
-        kl += per_dim.sum(1, dtype=torch.float64).cpu()
+    for place, q, carried, missed in _pieces(model, parameters, specs, batches, draws):
+        distortion[:, place], rate[:, place] = missed.cpu(), carried.cpu()
+        kl += model.prior.kl(q, parameters).sum(1, dtype=torch.float64).cpu()
         means += q.mean.sum(1, dtype=torch.float64).cpu()
         squares += q.mean.double().square().sum(1).cpu()
-    variance = (squares / N - (means / N).square()).clamp_min(0)
-    return Scores(distortion + log_jacobian, rate, kl / N, variance)
+    variance = (squares / N - (means / N).square()).clamp_min(0) / model.prior.moments(parameters)[1][:, 0].cpu()
+    return Scores(distortion + log_jacobian, rate, kl / N, variance, model.prior.occupied(parameters))
 
 
 @torch.no_grad()
@@ -130,8 +137,8 @@ def mean_terms(
 ) -> list[tuple[float, float]]:
     """Mean distortion (one draw) and rate of every member: what an epoch's record needs, without the diagnostics."""
     terms = next(iter(parameters.values())).new_empty(2, len(specs), batches.rows)
-    for place, _, per_dim, missed in _pieces(model, parameters, specs, batches, draws=1):
-        terms[0, :, place], terms[1, :, place] = missed, per_dim.sum(-1)
+    for place, _, carried, missed in _pieces(model, parameters, specs, batches, draws=1):
+        terms[0, :, place], terms[1, :, place] = missed, carried
     distortion, rate = terms.mean(2, dtype=torch.float64).tolist()
     return [(d + log_jacobian, r) for d, r in zip(distortion, rate, strict=True)]
 
@@ -171,6 +178,7 @@ def figures(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
     gain = reference.no_latents[:N] - cost
     gain_error = float(gain.std()) / math.sqrt(N) if N > 1 else math.inf
     collapsed = float(rate.mean()) < COLLAPSE_RATE or float(gain.mean()) < 2 * gain_error
+    occupied = {} if scores.occupied is None else {"occupied_components": float(scores.occupied[member])}
     return {
         "neg_elbo": neg_elbo,
         "se": float(cost.std()) / math.sqrt(N) if N > 1 else None,
@@ -180,6 +188,7 @@ def figures(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
         "verdict": "collapsed" if collapsed else "ok",
         "share": reference.share(neg_elbo),
         "kl": [float(v) for v in scores.kl[member, own]],
+        **occupied,
     }
 
 
@@ -220,13 +229,12 @@ def importance_bound(
     cost, variance = torch.empty(2, batches.rows, dtype=torch.float64)
     for place, x, keys in batches:
         x = x.to(dtype)
-        q = encode(model, parameters, x)
-        q = Posterior(q.mean[:, None], q.log_var[:, None])
+        q = encode(model, parameters, x).repeated()
         pieces = []
         for first in range(0, draws, BOUND_DRAWS):
             eps = fixed_noise(keys, [spec], model.latent, min(BOUND_DRAWS, draws - first), dtype, first)
             z = q.sample(eps)
-            log_w = model.prior.log_prob(z) - q.log_prob(eps) - nll(model, parameters, z, x)  # (1, S, n)
+            log_w = model.prior.log_prob(z, parameters) - q.log_prob(eps) - nll(model, parameters, z, x)  # (1, S, n)
             pieces.append(log_w[0].double().cpu())
         log_w = torch.cat(pieces)  # (k, n)
         cost[place] = log_jacobian + math.log(draws) - torch.logsumexp(log_w, 0)

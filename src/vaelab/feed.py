@@ -64,6 +64,11 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
             f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
             "choose a smaller one or leave it to auto."
         )
+    if spec.prior == "mixture" and spec.components > n:
+        raise InputError(
+            f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
+            "choose fewer."
+        )
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     elif not _is_available(spec.device):

@@ -20,6 +20,7 @@ from vaelab.evaluate import Bound, MutualInformation
 from vaelab.feed import Feed, Units, as_tensor
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
+from vaelab.priors import Mixture
 from vaelab.spec import Spec
 
 Array = npt.NDArray[Any]
@@ -119,16 +120,29 @@ class Fitted:
         return mean.cpu().numpy(), std.cpu().numpy()
 
     @torch.no_grad()
+    def components(self, x: Any) -> Array:
+        """p(c|z) (n, components) of a mixture prior at the posterior mean of examples x (n, *shape)."""
+        prior = self.model.prior
+        if not isinstance(prior, Mixture):
+            raise InputError("only a model with a mixture prior has components; train one with --set prior=mixture.")
+        z = self.padded(self.encode(x)[0])
+        return prior.responsibilities(z, self.parameters)[0].cpu().numpy()
+
+    def padded(self, z: Array) -> Tensor:
+        """Points (n, latent_dim) as the model takes them, (1, n, L)."""
+        padded = self.row.new_zeros(1, len(z), self.model.latent)
+        padded[0, :, : self.spec.latent_dim] = torch.as_tensor(z).to(self.row)
+        return padded
+
+    @torch.no_grad()
     def decode(self, z: Any) -> Array:
         """E[x|z] (n, *shape) for points z (n, latent_dim)."""
-        z = torch.as_tensor(np.asarray(z, dtype=np.float64)).to(self.row)
+        z = np.asarray(z, dtype=np.float64)
         if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
             raise InputError(
                 f"`z` must have {self.spec.latent_dim} columns, one per latent dimension, not shape {tuple(z.shape)}."
             )
-        padded = z.new_zeros(1, len(z), self.model.latent)
-        padded[0, :, : self.spec.latent_dim] = z
-        x = z.new_empty(len(z), self.model.features)
+        padded, x = self.padded(z), self.row.new_empty(len(z), self.model.features)
         for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
             place[:] = self.model.likelihood.mean(self.model.decode(self.parameters, piece))[0]
         return self.scaling.to_own(x.cpu().numpy(), self.facts.shape)
@@ -141,7 +155,25 @@ class Fitted:
         """E[x|z] (n, *shape) for z drawn from the prior."""
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, but got {n}.")
-        return self.decode(np.random.default_rng(seed).standard_normal((n, self.spec.latent_dim)))
+        rng = np.random.default_rng(seed)
+        return self.decode(self.draw(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n)))
+
+    def draw(self, normal: Array, uniform: Array) -> Array:
+        """Draws of the prior (n, latent_dim) from standard normals (n, latent_dim) and uniforms (n,) in [0, 1)."""
+        z = self.model.prior.draw(torch.from_numpy(normal), torch.from_numpy(uniform), self._on_cpu())
+        return z.numpy()
+
+    @functools.cached_property
+    def prior_moments(self) -> tuple[Array, Array]:
+        """Mean and standard deviation of the prior per dimension, each (latent_dim,)."""
+        mean, variance = (
+            part[0, 0].expand(self.model.latent)[: self.spec.latent_dim].numpy()
+            for part in self.model.prior.moments(self._on_cpu())
+        )
+        return mean, np.sqrt(variance)
+
+    def _on_cpu(self) -> dict[str, Tensor]:
+        return self.model.layout.views(self.row.detach().cpu().double())
 
     def score_samples(self, x: Any, draws: int = evaluate.SEARCH_DRAWS) -> Array:
         """The evidence lower bound of each example in nats (n,), on noise keyed by the example; higher is better."""

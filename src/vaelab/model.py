@@ -12,39 +12,8 @@ from torch.nn import functional
 
 from vaelab.likelihoods import Likelihood
 from vaelab.networks import LINE, MLP, Layout, Parameters, bucket, initial_dense
+from vaelab.priors import Posterior, Prior, StandardNormal, prior_for
 from vaelab.spec import Spec
-
-
-@dataclasses.dataclass(frozen=True)
-class Posterior:
-    """q(z|x): a diagonal Gaussian per member and example; `mean` and `log_var` are (K, B, L)."""
-
-    mean: Tensor
-    log_var: Tensor
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """z = mean + std * noise, for standard normal noise (K, B, L)."""
-        return torch.addcmul(self.mean, torch.exp(0.5 * self.log_var), noise)
-
-    def log_prob(self, noise: Tensor) -> Tensor:
-        """log q(z|x) in nats (..., B) of the draw z = mean + std * noise, for noise (..., B, L).
-
-        Without -L/2 log(2 pi), which cancels against the prior's: so padded dimensions add exactly 0.
-        """
-        return -0.5 * (noise.square() + self.log_var).sum(-1)
-
-
-@dataclasses.dataclass(frozen=True)
-class StandardNormal:
-    """The prior p(z) = N(0, I)."""
-
-    def kl(self, q: Posterior) -> Tensor:
-        """KL(q || p) per dimension in nats (K, B, L), exact."""
-        return 0.5 * torch.addcmul(torch.expm1(q.log_var) - q.log_var, q.mean, q.mean)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats (..., B), without -L/2 log(2 pi) (see Posterior.log_prob)."""
-        return -0.5 * z.square().sum(-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +28,12 @@ class Model:
     latent: int  # padded
     activation: str
     likelihood: Likelihood
-    prior: StandardNormal = StandardNormal()
+    prior: Prior = dataclasses.field(default_factory=StandardNormal)
 
     @classmethod
     def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood) -> Model:
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
-        return cls(features, hidden, bucket(spec.latent_dim, 16), spec.activation, likelihood)
+        return cls(features, hidden, bucket(spec.latent_dim, 16), spec.activation, likelihood, prior_for(spec))
 
     def networks(self, features: int, hidden: Sequence[int], latent: int) -> tuple[MLP, MLP]:
         """Encoder and decoder of given widths."""
@@ -87,7 +56,8 @@ class Model:
 
     @functools.cached_property
     def layout(self) -> Layout:
-        return Layout({**self.encoder.shapes, **self.decoder.shapes, **self.likelihood.shapes(self.features)})
+        networks = {**self.encoder.shapes, **self.decoder.shapes}
+        return Layout(networks | self.likelihood.shapes(self.features) | self.prior.shapes(self.latent))
 
     @functools.cached_property
     def largest_layer(self) -> int:
@@ -102,13 +72,15 @@ class Model:
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
         """Shapes of a member's parameters without padding."""
         encoder, decoder = self.networks(self.features, spec.hidden_sizes, spec.latent_dim)
-        return {**encoder.shapes, **decoder.shapes, **self.likelihood.shapes(self.features)}
+        networks = {**encoder.shapes, **decoder.shapes}
+        return networks | self.likelihood.shapes(self.features) | self.prior.own_shapes
 
     def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
         """One member's initial parameters, a padded row (P,).
 
-        The log-variance head starts at 0, so that q starts as wide as the prior; the decoder's last bias starts at
-        the best model without latents for the rows x (n, D), which no epoch need then be spent on.
+        The log-variance head starts at 0, so that q starts as wide as the prior, which is standard normal at first,
+        whatever its kind; the decoder's last bias starts at the best model without latents for the rows x (n, D), which
+        no epoch need then be spent on.
         """
         hidden = spec.hidden_sizes
         encoder, decoder = self.networks(self.features, hidden, spec.latent_dim)
@@ -117,7 +89,8 @@ class Model:
         )
         weights[f"encoder.{len(hidden)}.weight"][:, spec.latent_dim :] = 0
         weights[f"decoder.{len(hidden)}.bias"] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
-        return self.pad(weights | self.likelihood.initial(x), spec)
+        prior = {name: torch.zeros(shape) for name, shape in self.prior.own_shapes.items()}
+        return self.pad(weights | self.likelihood.initial(x) | prior, spec)
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
         """A member's own weights as a padded row (P,)."""

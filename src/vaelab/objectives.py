@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaelab.model import Model, Posterior
+from vaelab.model import Model
 from vaelab.networks import Parameters
 
 
@@ -43,17 +43,18 @@ class Terms:
 def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
     """Terms of the evidence lower bound; loss = mean(distortion + beta * rate).
 
-    distortion = -E_q log p(x|z) by one draw, rate = KL(q(z|x) || p(z)) exactly (Kingma & Welling 2014, eq. 10;
-    beta: Higgins et al. 2017, eq. 4). With free bits the loss counts sum_d max(free_bits, mean KL_d) instead of the
-    mean rate (Kingma et al. 2016, eq. 15).
+    distortion = -E_q log p(x|z) by one draw, rate = KL(q(z|x) || p(z)), exactly where the prior can (Kingma & Welling
+    2014, eq. 10) and else by the same draw (eq. 8; beta: Higgins et al. 2017, eq. 4). With free bits the loss counts
+    sum_d max(free_bits, mean KL_d) instead of the mean rate (Kingma et al. 2016, eq. 15).
     """
     q = model.encode(parameters, x, noise.encoder_keep)
-    outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep)
+    z = q.sample(noise.normal)
+    outputs = model.decode(parameters, z, noise.decoder_keep)
     distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
-    kl = model.prior.kl(q)  # (K, B, L)
-    rate = kl.sum(-1)
+    rate = model.prior.rate(q, noise.normal, z, parameters)
     if weights.free_bits is None:
         return Terms(distortion, rate, (distortion + weights.beta * rate).mean(1))
+    kl = model.prior.kl(q, parameters)  # (K, B, L)
     # A dimension that is padding has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
     counted = torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
     return Terms(distortion, rate, distortion.mean(1) + weights.beta[:, 0] * counted)
@@ -67,13 +68,12 @@ def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: 
     """
     K, B, D = x.shape
     S = weights.samples
-    q = model.encode(parameters, x, noise.encoder_keep)
-    tiled = Posterior(q.mean[:, None], q.log_var[:, None])  # (K, 1, B, L)
+    q = model.encode(parameters, x, noise.encoder_keep).repeated()
     normal = noise.normal.view(K, S, B, -1)
-    z = tiled.sample(normal)
+    z = q.sample(normal)
     outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep).view(K, S, B, D)
     own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
     distortion = model.likelihood.nll(outputs, x[:, None].expand(K, S, B, D), own)  # (K, S, B)
-    rate = tiled.log_prob(normal) - model.prior.log_prob(z)
+    rate = q.log_prob(normal) - model.prior.log_prob(z, parameters)
     bound = torch.logsumexp(-(distortion + weights.beta[:, :, None] * rate), 1) - math.log(S)
     return Terms(distortion.mean(1), rate.mean(1), -bound.mean(1))

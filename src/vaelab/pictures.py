@@ -37,7 +37,7 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
     }
     losses = plots.losses_data(run.history, {k: v for k, v in reference.items() if v is not None})
     labels = None if data.labels is None else data.labels[rows]
-    latent = plots.latent_data(means, labels, data.classes, kl)
+    latent = plots.latent_data(means, labels, data.classes, kl, standard=fitted.spec.prior == "normal")
     reconstructions = plots.reconstructions_data(
         viewable(examples.reshape(-1, *data.shape), data),
         viewable(fitted.reconstruct(examples), data),
@@ -77,7 +77,7 @@ def _latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
 def new_examples(fitted: Fitted, data: Dataset, seed: int = 0) -> dict[str, Any]:
     """Draws from the prior, and per class from a Gaussian fitted to posterior samples of its training examples."""
     rng = np.random.default_rng(seed)
-    prior = fitted.decode(rng.standard_normal((FROM_PRIOR, fitted.spec.latent_dim)))
+    prior = fitted.sample(FROM_PRIOR, seed)
     samples: dict[str, Any] = {"classes": list(data.classes), "rows": None, "prior": viewable(prior, data)}
     if data.labels is not None:
         points = np.concatenate([_class_draws(fitted, data, code, rng) for code in range(len(data.classes))])
@@ -92,7 +92,7 @@ def _class_draws(fitted: Fitted, data: Dataset, code: int, rng: np.random.Genera
     train = data.splits["train"]
     rows = train[data.labels[train] == code][:CLASS_POINTS]
     if len(rows) == 0:
-        return rng.standard_normal((PER_CLASS, fitted.spec.latent_dim))
+        return fitted.draw(rng.standard_normal((PER_CLASS, fitted.spec.latent_dim)), rng.random(PER_CLASS))
     mean, std = fitted.encode(data.flat[rows])
     z = mean + std * rng.standard_normal(mean.shape)
     covariance = np.atleast_2d(np.cov(z, rowvar=False)) if len(z) > 1 else np.diag(std[0] ** 2)
@@ -118,9 +118,11 @@ def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) 
     """Posterior means by class; in two dimensions beside the decoder's grid."""
     rows, split = _latent_rows(data)
     labels = None if data.labels is None else data.labels[rows]
-    latent = plots.latent_data(fitted.encode(data.flat[rows])[0], labels, data.classes, np.asarray(kl))
+    standard = fitted.spec.prior == "normal"
+    means, _ = fitted.encode(data.flat[rows])
+    latent = plots.latent_data(means, labels, data.classes, np.asarray(kl), standard=standard)
     title = f"{title}, {split} examples"
-    if fitted.spec.latent_dim != 2:
+    if fitted.spec.latent_dim != 2 or not standard:  # the map's points are quantiles of the standard normal
         return plots.plot_latent(latent, path, title)
     decoded = viewable(fitted.decode(space.grid_points(GRID_SIDE)), data)
     return plots.plot_map(latent, plots.grid_data(decoded, features(data)), path, title)
@@ -129,7 +131,8 @@ def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) 
 def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
     """What each of the most active dimensions does. kl: (L,) nats per example."""
     dims = space.active_dims(np.asarray(kl))
-    decoded = viewable(fitted.decode(space.traversal_points(dims, fitted.spec.latent_dim)), data)
+    centre, unit = fitted.prior_moments
+    decoded = viewable(fitted.decode(centre + unit * space.traversal_points(dims, fitted.spec.latent_dim)), data)
     return plots.plot_traversals(plots.traversals_data(decoded, dims, np.asarray(kl), features(data)), path, title)
 
 

@@ -14,6 +14,7 @@ from vaelab.errors import InputError, shown, unknown_name
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
 LikelihoodName = Literal["auto", "bernoulli", "gaussian", "laplace", "huber"]
 Binarize = Literal["none", "fixed", "dynamic"]
+PriorName = Literal["normal", "mixture"]
 Schedule = Literal["constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 
@@ -50,7 +51,12 @@ class Spec(pydantic.BaseModel):
     )
     threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
     binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
-    prior: Literal["normal"] = Field("normal", description="p(z)")
+    prior: PriorName = Field("normal", description="p(z): standard normal, or a Gaussian mixture that is learned too")
+    components: Annotated[int, Field(ge=1, le=1000)] = Field(10, description="Gaussians of a mixture prior")
+    pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
+    )
     beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
     free_bits: Annotated[float, Field(ge=0)] = Field(
@@ -98,6 +104,12 @@ class Spec(pydantic.BaseModel):
     def _fits_together(self) -> Self:
         if self.samples > 1 and self.free_bits > 0:
             raise ValueError("`free_bits` needs `samples` = 1: the importance-weighted bound has no KL term to relax")
+        if self.prior == "mixture" and self.free_bits > 0:
+            raise ValueError("`free_bits` needs the normal prior: a mixture's rate is no sum over latent dimensions")
+        if self.prior == "normal" and self.pretrain not in ("auto", 0):
+            raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior 'normal'")
+        if self.pretrain_epochs >= self.epochs:
+            raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
         if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
             raise ValueError(f"`binarize` needs the Bernoulli likelihood, but likelihood is {self.likelihood!r}")
         return self
@@ -108,6 +120,13 @@ class Spec(pydantic.BaseModel):
         if self.hidden is not None:
             return self.hidden
         return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.layers))
+
+    @property
+    def pretrain_epochs(self) -> int:
+        """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
+        if self.prior == "normal":
+            return 0
+        return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
 
     @classmethod
     def create(cls, **settings: Any) -> Self:

@@ -349,6 +349,8 @@ def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
     for key in ("neg_elbo", "distortion", "rate"):
         table.add_row(key, *(f"{figures[key]:.3f}" for figures in given.values()))
     table.add_row("active units", *(str(figures["active_units"]) for figures in given.values()))
+    if all("occupied_components" in figures for figures in given.values()):
+        table.add_row("occupied components", *(f"{figures['occupied_components']:.1f}" for figures in given.values()))
     table.add_row("verdict", *(figures["verdict"] for figures in given.values()))
     return table
 

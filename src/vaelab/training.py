@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelab import evaluate
+from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
 from vaelab.networks import bucket, fast_products
@@ -34,7 +34,8 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         tuple(bucket(width) for width in spec.hidden_sizes),
         bucket(spec.latent_dim, 16),
         spec.activation,
-        (spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.prior),
+        (spec.likelihood, spec.sigma, spec.threshold, spec.binarize),
+        (spec.prior, *((spec.components, spec.latent_dim, spec.pretrain_epochs) if spec.prior == "mixture" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
     )
@@ -104,8 +105,8 @@ class Stack:
         initial = [self.model.initial(s, x, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs]
         self.parameters = torch.stack(initial).to(feed.device)
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
-        self.optimizer = Optimizer(specs, self.parameters, self.steps_per_epoch * spec.epochs)
         self.epoch = 0
+        self.begin_phase()
         self.best = self.parameters.clone()
         self.best_loss = [math.inf] * len(specs)
         self.failures: list[str | None] = [None] * len(specs)
@@ -113,6 +114,17 @@ class Stack:
 
     def __len__(self) -> int:
         return len(self.specs)
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the coming epoch trains without noise and rate, ahead of the mixture prior."""
+        return self.epoch < self.specs[0].pretrain_epochs
+
+    def begin_phase(self) -> None:
+        """A new optimizer, with a learning rate's whole course, for the epochs as an autoencoder or for those after."""
+        pretrain, epochs = self.specs[0].pretrain_epochs, self.specs[0].epochs
+        phase = pretrain if self.is_autoencoder else epochs - pretrain
+        self.optimizer = Optimizer(self.specs, self.parameters, self.steps_per_epoch * phase)
 
     def _bind(self) -> None:
         self.gradient = torch.empty_like(self.parameters)
@@ -139,7 +151,9 @@ class Stack:
 
     def restore(self, states: Sequence[MemberState]) -> None:
         """Continue from the states of this stack's members, all of the same epoch; in any company they came from."""
-        ((self.epoch, self.optimizer.step_number),) = {(s.epoch, s.step) for s in states}
+        ((self.epoch, step),) = {(s.epoch, s.step) for s in states}
+        self.begin_phase()
+        self.optimizer.step_number = step
         for k, state in enumerate(states):
             for mine, name in (
                 (self.parameters, "parameters"), (self.best, "best"),
@@ -160,9 +174,24 @@ def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
     """
     last = stack.specs[0].epochs if until is None else until
     while stack.epoch < last:
+        if stack.specs[0].prior == "mixture" and stack.epoch == stack.specs[0].pretrain_epochs:
+            _fit_mixtures(stack)
         sums, rates = _run_epoch(stack)
         stack.epoch += 1
         yield _close_epoch(stack, sums, rates)
+
+
+def _fit_mixtures(stack: Stack) -> None:
+    """Between the phases: every member's mixture is fitted to its own latents. A function of the parameters alone."""
+    for k, spec in enumerate(stack.specs):
+        try:
+            fitted = pretraining.with_mixture(stack.model, stack.parameters[k].detach(), spec, stack.feed)
+        except FloatingPointError as error:
+            stack.failures[k] = stack.failures[k] or f"{error} in epoch {stack.epoch}"
+        else:
+            with torch.no_grad():
+                stack.parameters[k] = fitted
+    stack.begin_phase()
 
 
 def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
@@ -175,6 +204,8 @@ def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
     objective = elbo if weights.samples == 1 else importance_weighted
     sums = torch.zeros(K, 2, dtype=torch.float64, device=feed.device)
     rates = stack.optimizer.rates()
+    # As an autoencoder a model could make some features exact, and a density that learns its scale grow without bound.
+    scales = [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
         for start, noise in _noise_blocks(stack, n):
@@ -186,6 +217,8 @@ def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
                 terms = objective(stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights)
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
+                for block in scales:
+                    stack.gradient[:, block.offset : block.offset + block.size] = 0
                 _note_failures(stack, stack.optimizer.step(stack.gradient))
                 seen.append((terms.distortion.detach(), terms.rate.detach()))
             for column, parts in enumerate(zip(*seen, strict=True)):
@@ -201,7 +234,13 @@ def _weights(stack: Stack) -> Weights:
 
 
 def beta_at(spec: Spec, epoch: int) -> float:
-    """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`."""
+    """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`.
+
+    Epochs as an autoencoder come before, with weight 0.
+    """
+    epoch -= spec.pretrain_epochs
+    if epoch < 0:
+        return 0.0
     return spec.beta * min(1.0, epoch / spec.warmup) if spec.warmup else spec.beta
 
 
@@ -248,8 +287,9 @@ def _noise_blocks(stack: Stack, n: int) -> Iterator[tuple[int, _Block]]:
         keep = torch.empty(K, rows, units, device=feed.device) if units else None
         pixel = torch.empty(K, rows, feed.features, device=feed.device) if feed.units.needs_uniform else None
         for k, (s, g) in enumerate(zip(stack.specs, stack.generators, strict=True)):
-            own = torch.randn(rows, s.samples, s.latent_dim, generator=g, device=feed.device)
-            normal[k, :, :, : s.latent_dim] = own
+            if not stack.is_autoencoder:  # else z is the mean
+                own = torch.randn(rows, s.samples, s.latent_dim, generator=g, device=feed.device)
+                normal[k, :, :, : s.latent_dim] = own
             if keep is not None:
                 keep[k].uniform_(generator=g).ge_(s.dropout).div_(1 - s.dropout)
             if pixel is not None:
@@ -270,7 +310,7 @@ def _close_epoch(stack: Stack, sums: Tensor, rates: list[float]) -> list[Record]
     for k, spec in enumerate(stack.specs):
         distortion, rate = validation[k]
         loss = distortion + spec.beta * rate  # the member's own target at full beta
-        better = loss < stack.best_loss[k] and stack.epoch > min(spec.warmup, spec.epochs - 1)
+        better = loss < stack.best_loss[k] and stack.epoch > min(spec.pretrain_epochs + spec.warmup, spec.epochs - 1)
         if better:
             stack.best_loss[k] = loss
             stack.best[k] = stack.parameters[k]

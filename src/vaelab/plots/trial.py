@@ -178,10 +178,12 @@ def latent_data(
     kl: Floats,
     *,
     limit: int = MAX_POINTS,
+    standard: bool = True,
 ) -> Latent:
     """Panels of at most `limit` points from posterior means (N, d).
 
     labels: (N,) codes into `classes`, -1 for none. kl: (d,) nats per example. Rows with NaN are not drawn.
+    standard: whether the prior is the standard normal, which is then drawn.
     """
     means = np.asarray(means, dtype=np.float64)
     N, d = means.shape
@@ -194,15 +196,15 @@ def latent_data(
     codes = None if labels is None else np.asarray(labels)[keep].astype(np.int64)
     known = [] if codes is None else [str(name) for name in (classes or range(int(codes.max(initial=-1)) + 1))]
     if d == 1:
-        panels = [Panel(drawn, "posterior mean of z", "", True)]
+        panels = [Panel(drawn, "posterior mean of z", "", standard)]
     elif d == 2:
-        panels = [Panel(drawn, "z1", "z2", True)]
+        panels = [Panel(drawn, "z1", "z2", standard)]
     else:
         i, j = int(order[0]), int(order[1])
         scores, shares = principal_plane(drawn)
         names = [f"component {k + 1} ({_percent(share)} of variance)" for k, share in enumerate(shares)]
         panels = [
-            Panel(drawn[:, [i, j]], f"z{i + 1}", f"z{j + 1}", True),
+            Panel(drawn[:, [i, j]], f"z{i + 1}", f"z{j + 1}", standard),
             Panel(scores, names[0], names[1], False),
         ]
     active = means[sound].var(0) > ACTIVE_VARIANCE if len(sound) else np.zeros(d, dtype=bool)
@@ -362,7 +364,7 @@ def _draw_line(axes: Axes, data: Latent) -> None:
         scale = 1.25 / tallest if row < len(groups) - 1 else 0.8 / max(0.4, float(ridge.max()))
         axes.fill_between(middle, base, base + scale * ridge, color=colour, alpha=0.65, linewidth=0, zorder=2 + row)
         axes.plot(middle, base + scale * ridge, color="white", linewidth=1.0, zorder=2 + row)
-        if row == len(groups) - 1:
+        if row == len(groups) - 1 and data.panels[0].standard:
             prior = np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi)
             axes.plot(middle, scale * prior, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=40)
     jitter = np.random.default_rng(0).uniform(-0.75, -0.2, len(z))
@@ -373,7 +375,8 @@ def _draw_line(axes: Axes, data: Latent) -> None:
     for tick, (_, colour, _) in zip(axes.get_yticklabels(), groups, strict=True):
         tick.set(color=colour, va="bottom")
     axes.spines["left"].set_visible(False)
-    style.name_axes(axes, x=data.panels[0].x, y="density of the posterior means (dashed: the prior)")
+    prior = " (dashed: the prior)" if data.panels[0].standard else ""
+    style.name_axes(axes, x=data.panels[0].x, y=f"density of the posterior means{prior}")
 
 
 def _smooth_histogram(values: Floats, edges: Floats) -> Floats:

@@ -139,6 +139,7 @@ class _Latents:
     means: Array
     order: list[int]
     active: list[int]
+    standard: bool  # whether the prior is the standard normal
 
     @classmethod
     def of(cls, fitted: Fitted, rows: Array) -> _Latents:
@@ -146,10 +147,12 @@ class _Latents:
         # A model that went astray still has a page: finite places, however far out.
         means = np.clip(np.nan_to_num(means.astype(np.float64)), -1e6, 1e6)
         stds = np.clip(np.nan_to_num(stds.astype(np.float64)), 1e-30, 1e6)
-        kl = 0.5 * (means**2 + stds**2 - 1 - 2 * np.log(stds))
+        centre, unit = fitted.prior_moments
+        kl = 0.5 * (((means - centre) / unit) ** 2 + (stds / unit) ** 2 - 1 - 2 * np.log(stds / unit))
         order = [int(k) for k in np.argsort(-kl.mean(0), kind="stable")]
-        variance = means.var(0)
-        return cls(means, order, [k for k in order if variance[k] > ACTIVE_VARIANCE])
+        variance = (means / unit).var(0)
+        active = [k for k in order if variance[k] > ACTIVE_VARIANCE]
+        return cls(means, order, active, fitted.spec.prior == "normal")
 
     @property
     def held(self) -> list[int]:
@@ -167,6 +170,7 @@ class _Latents:
             "dims": self.means.shape[1],
             "order": self.order,
             "active": self.active,
+            "standard": self.standard,
             "fill": self.means.mean(0).tolist(),
             "points": {"dims": held, "low": low.tolist(), "span": span.tolist(), "of": _packed(levels.T, "<u2")},
             "pca": _principal(self.means, held),

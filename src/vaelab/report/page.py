@@ -123,6 +123,8 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any]) -> list
             cards.append(Card(name, Cell.of(validation[name]), unit))
     if validation.get("active_units") is not None:
         cards.append(Card("active units", Cell.of(validation["active_units"]), "latent dimensions in use"))
+    if validation.get("occupied_components") is not None:
+        cards.append(Card("components", Cell.of(validation["occupied_components"]), "of the mixture prior, occupied"))
     if validation.get("verdict") is not None:
         verdict = str(validation["verdict"])
         cards.append(Card("verdict", Cell(verdict), words.VERDICTS.get(verdict, "")))

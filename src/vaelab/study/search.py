@@ -75,7 +75,8 @@ class Search:
         specs = {n: self.spec(n) for n in numbers}
         live = {n: spec for n, spec in specs.items() if not self.trials.is_finished(n)}
         epochs = self.base.epochs
-        rungs = rung_epochs(epochs, max(spec.warmup for spec in specs.values())) if self.config.prune else []
+        ramp = max(spec.pretrain_epochs + spec.warmup for spec in specs.values())
+        rungs = rung_epochs(epochs, ramp) if self.config.prune else []
         self.watch.cohort(live, rungs)
         done, spent = 0, dict[str, float]()
         for rung in [*rungs, epochs]:

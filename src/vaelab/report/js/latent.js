@@ -25,18 +25,18 @@ const latentOf = (given, count) => {
     point, count, fill: Float64Array.from(given.fill),
     range: (dim) => (slot.has(dim) ? [low[slot.get(dim)], low[slot.get(dim)] + span[slot.get(dim)]] : [-3, 3]),
     decode: given.decoder ? decoderOf(given.decoder) : null,
-    plane: (kind) => (kind === "pca" ? pcaPlane(given.pca, held, columns, count) : dimPlane(order, columns, slot, count)),
+    plane: (kind) => (kind === "pca" ? pcaPlane(given.pca, held, columns, count) : dimPlane(order, columns, slot, count, given.standard)),
   };
 };
 
 // A plane knows where its points lie, where z lies, and how a step in it changes z.
-const dimPlane = (order, columns, slot, count) => {
+const dimPlane = (order, columns, slot, count, standard) => {
   const [a, b] = order;
   const flat = b === undefined;
   // A single dimension gets a height by the point's number, so that dots do not hide each other.
   const ys = flat ? Float32Array.from({ length: count }, (_, i) => ((i * 0.618034) % 1) * 2 - 1) : columns[slot.get(b)];
   return {
-    xs: columns[slot.get(a)], ys, names: [`z${a + 1}`, flat ? "" : `z${b + 1}`], dims: flat ? [a] : [a, b], prior: !flat,
+    xs: columns[slot.get(a)], ys, names: [`z${a + 1}`, flat ? "" : `z${b + 1}`], dims: flat ? [a] : [a, b], prior: standard && !flat,
     place: (z) => [z[a], flat ? 0 : z[b]],
     move: (z, x, y) => { z[a] = x; if (!flat) z[b] = y; },
   };

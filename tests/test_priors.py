@@ -1,0 +1,176 @@
+"""The mixture prior against scipy and scikit-learn's densities, finite differences, and what it must reduce to."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from sklearn.mixture import GaussianMixture
+
+from vaelab.likelihoods import likelihood_for
+from vaelab.model import Model
+from vaelab.objectives import Noise, Weights, elbo, importance_weighted
+from vaelab.priors import Mixture, Posterior, StandardNormal, prior_for
+from vaelab.spec import Spec
+
+K, B, L, C, PADDED = 2, 7, 3, 4, 16
+
+
+def parameters_of(seed=0, components=C, padded=PADDED):
+    """Random parameters (K, ...) of a mixture in a padded layout, and the unpadded arrays of each member."""
+    generator = torch.Generator().manual_seed(seed)
+    prior = Mixture(components, L)
+    own = {n: torch.randn(K, *s, generator=generator, dtype=torch.float64) for n, s in prior.own_shapes.items()}
+    wide = {n: torch.zeros(K, *shape, dtype=torch.float64) for n, shape in prior.shapes(padded).items()}
+    for name, value in own.items():
+        wide[name][:, : value.shape[1], : value.shape[2]] = value
+    return prior, wide, {name: value.numpy() for name, value in own.items()}
+
+
+def points(*shape, seed=1, padded=PADDED):
+    z = torch.zeros(*shape, padded, dtype=torch.float64)
+    z[..., :L] = 2 * torch.randn(*shape, L, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return z
+
+
+def scipy_log_prob(own, k, z):
+    logits, means, log_vars = own["prior.logits"][k, 0], own["prior.mean"][k], own["prior.log_var"][k]
+    weights = np.exp(logits) / np.exp(logits).sum()
+    each = [
+        math.log(weights[c]) + scipy.stats.multivariate_normal(means[c], np.diag(np.exp(log_vars[c]))).logpdf(z)
+        for c in range(len(weights))
+    ]
+    return scipy.special.logsumexp(each, axis=0)
+
+
+def test_log_density_equals_scipy_in_any_shape():
+    prior, wide, own = parameters_of()
+    constant = 0.5 * L * math.log(2 * math.pi)  # left out, as in the posterior
+    for shape in ((B,), (5, B)):
+        z = points(K, *shape)
+        found = prior.log_prob(z, wide)
+        assert found.shape == (K, *shape)
+        for k in range(K):
+            expected = scipy_log_prob(own, k, z[k, ..., :L].numpy()) + constant
+            np.testing.assert_allclose(found[k], expected, rtol=1e-10, atol=1e-10)
+
+
+def test_density_and_responsibilities_equal_scikit_learn():
+    prior, wide, own = parameters_of()
+    z = points(K, B)
+    for k in range(K):
+        weights = torch.softmax(wide["prior.logits"][k, 0, :C], 0).numpy()
+        truth = GaussianMixture(C, covariance_type="diag")
+        truth.weights_, truth.means_ = weights, own["prior.mean"][k]
+        truth.covariances_ = np.exp(own["prior.log_var"][k])
+        truth.precisions_cholesky_ = 1 / np.sqrt(truth.covariances_)
+        rows = z[k, :, :L].numpy()
+        found = prior.log_prob(z, wide)[k] - 0.5 * L * math.log(2 * math.pi)
+        np.testing.assert_allclose(found, truth.score_samples(rows), rtol=1e-10)
+        np.testing.assert_allclose(prior.responsibilities(z, wide)[k], truth.predict_proba(rows), atol=1e-12)
+
+
+def test_rate_is_the_exact_divergence_in_the_mean_over_draws_and_never_above_the_mean_field_bound():
+    """KL(q || p) by quadrature in one dimension; VaDE's bound (eq. 12) with the best q(c|x) lies above it."""
+    prior = Mixture(3, 1)
+    wide = {
+        "prior.logits": torch.tensor([[[0.3, -0.5, 0.1]]], dtype=torch.float64),
+        "prior.mean": torch.tensor([[[-2.0], [0.5], [1.5]]], dtype=torch.float64),
+        "prior.log_var": torch.tensor([[[-1.0], [0.2], [-2.0]]], dtype=torch.float64),
+    }
+    mean, log_var, n = 0.4, -0.7, 200_000
+    q = Posterior(torch.full((1, n, 1), mean, dtype=torch.float64), torch.full((1, n, 1), log_var, dtype=torch.float64))
+    eps = torch.randn(1, n, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rates = prior.rate(q, eps, q.sample(eps), wide)[0].numpy()
+    weights = torch.softmax(wide["prior.logits"][0, 0], 0).numpy()
+    means, stds = wide["prior.mean"][0, :, 0].numpy(), np.exp(0.5 * wide["prior.log_var"][0, :, 0].numpy())
+    std = math.exp(log_var / 2)
+    grid = np.linspace(mean - 12 * std, mean + 12 * std, 20_001)
+    density = scipy.stats.norm.pdf(grid, mean, std)
+    mixed = (weights * scipy.stats.norm.pdf(grid[:, None], means, stds)).sum(1)
+    exact = np.trapezoid(density * (np.log(density + 1e-300) - np.log(mixed)), grid)
+    assert abs(rates.mean() - exact) < 4 * rates.std() / math.sqrt(n)
+    each = np.log(stds / std) + (std**2 + (mean - means) ** 2) / (2 * stds**2) - 0.5 - np.log(weights)
+    assert exact < -scipy.special.logsumexp(-each)  # min over q(c|x) of E_c[KL(q || N_c)] + KL(q(c|x) || pi)
+
+
+def test_one_standard_component_is_the_standard_normal():
+    prior, wide, _ = parameters_of(components=1)
+    wide = {name: torch.zeros_like(value) for name, value in wide.items()}
+    z = points(K, B)
+    torch.testing.assert_close(prior.log_prob(z, wide), StandardNormal().log_prob(z, wide), rtol=1e-12, atol=1e-12)
+    q = Posterior(points(K, B, seed=2), points(K, B, seed=3))
+    torch.testing.assert_close(prior.kl(q, wide), StandardNormal().kl(q, wide), rtol=1e-12, atol=1e-12)
+    eps = points(K, B, seed=4)
+    mean_only = prior.rate(q, eps, q.sample(eps), wide)
+    torch.testing.assert_close(mean_only, q.log_prob(eps) - StandardNormal().log_prob(q.sample(eps), wide))
+
+
+def test_kl_per_dimension_is_against_the_moments_and_zero_in_padding():
+    prior, wide, own = parameters_of()
+    q = Posterior(points(K, B, seed=2), points(K, B, seed=3))
+    found = prior.kl(q, wide)
+    assert (found[..., L:] == 0).all()
+    mean, variance = prior.moments(wide)
+    for k in range(K):
+        logits = own["prior.logits"][k, 0]
+        weights = np.exp(logits) / np.exp(logits).sum()
+        means, variances = own["prior.mean"][k], np.exp(own["prior.log_var"][k])
+        centre = weights @ means
+        spread = weights @ (variances + means**2) - centre**2
+        np.testing.assert_allclose(mean[k, 0, :L], centre, rtol=1e-10)
+        np.testing.assert_allclose(variance[k, 0, :L], spread, rtol=1e-10)
+        truth = torch.distributions.kl_divergence(
+            torch.distributions.Normal(q.mean[k, :, :L], torch.exp(0.5 * q.log_var[k, :, :L])),
+            torch.distributions.Normal(torch.tensor(centre), torch.tensor(np.sqrt(spread))),
+        )
+        torch.testing.assert_close(found[k, :, :L], truth, rtol=1e-10, atol=1e-10)
+
+
+def test_draws_have_the_moments_of_the_mixture():
+    prior, wide, _ = parameters_of()
+    rng, n = np.random.default_rng(0), 100_000
+    z = prior.draw(torch.from_numpy(rng.standard_normal((n, L))), torch.from_numpy(rng.random(n)), wide).numpy()
+    mean, variance = (part[0, 0, :L].numpy() for part in prior.moments(wide))
+    assert z.shape == (n, L)
+    assert (abs(z.mean(0) - mean) < 4 * np.sqrt(variance / n)).all()
+    fourth = ((z - z.mean(0)) ** 4).mean(0)
+    assert (abs(z.var(0) - variance) < 4 * np.sqrt((fourth - variance**2) / n)).all()
+
+
+def test_occupied_components_are_the_exponential_of_the_entropy():
+    prior = Mixture(4, 1)
+    logits = torch.tensor([[[0.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, -1e9, -1e9]], [[7.0, -1e9, -1e9, -1e9]]])
+    np.testing.assert_allclose(prior.occupied({"prior.logits": logits}), [4, 2, 1], rtol=1e-6)
+    assert StandardNormal().occupied({}) is None
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples):
+    spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="mixture", components=C)
+    model = Model(5, (8,), PADDED, "tanh", likelihood_for(spec, is_image=False), prior_for(spec))
+    generator = torch.Generator().manual_seed(5)
+    own = {n: torch.randn(s, generator=generator, dtype=torch.float64) * 0.4 for n, s in model.own_shapes(spec).items()}
+    row = model.pad(own, spec)[None].requires_grad_()
+    x = torch.rand(1, 4, 5, generator=generator, dtype=torch.float64)
+    noise = Noise(points(1, 4 * samples, seed=6) / 2)
+    weights = Weights(torch.full((1, 1), 0.5, dtype=torch.float64), samples=samples)
+    objective = elbo if samples == 1 else importance_weighted
+
+    def loss(row):
+        return objective(model, model.layout.views(row), x, noise, weights).loss.sum()
+
+    (gradient,) = torch.autograd.grad(loss(row), row)
+    used = model.pad({name: torch.ones_like(value) for name, value in own.items()}, spec) != 0
+    assert (gradient[0, ~used] == 0).all()
+    for name, block in model.layout.blocks.items():
+        if name.startswith("prior"):
+            assert (gradient[0, block.offset : block.offset + block.size] != 0).sum() == own[name].numel()
+    h = 1e-5
+    with torch.no_grad():
+        for i in torch.nonzero(used)[:, 0].tolist()[::3]:
+            step = torch.zeros_like(row)
+            step[0, i] = h
+            slope = (loss(row + step) - loss(row - step)) / (2 * h)
+            assert abs(float(slope - gradient[0, i])) < 1e-7
