@@ -48,6 +48,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
     with pytest.raises(Stopped):
         single.train(digits, SPEC, out=out, figures=False, progress=stop_at(epoch + 1))
     assert not out.exists()
+    assert len(list(tmp_path.glob("run.partial/**/*.safetensors"))) == 1, "only the last checkpoint is kept"
     with pytest.raises(InputError, match="--resume"):
         single.train(digits, SPEC, out=out)
     epochs: list[int] = []

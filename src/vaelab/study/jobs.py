@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import math
 import time
@@ -190,6 +191,9 @@ class _Checkpoint:
             "member": _member_dict(member),
         }  # fmt: skip
         store.write_json(work / f"{member.name}.json", about)
+        for earlier in work.glob(f"{glob.escape(member.name)}.epoch*.safetensors"):
+            if earlier.name != arrays:
+                earlier.unlink()
 
     @classmethod
     def read(cls, work: Path, member: Member) -> _Checkpoint | None:
