@@ -191,9 +191,9 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
     means = {c.name: statistics.fmean(c.figures["neg_elbo"]) for c in contenders}
     entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
     fallen = [c.name for c in contenders if c.collapsed]
-    out = f" {listed(fallen)} collapsed (no better than the model without latents) and cannot win." if fallen else ""
+    out = f" {listed(fallen)} collapsed (the notes say why) and cannot win." if fallen else ""
     if not entitled:
-        return "No recommendation: every model collapsed to the model without latents; no shared structure was found."
+        return "No recommendation: every model collapsed (the notes say why); no shared structure was found."
     best, *behind = entitled
     worth = f"{best.name}: its validation neg_elbo is {quantity(means[best.name])} nats per example"
     if not behind:
@@ -207,7 +207,7 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
             f"No recommendation: one seed cannot tell designs apart, and {listed(single)} "
             f"{'has' if len(single) == 1 else 'have'} one. {best.name} has the lowest validation neg_elbo, "
             f"{_lead(nearest)} nats per example below {behind[0].name}'s, which may be the luck of the seed; "
-            f"train more with --seeds 5.{out}"
+            f"train each over 5 seeds.{out}"
         )
     if ties:
         return _tie(best, ties, means, against) + out

@@ -1,0 +1,12 @@
+"""Words for amounts."""
+
+from __future__ import annotations
+
+
+def counted(amount: int, one: str, many: str | None = None) -> str:
+    """An amount with its noun.
+
+    >>> counted(1, "trial"), counted(0, "trial"), counted(2, "class", "classes"), counted(1000, "row")
+    ('1 trial', '0 trials', '2 classes', '1,000 rows')
+    """
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
