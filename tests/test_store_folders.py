@@ -29,7 +29,7 @@ def test_what_is_there_is_not_touched(tmp_path):
     run = write_run(tmp_path / "run")
     before = snapshot(run)
     message = refusal(new_folder, run)
-    assert "exists; choose another folder, overwrite it to replace it, or resume it to continue." in message
+    assert "exists; choose another `out`, or `overwrite` to replace it, or `resume` to continue." in message
     assert snapshot(run) == before
     assert new_folder(run, overwrite=True) == run
     assert list(run.iterdir()) == []

@@ -111,7 +111,7 @@ def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None
         return
     if partial.exists():
         if not overwrite:
-            raise InputError(f"{folder} was begun and stopped; resume it, or overwrite it.")
+            raise InputError(f"{folder} was begun and stopped; `resume` it, or `overwrite` it.")
         shutil.rmtree(partial)
     if folder.exists():
         store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes in one rename
