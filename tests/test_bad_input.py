@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import vaelab as package
+from vaelab import errors
 
 
 def vaelab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -44,9 +49,9 @@ def folder(tmp_path: Path) -> Path:
         ("tune digits --set batch_size=5000", ["batch_size", "5000", "1258"]),
         ("train nothing.npy", ["nothing.npy"]),
         ("train digitz", ["digitz", "did you mean 'digits'"]),
-        ("tune digits --out taken", ["taken", "--out"]),
+        ("tune digits --out taken", ["taken", "`out`"]),
         ("tune digits --out taken --overwrite", ["taken"]),
-        ("train digits --out taken", ["taken", "--out"]),
+        ("train digits --out taken", ["taken", "`out`"]),
         ("tune digits --search beta=0.1..4 --yardstick weighted_loss", ["beta", "weighted_loss", "neg_elbo"]),
         ("tune digits --search likelihood=bernoulli,gaussian", ["likelihood", "cannot be searched"]),
         ("tune digits --search binarize=none,dynamic", ["binarize", "cannot be searched"]),
@@ -65,6 +70,7 @@ def folder(tmp_path: Path) -> Path:
         ("evaluate taken", ["taken", "manifest.json"]),
         ("decode taken --z 1,x", ["taken"]),
         ("train digits --set epochs", ["name=value", "epochs"]),
+        ("data missing.csv", ["missing.csv", "does not", "check the path"]),
         ("train digits --resume --out runs/none", ["nothing to resume"]),
     ],
 )
@@ -77,6 +83,25 @@ def test_one_line_and_nothing_written(folder: Path, arguments: str, said: list[s
     assert [part for part in said if part not in done.stderr] == [], done.stderr
     assert sorted(folder.rglob("*")) == before
     assert (folder / "taken" / "thesis.txt").read_text() == "mine"
+
+
+def raised_texts(path: Path) -> list[str]:
+    """What the InputErrors of a module say, without what they quote as a command."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    errors = [call for call in calls if ast.unparse(call.func) in ("InputError", "StoreError")]
+    texts = [ast.unparse(error) for error in errors]
+    return [re.sub(r"`vaelab [^`]*`", "", text) for text in texts]
+
+
+def test_errors_speak_of_no_option_where_python_raises_them_too() -> None:
+    root = Path(errors.__file__).parent
+    texts = {path: raised_texts(path) for path in root.rglob("*.py") if path.name not in ("cli.py", "terminal.py")}
+    assert sum(map(len, texts.values())) > 100
+    assert [text for found in texts.values() for text in found if re.search(r"--[a-z]", text)] == []
+
+
+def test_the_package_lists_its_public_names_alone() -> None:
+    assert dir(package) == sorted([*package.__all__, "__version__"])
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         compare(digits, MODELS, out=out, watch=Stopping(moment), **OPTIONS)
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume"):
         compare(digits, MODELS, out=out, **OPTIONS)
     watch = Stopping("never")
     found = resume(out, digits, workers=1, watch=watch)
@@ -145,7 +145,7 @@ def test_run_folders_are_one_seed_and_are_not_trained(small: Comparison, digits:
     assert "one seed cannot tell designs apart, and old has one" in found.recommendation
     assert Lineup.read(found.folder / "config.toml")[0].entries[0].run == run
     other = load("digits", seed=1)
-    with pytest.raises(InputError, match=r"'old': .* split of seed 0, but this one is of seed 1; use --split-seed 0"):
+    with pytest.raises(InputError, match=r"'old': .* split of seed 0, but this one is of seed 1; use split seed 0"):
         compare(other, models, out=tmp_path / "other", **OPTIONS)
     table = from_arrays(np.random.default_rng(0).normal(size=(50, 4)))
     with pytest.raises(InputError, match="was trained on other data"):

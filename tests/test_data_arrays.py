@@ -332,7 +332,7 @@ def test_describe_counts():
     assert found["likelihood"] == "gaussian"
     assert [column["name"] for column in found["columns"]] == ["u", "v", "w"]
     text = describe_text(found)
-    assert "1 features in training: w" in text
+    assert "1 feature in the training rows: w" in text
     assert "a (10), b (10)" in text
 
 

@@ -136,7 +136,7 @@ def test_nothing_is_fetched_unless_asked(remote, server, tmp_path):
     text = refused(tmp_path)
     assert "--download" in text
     assert "VAELAB_DATA" in text
-    assert "--data-dir" in text
+    assert "data_dir" in text
     assert server.asked == []
 
 

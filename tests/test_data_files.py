@@ -141,7 +141,10 @@ def test_a_damaged_header_is_always_an_input_error_or_an_array(tmp_path):
         for place in rng.integers(0, 80, size=rng.integers(1, 4)):
             content[place] = rng.integers(32, 127) if rng.random() < 0.7 else rng.integers(0, 256)
         path = write(tmp_path / "x.npy", bytes(content))
-        refused = describe_source(path).get("refused", "")  # any error but InputError ends the test
+        try:
+            refused = describe_source(path).get("refused", "")
+        except InputError as error:  # any other ends the test
+            refused = str(error)
         assert "\n" not in refused
 
 
@@ -432,7 +435,35 @@ def test_describe_a_refused_table(tmp_path):
     assert "column 'city' holds 'Rome'" in describe_text(found)
 
 
-def test_describe_what_cannot_be_read_at_all(tmp_path):
-    found = describe_source(tmp_path / "none.npy")
-    assert found == {"name": "none.npy", "refused": found["refused"]}
-    assert "none.npy" in describe_text(found)
+def test_what_cannot_be_read_at_all_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'none\.npy' does not"):
+        describe_source(tmp_path / "none.npy")
+
+
+def test_describe_says_which_rows_and_which_type(tmp_path):
+    x = np.arange(40.0).reshape(20, 2)
+    np.save(tmp_path / "x.npy", x)
+    found = describe_source(tmp_path / "x.npy")
+    assert (found["stored_as"], found["dtype"]) == ("float64", "float32")
+    text = describe_text(found)
+    assert "float64, trained as float32" in text
+    assert "0 to 39 in all rows" in text
+    train = x[load(tmp_path / "x.npy").splits["train"]]
+    head = text.partition("columns, over the training rows:\n")[2].splitlines()[0]
+    assert head.split() == ["name", "mean", "std", "low", "high"]
+    assert float(found["columns"][0]["low"]) == train[:, 0].min()
+    x[3, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    assert "1 value (1 (1))" in describe_text(describe_source(tmp_path / "x.npy"))
+
+
+def test_a_bad_cell_is_named_with_its_row_and_column(tmp_path):
+    cells = [f"{i},{i * i}" for i in range(20)]
+    cells[7] = "7,4g"
+    with pytest.raises(
+        InputError, match=r"row 7, column 'b' holds '4g', the only cell of its column that is no number"
+    ):
+        load(write(tmp_path / "t.csv", "a,b\n" + "\n".join(cells)))
+    cells[9] = "9,?"
+    with pytest.raises(InputError, match=r"row 7, column 'b' holds '4g', one of 2 such cells among 20"):
+        load(write(tmp_path / "t.csv", "a,b\n" + "\n".join(cells)))

@@ -9,10 +9,10 @@ ROOT = Path(vaelab.__file__).parent
 
 # Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
 LAYERS = (
-    ("errors", "seeds"),
+    ("errors", "seeds", "wording"),
     ("spec", "data", "noise", "networks", "store", "probes", "mixture"),
     ("space", "likelihoods", "priors", "optimizers"),
-    ("model", "feed"),
+    ("model", "modules", "feed"),
     ("objectives", "evaluate"),
     ("pretraining",),
     ("training", "fitted"),

@@ -14,19 +14,21 @@ import pytest
 from pages import IMG, QUOTE, SCRIPT, comparison, hostile, page, png, save, study, untrained
 from vaelab.data import Dataset
 from vaelab.errors import StoreError
+from vaelab.evaluate import why_collapsed
 from vaelab.report import build_comparison_report, build_run_report, build_study_report, words
 from vaelab.report import study as study_page
+from vaelab.report.captions import captions, comparison_captions
 from vaelab.report.pictures import load
 from vaelab.spec import Spec
 
 
 def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:
     found = page(build_study_report(study(tmp_path)))
-    assert "Trial 2 won: it needs 102.00 nats per example on the validation split" in found.text
-    assert "102.61 ± 0.12 on the test split (mean and standard error over 3 seeds)" in found.text
+    assert "Trial 2 won: trained anew, it needs 102.00 nats per example on the validation split" in found.text
+    assert "102.61 ± 0.12 on the test split (means and standard error over 3 seeds)" in found.text
     assert "16 latent dimensions, hidden layers of 256 and 128 units (silu)" in found.text
     assert "Of 4 trials, 2 ran to the end, 2 were pruned early" in found.text
-    assert "0.63 nats worse than the search had promised" in found.text
+    assert "The trial that was best in the search came out 0.63 nats worse when trained anew" in found.text
     assert "The search took 6 min 52 s" in found.text
     assert "65 %" in found.text
     assert "examples 1797" in found.text
@@ -181,6 +183,49 @@ def test_a_damaged_history_is_named(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text("{]\n{}\n")
     with pytest.raises(StoreError, match=r"history\.jsonl.*line 1"):
         build_run_report(tmp_path)
+
+
+def test_every_figure_of_a_study_says_what_it_is(tmp_path: Path) -> None:
+    seeds = [
+        {"seed": 2919813369553411398 + i, "validation": {"neg_elbo": value}, "test": {"neg_elbo": value + 1}}
+        for i, value in enumerate((103.0, 102.0))
+    ]
+    best = {
+        "number": 0, "spec": Spec(seed=seeds[1]["seed"]).model_dump(mode="json"), "seeds": seeds,
+        "validation": seeds[1]["validation"], "test": seeds[1]["test"], "validation_mean": 102.5, "validation_se": 0.5,
+        "test_mean": 103.5, "test_se": 0.5,
+    }  # fmt: skip
+    finalists = [{"number": 0, "search": 101.0, "mean": 102.5, "se": 0.5, "parameters": 10}]
+    found = page(build_study_report(study(tmp_path, best=best, finalists=finalists)))
+    text = " ".join(found.text.split())
+    for name, value, unit in (
+        ("validation, mean", "102.50", "± 0.5 nats per example, 2 seeds"),
+        ("test, mean", "103.50", "± 0.5 nats per example, 2 seeds"),
+        ("validation, best seed", "102.00", "nats per example, 64 draws of z"),
+        ("test, best seed", "103.00", "nats per example, 64 draws of z"),
+    ):
+        assert re.search(rf"{name}\W+{value}\W+{re.escape(unit)}", text), name
+    assert "by 8 draws of z per example, anew by 64" in text
+    assert "29198133695534113" not in text
+    assert "derived; in spec.json" in text
+    seeds_told = text.partition("The winner over its seeds")[2].partition("All trials")[0]
+    assert re.findall(r"\b([12])\W*(kept)?\W*10[23]\.00", seeds_told) == [("1", ""), ("2", "kept")]
+
+
+@pytest.mark.parametrize("data", [{"shape": [13]}, {"shape": [13], "classes": {"a": 3, "b": 4}}])
+def test_captions_of_a_table_have_no_pixels(data: dict[str, Any]) -> None:
+    for name, text in (captions(data) | comparison_captions(data)).items():
+        assert not re.search(r"pixel|image|blur|intensity|too bright", text, re.IGNORECASE), name
+        assert ("class" in text.lower()) <= ("classes" in data), name
+    assert "pixels" in captions({"shape": [8, 8]})["data"]
+
+
+def test_a_collapse_says_why_in_the_page(tmp_path: Path) -> None:
+    validation = {"neg_elbo": 1.0, "active_units": 5, "verdict": "collapsed", "reason": why_collapsed(3.0, 0.1, 0.2)}
+    (tmp_path / "spec.json").write_text("{}")
+    (tmp_path / "metrics.json").write_text(json.dumps({"validation": validation}))
+    text = page(build_run_report(tmp_path)).text
+    assert "0.1 nats below that of the model without latents, within 2 standard errors (2 x 0.2)" in text
 
 
 def test_report_leaves_no_temporary_file(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
         single.train(digits, SPEC, out=out, figures=False, progress=stop_at(epoch + 1))
     assert not out.exists()
     assert len(list(tmp_path.glob("run.partial/**/*.safetensors"))) == 1, "only the last checkpoint is kept"
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="`resume` it"):
         single.train(digits, SPEC, out=out)
     epochs: list[int] = []
     run = single.train(digits, SPEC, out=out, figures=False, resume=True, progress=epochs.append)
@@ -90,8 +90,8 @@ def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset,
     ]  # fmt: skip
     assert (run.folder / "report.html").exists()
     loaded = Fitted.load(run.folder)
-    assert np.array_equal(loaded.encode(digits.x[:5])[0], run.encoder(digits.x[:5])[0])
-    with pytest.raises(InputError, match="--overwrite"):
+    assert np.array_equal(loaded.encode(digits.x[:5])[0], run.model.encode(digits.x[:5])[0])
+    with pytest.raises(InputError, match="`overwrite` "):
         single.train(digits, SPEC, out=run.folder)
     assert Fitted.load(run.folder).spec.epochs == 2
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.spec import Spec, number_kind, parse_settings, parse_value, settings_table
+from vaelab.spec import Spec, allowed, number_kind, parse_settings, parse_value, settings_table
 
 
 def refusal(**given):
@@ -183,7 +183,30 @@ def test_number_kind_of_every_setting():
 def test_every_setting_has_a_meaning():
     table = settings_table()
     assert [row[0] for row in table] == list(Spec.model_fields)
-    assert all(meaning for _, _, meaning in table)
+    assert all(meaning for *_, meaning in table)
+
+
+@pytest.mark.parametrize(("name", "field"), Spec.model_fields.items())
+def test_what_the_table_allows_is_what_the_spec_takes(name, field):
+    text = allowed(name)
+    for words in text.replace(", or ", ", ").split(", "):
+        numbers = [float(part.replace("2**63", str(2**63))) for part in words.split() if part[0].isdigit()]
+        if not numbers:
+            Spec.create(**{name: words.replace("[:N]", ":0")})
+            continue
+        kind = number_kind(name) or str
+        low, high = numbers[0], numbers[1] if len(numbers) > 1 else None
+        step = 1 if kind is not float else 1e-6
+        as_value = (lambda v: str(int(v))) if name == "hidden" else kind
+        inside = low + step if "above" in words else low
+        Spec.create(**{name: as_value(inside)})
+        with pytest.raises(InputError):
+            Spec.create(**{name: as_value(inside - step)})
+        if high is not None:
+            last = high - step if "below" in words else high
+            Spec.create(**{name: as_value(last) if high < 2**60 else 2**63 - 1})
+            with pytest.raises(InputError):
+                Spec.create(**{name: as_value(last + step) if high < 2**60 else 2**63})
 
 
 def test_unknown_name_lists_the_known_ones_when_nothing_is_near():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -78,7 +79,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in tasks.read_text().split()]
 
 
-@pytest.mark.parametrize("moment", ["cohort asked", "first rung", "second cohort", "finals"])
+@pytest.mark.parametrize("moment", ["cohort asked", "first rung", "second cohort", "finals", "first finalist"])
 def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: Path, moment: str) -> None:
     folder = tmp_path / "killed"
     process = subprocess.Popen(command(*TUNE, "--workers", "2", "--out", folder), stderr=subprocess.DEVNULL)
@@ -87,7 +88,8 @@ def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: P
         "cohort asked": lambda: database.exists() and count(database) >= 2,
         "first rung": lambda: any(work.glob("0*.json")),
         "second cohort": lambda: database.exists() and count(database) >= 5,
-        "finals": lambda: (work / "finals").exists(),
+        "finals": lambda: (folder / "finals").exists(),
+        "first finalist": lambda: any(folder.glob("finals/*/manifest.json")),
     }
     wait_for(checks[moment], process)
     workers = children(process.pid)
@@ -167,6 +169,23 @@ def test_more_trials_leave_the_finished_ones_as_they_are(undisturbed: Path, tmp_
     after = figures(folder)["table"]
     assert len(after) == 9
     assert after[:4] == before[:4] == figures(undisturbed)["table"][:4]
+
+
+def test_a_complete_study_resumes_without_training_or_opening_test_again(undisturbed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "complete")
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("finals/*/model.safetensors")}
+    assert len(trained) >= 2
+    done = run("tune", "--resume", folder)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("finals/*/model.safetensors")} == trained
+    assert figures(folder) == figures(undisturbed)
+    assert json.loads((folder / "best" / "metrics.json").read_text())["test_opened"] == 1
+    config = (folder / "config.toml").read_text()
+    fewer = run("tune", "--resume", folder, "--trials", "5")
+    assert fewer.returncode == 2
+    assert "is a total, but the study has finished 9 already and got 5" in fewer.stderr
+    assert fewer.stderr.count("\n") == 1
+    assert (folder / "config.toml").read_text() == config
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

@@ -141,6 +141,6 @@ def test_a_collapsed_model_cannot_win() -> None:
     fallen = contender("fallen", [145.1, 145.3, 145.2], 10, collapsed=True)
     assert judge([WIDE, fallen])[1] == (
         "Use wide: its validation neg_elbo is 145.20 nats per example. "
-        "fallen collapsed (no better than the model without latents) and cannot win."
+        "fallen collapsed (the notes say why) and cannot win."
     )
     assert "no shared structure" in judge([fallen, contender("too", [1.0, 2.0], collapsed=True)])[1]

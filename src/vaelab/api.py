@@ -44,12 +44,15 @@ def train(
 ) -> single.TrainedRun:
     """Train one VAE; returns its history, encoder, decoder, figures and the split data.
 
+    Encoder and decoder are torch modules without padding, which work without vaelab's engine; `run.model.encode` and
+    `run.model.decode` are the same on arrays, with their input checked.
+
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
     options: `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
-    (180, 2)
+    torch.Size([180, 2])
     """
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
     return single.train(as_dataset(x, y, split_seed), chosen, **options)
@@ -98,7 +101,7 @@ def load(folder: str | Path) -> Fitted:
     """The model of a run folder, or the best one of a study folder."""
     folder = Path(folder)
     if (folder / "study.db").exists() and not (folder / "best").exists():
-        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or --resume it.")
+        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
     return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
 
 

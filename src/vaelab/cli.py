@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vaelab.errors import InputError
+from vaelab.wording import counted
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset
@@ -70,7 +71,7 @@ def _load_data(source: str, target: str | None, data_dir: Path | None, download:
     if constant.any() and not loaded.is_image:
         names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        _tell(f"note: {len(names)} constant column(s) carry nothing: {shown}; a density leaves them out.")
+        _tell(f"note: {counted(len(names), 'column')} constant in the training rows, left out by a density: {shown}.")
     return loaded
 
 
@@ -84,10 +85,10 @@ def tune(
         typer.Option(
             "--search",
             metavar="NAME=RANGE",
-            help="as latent_dim=1..20, lr=1e-4..1e-2:log, optimizer=adam,sgd",
+            help="as latent_dim=1..20, lr=1e-4..1e-2:log, optimizer=adam,sgd; what is named replaces the default space",
         ),
     ] = None,
-    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges")] = None,
+    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges, in place of the default space")] = None,
     settings: Settings = None,
     trials: Annotated[int | None, typer.Option(help="how many in all; 40 unless told")] = None,
     timeout: Annotated[float | None, typer.Option(help="seconds for the search and the final training")] = None,
@@ -318,15 +319,18 @@ def sample(
     folder: RunFolder,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="how many")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="draw x from p(x|z), which spreads as data do; default: its mean")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
     ] = None,
 ) -> None:
-    """New examples, decoded from draws of the prior."""
+    """New examples: the decoder's means at draws of the prior, or with --noise draws of x itself."""
     from vaelab import api, outputs
 
     model = api.load(folder)
-    outputs.write_examples(model.sample(n, seed), model.facts, out)
+    outputs.write_examples(model.sample(n, seed, noise), model.facts, out)
 
 
 @app.command()
@@ -404,14 +408,14 @@ def describe_data(
 
 @app.command()
 def settings(as_json: AsJson = False) -> None:
-    """Every setting of a model: its name, default and meaning."""
+    """Every setting of a model: its name, default, allowed values and meaning."""
     from vaelab import terminal
     from vaelab.spec import settings_table
 
     rows = settings_table()
-    _print_json([dict(zip(("name", "default", "meaning"), row, strict=True)) for row in rows]) if as_json else (
-        terminal.print_settings(rows)
-    )
+    _print_json(
+        [dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows]
+    ) if as_json else (terminal.print_settings(rows))
 
 
 def _terminated(*_: object) -> NoReturn:

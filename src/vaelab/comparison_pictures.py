@@ -103,7 +103,7 @@ def _draw_samples(first: Mapping[str, Fitted], data: Dataset, path: Path, some: 
     rng, count = np.random.default_rng(0), NEW if data.is_image else NEW_ROWS
     normal, uniform = rng.standard_normal((count, widest)), rng.random(count)
     made = {
-        name: pictures.viewable(fitted.decode(fitted.draw(normal[:, : fitted.spec.latent_dim], uniform)), data)
+        name: pictures.viewable(fitted.decode(fitted.draw_prior(normal[:, : fitted.spec.latent_dim], uniform)), data)
         for name, fitted in first.items()
     }
     originals = None if data.is_image else data.rows("validation")

@@ -104,7 +104,7 @@ def _kinds(annotation: Any) -> list[str]:
 def _parameters() -> str:
     """The parameters' part of the docstring, from the one place where they are described."""
     lines = []
-    for name, _, meaning in settings_table():
+    for name, _, _, meaning in settings_table():
         field = Spec.model_fields[name]
         kinds = _kinds(field.annotation)
         choices = ", ".join(k for k in kinds if k.startswith("'"))
@@ -250,8 +250,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         with one_thread():
             return self.fitted_.decode(z).astype(_precision(z), copy=False)
 
-    def sample(self, n: int = 1, random_state: Any = None) -> Array:
-        """New examples E[x|z] for z drawn from the prior, without the noise of p(x|z).
+    def sample(self, n: int = 1, random_state: Any = None, noise: bool = False) -> Array:
+        """New examples E[x|z] for z drawn from the prior.
 
         Parameters
         ----------
@@ -259,6 +259,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             How many.
         random_state : int, RandomState instance or None
             None draws others at every call.
+        noise : bool
+            Draw x ~ p(x|z) instead: examples that spread as the data do, where means are smoother.
 
         Returns
         -------
@@ -268,9 +270,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         check_is_fitted(self)
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
             raise InputError(f"`n` must be a whole number of at least 1, but got {n!r}.")
-        random = check_random_state(random_state)
-        normal = random.standard_normal((n, self.fitted_.spec.latent_dim))
-        return self.inverse_transform(self.fitted_.draw(normal, random.random(n)))
+        rng, latent_dim = check_random_state(random_state), self.fitted_.spec.latent_dim
+        z = self.fitted_.draw_prior(rng.standard_normal((n, latent_dim)), rng.random(n))
+        if not noise:
+            return self.inverse_transform(z)
+        with one_thread():
+            return self.fitted_.draw(z, int(rng.randint(2**31)))
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """The evidence lower bound of each example, with beta = 1; higher is better.

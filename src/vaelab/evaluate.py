@@ -177,7 +177,7 @@ def figures(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
     neg_elbo = float(cost.mean())
     gain = reference.no_latents[:N] - cost
     gain_error = float(gain.std()) / math.sqrt(N) if N > 1 else math.inf
-    collapsed = float(rate.mean()) < COLLAPSE_RATE or float(gain.mean()) < 2 * gain_error
+    reason = why_collapsed(float(rate.mean()), float(gain.mean()), gain_error)
     occupied = {} if scores.occupied is None else {"occupied_components": float(scores.occupied[member])}
     return {
         "neg_elbo": neg_elbo,
@@ -185,11 +185,34 @@ def figures(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
         "rate": float(rate.mean()),
         "distortion": float(scores.distortion[member].mean()),
         "active_units": int((scores.mean_variance[member, own] > ACTIVE_VARIANCE).sum()),
-        "verdict": "collapsed" if collapsed else "ok",
+        "verdict": "ok" if reason is None else "collapsed",
+        "reason": reason,
         "share": reference.share(neg_elbo),
         "kl": [float(v) for v in scores.kl[member, own]],
         **occupied,
     }
+
+
+def why_collapsed(rate: float, gain: float, gain_error: float) -> str | None:
+    """Which rule of collapse applies, with its figures; None where none does.
+
+    gain: by how many nats neg_elbo is below that of the model without latents; gain_error: its standard error.
+
+    >>> why_collapsed(0.03, 5.0, 0.1)
+    'its rate, 0.03 nats, is below 0.1'
+    >>> why_collapsed(2.0, 0.15, 0.1)
+    'its neg_elbo is 0.15 nats below that of the model without latents, within 2 standard errors (2 x 0.1)'
+    >>> why_collapsed(2.0, -1.5, 0.1)
+    'its neg_elbo is 1.5 nats above that of the model without latents'
+    """
+    if rate < COLLAPSE_RATE:
+        return f"its rate, {rate:.2g} nats, is below {COLLAPSE_RATE}"
+    if gain >= 2 * gain_error:
+        return None
+    against = (
+        f"its neg_elbo is {abs(gain):.3g} nats {'above' if gain < 0 else 'below'} that of the model without latents"
+    )
+    return against if gain < 0 else f"{against}, within 2 standard errors (2 x {gain_error:.2g})"
 
 
 def averaged_kl_loss(distortion: float, rate: float, latent_dim: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from vaelab.evaluate import Bound, MutualInformation
 from vaelab.feed import Feed, Units, as_tensor
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
+from vaelab.modules import Decoder, Encoder
 from vaelab.priors import Mixture
+from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
 Array = npt.NDArray[Any]
+DRAWS = 1  # the part of a seed that draws of x|z take: those of z take the seed itself
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
 
 
@@ -137,6 +140,22 @@ class Fitted:
     @torch.no_grad()
     def decode(self, z: Any) -> Array:
         """E[x|z] (n, *shape) for points z (n, latent_dim)."""
+        return self._decoded(z, self.model.likelihood.mean)
+
+    @torch.no_grad()
+    def draw(self, z: Any, seed: int = 0) -> Array:
+        """One draw of x ~ p(x|z) (n, *shape) for each point z (n, latent_dim), in the data's own units.
+
+        Under the Bernoulli likelihood a draw is the lowest or the highest value; draws of 8-bit data under a density
+        are grey levels. Constant columns of a table keep their value.
+        """
+        generator = torch.Generator(self.device).manual_seed(derive_seed(seed, DRAWS))
+        likelihood = self.model.likelihood
+        x = self._decoded(z, lambda outputs: likelihood.sample(outputs, self.parameters, generator))
+        return np.clip(np.floor(x + 0.5), 0, 255) if self.scaling.dequantise else x
+
+    def _decoded(self, z: Any, take: Callable[[Tensor], Tensor]) -> Array:
+        """What `take` makes of the likelihood's outputs (1, n, D) at points z, in the data's own units."""
         z = np.asarray(z, dtype=np.float64)
         if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
             raise InputError(
@@ -144,21 +163,36 @@ class Fitted:
             )
         padded, x = self.padded(z), self.row.new_empty(len(z), self.model.features)
         for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
-            place[:] = self.model.likelihood.mean(self.model.decode(self.parameters, piece))[0]
+            place[:] = take(self.model.decode(self.parameters, piece))[0]
         return self.scaling.to_own(x.cpu().numpy(), self.facts.shape)
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """A torch module of its own: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
+        return Encoder(self._weights(), self.spec.activation, self.scaling)
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """A torch module of its own: points (n, L) to E[x|z] (n, *shape)."""
+        sigmoid = not self.model.likelihood.is_density
+        return Decoder(self._weights(), self.spec.activation, self.scaling, self.facts.shape, sigmoid)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.model.unpad(self.row[0], self.spec)
 
     def reconstruct(self, x: Any) -> Array:
         """E[x|z] at the posterior mean of each example."""
         return self.decode(self.encode(x)[0])
 
-    def sample(self, n: int, seed: int = 0) -> Array:
-        """E[x|z] (n, *shape) for z drawn from the prior."""
+    def sample(self, n: int, seed: int = 0, noise: bool = False) -> Array:
+        """E[x|z] (n, *shape) for z drawn from the prior; with `noise`, draws of x ~ p(x|z) at the same z."""
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, but got {n}.")
         rng = np.random.default_rng(seed)
-        return self.decode(self.draw(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n)))
+        z = self.draw_prior(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n))
+        return self.draw(z, seed) if noise else self.decode(z)
 
-    def draw(self, normal: Array, uniform: Array) -> Array:
+    def draw_prior(self, normal: Array, uniform: Array) -> Array:
         """Draws of the prior (n, latent_dim) from standard normals (n, latent_dim) and uniforms (n,) in [0, 1)."""
         z = self.model.prior.draw(torch.from_numpy(normal), torch.from_numpy(uniform), self._on_cpu())
         return z.numpy()
@@ -210,7 +244,7 @@ class Fitted:
         overwrite: bool = False,
     ) -> Fitted:
         """Write the run folder, whole or not at all; returns this model with that folder."""
-        weights = {n: w.cpu().numpy() for n, w in self.model.unpad(self.row[0].float(), self.spec).items()}
+        weights = {n: w.float().cpu().numpy() for n, w in self._weights().items()}
         for name in SCALING_ARRAYS:
             if (array := getattr(self.scaling, name)) is not None:
                 weights[f"scaling.{name}"] = array

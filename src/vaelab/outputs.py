@@ -54,7 +54,7 @@ def parse_points(texts: Sequence[str]) -> Array:
                 f"a point is written as numbers with commas, such as 0.5,-1, but got {shown(text)}."
             ) from None
     if len({len(row) for row in rows}) > 1 or not all(math.isfinite(v) for row in rows for v in row):
-        raise InputError("all points must have the same number of finite coordinates; check --z.")
+        raise InputError("all points must have the same number of finite coordinates; check them.")
     return np.array(rows)
 
 

@@ -92,7 +92,7 @@ def _class_draws(fitted: Fitted, data: Dataset, code: int, rng: np.random.Genera
     train = data.splits["train"]
     rows = train[data.labels[train] == code][:CLASS_POINTS]
     if len(rows) == 0:
-        return fitted.draw(rng.standard_normal((PER_CLASS, fitted.spec.latent_dim)), rng.random(PER_CLASS))
+        return fitted.draw_prior(rng.standard_normal((PER_CLASS, fitted.spec.latent_dim)), rng.random(PER_CLASS))
     mean, std = fitted.encode(data.flat[rows])
     z = mean + std * rng.standard_normal(mean.shape)
     covariance = np.atleast_2d(np.cov(z, rowvar=False)) if len(z) > 1 else np.diag(std[0] ** 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -203,13 +204,56 @@ def number_kind(name: str) -> type | None:
     return None
 
 
-def settings_table() -> list[tuple[str, str, str]]:
-    """Name, default and meaning of every setting, for the documentation.
+def allowed(name: str) -> str:
+    """What a setting may be, in words, from its type and bounds.
+
+    >>> allowed("latent_dim"), allowed("dropout"), allowed("prior"), allowed("batch_size")
+    ('1 to 4096', '0 to below 1', 'normal', 'auto, or at least 1')
+    """
+    field = Spec.model_fields[name]
+    if name == "hidden":
+        return f"none, or widths of {_allowed(field.annotation, [])}"
+    return _allowed(field.annotation, field.metadata)
+
+
+def _allowed(kind: Any, rules: Sequence[Any]) -> str:
+    if typing.get_origin(kind) is Annotated:
+        return _allowed(kind.__origin__, [part for rule in kind.__metadata__ for part in rule.metadata])
+    if typing.get_origin(kind) is Literal:
+        return ", ".join(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return _allowed(typing.get_args(kind)[0], [])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return ", or ".join(_allowed(part, []) for part in typing.get_args(kind) if part is not types.NoneType)
+    bounds = {
+        bound: getattr(rule, bound) for rule in rules for bound in ("ge", "gt", "le", "lt") if hasattr(rule, bound)
+    }
+    if not bounds:  # `device`, whose pattern spells its choices
+        (pattern,) = (rule.pattern for rule in rules if hasattr(rule, "pattern"))
+        return ", ".join(pattern.strip("^()$").replace(r"(:\d+)?", "[:N]").split("|"))
+    low = str(bounds["ge"]) if "ge" in bounds else f"above {bounds['gt']}"
+    if "le" in bounds or "lt" in bounds:
+        to = "to" if "ge" in bounds else "up to"
+        return f"{low} {to} {bounds['le']}" if "le" in bounds else f"{low} {to} below {_short(bounds['lt'])}"
+    return f"at least {low}" if "ge" in bounds else low
+
+
+def _short(bound: float) -> str:
+    return "2**63" if bound == 2**63 else str(bound)
+
+
+def settings_table() -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and meaning of every setting, for the documentation.
 
     >>> settings_table()[0]
-    ('latent_dim', '16', 'number of latent dimensions')
+    ('latent_dim', '16', '1 to 4096', 'number of latent dimensions')
     """
     return [
-        (name, "by layers, width, taper" if name == "hidden" else str(field.default), field.description or "")
+        (
+            name,
+            "by layers, width, taper" if name == "hidden" else str(field.default),
+            allowed(name),
+            field.description or "",
+        )
         for name, field in Spec.model_fields.items()
     ]

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vaelab.study.lineup import ComparisonWatch
 from vaelab.study.watch import Watch
+from vaelab.wording import counted
 
 if TYPE_CHECKING:
     from vaelab.spec import Spec
@@ -196,10 +197,12 @@ class LiveWatch(Watch):
 
 def print_study(results: Mapping[str, Any]) -> None:
     """The outcome of a study: the finalists, the winner, what it is worth and where it lies."""
+    from vaelab.evaluate import FINAL_DRAWS, SEARCH_DRAWS  # loads torch, which a command that prints figures has done
+
     console, best = _out(), results["best"]
     counts = results["trials"]
     console.print(
-        f"{counts['total']} trials: {counts['complete']} complete, {counts['pruned']} pruned, "
+        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete, {counts['pruned']} pruned, "
         f"{counts['failed']} failed. "
         f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
         highlight=False,
@@ -207,8 +210,17 @@ def print_study(results: Mapping[str, Any]) -> None:
     for note in results["notes"]:
         console.print(Text(f"note: {note}"))
     if best is not None:
-        table = Table(title="finalists, nats per example on validation", title_justify="left", box=None, pad_edge=False)
-        for name in ("trial", "search", "trained anew", "std. error", "parameters"):
+        seeds = len(best["seeds"])
+        title = f"finalists, nats per example on validation: in the search, and anew over {counted(seeds, 'seed')}"
+        console.print(Text(title, style="italic"), soft_wrap=True)  # a table's own title is cut to its width
+        table = Table(box=None, pad_edge=False)
+        for name in (
+            "trial",
+            f"search, {SEARCH_DRAWS} draws of z",
+            f"mean anew, {FINAL_DRAWS} draws",
+            "std. error",
+            "parameters",
+        ):
             table.add_column(name, justify="right")
         for row in sorted(results["finalists"], key=lambda r: r["mean"]):
             mark = " (winner)" if row["number"] == best["number"] else ""
@@ -221,10 +233,14 @@ def print_study(results: Mapping[str, Any]) -> None:
                 f"{row['parameters']:,}",
             )
         console.print(table)
-        error = "" if best["test_se"] is None else f" ± {best['test_se']:.3f} over {len(best['seeds'])} seeds"
+        error = "" if best["test_se"] is None else f" ± {best['test_se']:.3f}, mean over {seeds} seeds"
         console.print(f"test neg_elbo of the winner: {best['test_mean']:.2f}{error}", highlight=False)
-        console.print(f"choosing flattered the search's best by {results['optimism']:.2f} nats", highlight=False)
-        _print_baseline(console, results["baseline"])
+        way = "worse" if results["optimism"] >= 0 else "better"
+        console.print(
+            f"trained anew, the trial that was best in the search came out {abs(results['optimism']):.2f} nats {way}",
+            highlight=False,
+        )
+        _print_baseline(console, results["baseline"], "validation")
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
 
 
@@ -244,11 +260,11 @@ class LogComparison(ComparisonWatch):
     """One line when training and when judging begins, and per note."""
 
     def training(self, epochs: Mapping[str, int]) -> None:
-        print(f"training {len(epochs)} run(s), {sum(epochs.values())} epochs in all", file=sys.stderr)
+        print(f"training {counted(len(epochs), 'run')}, {sum(epochs.values())} epochs in all", file=sys.stderr)
 
     def judging(self, done: int, total: int) -> None:
         if done == total:
-            print(f"judged {total} run(s)", file=sys.stderr)
+            print(f"judged {counted(total, 'run')}", file=sys.stderr)
 
     def note(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
@@ -282,13 +298,17 @@ class LiveComparison(ComparisonWatch):
 
 def print_comparison(results: Mapping[str, Any]) -> None:
     """The models on validation, the recommendation, then test; mean ± standard error over seeds."""
+    from vaelab.evaluate import FINAL_DRAWS
+
     console, models = _out(), results["models"]
-    table = _comparison_table(models, "mean ± standard error over seeds, nats per example")
+    title = f"mean ± standard error over seeds, nats per example by {FINAL_DRAWS} draws of z"
+    table = _comparison_table(models)
     for name in ("parameters", "epochs"):
         table.add_row(name, *(f"{model[name]:,}" for model in models))
     table.add_row("seeds", *(str(len(model["runs"])) for model in models))
     table.add_row("seconds per run", *(_mean_se(model["seconds"]) for model in models))
     _add_figures(table, models, COMPARED)
+    console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
     console.print(Text(f"\n{results['recommendation']}\n", style="bold"))
     for row in results["comparisons"]:
@@ -296,11 +316,12 @@ def print_comparison(results: Mapping[str, Any]) -> None:
             console.print(Text(row["sentence"]))
         if row["paired"] is not None:
             console.print(Text(row["paired"]["sentence"]))
-    tested = _comparison_table(models, "test, which the recommendation did not look at")
+    tested = _comparison_table(models)
     _add_figures(tested, models, TESTED)
+    console.print(Text("test, which the recommendation did not look at", style="italic"), soft_wrap=True)
     console.print(tested)
     if results["baseline"] is not None:
-        _print_baseline(console, results["baseline"]["test"])
+        _print_baseline(console, results["baseline"]["test"], "test")
     for note in results["notes"]:
         console.print(Text(f"note: {note}"))
     report = Path(results["comparison"]) / "report.html"
@@ -308,8 +329,8 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     console.print(Text(f"folder: {results['comparison']}{told}"), soft_wrap=True)
 
 
-def _comparison_table(models: Sequence[Mapping[str, Any]], title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _comparison_table(models: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     for model in models:
         table.add_column(Text(model["name"]), justify="right")
@@ -331,12 +352,12 @@ def _mean_se(figure: Mapping[str, Any]) -> str:
     return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
 
 
-def _print_baseline(console: Console, baseline: Mapping[str, Any]) -> None:
-    text = f"without latents: {baseline['no_latents']:.2f}"
+def _print_baseline(console: Console, baseline: Mapping[str, Any], split: str) -> None:
+    text = f"without latents, on {split}: {baseline['no_latents']:.2f}"
     if baseline.get("floor") is not None:
         text += f", the data's own entropy: {baseline['floor']:.2f}"
         if baseline.get("share") is not None:
-            text += f"; the model goes {100 * baseline['share']:.0f} % of the way between them"
+            text += f"; the model gains {100 * baseline['share']:.0f} % of what lies between them"
     console.print(text, highlight=False)
 
 
@@ -355,20 +376,39 @@ def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
     return table
 
 
+def _print_reasons(console: Console, columns: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Why a model counts as collapsed; active units alone do not save it."""
+    for name, figures in columns.items():
+        if figures is not None and figures.get("reason"):
+            console.print(f"collapsed on {name}: {figures['reason']}", highlight=False, soft_wrap=True)
+
+
 def print_run(result: Mapping[str, Any]) -> None:
     """The outcome of one training."""
+    from vaelab.evaluate import FINAL_DRAWS
+    from vaelab.training import VALIDATION_ROWS
+
     console = _out()
-    console.print(_figures_table({name: result[name] for name in ("train", "validation", "test")}))
-    _print_baseline(console, result["baseline"] | {"share": result["validation"]["share"]})
+    columns = {name: result[name] for name in ("train", "validation", "test")}
+    console.print(_figures_table(columns))
+    _print_reasons(console, columns)
+    console.print(
+        f"train: 1 draw of z for each of at most {VALIDATION_ROWS:,} examples; else {FINAL_DRAWS} draws for all",
+        highlight=False,
+    )
+    _print_baseline(console, result["baseline"] | {"share": result["validation"]["share"]}, "validation")
     console.print(f"{result['seconds_per_epoch']:.3f} s per epoch", highlight=False)
     console.print(Text(f"folder: {result['run']}   report: {result['run']}/report.html"), soft_wrap=True)
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
     """The outcome of `evaluate`."""
+    from vaelab.evaluate import FINAL_DRAWS
+
     console, bound = _out(), result["bound"]
-    console.print(f"{result['examples']:,} examples", highlight=False)
+    console.print(f"{counted(result['examples'], 'example')}, {FINAL_DRAWS} draws of z for each", highlight=False)
     console.print(_figures_table({result["split"]: result}))
+    _print_reasons(console, {result["split"]: result})
     console.print(
         f"-log p(x) at most {bound['neg_log_p']:.3f} ± {bound['se']:.3f} over examples "
         f"(importance-weighted, {bound['draws']} draws, Monte Carlo error {bound['monte_carlo']:.4f})",
@@ -379,12 +419,12 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         f"mutual information of x and z: {information['estimate']:.2f} nats ({information['cap']:.2f} at most)",
         highlight=False,
     )
-    _print_baseline(console, result["baseline"] | {"share": result["share"]})
+    _print_baseline(console, result["baseline"] | {"share": result["share"]}, result["split"])
 
 
-def print_settings(rows: Sequence[tuple[str, str, str]]) -> None:
+def print_settings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("setting", "default", "meaning"):
+    for name in ("setting", "default", "allowed", "meaning"):
         table.add_column(name)
     for row in rows:
         table.add_row(*row)

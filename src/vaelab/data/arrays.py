@@ -256,7 +256,9 @@ def _table(columns: Columns, what: str) -> npt.NDArray[np.float32]:
 
 def _text_columns(texts: Columns, what: str) -> str:
     name, values = next(iter(texts.items()))
-    row, value = next(((i, v) for i, v in enumerate(values) if v is not None), (0, ""))
+    told = [(i, v) for i, v in enumerate(values) if v is not None]
+    bad = [(i, v) for i, v in told if not _reads_as_number(v)] or told or [(0, "")]
+    row, value = bad[0]
     others = f" (and so do {len(texts) - 1} other columns)" if len(texts) > 1 else ""
     whole, comma, digits = str(value).strip().lstrip("+-").partition(",")
     if comma and whole.isdigit() and digits.isdigit():
@@ -264,10 +266,26 @@ def _text_columns(texts: Columns, what: str) -> str:
             f"{what} must write numbers with a decimal point, but column {quote(name)} holds "
             f"{quote(value)} in row {row}{others}; replace the decimal commas."
         )
+    if len(bad) < len(told):
+        return (
+            f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, one of {len(bad)} such "
+            f"cells among {len(told)}{others}; correct it or leave it empty, or drop the row."
+            if len(bad) > 1
+            else f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, the only cell of its "
+            f"column that is no number{others}; correct it, or drop the row."
+        )
     return (
         f"{what} must hold numbers, but column {quote(name)} holds {quote(value)} in row {row}{others}; "
         "drop it, encode it as numbers, or name it as the target."
     )
+
+
+def _reads_as_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _nonfinite(what: str, count: int, total: int, kind: str, where: str, why: str = "") -> str:

@@ -110,8 +110,8 @@ def read_builtin(
             continue
         if not download:
             raise InputError(
-                f"{name} needs {file.name}, but it is not in {str(folder)!r}; fetch it with --download, or "
-                f"name the folder that holds {name}/ with VAELAB_DATA or --data-dir."
+                f"{name} needs {file.name}, but it is not in {str(folder)!r}; fetch it by "
+                f"`vaelab data {name} --download`, or name the folder that holds {name}/ in VAELAB_DATA or as data_dir."
             )
         fetch(file, remote.mirrors, folder, progress=progress)
     x, y, x_test, y_test = (_read_checked(folder / file.name, file) for file in remote.files)
@@ -182,11 +182,12 @@ def fetch(
                 faults.append(f"{mirror.split('/')[2]}: {str(error).rstrip('.')}")
     except OSError as error:
         raise InputError(
-            f"the data folder must be writable, but {str(folder)!r} is not ({error.strerror or error}); use --data-dir."
+            f"the data folder must be writable, but {str(folder)!r} is not ({error.strerror or error}); "
+            "name another as data_dir."
         ) from None
     raise InputError(
         f"{file.name} could not be fetched ({'; '.join(faults)}); try again, or name a folder that holds "
-        "it with --data-dir."
+        "it as data_dir."
     )
 
 

@@ -187,7 +187,7 @@ class Scaling:
             if statistics.range[0] < 0 or statistics.range[1] > 1:
                 raise InputError(
                     "the Bernoulli likelihood needs values in [0, 1], but the data reach from "
-                    f"{statistics.range[0]:g} to {statistics.range[1]:g}; rescale them or use --set "
+                    f"{statistics.range[0]:g} to {statistics.range[1]:g}; rescale them, or use "
                     "likelihood=gaussian."
                 )
             return cls(np.zeros(1, np.float32), np.ones(1, np.float32))

@@ -10,8 +10,9 @@ import numpy as np
 
 from vaelab.data.arrays import Raw, as_array, chunks
 from vaelab.data.dataset import Array, Dataset
-from vaelab.data.loading import PathLike, load, read_source
+from vaelab.data.loading import PathLike, from_raw, read_source
 from vaelab.errors import InputError
+from vaelab.wording import counted
 
 MANY = 256  # distinct values are counted up to here
 LISTED = 20  # names and columns shown in the table
@@ -56,26 +57,23 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     return found
 
 
-def describe_source(source: PathLike, **settings: Any) -> dict[str, Any]:
-    """What `load(source, **settings)` holds; if it refuses, what could be read, with the reason under
+def describe_source(source: PathLike, *, seed: int = 0, **reading: Any) -> dict[str, Any]:
+    """What `load(source, seed=seed, **reading)` holds; if it refuses, what could be read, with the reason under
     "refused".
 
-    settings: keyword arguments of `load`.
+    reading: keyword arguments of `read_source`. Raises InputError where nothing can be read.
     """
+    raw, kept = read_source(source, **reading)
     try:
-        return describe(load(source, **settings))
+        return {**describe(from_raw(raw, kept, seed)), "stored_as": _stored_as(raw.x)}
     except InputError as error:
-        refused = str(error)
-    reading = {key: value for key, value in settings.items() if key not in ("seed", "fingerprint")}
-    try:
-        raw, _ = read_source(source, **reading)
-        return {**_describe_raw(raw), "refused": refused}
-    except InputError:
-        return {"name": name_of_source(source), "refused": refused}
+        return {**_describe_raw(raw), "refused": str(error)}
 
 
-def name_of_source(source: PathLike) -> str:
-    return str(source).rpartition("/")[2] or str(source)
+def _stored_as(x: Any) -> str:
+    """The number types of data as they were read."""
+    types = {str(values.dtype) for values in x.values()} if isinstance(x, Mapping) else {str(np.asarray(x).dtype)}
+    return ", ".join(sorted(types))
 
 
 def _describe_raw(raw: Raw) -> dict[str, Any]:
@@ -180,36 +178,37 @@ def describe_text(description: Mapping[str, Any]) -> str:
     width = max(len(label) for label, _ in lines)
     body = "\n".join(f"{label:<{width}}  {_plain(text)}" for label, text in lines)
     table = _column_table(description.get("columns") or [])
-    return f"{body}\n\n{table}" if table else body
+    rows = "all rows" if "refused" in description else "the training rows"
+    return f"{body}\n\ncolumns, over {rows}:\n{table}" if table else body
 
 
 def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lengths = found.get("shape", [])
     shape = " x ".join(str(length) for length in lengths) or "1"
-    unit = " features" if len(lengths) == 1 else ""
-    size = f"{found['examples']:,} examples of {shape}{unit}" if "examples" in found else ""
+    unit = "" if len(lengths) != 1 else " feature" if lengths[0] == 1 else " features"
+    size = f"{counted(found['examples'], 'example')} of {shape}{unit}" if "examples" in found else ""
     span = found.get("range")
     distinct = found.get("distinct_values")
-    spread = "" if not span else f"{span[0]:g} to {span[1]:g}"
+    spread = "" if not span else f"{span[0]:g} to {span[1]:g} in all rows"
     if distinct is not None and span:
-        spread += f", {distinct} different values" + (" (binary)" if found.get("binary") else "")
+        spread += f", {counted(distinct, 'different value')}" + (" (binary)" if found.get("binary") else "")
     constant = found.get("constant_features") or {"count": 0, "names": []}
     missing = found.get("missing") or 0
     lacking = found.get("missing_columns") or {}
     return [
         ("data", str(found.get("name", ""))),
         ("size", size),
-        ("type", f"{found['dtype']}, {_bytes(found['bytes'])}" if "dtype" in found else ""),
+        ("type", f"{_types(found)}, {_bytes(found['bytes'])}" if "dtype" in found else ""),
         ("values", spread),
         (
             "missing",
-            f"{missing:,} values" + (f" ({_listed(lacking)})" if lacking else "")
+            counted(missing, "value") + (f" ({_listed(lacking)})" if lacking else "")
             if missing
             else "none"
             if span
             else "",
         ),
-        ("infinite", f"{found['infinite']:,} values" if found.get("infinite") else ""),
+        ("infinite", counted(found["infinite"], "value") if found.get("infinite") else ""),
         (
             "constant",
             _constant(constant, unit),
@@ -226,7 +225,13 @@ def _constant(constant: Mapping[str, Any], unit: str) -> str:
     if not constant["count"]:
         return ""
     names = f": {_some(constant['names'])}" if unit else ""  # of a table; pixels have no names
-    return f"{constant['count']:,} features in training{names}"
+    return f"{counted(constant['count'], 'feature')} in the training rows{names}"
+
+
+def _types(found: Mapping[str, Any]) -> str:
+    """The type as stored, and what it becomes."""
+    stored = found.get("stored_as", found["dtype"])
+    return str(stored) if stored == found["dtype"] else f"{stored}, trained as {found['dtype']}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

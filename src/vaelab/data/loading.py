@@ -49,15 +49,24 @@ def load(
     ((8, 8), 1797, ('0', '1', '2'))
     """
     raw, kept = read_source(source, target=target, data_dir=data_dir, download=download, progress=progress, kind=kind)
-    what = kept["source"] if kept["kind"] == "builtin" else files.name_of(Path(kept["source"]))
-    data = build(raw, seed=seed, source=kept, what=what)
+    data = from_raw(raw, kept, seed)
     if fingerprint is not None and fingerprint != data.source["fingerprint"]:
         raise InputError(
-            f"{what} must be the data recorded with fingerprint {quote(fingerprint)}, but has "
+            f"{_called(kept)} must be the data recorded with fingerprint {quote(fingerprint)}, but has "
             f"{data.source['fingerprint']!r}: the file, the labels or the seed changed; restore them or "
             "start anew."
         )
     return data
+
+
+def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
+    """The checked Dataset of what `read_source` returned."""
+    return build(raw, seed=seed, source=kept, what=_called(kept))
+
+
+def _called(kept: Mapping[str, Any]) -> str:
+    """What the data are called in messages."""
+    return str(kept["source"]) if kept["kind"] == "builtin" else files.name_of(Path(kept["source"]))
 
 
 def read_source(
@@ -189,4 +198,4 @@ def _as_bytes(rows: Array, name: str) -> Array:
     return rows
 
 
-__all__ = ["Kind", "load", "read_source", "rows_for"]
+__all__ = ["Kind", "from_raw", "load", "read_source", "rows_for"]

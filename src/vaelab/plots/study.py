@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, RED, Bools, Floats, Ints
+from vaelab.wording import counted
 
 Trials = Sequence[Mapping[str, Any]]
 
@@ -94,7 +95,7 @@ def plot_history(data: History, path: str | Path, title: str = "Search history")
     finding = "no trial finished"
     if winner is not None:
         found = f"best {style.number(data.best[winner])} at trial {data.numbers[winner]}"
-        finding = f"{found}  ·  {len(data.numbers)} trials"
+        finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
         style.note(axes, 1.02, 0.98, "●", color=ORANGE)
         style.note(axes, 1.05, 0.98, f"best: trial {data.numbers[winner]}", color=INK)
     style.heading(figure, title, finding)
@@ -345,7 +346,10 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by
     fine = ~data.collapsed
     _scatter(axes, x[fine], data.values[fine], high, color=LIGHT, s=38, edgecolor="white", linewidths=0.6)
     _scatter(axes, x[~fine], data.values[~fine], high, color=RED, marker="x", s=32, linewidths=1.5)
-    entries = [("●", LIGHT, f"{fine.sum()} finished trials"), ("—", BLUE, "lowest of each size")]
+    entries = [
+        ("●", LIGHT, counted(int(fine.sum()), "finished trial")),
+        ("—", BLUE, "lowest of each size"),
+    ]
     finding = "no trial finished"
     if data.winner is not None:
         axes.plot(
@@ -359,7 +363,8 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by
         )
         size = data.sizes[data.winner]
         entries.append(("●", ORANGE, f"the winner: {size}"))
-        finding = f"the lowest figure, {style.number(data.values[data.winner])}, has {size} latent dimensions"
+        value = style.number(data.values[data.winner])
+        finding = f"the winner's figure, {value}, has {counted(int(size), 'latent dimension')}"
     if not fine.all():
         entries.append(("×", RED, f"{(~fine).sum()} collapsed"))
     labels = data.sizes[first]

@@ -114,7 +114,8 @@ def _losses_finding(data: Losses) -> str:
         parts.append("no validation figure was recorded")
     else:
         value = style.number(data.curves["validation"]["neg_elbo"][data.best])
-        parts.append(f"best validation {value} {NATS}, epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}")
+        epoch = f"best epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}"
+        parts.append(f"{epoch}: validation {value} {NATS} by one draw of z")
     parts += [f"{style.clean(name, 30)}: {style.number(level)}" for name, level in data.noted.items()]
     return "  ·  ".join(parts).replace(r"\$", "$")
 

@@ -1,102 +1,154 @@
-"""How to read each picture: one caption for every name a figure can have."""
+"""How to read each picture: one caption for every name a figure can have, in the words of the data it shows."""
 
-CAPTIONS = {
-    "losses": (
-        "Loss by epoch. Left: the whole price of an example, lower is better. If validation turns up "
-        "while train falls on, the model memorises. Right: its two parts. A rate near zero means that the "
-        "latents are unused."
-    ),
-    "latent": (
-        "Where the encoder puts examples. Islands of one colour mean that the code knows the "
-        "class without having been told; dashed circles hold 39 % and 86 % of the prior, and points far "
-        "outside are examples that samples will not resemble. Grey bars are dimensions the model does not "
-        "use."
-    ),
-    "reconstructions": (
-        "Validation examples, what the decoder made of their codes, and where the two differ. Blur or "
-        "lost detail is information that the code did not carry."
-    ),
-    "samples": (
-        "New examples. By class: drawn from a Gaussian around the codes of that class. From the prior: "
-        "what the model holds for typical data. Good by class and bad from the prior means that the prior "
-        "covers empty space."
-    ),
-    "history": (
-        "One mark per trial, in the order they were asked. The line is the best figure so far: where it "
-        "stays flat for long, more trials would have helped little."
-    ),
-    "rungs": (
-        "Every trial's way through the rungs. If many lines cross after a rung, pruning there was a "
-        "gamble; if they run side by side, it was safe."
-    ),
-    "importance": (
-        "How much of the variation between trials each setting explains. A small bar says that the range "
-        "searched made no difference, not that the setting never matters."
-    ),
-    "latent_size": (
-        "The figure of every finished trial by the number of latent dimensions. Look for where the lower "
-        "line stops falling: more dimensions than that buy nothing."
-    ),
-    "map": (
-        "Left: where the encoder puts examples, by class; dashed circles hold 39 % and 86 % of the prior. Right: what "
-        "the decoder makes of the same plane, at points that are equally likely under the prior. Find a class at "
-        "the left and look up at the right what stands there; where no examples lie, pictures are guesses."
-    ),
-    "traversals": (
-        "One latent dimension at a time moves from -2.5 to 2.5 while the others stand at 0. A row that "
-        "changes in one nameable way is a dimension that means something; a row that hardly changes is unused."
-    ),
-    "interpolations": (
-        "From one validation example to another, along the straight line between their codes. Good latent "
-        "spaces pass through plausible examples; a blur halfway means that the line leaves the places where examples "
-        "lie."
-    ),
-    "architectures": (
-        "Each model as bars, as tall as the logarithm of their widths: the example at the left, the latents z in the "
-        "middle, the reconstruction at the right. Most parameters sit between the tallest neighbours."
-    ),
-    "rate_distortion": (
-        "What the code costs (right: more) against what it misses (up: more), a dot for each seed. All points of a "
-        "dashed line have the same negative ELBO: a model on a lower line is better, and where on the line it stands "
-        "says whether it pays in code or in blur."
-    ),
-    "kl": (
-        "How many nats each latent dimension carries, sorted, since dimensions have no order of their own. Where a "
-        "line drops to zero, further dimensions are unused; the area below it is the rate."
-    ),
-    "data": (
-        "The training examples before any model. Images: their mean, how far pixels stray from it, how often each "
-        "intensity occurs, and how many examples each class has. Tables: the distribution of every column."
-    ),
-    "examples": (
-        "Training examples, one row per class. Look for odd ones, mislabelled ones, and how much a class varies: that "
-        "is what a model has to reconstruct."
-    ),
-    "correlations": (
-        "How the columns of a table move together: orange for columns that rise together, blue for opposed ones. "
-        "Strong blocks are what a few latent dimensions can carry."
-    ),
-}
+from __future__ import annotations
 
-# Pictures of several models that share their name with one of a single model.
-COMPARISON = {
-    "losses": (
-        "Loss by epoch of all models, lower is better: validation solid, training dashed, in bands that reach from "
-        "the lowest to the highest seed. Bands that overlap at the end show no difference; a dashed line far "
-        "below its solid one means that the model memorises."
-    ),
-    "reconstructions": (
-        "What every model makes of the same validation examples (of a table: by how much it misses each column). The "
-        "figure beside a name is the root of the mean squared error of what is shown."
-    ),
-    "samples": (
-        "The same points of the prior decoded by every model, so each place shows one point (of a table: the spread "
-        "of every column in the data and in what is decoded). Decoded means are smoother than data: no "
-        "pixel noise is added, and spreads are narrower."
-    ),
-    "latent": (
-        "Where the encoder puts examples, by class; dashed circles hold 39 % and 86 % of the prior. With two latent "
-        "dimensions the decoder's picture of the same plane stands beside it, at points that are equally likely under "
-        "the prior; with more, the two dimensions of highest KL and a principal component view."
-    ),
-}
+from collections.abc import Mapping
+from typing import Any
+
+from vaelab.training import VALIDATION_ROWS
+
+QUICK = (
+    f"Each epoch is judged quickly, by one draw of z on at most {VALIDATION_ROWS:,} validation examples, so its "
+    "figures differ a little from the final ones, which take more draws."
+)
+
+
+def captions(data: Mapping[str, Any]) -> dict[str, str]:
+    """The caption of every picture of a run or study; `data` as `describe` tells it."""
+    image, labelled = _kind(data)
+    return {
+        "losses": (
+            "Loss by epoch. Left: the whole price of an example, lower is better. If validation turns up "
+            "while train falls on, the model memorises. Right: its two parts. A rate near zero means that the "
+            f"latents are unused. {QUICK}"
+        ),
+        "latent": (
+            "Where the encoder puts examples. "
+            + (
+                "Islands of one colour mean that the code knows the class without having been told; "
+                if labelled
+                else ""
+            )
+            + "dashed circles hold 39 % and 86 % of the prior, and points far outside are examples that samples will "
+            "not resemble. Grey bars are dimensions the model does not use."
+        ).replace(". dashed", ". Dashed"),
+        "reconstructions": (
+            "Validation examples, what the decoder made of their codes, and where the two differ. "
+            + (
+                "Blur or lost detail is information that the code did not carry."
+                if image
+                else "A long way between the two is information that the code did not carry."
+            )
+        ),
+        "samples": _samples(image, labelled),
+        "history": (
+            "One mark per trial, in the order they were asked. The line is the best figure so far: where it "
+            "stays flat for long, more trials would have helped little."
+        ),
+        "rungs": (
+            "Every trial's way through the rungs. If many lines cross after a rung, pruning there was a "
+            "gamble; if they run side by side, it was safe."
+        ),
+        "importance": (
+            "How much of the variation between trials each setting explains. A small bar says that the range "
+            "searched made no difference, not that the setting never matters."
+        ),
+        "latent_size": (
+            "The figure of every finished trial by the number of latent dimensions. Look for where the lower "
+            "line stops falling: more dimensions than that buy nothing."
+        ),
+        "map": (
+            f"Left: where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and "
+            "86 % of the prior. Right: what the decoder makes of the same plane, at points that are equally likely "
+            f"under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at the right what "
+            "stands there; where no examples lie, what is decoded is a guess."
+        ),
+        "traversals": (
+            "One latent dimension at a time moves from -2.5 to 2.5 while the others stand at 0. A dimension whose "
+            f"{'row' if image else 'columns'} change in one nameable way means something; one that hardly changes "
+            "anything is unused."
+        ),
+        "interpolations": (
+            "From one validation example to another, along the straight line between their codes. Good latent "
+            f"spaces pass through plausible examples; {'a blur' if image else 'values no example has'} halfway "
+            f"{'means' if image else 'mean'} that the line leaves the places where examples lie."
+        ),
+        "architectures": (
+            "Each model as bars, as tall as the logarithm of their widths: the example at the left, the latents z in "
+            "the middle, the reconstruction at the right. Most parameters sit between the tallest neighbours."
+        ),
+        "rate_distortion": (
+            "What the code costs (right: more) against what it misses (up: more), a dot for each seed. All points of a "
+            "dashed line have the same negative ELBO: a model on a lower line is better, and where on the line it "
+            "stands says whether it pays in code or in lost detail."
+        ),
+        "kl": (
+            "How many nats each latent dimension carries, sorted, since dimensions have no order of their own. Where a "
+            "line drops to zero, further dimensions are unused; the area below it is the rate."
+        ),
+        "data": (
+            "The training examples before any model: their mean, how far pixels stray from it, how often each "
+            f"intensity occurs{', and how many examples each class has' if labelled else ''}."
+            if image
+            else "The training examples before any model: the distribution of every column."
+        ),
+        "examples": (
+            "Training examples, one row per class. Look for odd ones, mislabelled ones, and how much a class varies: "
+            "that is what a model has to reconstruct."
+            if labelled
+            else "Training examples. Look for odd ones, and how much they vary: that is what has to be reconstructed."
+        ),
+        "correlations": (
+            "How the columns of a table move together: orange for columns that rise together, blue for opposed ones. "
+            "Strong blocks are what a few latent dimensions can carry."
+        ),
+    }
+
+
+def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
+    """The same of a comparison, where a picture shows several models."""
+    image, labelled = _kind(data)
+    return captions(data) | {
+        "losses": (
+            "Loss by epoch of all models, lower is better: validation solid, training dashed, in bands that reach from "
+            "the lowest to the highest seed. Bands that overlap at the end show no difference; a dashed line far "
+            f"below its solid one means that the model memorises. {QUICK}"
+        ),
+        "reconstructions": (
+            "What every model makes of the same validation examples. "
+            if image
+            else "By how much every model misses each column of the same validation examples. "
+        )
+        + "The figure beside a name is the root of the mean squared error of what is shown.",
+        "samples": (
+            "The same points of the prior decoded by every model, so each place shows one point. Decoded means are "
+            "smoother than data: no pixel noise is added."
+            if image
+            else "The spread of every column in the data, and in what every model decodes from the same points of the "
+            "prior. Decoded means spread less than data: no noise of p(x|z) is added."
+        ),
+        "latent": (
+            f"Where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and 86 % of "
+            "the prior. With two latent dimensions the decoder's picture of the same plane stands beside it, at points "
+            "that are equally likely under the prior; with more, the two dimensions of highest KL and a principal "
+            "component view."
+        ),
+    }
+
+
+def _kind(data: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the examples are images, and whether they have labels; what is not known is taken for images."""
+    shape = data.get("shape")
+    return not isinstance(shape, list | tuple) or len(shape) >= 2, bool(data.get("classes"))
+
+
+def _samples(image: bool, labelled: bool) -> str:
+    by_class = "By class: drawn from a Gaussian around the codes of that class. " if labelled else ""
+    prior = "From the prior: what the model holds for typical data. "
+    good = "Good by class and bad from the prior means that the prior covers empty space. " if labelled else ""
+    means = (
+        "What is drawn is the decoder's mean, which is smoother than data."
+        if image
+        else "What is drawn is the decoder's mean, so spreads are narrower than those of the data."
+    )
+    return f"New examples. {by_class}{prior}{good}{means}"

@@ -9,15 +9,16 @@ from typing import Any
 from vaelab.data import Dataset
 from vaelab.data.dataset import SPLITS
 from vaelab.report import words
-from vaelab.report.captions import CAPTIONS, COMPARISON
+from vaelab.report.captions import comparison_captions
 from vaelab.report.charts import Forest, forests
 from vaelab.report.explorer import Explorer, explore
-from vaelab.report.page import Card, figures, finite, meaning, pairs, plain, read_object, read_text, render
+from vaelab.report.page import Card, figures, finite, meaning, pairs, read_object, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
+from vaelab.wording import counted
 
-DATA_PICTURES = ("data", "examples")
+DATA_PICTURES = ("data", "examples", "correlations")
 PICTURES = ("architectures", "losses", "reconstructions", "samples", "latent", "traversals", "interpolations", "kl")
 FIGURES = {
     "neg_elbo": "neg. ELBO",
@@ -45,13 +46,14 @@ def build_comparison_report(folder: str | Path, data: Dataset | None = None) -> 
     compared = [entry for entry in results.get("comparisons") or [] if isinstance(entry, Mapping)]
     best = _best(models, compared)
     missing: list[str] = []
+    captions = comparison_captions(results.get("data") or {})
     found = folder_pictures(folder, _order(folder))
     of_data = [path for path in found if path.stem in DATA_PICTURES]
     page = render(
         "comparison.html.jinja",
         title=str(results.get("name") or folder.resolve().name),
         headline=str(results.get("recommendation") or "There is no recommendation."),
-        course=[f"{words.count(len(models), 'model')} on {(results.get('data') or {}).get('name', 'the data')}."],
+        course=[f"{counted(len(models), 'model')} on {(results.get('data') or {}).get('name', 'the data')}."],
         cards=_cards(models, best),
         main=_main(models, best),
         splits=[table for split in SPLITS if (table := _split(models, split, best))],
@@ -60,10 +62,8 @@ def build_comparison_report(folder: str | Path, data: Dataset | None = None) -> 
         sentences=[str(entry["sentence"]) for entry in compared if entry.get("sentence")],
         paired=_paired(compared),
         paired_sentences=[str(p["sentence"]) for p in _tests(compared) if p.get("sentence")],
-        figures=figures(
-            [path for path in found if path not in of_data], "the comparison", missing, captions=CAPTIONS | COMPARISON
-        ),
-        data_figures=figures(of_data, "the data", missing),
+        figures=figures([path for path in found if path not in of_data], "the comparison", missing, captions=captions),
+        data_figures=figures(of_data, "the data", missing, captions=captions),
         comparison_settings=_settings(models),
         baseline=pairs(results.get("baseline") or {}),
         data=pairs(results.get("data") or {}),
@@ -183,7 +183,7 @@ def _settings(models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str],
     names = dict.fromkeys(name for spec in specs for name in spec)
     rows = []
     for name in names:
-        values = [plain(spec.get(name)) for spec in specs]
+        values = [setting(str(name), spec.get(name)) for spec in specs]
         rows.append((str(name), values, len(set(values)) > 1, meaning(str(name))))
     return sorted(rows, key=lambda row: not row[2])
 

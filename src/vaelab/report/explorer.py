@@ -24,7 +24,7 @@ from vaelab.data.dataset import SPLITS
 from vaelab.errors import InputError, StoreError
 from vaelab.evaluate import ACTIVE_VARIANCE
 from vaelab.fitted import Fitted
-from vaelab.report import words
+from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 
@@ -111,7 +111,7 @@ def _summary(found: Mapping[str, Any]) -> str:
     splits = ", ".join(found["splits"]["names"])
     originals = found["originals"]
     kept = "" if originals is None or originals["count"] == shown else f"; {originals['count']:,} with their original"
-    return f"{words.count(shown, 'example')}{share} ({splits}){kept}."
+    return f"{counted(shown, 'example')}{share} ({splits}){kept}."
 
 
 def _rows(data: Dataset, splits: Sequence[str]) -> tuple[Array, Array]:

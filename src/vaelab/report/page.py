@@ -15,12 +15,13 @@ import jinja2
 from markupsafe import Markup
 
 from vaelab.errors import StoreError
+from vaelab.evaluate import FINAL_DRAWS, SEARCH_DRAWS
 from vaelab.report import words
-from vaelab.report.captions import CAPTIONS
 from vaelab.report.pictures import Picture, load
 from vaelab.report.tables import Cell
 from vaelab.spec import Spec
 from vaelab.store import read_json
+from vaelab.training import VALIDATION_ROWS
 
 HERE = Path(__file__).parent
 SCRIPTS = ("core", "tables", "decoder", "latent", "explorer", "plot", "search")
@@ -85,7 +86,7 @@ def figures(
     missing: list[str],
     *,
     thumbnail: bool = False,
-    captions: Mapping[str, str] = CAPTIONS,
+    captions: Mapping[str, str],
 ) -> list[Figure]:
     """The pictures that can be read; the others are named in `missing`."""
     found = []
@@ -111,29 +112,41 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
-def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any]) -> list[Card]:
-    """What one model reached."""
+def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "") -> list[Card]:
+    """What one model reached; `whose` says which of several."""
     cards = []
-    if validation.get("neg_elbo") is not None:
-        cards.append(Card("validation", Cell.of(validation["neg_elbo"]), "nats per example"))
-    if test.get("neg_elbo") is not None:
-        cards.append(Card("test, this model", Cell.of(test["neg_elbo"]), "nats per example"))
+    for split, found in ("validation", validation), ("test", test):
+        if found.get("neg_elbo") is not None:
+            cards.append(
+                Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), f"nats per example, {FINAL_DRAWS} draws of z")
+            )
     for name, unit in (("rate", "nats: cost of the code"), ("distortion", "nats: missed detail")):
         if validation.get(name) is not None:
-            cards.append(Card(name, Cell.of(validation[name]), unit))
+            cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))
     if validation.get("active_units") is not None:
         cards.append(Card("active units", Cell.of(validation["active_units"]), "latent dimensions in use"))
     if validation.get("occupied_components") is not None:
         cards.append(Card("components", Cell.of(validation["occupied_components"]), "of the mixture prior, occupied"))
     if validation.get("verdict") is not None:
         verdict = str(validation["verdict"])
-        cards.append(Card("verdict", Cell(verdict), words.VERDICTS.get(verdict, "")))
+        cards.append(Card("verdict", Cell(verdict), str(validation.get("reason") or words.VERDICTS.get(verdict, ""))))
     return cards
 
 
 def settings(spec: Mapping[str, Any], searched: Sequence[str]) -> list[tuple[str, str, str, bool]]:
     """Name, value, meaning and "was it searched" of every setting of a spec."""
-    return [(str(name), plain(value), meaning(str(name)), name in searched) for name, value in spec.items()]
+    return [
+        (str(name), setting(str(name), value), meaning(str(name)), name in searched) for name, value in spec.items()
+    ]
+
+
+def setting(name: str, value: Any) -> str:
+    """A setting's value for people; a seed that was derived has 19 digits that nobody reads.
+
+    >>> setting("lr", 0.002), setting("seed", 7), setting("seed", 2919813369553411398)
+    ('0.002', '7', 'derived; in spec.json')
+    """
+    return "derived; in spec.json" if name == "seed" and isinstance(value, int) and value >= 2**32 else plain(value)
 
 
 def meaning(name: str) -> str:
@@ -165,7 +178,8 @@ def render(template: str, **content: Any) -> str:
     # The policy lets only our own script run, by its digest: text that slipped through as markup stays dead.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
-    defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": []}
+    draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}
+    defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], **draws}
     return _environment().get_template(template).render(**trusted, **defaults | content)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vaelab.data import Dataset
 from vaelab.report import words
+from vaelab.report.captions import captions
 from vaelab.report.explorer import explore
 from vaelab.report.page import (
     figures,
@@ -20,6 +21,7 @@ from vaelab.report.page import (
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import history_table
 from vaelab.store import write_atomic
+from vaelab.wording import counted
 
 PICTURES = ("losses", "latent", "reconstructions", "samples")
 
@@ -47,10 +49,12 @@ def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
         headline=headline,
         course=[f"The model has {words.model(spec)}."] if words.model(spec) else [],
         cards=metric_cards(validation, test),
-        best_figures=figures(folder_pictures(folder, PICTURES), "the model", missing),
+        best_figures=figures(
+            folder_pictures(folder, PICTURES), "the model", missing, captions=captions(metrics.get("data") or {})
+        ),
         settings=settings(spec, []),
         data=pairs(metrics.get("data") or {}),
-        epochs=words.count(len(history), "epoch") if history else "",
+        epochs=counted(len(history), "epoch") if history else "",
         history=history_table(history),
         config=read_text(folder / "config.toml"),
         explorer=explore({title: folder}, data, bool(test), missing),

@@ -10,6 +10,7 @@ from typing import Any
 
 from vaelab.data import Dataset
 from vaelab.report import words
+from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
 from vaelab.report.explorer import Explorer, explore
 from vaelab.report.page import (
@@ -28,6 +29,7 @@ from vaelab.report.page import (
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
+from vaelab.wording import counted
 
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
@@ -40,7 +42,6 @@ COLUMNS = (
     ("value", "neg. ELBO"),
     ("rate", "rate"),
     ("distortion", "distortion"),
-    ("verdict", "verdict"),
     ("epochs", "epochs"),
     ("seconds", "time"),
 )
@@ -73,8 +74,9 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
     folder = Path(folder)
     results = read_object(folder / "results.json")
     missing: list[str] = []
-    best = figures(folder_pictures(folder / "best", TRIAL_PICTURES), "the best model", missing)
-    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing)
+    said = captions(results.get("data") or {})
+    best = figures(folder_pictures(folder / "best", TRIAL_PICTURES), "the best model", missing, captions=said)
+    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing, captions=said)
     winner = results.get("best") or {}
     explorer = _explorer(folder, winner, data, missing)
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
@@ -137,12 +139,14 @@ def _gallery(
     items: list[GalleryItem] = []
     for row, paths in rows:
         name = f"trial {row.get('number')}"
-        found = figures(paths, name, missing, thumbnail=small)
+        found = figures(paths, name, missing, captions={}, thumbnail=small)
         budget -= sum(len(figure.picture.uri) for figure in found)
         if budget < 0:
             break
         value = row.get("value")
         ending = f"{words.number(value)} nats" if value is not None else str(row.get("state", "")).lower()
+        if row.get("verdict") == "collapsed":
+            ending += f", collapsed ({row.get('reason')})"
         items.append(GalleryItem(f"Trial {row.get('number')}: {ending}, {words.model(row.get('spec') or {})}", found))
     return items, len(rows) - len(items), small
 
@@ -156,7 +160,7 @@ def _trial_pictures(folder: Path, row: Mapping[str, Any]) -> list[Path]:
 def _gallery_note(omitted: int, small: bool) -> str:
     if not small:
         return ""
-    left = f" and {words.count(omitted, 'trial')} left out" if omitted else ""
+    left = f" and {counted(omitted, 'trial')} left out" if omitted else ""
     limit = f"{PAGE_BYTES // 1_000_000} MB"
     said = f"To keep this page under {limit}, pictures are reduced{left}"
     return f"{said}; the originals lie in the trials' folders."
@@ -169,13 +173,15 @@ def _by_value(row: Mapping[str, Any]) -> tuple[float, int]:
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
     best = results.get("best") or {}
-    cards = metric_cards(best.get("validation") or {}, best.get("test") or {})
-    mean, error = best.get("test_mean"), best.get("test_se")
-    if mean is not None:
-        spread = f"± {words.number(error)} " if error is not None else ""
-        seeds = words.count(len(best.get("seeds") or []), "seed")
-        cards[1:1] = [Card("test, mean", Cell.of(mean), f"{spread}nats, {seeds}")]
-    return cards
+    seeds = len(best.get("seeds") or [])
+    cards = []
+    for split in ("validation", "test") if seeds > 1 else ():
+        mean, error = best.get(f"{split}_mean"), best.get(f"{split}_se")
+        if mean is not None:
+            spread = f"± {words.number(error)} " if error is not None else ""
+            cards.append(Card(f"{split}, mean", Cell.of(mean), f"{spread}nats per example, {seeds} seeds"))
+    whose = ", best seed" if seeds > 1 else ""
+    return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
 
 def _scale(results: Mapping[str, Any]) -> Scale | None:
@@ -193,7 +199,7 @@ def _trials(table: Sequence[Mapping[str, Any]], searched: Sequence[str], winner:
     rows = []
     for row in table:
         best = winner is not None and row.get("number") == winner
-        state = str(row.get("state", "")).lower()
+        state = "collapsed" if row.get("verdict") == "collapsed" else str(row.get("state", "")).lower()
         cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key, _ in COLUMNS]
         cells[0] = Cell(cells[0].text, cells[0].exact, tag="best" if best else "")
         params = row.get("params") or {}
@@ -216,15 +222,18 @@ def _finalists(results: Mapping[str, Any]) -> Table | None:
         )
         for row in found
     ]
-    heads = ("trial", "in the search, nats", "trained anew, mean", "standard error", "parameters")
+    anew = (
+        "trained anew, nats" if all(row.get("se") is None for row in found) else "trained anew, mean over seeds, nats"
+    )
+    heads = ("trial", "in the search, nats", anew, "standard error", "parameters")
     return Table("Finalists", heads, rows, 2) if rows else None
 
 
 def _seeds(best: Mapping[str, Any]) -> Table | None:
     rows = []
-    for seed in best.get("seeds") or []:
+    for number, seed in enumerate(best.get("seeds") or [], 1):
         validation, test = seed.get("validation") or {}, seed.get("test") or {}
         values = [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
-        name = Cell(str(seed.get("seed")))  # a seed is a name; as a JavaScript number it would be rounded
+        name = Cell(str(number), tag="kept" if validation == best.get("validation") else "")
         rows.append(Row([name, *map(Cell.of, values), Cell.of(test.get("neg_elbo"))]))
     return Table("Seeds", ("seed", "validation, nats", "rate", "distortion", "test, nats"), rows) if rows else None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaelab.wording import counted
+
 Json = Mapping[str, Any]
 
 VERDICTS = {
@@ -45,15 +47,6 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def count(amount: int, one: str, many: str | None = None) -> str:
-    """An amount with its noun.
-
-    >>> count(1, "trial"), count(0, "trial"), count(2, "class", "classes")
-    ('1 trial', '0 trials', '2 classes')
-    """
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
-
-
 def hidden_sizes(spec: Json) -> list[int]:
     """Widths of the hidden layers of a spec, from `hidden` or from layers, width and taper."""
     if spec.get("hidden") is not None:
@@ -71,7 +64,7 @@ def model(spec: Json) -> str:
     """
     parts = []
     if "latent_dim" in spec:
-        parts.append(count(spec["latent_dim"], "latent dimension"))
+        parts.append(counted(spec["latent_dim"], "latent dimension"))
     sizes = hidden_sizes(spec)
     if sizes:
         listed = " and ".join(str(size) for size in sizes) if len(sizes) < 3 else "-".join(str(s) for s in sizes)
@@ -93,12 +86,12 @@ def headline(results: Json) -> str:
         notes = results.get("notes") or ["no trial finished, so there is no best model."]
         return f"There is no winner: {notes[0]}"
     value = number(best.get("validation_mean", best.get("validation", {}).get("neg_elbo")))
-    sentence = f"Trial {best['number']} won: it needs {value} nats per example on the validation split"
+    sentence = f"Trial {best['number']} won: trained anew, it needs {value} nats per example on the validation split"
     mean, error = best.get("test_mean"), best.get("test_se")
     if mean is not None:
         seeds = len(best.get("seeds") or [])
         spread = f" ± {number(error)}" if error is not None else ""
-        over = f" (mean{' and standard error' if spread else ''} over {count(seeds, 'seed')})" if seeds else ""
+        over = f" (mean{'s and standard error' if spread else ''} over {counted(seeds, 'seed')})" if seeds > 1 else ""
         sentence += f", and {number(mean)}{spread} on the test split{over}"
     elif best.get("test"):
         sentence += f", and {number(best['test'].get('neg_elbo'))} on the test split"
@@ -116,16 +109,16 @@ def course(results: Json) -> list[str]:
     if trials.get("total"):
         parts = [
             f"{trials.get('complete', 0)} ran to the end",
-            f"{trials.get('pruned', 0)} were pruned early",
+            f"{trials.get('pruned', 0)} {'was' if trials.get('pruned') == 1 else 'were'} pruned early",
         ]
         parts += [f"{trials['failed']} failed"] if trials.get("failed") else []
         ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
-        said.append(f"Of {count(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
+        said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
     optimism = results.get("optimism")
     if optimism is not None and math.isfinite(optimism):
         way = "worse" if optimism >= 0 else "better"
         said.append(
-            f"Trained anew, the best of the search was {number(abs(optimism))} nats {way} than the search had promised."
+            f"The trial that was best in the search came out {number(abs(optimism))} nats {way} when trained anew."
         )
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:

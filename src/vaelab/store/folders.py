@@ -97,7 +97,7 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Path:
             return path
         if not overwrite:
             raise StoreError(
-                f"{name_of(path)} exists; choose another --out, or --overwrite to replace it, or --resume to continue."
+                f"{name_of(path)} exists; choose another `out`, or `overwrite` to replace it, or `resume` to continue."
             )
         with replacing(path) as place:
             place.mkdir()
@@ -143,7 +143,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Move a vaelab folder aside, let the caller fill its place, delete it; on a fault put it back."""
     place = path.resolve() if path.is_symlink() else path
     if not place.is_dir() or not _is_vaelab(place):
-        raise StoreError(f"{name_of(path)} is not a vaelab run or study, and is not overwritten; choose another --out.")
+        raise StoreError(f"{name_of(path)} is not a vaelab run or study, and is not overwritten; choose another `out`.")
     aside = place.parent / f".tmp-{secrets.token_hex(8)}"
     with StudyLock(place) if (place / ".lock").exists() else contextlib.nullcontext():
         os.rename(place, aside)

@@ -88,7 +88,7 @@ def save_run(
     try:
         occupied = is_occupied(folder)
         if occupied and not overwrite:
-            raise StoreError(f"{name_of(folder)} exists; choose another --out, or --overwrite it.")
+            raise StoreError(f"{name_of(folder)} exists; choose another `out`, or `overwrite` it.")
         check_writable(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 
 from vaelab import training
@@ -14,6 +15,11 @@ from vaelab.study.jobs import Member
 STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
 LARGEST_STACK = 64
 STACK_STEP = 2e-3  # seconds of products in a step beyond which more members only blur the balance
+
+
+def cores() -> int:
+    """Cores that this process may use, and how many workers there are unless told."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def step_seconds(spec: Spec, features: int) -> float:

@@ -20,13 +20,14 @@ from vaelab.report import build_comparison_report
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.study import verdicts
-from vaelab.study.balance import stacks
+from vaelab.study.balance import cores, stacks
 from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member
 from vaelab.study.judging import TRAIN_ROWS, Judged, judge_run, over_seeds, thinning, units_of
 from vaelab.study.lineup import ComparisonWatch, Entry, Given, Lineup, folder_name
-from vaelab.study.tune import _cores, default_folder
+from vaelab.study.tune import default_folder
 from vaelab.training import one_thread
+from vaelab.wording import counted
 
 
 class ComparisonFailed(RuntimeError):
@@ -115,7 +116,7 @@ def resume(
     lineup, source = Lineup.read(folder / "config.toml")
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
-            f"{folder} was begun with other data; give the same data and split seed, or choose another --out."
+            f"{folder} was begun with other data; give the same data and split seed, or begin a new comparison."
         )
     contestants = _contestants(lineup, data, folder, workers)
     return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
@@ -160,14 +161,14 @@ def _given_run(entry: Entry, data: Dataset, folder: Path) -> Path:
     run = entry.run / "best" if (entry.run / "best" / "manifest.json").is_file() else entry.run
     with _about(entry.name):
         if run.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{run} lies in the folder that the comparison is written to; choose another --out.")
+            raise InputError(f"{run} lies in the folder that the comparison is written to; write it elsewhere.")
         facts = Fitted.load(run).facts
         if facts.fingerprint == data.fingerprint:
             return run
         if facts.split_seed != data.split_seed:
             raise InputError(
                 f"{run} was trained on the split of seed {facts.split_seed}, but this one is of seed "
-                f"{data.split_seed}; use --split-seed {facts.split_seed}, or leave the run out."
+                f"{data.split_seed}; use split seed {facts.split_seed}, or leave the run out."
             )
         raise InputError(
             f"{run} was trained on other data ({shown(facts.name)}, not the {shown(data.name)} given); "
@@ -190,7 +191,7 @@ def _run(
             return _reopen(contestants, folder)
         (work / "judged").mkdir(parents=True, exist_ok=True)
         try:
-            notes = _train(contestants, data, work, _cores() if workers is None else workers, watch)
+            notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
             comparison = _conclude(contestants, data, folder, watch, notes)
         except KeyboardInterrupt:
             watch.note(f"stopped; what was finished is kept, and --resume {folder} continues.")
@@ -362,7 +363,8 @@ def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]
         spec, label = found[0].spec, shown(name)
         collapsed = sum(j.collapsed for j in judged[name])
         if collapsed:
-            notes.append(f"{label} collapsed to the model without latents in {collapsed} of {len(found)} run(s).")
+            reason = next(j.reason for j in judged[name] if j.collapsed)
+            notes.append(f"{label} collapsed in {collapsed} of {counted(len(found), 'run')}: {reason}.")
         if spec.beta != 1 or spec.free_bits > 0 or spec.samples > 1:
             notes.append(f"{label} was trained on another loss than neg_elbo; read its importance-weighted bound too.")
     if any("share" in found[0].figures["validation"] for found in judged.values()):

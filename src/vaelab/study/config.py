@@ -73,10 +73,10 @@ class Config:
         Spec.create(**settings)
         chosen = Space.default(features).without(settings) if space is None else space
         if not len(chosen):
-            raise InputError("a study needs at least one searched setting; use --search, or `vaelab train`.")
+            raise InputError("a study needs at least one searched setting; name one, or train a single model.")
         if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in chosen.dimensions):
             name = chosen.dimensions[0].name
-            raise InputError(f"`{name}` has only one value to search; give a range as low..high, or fix it by --set.")
+            raise InputError(f"`{name}` has only one value to search; give a range, or fix it.")
         check_disjoint(settings, chosen)
         if figures == "auto":
             figures = "all" if trials <= 20 else "best"
@@ -102,12 +102,12 @@ class Config:
             raise InputError(f"`timeout` must be a positive number of seconds, but got {self.timeout}.")
         for name, reason in FIXED.items():
             if name in self.space:
-                raise InputError(f"`{name}` cannot be searched: {reason}; fix it by --set {name}=...")
+                raise InputError(f"`{name}` cannot be searched: {reason}; fix it among the settings.")
         searched = [name for name in WEIGHTS if name in self.space]
         if self.yardstick == "weighted_loss" and searched:
             raise InputError(
-                f"`{searched[0]}` cannot be searched under --yardstick weighted_loss: the smallest weight would always "
-                "win; use --yardstick neg_elbo, which no weight enters."
+                f"`{searched[0]}` cannot be searched under the yardstick weighted_loss: the smallest weight would "
+                "always win; use the yardstick neg_elbo, which no weight enters."
             )
 
     def warnings(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,9 +78,12 @@ def _epochs(search: Search) -> int:
 
 
 def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
-    """Train these trials over fresh seeds, judge them with more draws, and read what came out."""
+    """Train these trials over fresh seeds, judge them with more draws, and read what came out.
+
+    Every run has a folder in the study's finals/, and is not trained again by a resumed study: it would be the same.
+    """
     search.watch.finalists(numbers, seeds)
-    folder = search.work / "finals"
+    folder = search.folder / "finals"
     folder.mkdir(exist_ok=True)
     members = {
         number: [
@@ -132,14 +136,31 @@ def choose(finalists: Sequence[Finalist]) -> Finalist:
 
 
 def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
-    """Figures of every run of the winner on the test split, which is read here and nowhere else."""
+    """Figures of every run of the winner on the test split, which is read here and nowhere else.
+
+    A resumed study whose winner is the same does not open it again.
+    """
     seeds = []
     for run in winner.runs:
-        figures = Fitted.load(run).evaluate(search.crew.data, "test", evaluate.FINAL_DRAWS)
-        store.count_test_opening(run)
-        metrics = store.update_metrics(run, {"test": figures})
-        seeds.append({"seed": Fitted.load(run).spec.seed, "validation": metrics["validation"], "test": figures})
+        metrics, fitted = store.load_run(run).metrics, Fitted.load(run)
+        if metrics.get("test") is None:
+            store.count_test_opening(run)
+            metrics = store.update_metrics(
+                run, {"test": fitted.evaluate(search.crew.data, "test", evaluate.FINAL_DRAWS)}
+            )
+        seeds.append({"seed": fitted.spec.seed, "validation": metrics["validation"], "test": metrics["test"]})
     return seeds
+
+
+def keep_best(search: Search, winner: Finalist) -> Fitted:
+    """A copy of the winner's best run becomes the study's best/."""
+    target, fresh = search.folder / "best", search.work / "best"
+    shutil.rmtree(fresh, ignore_errors=True)  # a copy that was cut short
+    shutil.copytree(winner.runs[best_run(winner)], fresh)
+    if target.exists():
+        shutil.rmtree(target)
+    fresh.rename(target)
+    return Fitted.load(target)
 
 
 def best_run(winner: Finalist) -> int:

@@ -44,6 +44,12 @@ class Judged:
         return bool(self.full["validation"]["verdict"] == "collapsed")
 
     @property
+    def reason(self) -> str | None:
+        """Which rule of collapse applied on validation."""
+        reason: str | None = self.full["validation"].get("reason")
+        return reason
+
+    @property
     def gap(self) -> float:
         """Nats per example by which test is worse than train."""
         return self.figures["test"]["neg_elbo"] - self.figures["train"]["neg_elbo"]

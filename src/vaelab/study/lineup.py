@@ -73,7 +73,7 @@ class Lineup:
         if len(self.entries) < 2:
             raise InputError(
                 f"a comparison needs at least two models, but got {len(self.entries)}; "
-                "add --model NAME:SETTING=VALUE, or use `vaelab train`."
+                "add one, or train a single model."
             )
         for name in (entry.name for entry in self.entries):
             _check_name(name)
@@ -140,7 +140,7 @@ def _entry(name: str, model: Given, shared: Mapping[str, Any]) -> Entry:
 
 def _refuse_seed(settings: Mapping[str, Any], where: str) -> None:
     if "seed" in settings:
-        raise InputError(f"{where} must leave `seed` out: --seed and --seeds give every model the same seeds.")
+        raise InputError(f"{where} must leave `seed` out: the comparison gives every model the same seeds.")
 
 
 def _check_name(name: object) -> None:

@@ -150,7 +150,7 @@ class Search:
             outcome = outcomes[trial_name(number, spec)]
             assert outcome.value is not None
             assert outcome.figures is not None
-            facts = {k: outcome.figures[k] for k in ("rate", "distortion", "active_units", "verdict")}
+            facts = {k: outcome.figures[k] for k in ("rate", "distortion", "active_units", "verdict", "reason")}
             facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
             self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
             self.watch.finished(number, "COMPLETE", outcome.value)

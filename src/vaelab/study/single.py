@@ -14,6 +14,7 @@ from vaelab.data import Dataset, describe
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.modules import Decoder, Encoder
 from vaelab.pictures import draw_run
 from vaelab.report import build_run_report
 from vaelab.spec import Spec
@@ -41,14 +42,14 @@ class TrainedRun:
         return f"TrainedRun({str(self.folder)!r}, {self.model!r}, {len(self.history)} epochs)"
 
     @property
-    def encoder(self) -> Callable[[Any], Any]:
-        """Examples (n, *shape) to mean and standard deviation of q(z|x), each (n, latent_dim)."""
-        return self.model.encode
+    def encoder(self) -> Encoder:
+        """A torch module: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, latent_dim)."""
+        return self.model.encoder
 
     @property
-    def decoder(self) -> Callable[[Any], Any]:
-        """Points (n, latent_dim) to E[x|z] (n, *shape)."""
-        return self.model.decode
+    def decoder(self) -> Decoder:
+        """A torch module: points (n, latent_dim) to E[x|z] (n, *shape)."""
+        return self.model.decoder
 
 
 def train(
@@ -83,7 +84,7 @@ def train(
         )
         (outcome,) = jobs.run(job, feed, lambda _, epoch: progress(epoch))
         if outcome.failure is not None:
-            raise TrainingFailed(f"training failed: {outcome.failure}; lower --set lr or --set clip.")
+            raise TrainingFailed(f"training failed: {outcome.failure}; lower `lr` or `clip`.")
         model = Fitted.load(folder)
         changes = {
             "data": describe(data),
@@ -106,11 +107,11 @@ def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None
     """Refuse to lose anything: a finished run needs `overwrite`, a stopped one `resume` or `overwrite`."""
     if resume:
         if not partial.exists():
-            raise InputError(f"there is nothing to resume: {partial} does not exist; leave out --resume.")
+            raise InputError(f"there is nothing to resume: {partial} does not exist; train it without resuming.")
         return
     if partial.exists():
         if not overwrite:
-            raise InputError(f"{folder} was begun and stopped; continue it by --resume, or replace it by --overwrite.")
+            raise InputError(f"{folder} was begun and stopped; `resume` it, or `overwrite` it.")
         shutil.rmtree(partial)
     if folder.exists():
         store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes in one rename

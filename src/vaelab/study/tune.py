@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,12 +23,14 @@ from vaelab.report import build_study_report
 from vaelab.space import Space
 from vaelab.spec import Spec
 from vaelab.study import finals
+from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.search import Clock, Search, trial_name
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
 from vaelab.training import one_thread
+from vaelab.wording import counted
 
 STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
 
@@ -67,8 +68,9 @@ def tune(
 ) -> Study:
     """Find the VAE that fits the data: search, retrain the best over seeds, choose on validation, open test once.
 
-    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log")}; default: depth, widths, latent
-        size, learning rate, weight decay and dropout. settings: fixed ones, as {"epochs": 50}.
+    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log")}; by default depth, widths,
+        latent size, learning rate, weight decay and dropout. A space given replaces that one: what it does not name
+        is not searched. settings: fixed ones, as {"epochs": 50}.
     trials: how many in all. timeout: seconds for search and final training. workers: processes, default one per core.
     out: the study's folder, default runs/<data>-<time>.
 
@@ -107,11 +109,6 @@ def begin(
     return _run(config, data, folder, workers, watch or Watch())
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check(config: Config, data: Dataset, workers: int | None) -> None:
     """Refuse what cannot run, before anything is written."""
     if workers is not None and workers < 1:
@@ -134,14 +131,13 @@ def resume(
     config, source = Config.read(folder / "config.toml")
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
-            f"{folder} was begun with other data; give the same data and split seed, or choose another --out."
+            f"{folder} was begun with other data; give the same data and split seed, or begin a new study."
         )
     changes: dict[str, Any] = {"timeout": timeout}
     if trials is not None:
         changes["trials"] = trials
     config = dataclasses.replace(config, **changes)
     _check(config, data, workers)
-    config.save(folder, data.source)
     return _run(config, data, folder, workers, watch or Watch())
 
 
@@ -157,7 +153,7 @@ def default_folder(data: Dataset) -> Path:
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
     base = resolve(Spec.create(**config.settings), data)
-    count = _cores() if workers is None else workers
+    count = cores() if workers is None else workers
     work = folder / ".work"
     with (
         one_thread(),
@@ -165,6 +161,8 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
         _trials(config, folder) as trials,
         Crew(data, base, count, work) as crew,
     ):
+        _refuse_fewer(config, trials)
+        config.save(folder, data.source)  # a resumed study's may be longer
         work.mkdir(exist_ok=True)
         trials.reclaim()
         try:
@@ -174,6 +172,16 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
             raise
         finally:
             trials.reclaim()  # whatever stopped us, no trial is left running
+
+
+def _refuse_fewer(config: Config, trials: Trials) -> None:
+    """A total below what a resumed study has already would ask for nothing."""
+    finished = sum(t.state in STATES for t in trials.all())
+    if config.trials < finished:
+        raise InputError(
+            f"`trials` is a total, but the study has finished {finished} already and got {config.trials}; "
+            f"give more than {finished}, or leave it out."
+        )
 
 
 def _study(
@@ -227,7 +235,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]
     if seeds < search.config.final_seeds or len(numbers) < min(
         finals.FINALISTS, len(finals.candidates(search.trials.all()))
     ):
-        notes.append(f"the time allowed {len(numbers)} finalist(s) over {seeds} seed(s).")
+        notes.append(f"the time allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
     ended = finals.train_anew(search, numbers, seeds)
     search.crew.dismiss()
     if not ended:
@@ -238,12 +246,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]
         }
     winner = finals.choose(ended)
     tested = finals.open_test(search, winner)
-    index = finals.best_run(winner)
-    target = search.folder / "best"
-    if target.exists():
-        shutil.rmtree(target)
-    winner.runs[index].rename(target)
-    best = Fitted.load(target)
+    index, best = finals.best_run(winner), finals.keep_best(search, winner)
     if search.config.figures != "none":
         draw_run(best, search.crew.data, f"{trial_name(winner.number, winner.spec)}, best")
     flattered = min(ended, key=lambda f: (f.search, f.number))
@@ -265,10 +268,14 @@ def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]
 def _no_winner(trials: list[FrozenTrial]) -> str:
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if complete:
-        return "no shared structure was found: every complete trial collapsed to the model without latents."
+        first = complete[0].user_attrs["reason"]
+        of = f"{len(complete)} of {len(trials)} trials ran to the end"
+        if len(complete) == 1:
+            return f"no shared structure was found, but only {of}: it collapsed ({first})."
+        return f"no shared structure was found: {of} and all collapsed (of trial {complete[0].number}: {first})."
     failed = [t for t in trials if t.state == TrialState.FAIL]
     reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
-    return f"no trial was completed{reason or '; raise --timeout'}."
+    return f"no trial was completed{reason or '; allow more time'}."
 
 
 def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
@@ -328,7 +335,8 @@ def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]], d
     figures.mkdir(exist_ok=True)
     rows = [row | {"rungs": {int(k): v for k, v in row["rungs"].items()}} for row in table]
     plots.plot_history(plots.history_data(rows), figures / "history.png")
-    plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
+    if results["importance"]:  # too few finished trials tell nothing
+        plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
     winner = results["best"]["number"] if results["best"] else None
     plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png")
     plots.plot_latent_size(plots.latent_size_data(rows, winner), figures / "latent_size.png")

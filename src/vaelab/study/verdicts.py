@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from vaelab.wording import possessive
+
 LEVEL = 0.05
 PAIRED_LABEL = "these two networks, not these two designs"
 # What is compared where nats cannot be: figure, whether higher is better, what it is called, its unit.
@@ -145,13 +147,13 @@ def _sentence(row: Mapping[str, Any], figure: tuple[str, bool, str, str], tests:
     gap = f"{_lead(row)}{unit} {'higher' if higher else 'lower'}"
     if row["p_holm"] is None:
         return (
-            f"One seed cannot tell {row['a']} from {row['b']}: {better}'s validation {word} is {gap} than {other}'s, "
+            f"One seed cannot tell {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} than {possessive(other)}, "
             "which may be the luck of the seed."
         )
     if row["shown"]:
         return f"{better} is better than {other}: its validation {word} is {gap} ({_evidence(row, tests)})."
     return (
-        f"No difference shown between {row['a']} and {row['b']}: {better}'s validation {word} is {gap} "
+        f"No difference shown between {row['a']} and {row['b']}: {possessive(better)} validation {word} is {gap} "
         f"({_evidence(row, tests)})."
     )
 
@@ -191,9 +193,9 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
     means = {c.name: statistics.fmean(c.figures["neg_elbo"]) for c in contenders}
     entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
     fallen = [c.name for c in contenders if c.collapsed]
-    out = f" {listed(fallen)} collapsed (no better than the model without latents) and cannot win." if fallen else ""
+    out = f" {listed(fallen)} collapsed (the notes say why) and cannot win." if fallen else ""
     if not entitled:
-        return "No recommendation: every model collapsed to the model without latents; no shared structure was found."
+        return "No recommendation: every model collapsed (the notes say why); no shared structure was found."
     best, *behind = entitled
     worth = f"{best.name}: its validation neg_elbo is {quantity(means[best.name])} nats per example"
     if not behind:
@@ -206,13 +208,13 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
         return (
             f"No recommendation: one seed cannot tell designs apart, and {listed(single)} "
             f"{'has' if len(single) == 1 else 'have'} one. {best.name} has the lowest validation neg_elbo, "
-            f"{_lead(nearest)} nats per example below {behind[0].name}'s, which may be the luck of the seed; "
-            f"train more with --seeds 5.{out}"
+            f"{_lead(nearest)} nats per example below {possessive(behind[0].name)}, which may be the luck of the seed; "
+            f"train each over 5 seeds.{out}"
         )
     if ties:
         return _tie(best, ties, means, against) + out
     rest = " It was shown to be better than each of the others." if len(behind) > 1 else ""
-    return f"Use {worth}, {_lead(nearest)} lower than {behind[0].name}'s ({_evidence(nearest, tests)}).{rest}{out}"
+    return f"Use {worth}, {_lead(nearest)} lower than {possessive(behind[0].name)} ({_evidence(nearest, tests)}).{rest}{out}"
 
 
 def _tie(

@@ -175,7 +175,7 @@ const drawSlices = (host, known) => {
   host.replaceChildren(grid);
   known.varied.forEach(({ name, k }, i) => {
     const x = scaleOf(known.done.map((trial) => trial.params[k]), { pad: 0.06 }), y = scaleOf(known.done.map((trial) => trial.value), { pad: 0.08 });
-    const plot = frame(places[i], { height: 210, x, y, xName: short(name), yName: "", left: 38, right: 6, label: `figure by ${name}` });
+    const plot = frame(places[i], { height: 210, x, y, xName: short(name), yName: "", left: 38, right: 20, label: `figure by ${name}` });
     plot.root.append(...known.ordered.map((trial) => dotOf(known, trial, plot.px(trial.params[k]), plot.py(trial.value), 4)));
   });
 };
