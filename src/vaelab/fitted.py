@@ -127,7 +127,7 @@ class Fitted:
         """p(c|z) (n, components) of a mixture prior at the posterior mean of examples x (n, *shape)."""
         prior = self.model.prior
         if not isinstance(prior, Mixture):
-            raise InputError("only a model with a mixture prior has components; train one with --set prior=mixture.")
+            raise InputError("only a model with a mixture prior has components; train one with prior = 'mixture'.")
         z = self.padded(self.encode(x)[0])
         return prior.responsibilities(z, self.parameters)[0].cpu().numpy()
 

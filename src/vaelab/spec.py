@@ -208,7 +208,7 @@ def allowed(name: str) -> str:
     """What a setting may be, in words, from its type and bounds.
 
     >>> allowed("latent_dim"), allowed("dropout"), allowed("prior"), allowed("batch_size")
-    ('1 to 4096', '0 to below 1', 'normal', 'auto, or at least 1')
+    ('1 to 4096', '0 to below 1', 'normal, mixture', 'auto, or at least 1')
     """
     field = Spec.model_fields[name]
     if name == "hidden":

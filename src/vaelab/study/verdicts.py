@@ -147,8 +147,8 @@ def _sentence(row: Mapping[str, Any], figure: tuple[str, bool, str, str], tests:
     gap = f"{_lead(row)}{unit} {'higher' if higher else 'lower'}"
     if row["p_holm"] is None:
         return (
-            f"One seed cannot tell {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} than {possessive(other)}, "
-            "which may be the luck of the seed."
+            f"One seed cannot tell {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} than "
+            f"{possessive(other)}, which may be the luck of the seed."
         )
     if row["shown"]:
         return f"{better} is better than {other}: its validation {word} is {gap} ({_evidence(row, tests)})."
@@ -214,7 +214,8 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
     if ties:
         return _tie(best, ties, means, against) + out
     rest = " It was shown to be better than each of the others." if len(behind) > 1 else ""
-    return f"Use {worth}, {_lead(nearest)} lower than {possessive(behind[0].name)} ({_evidence(nearest, tests)}).{rest}{out}"
+    lead = f"{_lead(nearest)} lower than {possessive(behind[0].name)} ({_evidence(nearest, tests)})"
+    return f"Use {worth}, {lead}.{rest}{out}"
 
 
 def _tie(
