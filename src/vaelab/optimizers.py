@@ -150,7 +150,9 @@ class Optimizer:
             g.add_(self._coupled[members] * p)
         m.lerp_(g, b1)
         v.lerp_(g.mul_(g), b2)
-        p.addcdiv_(m, torch.sqrt(v, out=g).mul_(root).add_(floor), value=-1)
+        # By way of 1 / sqrt(v): PyTorch's sqrt is ten times slower where zeros are scattered, as in padding.
+        torch.div(root, torch.rsqrt(v, out=g), out=g)
+        p.addcdiv_(m, g.add_(floor), value=-1)
 
     def _update_large(self, gradient: Tensor, k: int, is_broken: bool) -> None:
         """The rule for one member of many parameters: PyTorch's fused kernel passes over them once, where it exists.
