@@ -11,21 +11,23 @@ ROOT = Path(vaelab.__file__).parent
 LAYERS = (
     ("errors", "seeds"),
     ("spec", "data", "noise", "networks", "store", "probes"),
-    ("space", "likelihoods", "optimizers"),
+    ("space", "likelihoods", "optimizers", "latent"),
     ("model", "feed"),
     ("objectives", "evaluate"),
     ("training", "fitted"),
     ("plots", "report"),
-    ("pictures", "outputs"),
-    ("comparison_pictures",),
+    ("pictures", "outputs", "regret"),
+    ("comparison_pictures", "cluster_pictures"),
     ("study",),
     ("api", "estimators", "terminal"),
     ("__init__",),
+    ("cli_options",),
+    ("cli_latent",),
     ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NO_TORCH = ("errors", "spec", "space", "data")
+NO_TORCH = ("errors", "spec", "space", "data", "latent")
 
 Import = tuple[str, int, bool]  # what is imported, its line, and whether importing the module runs it
 
