@@ -14,7 +14,6 @@ from vaelab import pictures
 from vaelab.data import Dataset
 from vaelab.fitted import Array, Fitted
 from vaelab.latent import UNKNOWN, Clusters
-from vaelab.latent.labels import ENOUGH
 from vaelab.plots import clusters as plots
 
 NEAREST, DRAWN, PER_CLASS = 7, 7, 14
@@ -96,9 +95,7 @@ def _draw_components(view: Shown, path: Path) -> Path:
     notes = [f"{weight:.1%}" for weight in m.weights_[:count]]
     if view.clusters.table is not None:
         held = view.clusters.table.counts.sum(1)[:count]
-        notes = [
-            f"{note}, {mass:.3g} label{'' if mass == ENOUGH else 's'}" for note, mass in zip(notes, held, strict=True)
-        ]
+        notes = [f"{note}, {mass:.0f} labels" for note, mass in zip(notes, held, strict=True)]
     shown = plots.components_data(
         [_name(view.clusters, code) or f"{k + 1}" for k, code in enumerate(named.tolist())],
         notes,

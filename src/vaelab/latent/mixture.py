@@ -42,7 +42,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Runs of EM from k-means under seeds of their own; the highest likelihood wins.
     max_iter : int, default=200
         Iterations of one start at most.
-    tol : float, default=1e-4
+    tol : float, default=1e-3
         A start ends when an iteration gains less than this, in nats per point.
     floor : float, default=1e-6
         Added to every variance, so that no component closes in on a single point.
@@ -86,7 +86,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         covariance: Covariance = "full",
         starts: int = 3,
         max_iter: int = 200,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         floor: float = 1e-6,
         seed: int = 0,
     ):

@@ -74,7 +74,7 @@ def plane_data(
 def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA") -> Path:
     """Draws the points in the colours of their classes, and each component as an ellipse in that of its answer."""
     figure = style.canvas(6.6)
-    wide = 6.9
+    wide = 6.6
     axes = style.chart(figure, 0.6, 0.55, wide, 6.6 - style.HEAD - 0.75)
     colours, markers = style.class_look(len(data.classes))
     known = to_rgba_array([*colours, GREY])
@@ -104,12 +104,13 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
         at = 0.97 - 0.045 * i
         axes.scatter([1.035], [at], s=36, color=colours[i], marker=markers[i], transform=axes.transAxes, clip_on=False)
         owned = int((data.named == i).sum())
-        style.note(axes, 1.06, at, f"{name}   {owned or 'no'} component{'s' if owned != 1 else ''}", color=INK)
+        style.note(axes, 1.06, at, f"{name}   ({owned})", color=INK)
     if len(names) and (data.named < 0).any():
         at = 0.97 - 0.045 * len(names) - 0.02
-        style.note(axes, 1.02, at, f"○ unknown: {(data.named < 0).sum()}", color=MUTED)
+        style.note(axes, 1.02, at, f"○ unknown   ({(data.named < 0).sum()})", color=MUTED)
     said = "dots: examples by true class  ·  ellipses: components at two standard deviations"
-    style.heading(figure, title, said + (", coloured by their answer" if len(data.classes) else ""))
+    named = ", coloured by their answer  ·  in brackets: how many" if len(data.classes) else ""
+    style.heading(figure, title, said + named)
     return style.save(figure, path)
 
 
@@ -148,9 +149,10 @@ def plot_components(data: Components, path: str | Path, title: str = "The compon
     more = f"the {count} heaviest of {data.total}" if count < data.total else f"all {count}"
     if not examples.is_image(data.means.shape[1:]):
         return style.save(_component_columns(data, title, more), path)
-    cells = np.concatenate([data.means[:, None], data.nearest, data.draws], axis=1)
-    c = data.nearest.shape[1]
-    heads = ["mean", *_centred("nearest training examples", c), *_centred("draws", data.draws.shape[1])]
+    blank = np.ones_like(data.nearest[:, :1])  # white between the three kinds
+    cells = np.concatenate([data.means[:, None], blank, data.nearest, blank, data.draws], axis=1)
+    near = _centred("nearest training examples", data.nearest.shape[1])
+    heads = ["mean", "", *near, "", *_centred("draws", data.draws.shape[1])]
     labels = (
         style.clean_names(data.names, 14)
         if len(set(data.names)) == count
@@ -305,7 +307,7 @@ def budget_data(table: Sequence[Mapping[str, Any]]) -> Budget:
 def plot_budget(data: Budget, path: str | Path, title: str = "How many labels are enough") -> Path:
     """Draws a line per method over the number of labels, on a logarithmic axis, with bands of one standard error."""
     figure = style.canvas(4.6)
-    axes = style.chart(figure, 0.7, 0.6, 6.2, 4.6 - style.HEAD - 0.95)
+    axes = style.chart(figure, 0.7, 0.6, 5.9, 4.6 - style.HEAD - 0.95)
     every = np.concatenate([*data.means, np.empty(0)])
     low = max(0.0, float(np.nanmin(every)) - 0.04) if len(every) else 0.0
     axes.set_ylim(low, 1.0)
