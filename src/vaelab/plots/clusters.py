@@ -272,8 +272,10 @@ def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title:
         i = int(answered[-1])
         taken.append(float(coverage[i]))
         axes.plot([coverage[i]], [accuracy[i]], "o", color=ORANGE, markersize=5, zorder=4)
-        look = {"ha": "right", "va": "top", "fontsize": 8.5, "color": INK}
-        style.write(axes, coverage[i] - 0.008, accuracy[i] - 0.01 * (1 - low) * 10 * 0.4, f"p ≥ {level:g}", **look)
+        left = coverage[i] < 0.12  # where the axis leaves no room before the dot
+        look = {"ha": "left" if left else "right", "va": "top", "fontsize": 8.5, "color": INK}
+        shift = 0.008 if left else -0.008
+        style.write(axes, coverage[i] + shift, accuracy[i] - 0.04 * (1.005 - low), f"p ≥ {level:g}", **look)
     style.name_axes(axes, x="share of test examples that are answered", y="accuracy among them")
     if len(coverage):
         last = f"all it knows: {accuracy[-1]:.3f}\nof {coverage[-1]:.1%} answered"

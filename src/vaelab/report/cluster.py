@@ -16,7 +16,7 @@ from vaelab.store import write_atomic
 PICTURES = ("pca", "components", "class_samples", "confusion", "coverage", "budget", "em")
 OF_MODEL = ("reconstructions", "samples", "losses", "latent")
 CLUSTER_FIGURES = {
-    "hungarian_accuracy": "one-to-one (Hungarian) accuracy",
+    "hungarian_accuracy": "Hungarian",
     "purity": "purity",
     "nmi": "NMI",
     "ari": "ARI",
@@ -111,8 +111,8 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
         "ari": "adjusted Rand index on test",
         "ece": "calibration error on test, of 0",
     }
-    names = {"labelled_accuracy": "answers", "hungarian_accuracy": "Hungarian"}
-    cards += [Card(names.get(k, k), Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
+    names = CLUSTER_FIGURES | {"labelled_accuracy": "answers", "ece": "ECE"}
+    cards += [Card(names[k], Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
     return cards
 
 
