@@ -21,9 +21,9 @@ from vaelab.errors import InputError, StoreError
 from vaelab.latent import draw_balanced, scores
 from vaelab.latent.manifold import Manifold
 from vaelab.study.anomaly import anomaly
-from vaelab.study.cluster import Clustering, cluster, open_clusters, sample_class
+from vaelab.study.cluster import Clustering, Options, cluster, open_clusters, sample_class
 
-SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 12}
+SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
 QUICK: dict[str, Any] = {"settings": SETTINGS, "starts": 2, "figures": False, "budget": False}
 
 
@@ -49,7 +49,8 @@ def test_results_are_what_is_promised(found: Clustering) -> None:
         )
     assert [row["labels"] for row in results["label_budget"]] == [10, 20, 50, 100, 200, 500, 1000, 1258]
     assert set(results["label_budget"][0]["accuracy"]) == {"mixture", "graph", "probe", "neighbours"}
-    assert results["label_budget"][3]["accuracy"]["graph"]["mean"] > 0.8
+    few = {name: own["mean"] for name, own in results["label_budget"][1]["accuracy"].items()}
+    assert few["graph"] > max(few["probe"], few["neighbours"])  # what the unlabelled examples are worth
     assert all((np.diff(curve) >= -1e-6).all() for curve in results["em"].values())
     assert results["labels"]["per_class"] == [10] * 10
     assert store.read_json(found.folder / "model" / "metrics.json")["test_opened"] == 1
@@ -179,15 +180,8 @@ def test_pictures_and_page(found: Clustering) -> None:
     ("arguments", "said"),
     [
         ("cluster digits --components 5000", ["5000", "1258", "--components"]),
-        ("cluster digits --components none", ["auto", "'none'"]),
-        ("cluster digits --labels 0", ["at least 1", "validation"]),
         ("cluster digits --labels 1259", ["1,258", "1259"]),
-        ("cluster digits --covariance ful", ["did you mean 'full'"]),
-        ("cluster digits --points codes", ["samples", "means"]),
-        ("cluster digits --reject 1.5", ["reject", "1.5"]),
         ("cluster digits --set latent_dims=2", ["did you mean 'latent_dim'"]),
-        ("cluster digitz", ["did you mean 'digits'"]),
-        ("cluster digits --manifold umpa", ["did you mean 'umap'"]),
         ("sample nowhere --class 7", ["nowhere", "vaelab cluster"]),
         ("anomaly digits", ["--against", "--held-out"]),
         ("anomaly digits --held-out 12", ["unknown class '12'"]),
@@ -200,6 +194,25 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, arguments:
     assert done.stderr.count("\n") == 1, done.stderr
     assert [part for part in said if part not in done.stderr] == [], done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"components": "none"}, "auto, a number of at least 1"),
+        ({"components": "10,0"}, "'10,0'"),
+        ({"labels": "0"}, "or validation, but got '0'"),
+        ({"labels": "test"}, "or validation, but got 'test'"),
+        ({"covariance": "ful"}, "did you mean 'full'"),
+        ({"points": "codes"}, "known: means, samples"),
+        ({"reject": 1.5}, "`reject`"),
+        ({"starts": 0}, "`starts`"),
+        ({"manifold": "umpa"}, "did you mean 'umap'"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Options.create(**options)
 
 
 def test_labels_outside_the_classes_are_refused(digits: Dataset, tmp_path: Path) -> None:
