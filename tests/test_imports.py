@@ -11,22 +11,24 @@ ROOT = Path(vaelab.__file__).parent
 LAYERS = (
     ("errors", "seeds", "wording"),
     ("spec", "data", "noise", "networks", "store", "probes", "mixture"),
-    ("space", "likelihoods", "priors", "optimizers"),
+    ("space", "likelihoods", "priors", "optimizers", "latent"),
     ("model", "modules", "feed"),
     ("objectives", "evaluate"),
     ("pretraining",),
     ("training", "fitted"),
     ("plots", "report"),
-    ("pictures", "outputs"),
-    ("comparison_pictures",),
+    ("pictures", "outputs", "regret"),
+    ("comparison_pictures", "cluster_pictures"),
     ("study",),
     ("api", "estimators", "terminal"),
     ("__init__",),
+    ("cli_options",),
+    ("cli_latent",),
     ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NO_TORCH = ("errors", "spec", "space", "data")
+NO_TORCH = ("errors", "spec", "space", "data", "latent")
 
 Import = tuple[str, int, bool]  # what is imported, its line, and whether importing the module runs it
 

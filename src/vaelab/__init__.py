@@ -6,11 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import compare, load, train, tune
+    from vaelab.api import cluster, compare, load, train, tune
     from vaelab.data import Dataset
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
     from vaelab.fitted import Fitted
+    from vaelab.latent import LatentMixture
     from vaelab.space import Space
     from vaelab.spec import Spec
 
@@ -22,15 +23,30 @@ _HOMES = {
     "Dataset": "vaelab.data",
     "Fitted": "vaelab.fitted",
     "InputError": "vaelab.errors",
+    "LatentMixture": "vaelab.latent",
     "Space": "vaelab.space",
     "Spec": "vaelab.spec",
+    "cluster": "vaelab.api",
     "compare": "vaelab.api",
     "load": "vaelab.api",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }
 
-__all__ = ["VAE", "Dataset", "Fitted", "InputError", "Space", "Spec", "compare", "load", "train", "tune"]
+__all__ = [
+    "VAE",
+    "Dataset",
+    "Fitted",
+    "InputError",
+    "LatentMixture",
+    "Space",
+    "Spec",
+    "cluster",
+    "compare",
+    "load",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

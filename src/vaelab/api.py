@@ -15,9 +15,10 @@ from vaelab.data import Dataset
 from vaelab.errors import InputError
 from vaelab.evaluate import FINAL_DRAWS, baseline
 from vaelab.feed import Feed
-from vaelab.fitted import Fitted
+from vaelab.fitted import Array, Fitted
 from vaelab.space import Space
 from vaelab.spec import Spec
+from vaelab.study import cluster as clustering
 from vaelab.study import compare as comparing
 from vaelab.study import single
 from vaelab.study import tune as tuning
@@ -97,9 +98,44 @@ def compare(
     return comparing.compare(as_dataset(x, y, split_seed), models, **options)
 
 
+def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> clustering.Clustering:
+    """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
+
+    x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
+    options: `settings`, `components`, `covariance`, `points`, `labels`, `reject`, `starts`, `seed`, `manifold`,
+    `budget`, `figures`, `out`, `overwrite`, as in `vaelab cluster`.
+
+    >>> found = cluster("digits", settings={"latent_dim": 8, "epochs": 2}, components=10, labels=50, figures=False,
+    ...                 budget=False, out=getfixture("tmp_path") / "clusters")
+    >>> found.results["components"], found.clusters.table.counts.sum().round(6)
+    (10, np.float64(50.0))
+    """
+    if isinstance(x, str | Path) and is_run(x):
+        model = load(x)
+        data = data_module.load(**model.facts.source)
+        return clustering.cluster(data, run=model.folder, **options)
+    return clustering.cluster(as_dataset(x, y, split_seed), **options)
+
+
+def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
+    """The model, and E[x|z] (n, *shape) for z drawn from the components of a class, in a folder that `cluster` made.
+
+    With `noise`, draws of x ~ p(x|z) at the same z.
+    """
+    return clustering.sample_class(folder, name, n, seed, noise)
+
+
+def is_run(source: str | Path) -> bool:
+    """Whether this is the folder of a run, of a study, or of a clustering."""
+    folder = Path(source)
+    return any((folder / name).exists() for name in ("manifest.json", "study.db", "mixture.json"))
+
+
 def load(folder: str | Path) -> Fitted:
-    """The model of a run folder, or the best one of a study folder."""
+    """The model of a run folder, the best one of a study folder, or that of a clustering."""
     folder = Path(folder)
+    if (folder / "mixture.json").is_file():
+        return clustering.open_clusters(folder)[0]
     if (folder / "study.db").exists() and not (folder / "best").exists():
         raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
     return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)

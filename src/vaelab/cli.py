@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -10,8 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from vaelab import cli_latent
+from vaelab.cli_options import (
+    AsJson,
+    DataDir,
+    Download,
+    Out,
+    Overwrite,
+    RunFolder,
+    Settings,
+    Source,
+    SplitSeed,
+    Target,
+    load_again,
+    load_data,
+    print_json,
+    tell,
+)
 from vaelab.errors import InputError
-from vaelab.wording import counted
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset
@@ -35,44 +50,6 @@ def _version(
         from vaelab import __version__
 
         print(f"vaelab {__version__}")
-
-
-Source = Annotated[
-    str,
-    typer.Argument(metavar="DATA", help="digits, mnist, fashion_mnist, or a .npy, .npz, .csv or IDX file"),
-]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
-Target = Annotated[str | None, typer.Option(help="where the labels are: a column, an .npz key, or a file")]
-DataDir = Annotated[Path | None, typer.Option(help="folder that holds mnist/ and fashion_mnist/")]
-Download = Annotated[bool, typer.Option("--download", help="fetch a built-in data set that is missing")]
-SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validation and test split")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
-]
-Out = Annotated[Path | None, typer.Option(help="where to write; a default is chosen and told")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _load_data(source: str, target: str | None, data_dir: Path | None, download: bool, seed: int) -> Dataset:
-    from vaelab import data, terminal
-
-    with terminal.download_progress() as progress:
-        loaded = data.load(source, target=target, data_dir=data_dir, download=download, seed=seed, progress=progress)
-    constant = loaded.statistics.constant
-    if constant.any() and not loaded.is_image:
-        names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        _tell(f"note: {counted(len(names), 'column')} constant in the training rows, left out by a density: {shown}.")
-    return loaded
 
 
 @app.command()
@@ -142,14 +119,14 @@ def tune(
             study = tuning.resume(resume, data, trials=trials, timeout=timeout, workers=workers, watch=display)
         else:
             study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
-    _print_json(study.results) if as_json else terminal.print_study(study.results)
+    print_json(study.results) if as_json else terminal.print_study(study.results)
 
 
 def _existing_study(previous: Path) -> tuple[Config, Dataset]:
     from vaelab.study.config import Config
 
     chosen, where = Config.read(previous)
-    return chosen, _load_again(where)
+    return chosen, load_again(where)
 
 
 def _new_study(
@@ -172,7 +149,7 @@ def _new_study(
     ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
     fixed = parse_settings(settings or [])
     Config.create(ranges, fixed, 1, **options)
-    data = _load_data(source, *where)
+    data = load_data(source, *where)
     return Config.create(ranges, fixed, data.flat.shape[1], **options), data
 
 
@@ -215,14 +192,14 @@ def compare(
         if source is not None or models or settings:
             raise InputError("a comparison that exists already knows its data, models and settings; leave them out.")
         lineup, where = Lineup.read(previous)
-        data = _load_again(where)
+        data = load_again(where)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
         lineup = Lineup.create(
             parse_models(models or []), parse_settings(settings or []), seeds=seeds, seed=seed, figures=figures
         )
-        data = _load_data(source, target, data_dir, download, split_seed)
+        data = load_data(source, target, data_dir, download, split_seed)
     from vaelab.study import compare as comparing
     from vaelab.training import keep_freed_memory
 
@@ -232,13 +209,7 @@ def compare(
             found = comparing.resume(resume, data, workers=workers, watch=display)
         else:
             found = comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=display)
-    _print_json(found.results) if as_json else terminal.print_comparison(found.results)
-
-
-def _load_again(source: dict[str, Any]) -> Dataset:
-    from vaelab import data
-
-    return data.load(**source)
+    print_json(found.results) if as_json else terminal.print_comparison(found.results)
 
 
 @app.command()
@@ -263,7 +234,7 @@ def train(
     from vaelab.spec import Spec, parse_settings
 
     spec = Spec.create(**{"seed": seed, **parse_settings(settings or [])})
-    data = _load_data(source, target, data_dir, download, split_seed)
+    data = load_data(source, target, data_dir, download, split_seed)
     from vaelab.study import single
     from vaelab.training import keep_freed_memory
 
@@ -281,7 +252,7 @@ def train(
         "baseline": run.metrics["reference"],
         "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
     }
-    _print_json(result) if as_json else terminal.print_run(result)
+    print_json(result) if as_json else terminal.print_run(result)
 
 
 @app.command()
@@ -307,11 +278,15 @@ def evaluate(
     if split is not None and source is not None:
         raise InputError("other data are judged whole and have no split; leave out --split.")
     model = api.load(folder)
-    data = _load_again(dict(model.facts.source)) if source is None else api.other_data(model, source, data_dir)
+    data = load_again(dict(model.facts.source)) if source is None else api.other_data(model, source, data_dir)
     result = api.evaluate(model, data, split or "validation", k)
     if source is not None:
         result["split"] = "all rows"
-    _print_json(result) if as_json else terminal.print_evaluation(result)
+    print_json(result) if as_json else terminal.print_evaluation(result)
+
+
+app.command()(cli_latent.cluster)
+app.command()(cli_latent.anomaly)
 
 
 @app.command()
@@ -319,6 +294,9 @@ def sample(
     folder: RunFolder,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="how many")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="of this class, by the mixture that `cluster` made")
+    ] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="draw x from p(x|z), which spreads as data do; default: its mean")
     ] = False,
@@ -326,11 +304,15 @@ def sample(
         Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
     ] = None,
 ) -> None:
-    """New examples: the decoder's means at draws of the prior, or with --noise draws of x itself."""
+    """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
     from vaelab import api, outputs
 
-    model = api.load(folder)
-    outputs.write_examples(model.sample(n, seed, noise), model.facts, out)
+    if class_name is None:
+        model = api.load(folder)
+        examples = model.sample(n, seed, noise)
+    else:
+        model, examples = api.sample_class(folder, class_name, n, seed, noise)
+    outputs.write_examples(examples, model.facts, out)
 
 
 @app.command()
@@ -403,7 +385,7 @@ def describe_data(
         facts = data.describe_source(
             source, target=target, data_dir=data_dir, download=download, seed=split_seed, progress=progress
         )
-    _print_json(facts) if as_json else print(data.describe_text(facts))
+    print_json(facts) if as_json else print(data.describe_text(facts))
 
 
 @app.command()
@@ -413,7 +395,7 @@ def settings(as_json: AsJson = False) -> None:
     from vaelab.spec import settings_table
 
     rows = settings_table()
-    _print_json(
+    print_json(
         [dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows]
     ) if as_json else (terminal.print_settings(rows))
 
@@ -428,14 +410,14 @@ def main() -> None:
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except InputError as error:
-        _tell(f"vaelab: {error}")
+        tell(f"vaelab: {error}")
         sys.exit(2)
     except typer.TyperException as error:  # a usage error; its own words take several lines
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
+        tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
         sys.exit(2)
     except RuntimeError as error:
         if type(error).__module__.startswith("vaelab"):
-            _tell(f"vaelab: {error}")
+            tell(f"vaelab: {error}")
             sys.exit(1)
         raise

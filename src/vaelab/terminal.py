@@ -422,6 +422,88 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     _print_baseline(console, result["baseline"] | {"share": result["share"]}, result["split"])
 
 
+CLUSTERED = {
+    "hungarian_accuracy": "Hungarian",
+    "purity": "purity",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "labelled_accuracy": "labelled",
+    "answered": "answered",
+    "ece": "ECE",
+}
+
+
+def print_clusters(results: Mapping[str, Any]) -> None:
+    """The mixtures on test, what the labels gave by each method, the label budget, the folder."""
+    console = _out()
+    for split, title in ("test", "the test split"), ("whole", "all examples, training and test together"):
+        rows = [row for row in results["mixtures"] if row[split] is not None]
+        if rows:
+            shown = [key for key in CLUSTERED if any(row[split].get(key) is not None for row in rows)]
+            table = Table(title=f"mixtures on {title}", title_justify="left", box=None, pad_edge=False)
+            for name in ("components", "BIC", "stability", *(CLUSTERED[key] for key in shown)):
+                table.add_column(name, justify="right")
+            for row in rows:
+                mark = " (lowest BIC)" if row["components"] == results["components"] and len(rows) > 1 else ""
+                cells = [_share(row[split].get(key)) for key in shown]
+                table.add_row(f"{row['components']}{mark}", f"{row['bic']:,.0f}", _share(row["stability"]), *cells)
+            console.print(table)
+    if results["labels"] is not None and results["methods"]:
+        labels = results["labels"]
+        table = Table(
+            title=f"answers on test by {labels['number']:,} labels of {labels['from']} examples",
+            title_justify="left", box=None, pad_edge=False,
+        )  # fmt: skip
+        keys = ("labelled_accuracy", "answered", "log_loss", "brier", "ece")
+        for name in ("method", "accuracy", "answered", "log-loss", "Brier", "ECE"):
+            table.add_column(name, justify="left" if name == "method" else "right")
+        for method, figures in results["methods"].items():
+            table.add_row(method, *(_share(figures[key]) for key in keys))
+        if results.get("manifold"):
+            table.add_row("mixture on UMAP", *(_share(results["manifold"]["test"][key]) for key in keys))
+        console.print(table)
+    _print_budget(console, results["label_budget"])
+    for note in results["notes"]:
+        console.print(Text(f"note: {note}"))
+    report = Path(results["cluster"]) / "report.html"
+    told = f"   report: {report}" if report.exists() else ""
+    console.print(Text(f"folder: {results['cluster']}{told}"), soft_wrap=True)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None:
+    if not budget:
+        return
+    table = Table(title="accuracy on test by number of labels", title_justify="left", box=None, pad_edge=False)
+    for name in ("labels", *budget[0]["accuracy"]):
+        table.add_column(name, justify="right")
+    for row in budget:
+        table.add_row(f"{row['labels']:,}", *(_mean_se(figure) for figure in row["accuracy"].values()))
+    console.print(table)
+
+
+def print_anomalies(results: Mapping[str, Any]) -> None:
+    """Every direction's scores with their AUROC; a failure is printed as one, with its reason."""
+    console = _out()
+    for way in results["directions"]:
+        table = Table(title=way["name"], title_justify="left", box=None, pad_edge=False)
+        table.add_column("score")
+        table.add_column("AUROC", justify="right")
+        table.add_column("")
+        for name, verdict in way["scores"].items():
+            table.add_row(name.replace("_", " "), f"{verdict['auroc']:.3f}", "FAILED" if verdict["failed"] else "")
+        console.print(table)
+        for verdict in way["scores"].values():
+            if verdict["failed"]:
+                console.print(Text(verdict["sentence"]))
+    for note in results["notes"]:
+        console.print(Text(f"note: {note}"))
+    console.print(Text(f"folder: {results['anomaly']}"), soft_wrap=True)
+
+
 def print_settings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("setting", "default", "allowed", "meaning"):

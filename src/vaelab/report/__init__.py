@@ -1,11 +1,14 @@
-"""One self-contained page about a run, a study or a comparison: no outside request, text escaped by construction.
+"""One self-contained page about a run, a study, a comparison or a clustering.
+
+It makes no outside request, and text is escaped by construction.
 
 A page is a template, tables whose cells hold exact values, pictures, and one script that reads the JSON at its end:
 the explorer's points and 16-bit weights, and the trials of a search.
 """
 
+from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
 from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
 
-__all__ = ["build_comparison_report", "build_run_report", "build_study_report"]
+__all__ = ["build_cluster_report", "build_comparison_report", "build_run_report", "build_study_report"]

@@ -152,3 +152,37 @@ def _samples(image: bool, labelled: bool) -> str:
         else "What is drawn is the decoder's mean, so spreads are narrower than those of the data."
     )
     return f"New examples. {by_class}{prior}{good}{means}"
+
+
+# Pictures of a mixture on the latents of one model.
+CLUSTER = {
+    "pca": (
+        "The latents in the plane of their two principal components: examples as dots in the colour of their true "
+        "class, components as ellipses at two standard deviations in the colour of the class they answer with. What "
+        "overlaps here may lie apart in other dimensions. An ellipse among dots of another colour answers wrongly."
+    ),
+    "components": (
+        "One row per component, the heaviest first: its mean decoded, the training examples nearest to it, and draws "
+        "from it. A row of one class in one style is a good component; a row of two classes is where errors come from."
+    ),
+    "class_samples": (
+        "New examples of each class, decoded from draws of the components that answer with it. Another class in a row "
+        "is a component that reaches into it."
+    ),
+    "confusion": (
+        'True classes as rows, answers as columns, on the test split; the last column counts "unknown", answers with '
+        "less than one label behind them. Orange squares are the mistakes to look at first."
+    ),
+    "coverage": (
+        "Rejecting the least sure answers: accuracy among those that remain, against how many remain. A curve that "
+        "stays flat and high up to the right says that the probabilities know where the errors are."
+    ),
+    "budget": (
+        "Accuracy on the test split against the number of labels. All methods see the same draws. Where the mixture "
+        "and the graph lie above the probe and the neighbours, the unlabelled examples are worth labels."
+    ),
+    "em": (
+        "Left: the log-likelihood of the points at every iteration of EM, which may never fall. Right: BIC, lower is "
+        "better, which weighs the fit against the number of parameters; it compares mixtures on this encoder alone."
+    ),
+}

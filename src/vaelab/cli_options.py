@@ -1,0 +1,58 @@
+"""What the commands share: options, printing, loading data. --help imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaelab.wording import counted
+
+if TYPE_CHECKING:
+    from vaelab.data import Dataset
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="digits, mnist, fashion_mnist, or a .npy, .npz, .csv or IDX file"),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
+Target = Annotated[str | None, typer.Option(help="where the labels are: a column, an .npz key, or a file")]
+DataDir = Annotated[Path | None, typer.Option(help="folder that holds mnist/ and fashion_mnist/")]
+Download = Annotated[bool, typer.Option("--download", help="fetch a built-in data set that is missing")]
+SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validation and test split")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
+]
+Out = Annotated[Path | None, typer.Option(help="where to write; a default is chosen and told")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def load_data(source: str, target: str | None, data_dir: Path | None, download: bool, seed: int) -> Dataset:
+    from vaelab import data, terminal
+
+    with terminal.download_progress() as progress:
+        loaded = data.load(source, target=target, data_dir=data_dir, download=download, seed=seed, progress=progress)
+    constant = loaded.statistics.constant
+    if constant.any() and not loaded.is_image:
+        names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        tell(f"note: {counted(len(names), 'column')} constant in the training rows, left out by a density: {shown}.")
+    return loaded
+
+
+def load_again(source: dict[str, Any]) -> Dataset:
+    from vaelab import data
+
+    return data.load(**source)

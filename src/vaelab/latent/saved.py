@@ -1,0 +1,109 @@
+"""A mixture with its labels as files, and the posterior over its components for examples of an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import store
+from vaelab.errors import StoreError, shown
+from vaelab.latent.labels import ClassTable
+from vaelab.latent.mixture import LatentMixture
+
+Floats = npt.NDArray[np.float64]
+Points = Literal["samples", "means"]
+FORMAT = 1
+DRAWS = 8  # of z, over which p(k|x) is averaged
+ARRAYS = ("weights", "means", "covariances", "counts")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """A mixture on the latents of one encoder, the labelled mass in its components, and the names of the classes.
+
+    points: what the mixture was fitted to: draws of q(z|x), or posterior means, widened by their mean variance.
+    run: the folder of the encoder, from the folder of the mixture. weights_sha256: of the encoder's weights.
+    """
+
+    mixture: LatentMixture
+    table: ClassTable | None
+    classes: tuple[str, ...]
+    points: Points = "samples"
+    reject: float = 0.0
+    run: str = "model"
+    weights_sha256: str = ""
+
+    def shares(self, mean: Any, std: Any) -> Floats:
+        """p(k|x) (n, K) from the posterior's mean and standard deviation (n, L)."""
+        return component_shares(self.mixture, mean, std, self.points)
+
+    def save(self, folder: Path) -> None:
+        """FOLDER/mixture.safetensors and FOLDER/mixture.json, which holds its checksum."""
+        m = self.mixture
+        counts = np.zeros((len(m.weights_), 0)) if self.table is None else self.table.counts
+        arrays = {"weights": m.weights_, "means": m.means_, "covariances": m.covariances_, "counts": counts}
+        digest = store.save_arrays(folder / "mixture.safetensors", arrays)
+        facts = {
+            "format": FORMAT,
+            "arrays_sha256": digest,
+            "components": len(m.weights_),
+            "latent_dim": m.means_.shape[1],
+            "covariance": m.covariance,
+            "points": self.points,
+            "classes": list(self.classes),
+            "smoothing": None if self.table is None else self.table.smoothing,
+            "reject": self.reject,
+            "run": self.run,
+            "weights_sha256": self.weights_sha256,
+        }
+        store.write_json(folder / "mixture.json", facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read and check what `save` wrote; every fault is a StoreError that names it."""
+        path = folder / "mixture.json"
+        facts = store.read_json(path)
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            found = facts.get("format") if isinstance(facts, dict) else None
+            raise StoreError(
+                f"{path} must be of format {FORMAT}, but is of {shown(found)}; upgrade vaelab, or cluster."
+            )
+        kinds = {
+            "arrays_sha256": str, "components": int, "latent_dim": int, "points": str, "classes": list, "run": str,
+            "covariance": str, "reject": int | float, "weights_sha256": str,
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            if not isinstance(facts.get(name), kind):
+                raise StoreError(f"{path} is damaged: it has no valid {name!r}; cluster again.")
+        if facts["points"] not in get_args(Points):
+            raise StoreError(f"{path} is damaged: points must be samples or means, but is {shown(facts['points'])}.")
+        K, L, C = facts["components"], facts["latent_dim"], len(facts["classes"])
+        labelled = facts.get("smoothing") is not None
+        shapes = {"weights": (K,), "means": (K, L), "covariances": (K, L, L), "counts": (K, C if labelled else 0)}
+        expected = {name: (shapes[name], "float64") for name in ARRAYS}
+        arrays = store.load_arrays(folder / "mixture.safetensors", facts["arrays_sha256"], expected)
+        mixture = LatentMixture.of(arrays["weights"], arrays["means"], arrays["covariances"])
+        mixture.covariance = facts["covariance"]
+        table = ClassTable(arrays["counts"], float(facts["smoothing"])) if labelled else None
+        return cls(
+            mixture, table, tuple(map(str, facts["classes"])), facts["points"], float(facts["reject"]), facts["run"],
+            facts["weights_sha256"],
+        )  # fmt: skip
+
+
+def component_shares(mixture: LatentMixture, mean: Any, std: Any, points: Points) -> Floats:
+    """p(k|x) = E_q(z|x) p(k|z) (n, K) over a few draws, or p(k|z) at the posterior mean of a widened mixture.
+
+    The draws move every example by the same standard normals, so that no example's figure depends on its company.
+    """
+    if points == "means":
+        return mixture.predict_proba(mean)
+    total = np.zeros((len(mean), len(mixture.weights_)))
+    noise = np.random.default_rng(0).standard_normal((DRAWS // 2, np.shape(mean)[1]))
+    for one in (*noise, *-noise):  # with its mirror image the mean of the draws is exact
+        total += mixture.predict_proba(mean + std * one)
+    return total / DRAWS

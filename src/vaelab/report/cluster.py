@@ -1,0 +1,183 @@
+"""The page of a clustering: what the labels gave, the mixtures, the curves and the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaelab.report.captions import CLUSTER, captions
+from vaelab.report.page import Card, figures, finite, pairs, read_object, read_text, render, settings
+from vaelab.report.pictures import folder_pictures
+from vaelab.report.tables import Cell, Row, Table
+from vaelab.store import write_atomic
+from vaelab.wording import counted
+
+PICTURES = ("pca", "components", "class_samples", "confusion", "coverage", "budget", "em")
+OF_MODEL = ("reconstructions", "samples", "losses", "latent")
+CLUSTER_FIGURES = {
+    "hungarian_accuracy": "Hungarian",
+    "purity": "purity",
+    "nmi": "NMI",
+    "ari": "ARI",
+}
+ANSWER_FIGURES = {
+    "labelled_accuracy": "accuracy",
+    "answered": "answered",
+    "log_loss": "log-loss, nats",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+METHODS = {
+    "mixture": "mixture: components named by the labels",
+    "graph": "graph: labels spread over nearest neighbours",
+    "umap_graph": "graph on the UMAP of the latents",
+    "probe": "logistic probe on the labelled latents alone",
+    "neighbours": "nearest labelled latents alone",
+}
+
+NAMED = {"graph": "Spread over nearest neighbours", "umap_graph": "Spread over nearest neighbours on a UMAP"}
+
+
+def build_cluster_report(folder: str | Path) -> Path:
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it, and the run's pictures.
+
+    Raises StoreError where results.json is missing or damaged.
+    """
+    folder = Path(folder)
+    results = read_object(folder / "results.json")
+    missing: list[str] = []
+    mixtures = [row for row in results.get("mixtures") or [] if isinstance(row, Mapping)]
+    best = results.get("components")
+    run = Path(str(results.get("run") or folder))
+    of_model = [path for path in folder_pictures(run, OF_MODEL) if path.stem in OF_MODEL]
+    page = render(
+        "cluster.html.jinja",
+        title=str(results.get("name") or folder.resolve().name),
+        headline=_headline(results),
+        course=_course(results),
+        cards=_cards(results),
+        methods=_methods(results),
+        splits=[
+            (_mixtures(mixtures, best, "test"), "on the test split"),
+            (_mixtures(mixtures, best, "whole"), "on all examples, training and test together"),
+        ],
+        fits=_fits(mixtures, best),
+        manifold=_manifold(results.get("manifold")),
+        budget=_budget(results.get("label_budget") or []),
+        figures=figures(
+            [p for p in folder_pictures(folder, PICTURES) if p.stem in PICTURES],
+            "the clustering", missing, captions=CLUSTER,
+        ),
+        model_figures=figures(of_model, "the encoder", missing, captions=captions(results.get("data") or {})),
+        settings=settings(results.get("spec") or {}, []),
+        data=pairs(results.get("data") or {}),
+        config=read_text(folder / "config.toml"),
+        notes=[*map(str, results.get("notes") or []), *missing],
+    )  # fmt: skip
+    return write_atomic(folder / "report.html", page)
+
+
+def _headline(results: Mapping[str, Any]) -> str:
+    number = counted(int(results.get("components") or 0), "component")
+    test, labels = results.get("test") or {}, results.get("labels")
+    if labels and test.get("labelled_accuracy") is not None:
+        known = counted(int(labels.get("number") or 0), "label")
+        return f"{number}, named by {known}: {test['labelled_accuracy']:.1%} of the test split answered rightly."
+    return f"{number} describe the latents best, by BIC."
+
+
+def _course(results: Mapping[str, Any]) -> list[str]:
+    said = []
+    methods = results.get("methods") or {}
+    scored = {name: finite((own or {}).get("labelled_accuracy")) for name, own in methods.items()}
+    sound = {name: value for name, value in scored.items() if value is not None}
+    best = max(sound, key=lambda name: sound[name], default=None)
+    if best is not None and best != "mixture":
+        said.append(f"{NAMED.get(best, best)}, the same labels reach {sound[best]:.1%}.")
+    if results.get("stability") is not None:
+        said.append(f"Starts of EM agree by an adjusted Rand index of {results['stability']:.2f}.")
+    return said
+
+
+def _cards(results: Mapping[str, Any]) -> list[Card]:
+    test = results.get("test") or {}
+    cards = [Card("components", Cell.of(results.get("components")), "lowest BIC")]
+    units = {
+        "labelled_accuracy": "accuracy on test; unknown is an error",
+        "hungarian_accuracy": "one-to-one accuracy on test",
+        "purity": "purity on test",
+        "nmi": "NMI on test, of 1",
+        "ari": "adjusted Rand index on test",
+        "ece": "calibration error on test, of 0",
+    }
+    names = CLUSTER_FIGURES | {"labelled_accuracy": "answers", "ece": "ECE"}
+    cards += [Card(names[k], Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
+    return cards
+
+
+def _methods(results: Mapping[str, Any]) -> Table | None:
+    methods = results.get("methods") or {}
+    rows = [
+        Row([Cell(METHODS.get(name, name)), *(Cell.of((own or {}).get(key)) for key in ANSWER_FIGURES)])
+        for name, own in methods.items()
+    ]
+    return Table("Answers on the test split", ["method", *ANSWER_FIGURES.values()], rows) if rows else None
+
+
+def _mixtures(mixtures: Sequence[Mapping[str, Any]], best: Any, split: str) -> Table | None:
+    sound = [row for row in mixtures if row.get(split)]
+    if not sound:
+        return None
+    heads = CLUSTER_FIGURES | ANSWER_FIGURES
+    shown = [key for key in heads if any(row[split].get(key) is not None for row in sound)]
+    rows = [
+        Row([_number(row, best), *(Cell.of(row[split].get(key)) for key in shown)], _mark(row, best)) for row in sound
+    ]
+    return Table(f"Mixtures: {split}", ["components", *(heads[key] for key in shown)], rows)
+
+
+def _number(row: Mapping[str, Any], best: Any) -> Cell:
+    cell = Cell.of(row.get("components"))
+    return Cell(cell.text, cell.exact, tag="lowest BIC" if row.get("components") == best else "")
+
+
+def _mark(row: Mapping[str, Any], best: Any) -> str:
+    return "winner" if row.get("components") == best else ""
+
+
+def _fits(mixtures: Sequence[Mapping[str, Any]], best: Any) -> Table:
+    keys = {
+        "bic": "BIC",
+        "log_likelihood": "log p(z), nats per point",
+        "iterations": "iterations",
+        "converged": "converged",
+        "stability": "stability, ARI over starts",
+    }
+    rows = [
+        Row([_number(row, best), *(Cell.of("yes" if row.get(k) is True else row.get(k)) for k in keys)],
+            _mark(row, best))
+        for row in mixtures
+    ]  # fmt: skip
+    return Table("Fits", ["components", *keys.values()], rows)
+
+
+def _manifold(found: Any) -> Table | None:
+    if not isinstance(found, Mapping):
+        return None
+    heads = CLUSTER_FIGURES | ANSWER_FIGURES
+    test = found.get("test") or {}
+    name = f"{found.get('components')} components on a UMAP of {found.get('dimensions')} dimensions"
+    return Table("UMAP", ["mixture", *heads.values()], [Row([Cell(name), *(Cell.of(test.get(key)) for key in heads)])])
+
+
+def _budget(table: Sequence[Mapping[str, Any]]) -> Table | None:
+    if not table:
+        return None
+    names = list(table[0].get("accuracy") or {})
+    rows = [
+        Row([Cell.of(row.get("labels")), Cell.of(row.get("draws")),
+             *(Cell.mean((row.get("accuracy") or {}).get(name)) for name in names)])
+        for row in table
+    ]  # fmt: skip
+    return Table("Label budget", ["labels", "draws", *(METHODS.get(name, name) for name in names)], rows)
