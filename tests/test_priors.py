@@ -17,54 +17,57 @@ from vaelab.spec import Spec
 K, B, L, C, PADDED = 2, 7, 3, 4, 16
 
 
-def parameters_of(seed=0, components=C, padded=PADDED):
-    """Random parameters (K, ...) of a mixture in a padded layout, and the unpadded arrays of each member."""
+def parameters_of(full=True, components=C, seed=0):
+    """Random parameters (K, ...) of a mixture in a padded layout, and weights, means and covariances of each member."""
     generator = torch.Generator().manual_seed(seed)
-    prior = Mixture(components, L)
+    prior = Mixture(components, L, full)
     own = {n: torch.randn(K, *s, generator=generator, dtype=torch.float64) for n, s in prior.own_shapes.items()}
-    wide = {n: torch.zeros(K, *shape, dtype=torch.float64) for n, shape in prior.shapes(padded).items()}
+    wide = {n: torch.zeros(K, *shape, dtype=torch.float64) for n, shape in prior.shapes(PADDED).items()}
+    members = []
     for name, value in own.items():
-        wide[name][:, : value.shape[1], : value.shape[2]] = value
-    return prior, wide, {name: value.numpy() for name, value in own.items()}
+        wide[name][tuple(slice(n) for n in value.shape)] = value
+    for k in range(K):
+        weights = np.exp(own["prior.logits"][k, 0].numpy())
+        shear = np.tril(own["prior.shear"][k].numpy(), -1) if full else np.zeros((components, L, L))
+        back = np.linalg.inv(np.eye(L) + shear)
+        variances = np.exp(own["prior.log_var"][k].numpy())
+        covariances = back.transpose(0, 2, 1) @ (variances[:, :, None] * back)
+        members.append((weights / weights.sum(), own["prior.mean"][k].numpy(), covariances))
+    return prior, wide, members
 
 
-def points(*shape, seed=1, padded=PADDED):
-    z = torch.zeros(*shape, padded, dtype=torch.float64)
+def points(*shape, seed=1):
+    z = torch.zeros(*shape, PADDED, dtype=torch.float64)
     z[..., :L] = 2 * torch.randn(*shape, L, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return z
 
 
-def scipy_log_prob(own, k, z):
-    logits, means, log_vars = own["prior.logits"][k, 0], own["prior.mean"][k], own["prior.log_var"][k]
-    weights = np.exp(logits) / np.exp(logits).sum()
-    each = [
-        math.log(weights[c]) + scipy.stats.multivariate_normal(means[c], np.diag(np.exp(log_vars[c]))).logpdf(z)
-        for c in range(len(weights))
-    ]
-    return scipy.special.logsumexp(each, axis=0)
-
-
-def test_log_density_equals_scipy_in_any_shape():
-    prior, wide, own = parameters_of()
+@pytest.mark.parametrize("full", [True, False])
+def test_log_density_equals_scipy_in_any_shape(full):
+    prior, wide, members = parameters_of(full)
     constant = 0.5 * L * math.log(2 * math.pi)  # left out, as in the posterior
     for shape in ((B,), (5, B)):
         z = points(K, *shape)
         found = prior.log_prob(z, wide)
         assert found.shape == (K, *shape)
-        for k in range(K):
-            expected = scipy_log_prob(own, k, z[k, ..., :L].numpy()) + constant
+        for k, (weights, means, covariances) in enumerate(members):
+            rows = z[k, ..., :L].numpy()
+            each = [
+                math.log(w) + scipy.stats.multivariate_normal(m, S).logpdf(rows)
+                for w, m, S in zip(weights, means, covariances, strict=True)
+            ]
+            expected = scipy.special.logsumexp(each, axis=0) + constant
             np.testing.assert_allclose(found[k], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_density_and_responsibilities_equal_scikit_learn():
-    prior, wide, own = parameters_of()
+@pytest.mark.parametrize("full", [True, False])
+def test_density_and_responsibilities_equal_scikit_learn(full):
+    prior, wide, members = parameters_of(full)
     z = points(K, B)
-    for k in range(K):
-        weights = torch.softmax(wide["prior.logits"][k, 0, :C], 0).numpy()
-        truth = GaussianMixture(C, covariance_type="diag")
-        truth.weights_, truth.means_ = weights, own["prior.mean"][k]
-        truth.covariances_ = np.exp(own["prior.log_var"][k])
-        truth.precisions_cholesky_ = 1 / np.sqrt(truth.covariances_)
+    for k, (weights, means, covariances) in enumerate(members):
+        truth = GaussianMixture(C)
+        truth.weights_, truth.means_, truth.covariances_ = weights, means, covariances
+        truth.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(covariances))
         rows = z[k, :, :L].numpy()
         found = prior.log_prob(z, wide)[k] - 0.5 * L * math.log(2 * math.pi)
         np.testing.assert_allclose(found, truth.score_samples(rows), rtol=1e-10)
@@ -95,30 +98,29 @@ def test_rate_is_the_exact_divergence_in_the_mean_over_draws_and_never_above_the
     assert exact < -scipy.special.logsumexp(-each)  # min over q(c|x) of E_c[KL(q || N_c)] + KL(q(c|x) || pi)
 
 
-def test_one_standard_component_is_the_standard_normal():
-    prior, wide, _ = parameters_of(components=1)
+@pytest.mark.parametrize("full", [True, False])
+def test_one_standard_component_is_the_standard_normal(full):
+    prior, wide, _ = parameters_of(full, components=1)
     wide = {name: torch.zeros_like(value) for name, value in wide.items()}
     z = points(K, B)
     torch.testing.assert_close(prior.log_prob(z, wide), StandardNormal().log_prob(z, wide), rtol=1e-12, atol=1e-12)
     q = Posterior(points(K, B, seed=2), points(K, B, seed=3))
     torch.testing.assert_close(prior.kl(q, wide), StandardNormal().kl(q, wide), rtol=1e-12, atol=1e-12)
     eps = points(K, B, seed=4)
-    mean_only = prior.rate(q, eps, q.sample(eps), wide)
-    torch.testing.assert_close(mean_only, q.log_prob(eps) - StandardNormal().log_prob(q.sample(eps), wide))
+    expected = q.log_prob(eps) - StandardNormal().log_prob(q.sample(eps), wide)
+    torch.testing.assert_close(prior.rate(q, eps, q.sample(eps), wide), expected, rtol=1e-11, atol=1e-11)
 
 
-def test_kl_per_dimension_is_against_the_moments_and_zero_in_padding():
-    prior, wide, own = parameters_of()
+@pytest.mark.parametrize("full", [True, False])
+def test_kl_per_dimension_is_against_the_moments_and_zero_in_padding(full):
+    prior, wide, members = parameters_of(full)
     q = Posterior(points(K, B, seed=2), points(K, B, seed=3))
     found = prior.kl(q, wide)
     assert (found[..., L:] == 0).all()
     mean, variance = prior.moments(wide)
-    for k in range(K):
-        logits = own["prior.logits"][k, 0]
-        weights = np.exp(logits) / np.exp(logits).sum()
-        means, variances = own["prior.mean"][k], np.exp(own["prior.log_var"][k])
+    for k, (weights, means, covariances) in enumerate(members):
         centre = weights @ means
-        spread = weights @ (variances + means**2) - centre**2
+        spread = weights @ (np.diagonal(covariances, axis1=1, axis2=2) + means**2) - centre**2
         np.testing.assert_allclose(mean[k, 0, :L], centre, rtol=1e-10)
         np.testing.assert_allclose(variance[k, 0, :L], spread, rtol=1e-10)
         truth = torch.distributions.kl_divergence(
@@ -128,15 +130,19 @@ def test_kl_per_dimension_is_against_the_moments_and_zero_in_padding():
         torch.testing.assert_close(found[k, :, :L], truth, rtol=1e-10, atol=1e-10)
 
 
-def test_draws_have_the_moments_of_the_mixture():
-    prior, wide, _ = parameters_of()
+@pytest.mark.parametrize("full", [True, False])
+def test_draws_have_the_mean_and_covariance_of_the_mixture(full):
+    prior, wide, members = parameters_of(full)
     rng, n = np.random.default_rng(0), 100_000
     z = prior.draw(torch.from_numpy(rng.standard_normal((n, L))), torch.from_numpy(rng.random(n)), wide).numpy()
-    mean, variance = (part[0, 0, :L].numpy() for part in prior.moments(wide))
+    weights, means, covariances = members[0]
+    mean = weights @ means
+    away = means - mean
+    covariance = np.einsum("c,cij->ij", weights, covariances) + (weights * away.T) @ away
     assert z.shape == (n, L)
-    assert (abs(z.mean(0) - mean) < 4 * np.sqrt(variance / n)).all()
-    fourth = ((z - z.mean(0)) ** 4).mean(0)
-    assert (abs(z.var(0) - variance) < 4 * np.sqrt((fourth - variance**2) / n)).all()
+    assert (abs(z.mean(0) - mean) < 4 * np.sqrt(np.diag(covariance) / n)).all()
+    products = (z - mean)[:, :, None] * (z - mean)[:, None]
+    assert (abs(products.mean(0) - covariance) < 4 * products.std(0) / math.sqrt(n)).all()
 
 
 def test_occupied_components_are_the_exponential_of_the_entropy():
@@ -146,9 +152,9 @@ def test_occupied_components_are_the_exponential_of_the_entropy():
     assert StandardNormal().occupied({}) is None
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples):
-    spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="mixture", components=C)
+@pytest.mark.parametrize(("samples", "covariance"), [(1, "full"), (3, "full"), (1, "diagonal")])
+def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples, covariance):
+    spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="mixture", components=C, covariance=covariance)
     model = Model(5, (8,), PADDED, "tanh", likelihood_for(spec, is_image=False), prior_for(spec))
     generator = torch.Generator().manual_seed(5)
     own = {n: torch.randn(s, generator=generator, dtype=torch.float64) * 0.4 for n, s in model.own_shapes(spec).items()}
@@ -166,7 +172,8 @@ def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(
     assert (gradient[0, ~used] == 0).all()
     for name, block in model.layout.blocks.items():
         if name.startswith("prior"):
-            assert (gradient[0, block.offset : block.offset + block.size] != 0).sum() == own[name].numel()
+            expected = C * L * (L - 1) // 2 if name == "prior.shear" else own[name].numel()
+            assert (gradient[0, block.offset : block.offset + block.size] != 0).sum() == expected
     h = 1e-5
     with torch.no_grad():
         for i in torch.nonzero(used)[:, 0].tolist()[::3]:

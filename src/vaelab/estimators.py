@@ -135,6 +135,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         binarize: Binarize = "none",
         prior: PriorName = "normal",
         components: int = 10,
+        covariance: Literal["full", "diagonal"] = "full",
         pretrain: int | Literal["auto"] = "auto",
         beta: float = 1.0,
         warmup: int = 0,
@@ -164,6 +165,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.binarize = binarize
         self.prior = prior
         self.components = components
+        self.covariance = covariance
         self.pretrain = pretrain
         self.beta = beta
         self.warmup = warmup

@@ -34,6 +34,15 @@ def errors(model: Model, row: Tensor, feed: Feed) -> Tensor:
     return (x - model.likelihood.mean(outputs)).cpu()
 
 
+def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
+    """Covariances (C, L, L) as the parameters that `priors.Mixture` has for them."""
+    if not full:
+        return {"prior.log_var": torch.log(covariances.diagonal(0, 1, 2))}
+    root = torch.linalg.cholesky(torch.linalg.inv(covariances))
+    scale = root.diagonal(0, 1, 2)
+    return {"prior.log_var": -2 * torch.log(scale), "prior.shear": torch.tril(root / scale[:, None], -1)}
+
+
 @torch.no_grad()
 def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
     """A member's parameters (P,) with the mixture fitted to its latents, in the coordinates of that fit.
@@ -53,9 +62,10 @@ def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
     own["decoder.0.bias"] += centre @ own["decoder.0.weight"]
     own["decoder.0.weight"] = torch.linalg.solve(basis, own["decoder.0.weight"])
     own |= {name: scale.double() for name, scale in model.likelihood.initial(errors(model, row, feed)).items()}
-    within = torch.from_numpy(fit.weights @ fit.variances)[None]
-    own[f"{last}.bias"][:, L:] = torch.log(START_VARIANCE * within)
+    covariances = torch.from_numpy(fit.covariances)
+    start = START_VARIANCE * (torch.from_numpy(fit.weights) @ covariances.diagonal(0, 1, 2))  # (L,)
+    own[f"{last}.bias"][:, L:] = torch.log(start)
     own["prior.logits"] = torch.from_numpy(np.log(fit.weights))[None]
     own["prior.mean"] = torch.from_numpy(fit.means)
-    own["prior.log_var"] = torch.log(torch.from_numpy(fit.variances) + START_VARIANCE * within)
+    own |= _factors(covariances + torch.diag(start), spec.covariance == "full")
     return model.pad({name: weight.to(row.dtype) for name, weight in own.items()}, spec).to(row.device)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vaelab.networks import LINE, Parameters
+from vaelab.networks import Parameters
 from vaelab.spec import Spec
 
 
@@ -99,11 +99,13 @@ class StandardNormal:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """The prior p(z) = sum_c pi_c N(z; mu_c, diag s_c), learned with the model (VaDE; Jiang et al. 2017, eq. 5).
+    """The prior p(z) = sum_c pi_c N(z; mu_c, S_c), learned with the model (VaDE; Jiang et al. 2017, eq. 5).
 
-    Parameters of a member: `prior.logits` (1, C), pi = softmax; `prior.mean` and `prior.log_var` (C, L).
+    Parameters of a member: `prior.logits` (1, C), pi = softmax; `prior.mean` and `prior.log_var` (C, L); where
+    covariances are full, `prior.shear` (C, L, L), of which the part below the diagonal counts: (z - mu_c) (I + shear_c)
+    has independent coordinates of variance exp(log_var_c). VaDE's own components are diagonal.
 
-    The rate is E_q[log q(z|x) - log sum_c pi_c N(z; mu_c, s_c)], by draws of z: the exact bound. VaDE trains on eq. 12
+    The rate is E_q[log q(z|x) - log sum_c pi_c N(z; mu_c, S_c)], by draws of z: the exact bound. VaDE trains on eq. 12
     instead, which adds a factorised q(c|x) and so never lies below it.
 
     Members of a stack share C and L: unlike a standard normal, a padded dimension would cost a density that depends
@@ -112,37 +114,45 @@ class Mixture:
 
     components: int
     latent_dim: int
+    full: bool = False
 
     @property
     def own_shapes(self) -> dict[str, tuple[int, ...]]:
-        return self._shapes(self.components, self.latent_dim)
+        return self.shapes(self.latent_dim)
 
     def shapes(self, latent: int) -> dict[str, tuple[int, ...]]:
-        return self._shapes(self.components + -self.components % LINE, latent)
-
-    def _shapes(self, components: int, latent: int) -> dict[str, tuple[int, ...]]:
-        each = (components, latent)
-        return {"prior.logits": (1, components), "prior.mean": each, "prior.log_var": each}
+        C = self.components
+        shapes: dict[str, tuple[int, ...]] = {
+            "prior.logits": (1, C),
+            "prior.mean": (C, latent),
+            "prior.log_var": (C, latent),
+        }
+        return shapes | {"prior.shear": (C, latent, latent)} if self.full else shapes
 
     def log_weights(self, parameters: Parameters) -> Tensor:
         """log pi (K, 1, C)."""
-        return torch.log_softmax(parameters["prior.logits"][..., : self.components], -1)
+        return torch.log_softmax(parameters["prior.logits"], -1)
+
+    def _shear(self, parameters: Parameters) -> Tensor:
+        """I + shear (K, C, L, L), lower triangular."""
+        shear = parameters["prior.shear"]
+        return torch.tril(shear, -1) + torch.eye(shear.shape[-1], dtype=shear.dtype, device=shear.device)
 
     def log_joint(self, z: Tensor, parameters: Parameters) -> Tensor:
-        """log pi_c N(z; mu_c, s_c) (K, ..., C), without -L/2 log(2 pi).
-
-        The square (z - mu)^2 / s is multiplied out, so that products do the work; in float32 that costs about
-        1e-7 mu^2 / s nats, which is little as long as components are not hundreds of deviations away from 0.
-        """
-        C, mean, log_var = self.components, parameters["prior.mean"], parameters["prior.log_var"]
-        flat = z.reshape(len(z), -1, z.shape[-1])
-        precision = torch.exp(-log_var)
-        linear = mean * precision
+        """log pi_c N(z; mu_c, S_c) (K, ..., C), without -L/2 log(2 pi)."""
+        mean, log_var = parameters["prior.mean"], parameters["prior.log_var"]  # (K, C, L)
+        K, C, L = mean.shape
+        flat = z.reshape(K, -1, L)
+        if self.full:
+            shear = self._shear(parameters)
+            centre = (mean[:, :, None] @ shear).view(K, 1, C * L)
+            away = torch.baddbmm(centre, flat, shear.transpose(1, 2).reshape(K, L, C * L), beta=-1).view(K, -1, C, L)
+        else:
+            away = flat[:, :, None] - mean[:, None]
+        energy = (away.square() * torch.exp(-log_var)[:, None]).sum(-1)  # (K, n, C)
         # Only here would padded dimensions count: their log_var would have a gradient.
-        own = torch.addcmul(log_var, mean, linear)[:, :C, : self.latent_dim].sum(-1)
-        crossed = torch.bmm(flat, linear.mT)
-        joint = torch.baddbmm(crossed, flat.square(), precision.mT, alpha=-0.5)[..., :C]
-        joint = joint + (self.log_weights(parameters) - 0.5 * own[:, None])
+        scale = log_var[..., : self.latent_dim].sum(-1)
+        joint = torch.add(self.log_weights(parameters) - 0.5 * scale[:, None], energy, alpha=-0.5)
         return joint.view(*z.shape[:-1], C)
 
     def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
@@ -161,10 +171,13 @@ class Mixture:
         return StandardNormal().kl(scaled, parameters)
 
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        C, weights = self.components, self.log_weights(parameters).exp()
-        means, log_vars = parameters["prior.mean"][:, :C], parameters["prior.log_var"][:, :C]
+        weights, means = self.log_weights(parameters).exp(), parameters["prior.mean"]
+        variances = torch.exp(parameters["prior.log_var"])
+        if self.full:
+            back = torch.linalg.inv(self._shear(parameters))
+            variances = (variances[:, :, None] @ back.square())[:, :, 0]
         mean = weights @ means
-        return mean, weights @ (torch.exp(log_vars) + (means - mean).square())
+        return mean, weights @ (variances + (means - mean).square())
 
     def occupied(self, parameters: Parameters) -> Tensor:
         log_weights = self.log_weights(parameters)[:, 0].double()
@@ -173,10 +186,19 @@ class Mixture:
     def draw(self, normal: Tensor, uniform: Tensor, parameters: Parameters) -> Tensor:
         shares = self.log_weights(parameters)[0, 0].exp().cumsum(0)
         c = torch.searchsorted(shares, uniform * shares[-1], right=True).clamp_max(self.components - 1)
-        means, log_vars = (parameters[f"prior.{name}"][0, c, : self.latent_dim] for name in ("mean", "log_var"))
-        return means + torch.exp(0.5 * log_vars) * normal
+        own = slice(self.latent_dim)
+        means, log_vars = (parameters[f"prior.{name}"][0, c, own] for name in ("mean", "log_var"))
+        away = torch.exp(0.5 * log_vars) * normal
+        if self.full:
+            back = torch.linalg.inv(self._shear(parameters)[0, :, own, own])
+            away = (away[:, None] @ back[c])[:, 0]
+        return means + away
 
 
 def prior_for(spec: Spec) -> Prior:
     """The prior that a spec names."""
-    return StandardNormal() if spec.prior == "normal" else Mixture(spec.components, spec.latent_dim)
+    return (
+        StandardNormal()
+        if spec.prior == "normal"
+        else Mixture(spec.components, spec.latent_dim, spec.covariance == "full")
+    )

@@ -35,10 +35,14 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         bucket(spec.latent_dim, 16),
         spec.activation,
         (spec.likelihood, spec.sigma, spec.threshold, spec.binarize),
-        (spec.prior, *((spec.components, spec.latent_dim, spec.pretrain_epochs) if spec.prior == "mixture" else ())),
+        (spec.prior, *(_mixture_key(spec) if spec.prior == "mixture" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
     )
+
+
+def _mixture_key(spec: Spec) -> tuple[object, ...]:
+    return spec.components, spec.covariance, spec.latent_dim, spec.pretrain_epochs
 
 
 def keep_freed_memory() -> None:
