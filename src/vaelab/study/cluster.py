@@ -220,7 +220,7 @@ def _label_rows(options: Options, data: Dataset) -> Ints:
     if data.labels is None:
         if options.labels != -1:
             raise InputError(
-                f"{shown(data.name)} has no labels to draw; ask for no `labels`, or say where they are by `target`."
+                f"{shown(data.name)} has no labels to draw; ask for none, or say by `target` where they are."
             )
         return np.empty(0, np.int64)
     if isinstance(options.labels, tuple):
