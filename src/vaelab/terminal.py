@@ -459,8 +459,12 @@ def print_clusters(results: Mapping[str, Any]) -> None:
             table.add_column(name, justify="left" if name == "method" else "right")
         for method, figures in results["methods"].items():
             table.add_row(method, *(_share(figures[key]) for key in keys))
-        if results.get("manifold"):
-            table.add_row("mixture on UMAP", *(_share(results["manifold"]["test"][key]) for key in keys))
+        if results["manifold"] is not None:
+            umap = results["manifold"]
+            said = "  ".join(
+                f"{CLUSTERED[key]} {umap['test'][key]:.4f}" for key in ("hungarian_accuracy", "nmi", "ari")
+            )
+            table.caption, table.caption_justify = f"umap, {umap['components']} components: {said}", "left"
         console.print(table)
     _print_budget(console, results["label_budget"])
     for note in results["notes"]:

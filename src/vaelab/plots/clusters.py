@@ -20,7 +20,7 @@ ELLIPSE = 2.0  # standard deviations, which hold 86 % of a plane Gaussian
 METHODS = {
     "mixture": "mixture",
     "graph": "graph",
-    "umap_graph": "graph on UMAP",
+    "umap": "mixture on UMAP",
     "probe": "logistic probe",
     "neighbours": "nearest neighbours",
 }

@@ -31,12 +31,12 @@ ANSWER_FIGURES = {
 METHODS = {
     "mixture": "mixture: components named by the labels",
     "graph": "graph: labels spread over nearest neighbours",
-    "umap_graph": "graph on the UMAP of the latents",
+    "umap": "mixture on a UMAP of the latents, named by the labels",
     "probe": "logistic probe on the labelled latents alone",
     "neighbours": "nearest labelled latents alone",
 }
 
-NAMED = {"graph": "Spread over nearest neighbours", "umap_graph": "Spread over nearest neighbours on a UMAP"}
+NAMED = {"graph": "Spread over nearest neighbours", "umap": "By a mixture on a UMAP of the latents"}
 
 
 def build_cluster_report(folder: str | Path) -> Path:

@@ -22,7 +22,8 @@ from vaelab.regret import likelihood_regret
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.study import single
-from vaelab.study.cluster import EM_ROWS, Say
+from vaelab.study.cluster import Say
+from vaelab.study.cluster_options import EM_ROWS
 from vaelab.study.tune import default_folder
 from vaelab.training import one_thread
 

@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,98 +18,22 @@ from vaelab.cluster_pictures import Shown, draw_clusters
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.fitted import Array, Fitted
-from vaelab.latent import ClassTable, Clusters, LatentMixture, component_shares, draw_balanced, scores
+from vaelab.latent import ClassTable, Clusters, LatentMixture, component_shares, scores
 from vaelab.latent.budget import by_graph, by_mixture, by_neighbours, by_probe, label_budget
 from vaelab.latent.graph import LabelGraph
 from vaelab.latent.labels import unknown_classes
-from vaelab.latent.manifold import Manifold, available
-from vaelab.latent.mixture import Covariance
-from vaelab.latent.saved import Points
+from vaelab.latent.manifold import Manifold
 from vaelab.report import build_cluster_report
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.study import single
+from vaelab.study.cluster_options import EM_ROWS, Options, label_rows, numbers_to_try, options_table, settings_table
 from vaelab.study.tune import default_folder
 from vaelab.training import one_thread
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Say = Callable[[str], None]
-
-EM_ROWS = 20_000  # training examples that EM sees, evenly spaced
-LABELS = 100  # drawn unless told, where there are as many
-AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; of no classes, per ten
-FEWEST = 10  # training examples per component that `auto` asks for
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What a clustering is, besides its encoder; equal options on equal latents give equal files."""
-
-    components: tuple[int, ...] = ()  # empty: auto
-    covariance: Covariance = "full"
-    points: Points = "samples"
-    labels: int | str | tuple[int, ...] = LABELS  # how many, "validation", or row numbers
-    reject: float = 0.0
-    starts: int = 3
-    seed: int = 0
-    manifold: str = "none"
-    budget: bool = True
-    figures: bool = True
-
-    @classmethod
-    def create(cls, components: Any = "auto", labels: Any = None, **options: Any) -> Options:
-        """Checked options. components: "auto", a number, or several; labels: a number, "validation" or rows."""
-        one = cls(parse_components(components), labels=_labels(labels), **options)
-        if one.covariance not in get_args(Covariance):
-            raise unknown_name("covariance", one.covariance, get_args(Covariance))
-        if one.points not in get_args(Points):
-            raise unknown_name("kind of points", one.points, get_args(Points))
-        if one.manifold not in ("none", "umap"):
-            raise unknown_name("manifold", one.manifold, ("none", "umap"))
-        if one.manifold == "umap":
-            available()
-        if not 0 <= one.reject < 1:
-            raise InputError(f"`reject` must be a probability from 0 to below 1, but got {one.reject}.")
-        for name, value, least in ("starts", one.starts, 1), ("seed", one.seed, 0):
-            if value < least:
-                raise InputError(f"`{name}` must be at least {least}, but got {value}.")
-        return one
-
-
-def parse_components(given: Any) -> tuple[int, ...]:
-    """Numbers of components from what --components takes; none of them for auto.
-
-    >>> parse_components("10,50"), parse_components(7), parse_components("auto")
-    ((10, 50), (7,), ())
-    """
-    if given == "auto":
-        return ()
-    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else list(given)
-    try:
-        numbers = tuple(int(part) for part in parts)
-    except ValueError:
-        numbers = (0,)
-    if not numbers or min(numbers) < 1 or isinstance(given, bool):
-        raise InputError(f"components are auto, a number of at least 1, or several as 10,20, but got {shown(given)}.")
-    return tuple(dict.fromkeys(numbers))
-
-
-def _labels(given: Any) -> int | str | tuple[int, ...]:
-    """What --labels takes, or row numbers."""
-    if given is None:
-        return -1  # as many as LABELS, or as there are
-    if isinstance(given, list | tuple | np.ndarray):
-        return tuple(int(row) for row in given)
-    if given == "validation":
-        return "validation"
-    try:
-        number = int(given)
-    except ValueError:
-        number = 0
-    if number < 1 or isinstance(given, bool):
-        raise InputError(f"labels are a number of at least 1, or validation, but got {shown(given)}.")
-    return number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,13 +92,13 @@ def cluster(
         raise InputError("a run that exists has its settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
     spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **(settings or {})})
-    numbers = _numbers(chosen, data)
-    rows = _label_rows(chosen, data)
+    numbers = numbers_to_try(chosen, data)
+    rows = label_rows(chosen, data)
     folder = _folder(data, fitted, out)
     store.new_folder(folder, overwrite)
     with store.StudyLock(folder), one_thread():
-        table = {"cluster": _plain(chosen), "data": {k: v for k, v in data.source.items() if v is not None}}
-        store.write_atomic(folder / "config.toml", tomli_w.dumps(table | {"settings": _toml(settings or {})}))
+        table = {"cluster": options_table(chosen), "data": {k: v for k, v in data.source.items() if v is not None}}
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(table | {"settings": settings_table(settings or {})}))
         if fitted is None:
             assert spec is not None
             say(f"training the encoder, {spec.epochs} epochs")
@@ -200,47 +124,6 @@ def _folder(data: Dataset, fitted: Fitted | None, out: str | Path | None) -> Pat
     return default_folder(dataclasses.replace(data, name=f"{data.name}-cluster"))
 
 
-def _numbers(options: Options, data: Dataset) -> tuple[int, ...]:
-    """The numbers of components to try, ascending."""
-    n = min(EM_ROWS, len(data.splits["train"]))
-    if options.components:
-        most = max(options.components)
-        if most > n:
-            raise InputError(
-                f"a mixture needs at least as many points as components, but {most} components were asked for {n} "
-                "training examples; ask for fewer `components`."
-            )
-        return tuple(sorted(options.components))
-    unit = len(data.classes) or 10
-    return tuple(unit * times for times in AUTO if unit * times * FEWEST <= n) or (min(unit, n),)
-
-
-def _label_rows(options: Options, data: Dataset) -> Ints:
-    """Rows whose labels may be read."""
-    if data.labels is None:
-        if options.labels != -1:
-            raise InputError(
-                f"{shown(data.name)} has no labels to draw; ask for none, or say by `target` where they are."
-            )
-        return np.empty(0, np.int64)
-    if isinstance(options.labels, tuple):
-        rows = np.array(options.labels, dtype=np.int64)
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(data.x) or (data.labels[rows] < 0).any():
-            raise InputError(
-                f"labels must be row numbers from 0 to {len(data.x) - 1} of labelled examples; check them."
-            )
-        if np.isin(rows, data.splits["test"]).any():
-            raise InputError("labels must not be of test examples; draw them from training or validation.")
-        return np.unique(rows)
-    split = data.splits["validation" if options.labels == "validation" else "train"]
-    codes = data.labels[split]
-    if options.labels == "validation":
-        return split[codes >= 0]
-    assert isinstance(options.labels, int)
-    number = min(LABELS, int((codes >= 0).sum())) if options.labels == -1 else options.labels
-    return split[draw_balanced(codes, number, len(data.classes), derive_seed(options.seed, 1))]
-
-
 def _mixtures(
     latents: Latents, options: Options, numbers: Sequence[int], say: Say
 ) -> tuple[list[LatentMixture], Floats]:
@@ -263,7 +146,7 @@ def _mixtures(
 
 
 def _conclude(
-    fitted: Fitted, data: Dataset, options: Options, numbers: Sequence[int], label_rows: Ints, folder: Path, say: Say
+    fitted: Fitted, data: Dataset, options: Options, numbers: Sequence[int], named: Ints, folder: Path, say: Say
 ) -> Clustering:
     began = time.perf_counter()
     assert fitted.folder is not None
@@ -273,12 +156,12 @@ def _conclude(
     best = int(np.argmin(bics))
     variance = np.square(latents.std[latents.splits["train"]]).mean(0)
     used = [m.widened(variance) for m in mixtures] if options.points == "means" else mixtures
-    codes = latents.codes[label_rows]
+    codes = latents.codes[named]
     store.count_test_opening(fitted.folder)
     rows, chosen_shares, clusters = [], None, None
     for i, mixture in enumerate(used):
         shares = component_shares(mixture, latents.mean, latents.std, options.points)
-        table = ClassTable.of(shares[label_rows], codes, len(data.classes)) if len(label_rows) else None
+        table = ClassTable.of(shares[named], codes, len(data.classes)) if len(named) else None
         if i == best:
             chosen_shares = shares
             clusters = Clusters(
@@ -304,12 +187,19 @@ def _conclude(
         "whole": rows[best]["whole"],
         "stability": rows[best]["stability"],
     }
-    if len(label_rows):
+    if len(named):
         assert clusters.table is not None
-        store.write_json(folder / "labels.json", {"rows": label_rows, "classes": codes})
-        results |= _labelled(clusters, chosen_shares, latents, label_rows, options, data, say)
+        store.write_json(folder / "labels.json", {"rows": named, "classes": codes})
+        results |= _labelled(clusters, chosen_shares, latents, named, options, data, say)
     else:
-        results |= {"labels": None, "methods": {}, "confusion": None, "coverage": None, "label_budget": []}
+        results |= {
+            "labels": None,
+            "methods": {},
+            "confusion": None,
+            "coverage": None,
+            "manifold": None,
+            "label_budget": [],
+        }
     results["notes"] = _notes(results, mixtures, options, latents)
     results["seconds"] = time.perf_counter() - began
     store.write_json(folder / "results.json", results)
@@ -377,12 +267,13 @@ def _labelled(
     codes = latents.codes[rows]
     test = latents.labelled("test")
     found: dict[str, Any] = {
+        "manifold": None,
         "labels": {
             "number": len(rows),
             "from": "validation" if options.labels == "validation" else "training",
             "per_class": np.bincount(codes, minlength=classes).tolist(),
             "unknown_classes": unknown_classes(table.known, data.classes),
-        }
+        },
     }
     proba, answers = table.predict_proba(shares[test]), table.predict(shares[test], options.reject)
     truth = latents.codes[test]
@@ -394,50 +285,56 @@ def _labelled(
     train = latents.splits["train"]
     nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
     nodes = np.union1d(nodes, rows)
-    places = {"graph": (latents.mean[nodes], latents.mean[test])}
-    manifold = None
+    graph, new = LabelGraph(latents.mean[nodes]), latents.mean[test]
+    guess = graph.predict_proba(new, np.searchsorted(nodes, rows), codes, classes)
+    found["methods"] = {
+        "mixture": scores.answer_figures(proba, answers, truth),
+        "graph": scores.answer_figures(guess, graph.answers(guess, options.reject), truth),
+    }
+    methods = {
+        "mixture": by_mixture(shares[nodes], shares[test], classes),
+        "graph": by_graph(graph, new, classes),
+        "probe": by_probe(latents.mean[nodes], new),
+        "neighbours": by_neighbours(latents.mean[nodes], new),
+    }
     if options.manifold == "umap":
         say("umap of the training latents")
-        umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
-        places["umap_graph"] = (umap.fit(latents.mean[nodes]), umap.place(latents.mean[test]))
-        manifold = _manifold(*places["umap_graph"], nodes, rows, latents, test, options)
-    graphs = {name: (LabelGraph(points), new) for name, (points, new) in places.items()}
-    at = np.searchsorted(nodes, rows)
-    found["methods"] = {"mixture": scores.answer_figures(proba, answers, truth)}
-    for name, (graph, new) in graphs.items():
-        guess = graph.predict_proba(new, at, codes, classes)
-        found["methods"][name] = scores.answer_figures(guess, graph.answers(guess, options.reject), truth)
-    found["manifold"] = manifold
+        found["manifold"], known, seen = _manifold(nodes, rows, latents, test, options)
+        found["methods"]["umap"] = {name: found["manifold"]["test"][name] for name in found["methods"]["mixture"]}
+        methods["umap"] = by_mixture(known, seen, classes)
     found["label_budget"] = []
     if options.budget:
         say("accuracy against the number of labels")
-        methods = {
-            "mixture": by_mixture(shares[nodes], shares[test], classes),
-            **{name: by_graph(graph, new, classes) for name, (graph, new) in graphs.items()},
-            "probe": by_probe(latents.mean[nodes], latents.mean[test]),
-            "neighbours": by_neighbours(latents.mean[nodes], latents.mean[test]),
-        }
         trained = np.where(np.isin(nodes, train), latents.codes[nodes], -1)
         found["label_budget"] = label_budget(methods, trained, truth, classes, seed=derive_seed(options.seed, 4))
     return found
 
 
 def _manifold(
-    places: Floats, new: Floats, nodes: Ints, rows: Ints, latents: Latents, test: Ints, options: Options
-) -> dict[str, Any]:
-    """A mixture of as many components as classes on the UMAP of the training latents, judged at test."""
+    nodes: Ints, rows: Ints, latents: Latents, test: Ints, options: Options
+) -> tuple[dict[str, Any], Floats, Floats]:
+    """A mixture of as many components as classes on the UMAP of the training latents (n), judged at test (m).
+
+    Returns its figures, and the posteriors over its components (n, K) and (m, K).
+    """
     classes = len(latents.classes)
+    umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
+    places, new = umap.fit(latents.mean[nodes]), umap.place(latents.mean[test])
     mixture = LatentMixture(classes, options.covariance, options.starts, seed=options.seed).fit(places)
-    table = ClassTable.of(mixture.predict_proba(places)[np.searchsorted(nodes, rows)], latents.codes[rows], classes)
-    shares, truth = mixture.predict_proba(new), latents.codes[test]
-    return {
+    known, seen = mixture.predict_proba(places), mixture.predict_proba(new)
+    table = ClassTable.of(known[np.searchsorted(nodes, rows)], latents.codes[rows], classes)
+    truth = latents.codes[test]
+    figures = scores.cluster_figures(seen.argmax(1), truth, classes, classes) | scores.answer_figures(
+        table.predict_proba(seen), table.predict(seen, options.reject), truth
+    )
+    found = {
         "kind": "umap",
         "components": classes,
         "dimensions": places.shape[1],
         "stability": mixture.stability(new),
-        "test": scores.cluster_figures(shares.argmax(1), truth, classes, classes)
-        | scores.answer_figures(table.predict_proba(shares), table.predict(shares, options.reject), truth),
+        "test": figures,
     }
+    return found, known, seen
 
 
 def _notes(
@@ -461,18 +358,6 @@ def _notes(
         notes.append("one-to-one (Hungarian) accuracy needs as many components as classes; purity stands beside it.")
     notes.append("whole: all examples, training and test together; the literature often clusters and scores these.")
     return notes
-
-
-def _toml(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: "-".join(map(str, v)) or "none" if isinstance(v, tuple) else v for k, v in settings.items()}
-
-
-def _plain(options: Options) -> dict[str, Any]:
-    table = dataclasses.asdict(options)
-    table["components"] = list(options.components) or "auto"
-    if isinstance(options.labels, tuple):
-        table["labels"] = list(options.labels)
-    return {k: v for k, v in table.items() if v != -1}
 
 
 def open_clusters(folder: str | Path) -> tuple[Fitted, Clusters]:
