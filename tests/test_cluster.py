@@ -295,3 +295,27 @@ def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
     assert own["pixel_entropy"]["auroc"] == pytest.approx(1 - back["pixel_entropy"]["auroc"])
     assert "simpler" in own["bound"]["sentence"] if own["bound"]["failed"] else own["bound"]["auroc"] >= 0.5
     assert back["bound"]["auroc"] > 0.9
+
+
+@pytest.mark.parametrize("covariance", ["full", "diag"])
+def test_a_model_with_a_mixture_prior_brings_its_own(digits: Dataset, tmp_path: Path, covariance: str) -> None:
+    """Weights, densities and components are those that the model was trained with; EM is not asked."""
+    settings = SETTINGS | {"prior": "mixture", "components": 10, "covariance": covariance, "epochs": 9}
+    own = cluster(digits, settings=settings, points="means", labels=100, budget=False, out=tmp_path / "own")
+    fitted, mixture = own.model, own.clusters.mixture
+    assert fitted.mixture is not None
+    order = np.argsort(-fitted.mixture[0], kind="stable")
+    np.testing.assert_allclose(mixture.weights_, fitted.mixture[0][order])
+    x = digits.flat[digits.splits["test"]]
+    z, _ = fitted.encode(x)
+    np.testing.assert_allclose(mixture.predict_proba(z), fitted.components(x)[:, order], atol=1e-4)
+    log_p = fitted.model.prior.log_prob(fitted.padded(z), fitted.parameters)[0].numpy()
+    np.testing.assert_allclose(mixture.score_samples(z), log_p - 3 * np.log(2 * np.pi), rtol=1e-4, atol=1e-3)
+    assert own.results["components"] == 10
+    assert own.results["em"] == {}
+    assert "own prior" in (own.folder / "report.html").read_text()
+    fitted_by_em = cluster(
+        digits, run=own.folder / "model", out=tmp_path / "em", **QUICK | {"components": "12", "settings": None}
+    )
+    assert fitted_by_em.results["components"] == 12
+    assert len(fitted_by_em.results["em"]["12"]) > 0

@@ -152,7 +152,7 @@ def test_occupied_components_are_the_exponential_of_the_entropy():
     assert StandardNormal().occupied({}) is None
 
 
-@pytest.mark.parametrize(("samples", "covariance"), [(1, "full"), (3, "full"), (1, "diagonal")])
+@pytest.mark.parametrize(("samples", "covariance"), [(1, "full"), (3, "full"), (1, "diag")])
 def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples, covariance):
     spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="mixture", components=C, covariance=covariance)
     model = Model(5, (8,), PADDED, "tanh", likelihood_for(spec, is_image=False), prior_for(spec))

@@ -166,7 +166,7 @@ def test_key_separates_what_a_stack_cannot_mix_and_joins_the_rest(images):
     ]  # fmt: skip
     assert all(training.stack_key(spec.but(**change), 25) != key for change in apart)
     mixed = spec.but(prior="mixture", components=3, pretrain=2)
-    for change in {"components": 4}, {"covariance": "diagonal"}, {"pretrain": 1}, {"latent_dim": spec.latent_dim + 1}:
+    for change in {"components": 4}, {"covariance": "diag"}, {"pretrain": 1}, {"latent_dim": spec.latent_dim + 1}:
         assert training.stack_key(mixed.but(**change), 25) != training.stack_key(mixed, 25)
     joined = [
         {"hidden": "1-1"}, {"latent_dim": 16}, {"lr": 0.5}, {"beta": 3.0}, {"optimizer": "sgd"}, {"weight_decay": 0.1},

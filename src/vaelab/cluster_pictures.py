@@ -35,11 +35,9 @@ def draw_clusters(folder: Path, view: Shown, results: Mapping[str, Any]) -> list
     """All pictures of a clustering, in FOLDER/figures; confusion, coverage and budget are of the test split."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    drawn = [
-        plots.plot_em(results["em"], results["bic"], figures / "em.png"),
-        _draw_plane(view, figures / "pca.png"),
-        _draw_components(view, figures / "components.png"),
-    ]
+    drawn = [_draw_plane(view, figures / "pca.png"), _draw_components(view, figures / "components.png")]
+    if results["em"]:
+        drawn.append(plots.plot_em(results["em"], results["bic"], figures / "em.png"))
     if view.clusters.table is not None and view.data.is_image:
         drawn.append(_draw_samples(view, figures / "class_samples.png"))
     if results["confusion"] is not None:

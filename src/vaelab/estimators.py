@@ -135,7 +135,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         binarize: Binarize = "none",
         prior: PriorName = "normal",
         components: int = 10,
-        covariance: Literal["full", "diagonal"] = "full",
+        covariance: Literal["full", "diag"] = "full",
         pretrain: int | Literal["auto"] = "auto",
         beta: float = 1.0,
         warmup: int = 0,

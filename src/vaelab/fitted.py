@@ -131,6 +131,15 @@ class Fitted:
         z = self.padded(self.encode(x)[0])
         return prior.responsibilities(z, self.parameters)[0].cpu().numpy()
 
+    @property
+    def mixture(self) -> tuple[Array, Array, Array] | None:
+        """Weights (C,), means (C, L) and covariances (C, L, L) of a mixture prior; None under another prior."""
+        prior, own, parameters = self.model.prior, slice(self.spec.latent_dim), self._on_cpu()
+        if not isinstance(prior, Mixture):
+            return None
+        weights, means = prior.log_weights(parameters)[0, 0].exp(), parameters["prior.mean"][0, :, own]
+        return weights.numpy(), means.numpy(), prior.covariances(parameters)[0, :, own, own].numpy()
+
     def padded(self, z: Array) -> Tensor:
         """Points (n, latent_dim) as the model takes them, (1, n, L)."""
         padded = self.row.new_zeros(1, len(z), self.model.latent)

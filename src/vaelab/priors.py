@@ -170,12 +170,18 @@ class Mixture:
         scaled = Posterior((q.mean - mean) * variance.rsqrt(), q.log_var - variance.log())
         return StandardNormal().kl(scaled, parameters)
 
+    def covariances(self, parameters: Parameters) -> Tensor:
+        """S_c (K, C, L, L); padded dimensions are independent of the others, with variance 1."""
+        variances = torch.exp(parameters["prior.log_var"])
+        if not self.full:
+            return torch.diag_embed(variances)
+        back = torch.linalg.inv(self._shear(parameters))
+        covariances: Tensor = back.mT @ (variances[..., None] * back)
+        return covariances
+
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         weights, means = self.log_weights(parameters).exp(), parameters["prior.mean"]
-        variances = torch.exp(parameters["prior.log_var"])
-        if self.full:
-            back = torch.linalg.inv(self._shear(parameters))
-            variances = (variances[:, :, None] @ back.square())[:, :, 0]
+        variances = self.covariances(parameters).diagonal(dim1=-2, dim2=-1)
         mean = weights @ means
         return mean, weights @ (variances + (means - mean).square())
 

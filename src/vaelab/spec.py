@@ -54,7 +54,7 @@ class Spec(pydantic.BaseModel):
     binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
     prior: PriorName = Field("normal", description="p(z): standard normal, or a Gaussian mixture that is learned too")
     components: Annotated[int, Field(ge=1, le=1000)] = Field(10, description="Gaussians of a mixture prior")
-    covariance: Literal["full", "diagonal"] = Field("full", description="covariances of a mixture prior's Gaussians")
+    covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
     pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto",
         description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",

@@ -48,7 +48,7 @@ def build_cluster_report(folder: str | Path) -> Path:
     results = read_object(folder / "results.json")
     missing: list[str] = []
     mixtures = [row for row in results.get("mixtures") or [] if isinstance(row, Mapping)]
-    best = results.get("components")
+    best = results.get("components") if len(mixtures) > 1 else None  # to be marked among several
     run = Path(str(results.get("run") or folder))
     of_model = [path for path in folder_pictures(run, OF_MODEL) if path.stem in OF_MODEL]
     page = render(
@@ -84,7 +84,14 @@ def _headline(results: Mapping[str, Any]) -> str:
     if labels and test.get("labelled_accuracy") is not None:
         known = counted(int(labels.get("number") or 0), "label")
         return f"{number}, named by {known}: {test['labelled_accuracy']:.1%} of the test split answered rightly."
-    return f"{number} describe the latents best, by BIC."
+    return f"{number} describe the latents: {_choice(results)}."
+
+
+def _choice(results: Mapping[str, Any]) -> str:
+    """How the number of components came about."""
+    if not results.get("em"):
+        return "the model's own prior"
+    return "lowest BIC" if len(results["em"]) > 1 else "as asked"
 
 
 def _course(results: Mapping[str, Any]) -> list[str]:
@@ -102,7 +109,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
     test = results.get("test") or {}
-    cards = [Card("components", Cell.of(results.get("components")), "lowest BIC")]
+    cards = [Card("components", Cell.of(results.get("components")), _choice(results))]
     units = {
         "labelled_accuracy": "accuracy on test; unknown is an error",
         "hungarian_accuracy": "one-to-one accuracy on test",

@@ -124,19 +124,28 @@ def _folder(data: Dataset, fitted: Fitted | None, out: str | Path | None) -> Pat
     return default_folder(dataclasses.replace(data, name=f"{data.name}-cluster"))
 
 
-def _mixtures(
-    latents: Latents, options: Options, numbers: Sequence[int], say: Say
-) -> tuple[list[LatentMixture], Floats]:
-    """A mixture for each number of components, and the points (n, L) that they were fitted to.
+def _is_own(fitted: Fitted, options: Options) -> bool:
+    """Whether the mixture is the model's prior, learned with it, and not one that EM fits to its latents."""
+    return fitted.spec.prior == "mixture" and not options.components
 
-    This is the one place where a mixture comes into being: an encoder that learned its own as its prior brings
-    `LatentMixture.of(weights, means, variances)` instead.
+
+def _mixtures(
+    fitted: Fitted, latents: Latents, options: Options, numbers: Sequence[int], say: Say
+) -> tuple[list[LatentMixture], Floats]:
+    """A mixture for each number of components, and the points (n, L) that they describe.
+
+    A model that learned a mixture as its prior brings its own, unless numbers of components were asked for.
     """
     train = latents.splits["train"]
     rows = train[:: -(-len(train) // EM_ROWS)]
     points, std = latents.mean[rows], latents.std[rows]
     if options.points == "samples":
         points = points + std * np.random.default_rng(derive_seed(options.seed, 2)).standard_normal(points.shape)
+    if _is_own(fitted, options):
+        assert fitted.mixture is not None
+        own = LatentMixture.of(*fitted.mixture)
+        own.covariance = fitted.spec.covariance
+        return [own], points
     found = []
     for number in numbers:
         began = time.perf_counter()
@@ -151,11 +160,13 @@ def _conclude(
     began = time.perf_counter()
     assert fitted.folder is not None
     latents = Latents.of(fitted, data)
-    mixtures, points = _mixtures(latents, options, numbers, say)
+    mixtures, points = _mixtures(fitted, latents, options, numbers, say)
+    numbers, is_own = [len(m.weights_) for m in mixtures], _is_own(fitted, options)
     bics = [mixture.bic(points) for mixture in mixtures]
     best = int(np.argmin(bics))
     variance = np.square(latents.std[latents.splits["train"]]).mean(0)
-    used = [m.widened(variance) for m in mixtures] if options.points == "means" else mixtures
+    # Posterior means are narrower than the posterior samples that a prior describes, and that EM may have seen.
+    used = [m.widened(variance) for m in mixtures] if options.points == "means" and not is_own else mixtures
     codes = latents.codes[named]
     store.count_test_opening(fitted.folder)
     rows, chosen_shares, clusters = [], None, None
@@ -168,7 +179,7 @@ def _conclude(
                 mixture, table, data.classes, options.points, options.reject, _place(fitted.folder, folder),
                 _digest(fitted.folder),
             )  # fmt: skip
-            clusters.mixture.covariance = options.covariance
+            clusters.mixture.covariance = mixtures[i].covariance
             clusters.save(folder)
         rows.append(_row(mixtures[i], bics[i], points, shares, table, latents, options.reject))
     assert chosen_shares is not None
@@ -182,7 +193,7 @@ def _conclude(
         "components": numbers[best],
         "bic": {str(number): bic for number, bic in zip(numbers, bics, strict=True)},
         "mixtures": rows,
-        "em": {str(n): m.log_likelihoods_.tolist() for n, m in zip(numbers, mixtures, strict=True)},
+        "em": {} if is_own else {str(len(m.weights_)): m.log_likelihoods_.tolist() for m in mixtures},
         "test": rows[best]["test"],
         "whole": rows[best]["whole"],
         "stability": rows[best]["stability"],
@@ -200,7 +211,7 @@ def _conclude(
             "manifold": None,
             "label_budget": [],
         }
-    results["notes"] = _notes(results, mixtures, options, latents)
+    results["notes"] = _notes(results, [] if is_own else mixtures, latents)
     results["seconds"] = time.perf_counter() - began
     store.write_json(folder / "results.json", results)
     if options.figures:
@@ -231,14 +242,17 @@ def _row(
     latents: Latents,
     reject: float,
 ) -> dict[str, Any]:
-    """One mixture's figures; `whole` is of all examples, training and test together, as in much of the literature."""
+    """One mixture's figures; `whole` is of all examples, training and test together, as in much of the literature.
+
+    A mixture that was learned as a prior has no iterations of EM.
+    """
     return {
         "components": len(mixture.weights_),
         "bic": bic,
-        "log_likelihood": float(mixture.log_likelihoods_[-1]),
-        "iterations": mixture.n_iter_,
-        "converged": mixture.converged_,
-        "starts": [start.log_likelihood for start in mixture.starts_],
+        "log_likelihood": mixture.score(points),
+        "iterations": getattr(mixture, "n_iter_", None),
+        "converged": getattr(mixture, "converged_", None),
+        "starts": [start.log_likelihood for start in getattr(mixture, "starts_", ())],
         "stability": mixture.stability(points),
         "test": _figures(latents.labelled("test"), shares, table, latents, reject),
         "whole": _figures(np.flatnonzero(latents.codes >= 0), shares, table, latents, reject),
@@ -337,13 +351,13 @@ def _manifold(
     return found, known, seen
 
 
-def _notes(
-    results: Mapping[str, Any], mixtures: Sequence[LatentMixture], options: Options, latents: Latents
-) -> list[str]:
-    """What a reader of the figures should know."""
+def _notes(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], latents: Latents) -> list[str]:
+    """What a reader of the figures should know; `mixtures` are those that EM fitted."""
     train = len(latents.splits["train"])
-    notes = ["the number of components is chosen by BIC, which compares mixtures on one encoder's latents only."]
-    if train > EM_ROWS:
+    notes = ["the mixture is the model's own prior, learned with it; EM fits another where `components` is given."]
+    if mixtures:
+        notes = ["the number of components is chosen by BIC, which compares mixtures on one encoder's latents only."]
+    if mixtures and train > EM_ROWS:
         notes.append(f"EM saw one training example in {-(-train // EM_ROWS)}, evenly spaced: at most {EM_ROWS:,}.")
     slow = [str(len(m.weights_)) for m in mixtures if not m.converged_]
     if slow:
