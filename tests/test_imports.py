@@ -18,7 +18,7 @@ LAYERS = (
     ("plots", "report"),
     ("pictures", "outputs"),
     ("comparison_pictures",),
-    ("study",),
+    ("study", "inverse"),
     ("api", "estimators", "terminal"),
     ("__init__",),
     ("cli",),

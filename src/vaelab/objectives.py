@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Weights:
     beta: Tensor
     free_bits: Tensor | None = None
     samples: int = 1
+    wx: Tensor | None = None  # of distortion and misfit, where an inverse problem is learned
+    wy: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,16 @@ class Terms:
     distortion: Tensor
     rate: Tensor
     loss: Tensor
+    misfit: Tensor | None = None  # of an inverse problem (see inverse.training), in its own units
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """The terms that a record keeps."""
+        terms = {"distortion": self.distortion, "rate": self.rate}
+        return terms if self.misfit is None else terms | {"misfit": self.misfit}
+
+
+Objective = Callable[[Model, Parameters, Tensor, Noise, Weights], Terms]
 
 
 def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
@@ -48,7 +60,8 @@ def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights:
     mean rate (Kingma et al. 2016, eq. 15).
     """
     q = model.encode(parameters, x, noise.encoder_keep)
-    outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep)
+    x, y = model.split(x)
+    outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep, y)
     distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
     kl = model.prior.kl(q)  # (K, B, L)
     rate = kl.sum(-1)
@@ -65,13 +78,15 @@ def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: 
     loss = -mean log (1/S) sum_s exp(-distortion_s - beta * rate_s), rate_s = log q(z_s|x) - log p(z_s). Noise is
     (K, S B, L), the draws of one example B rows apart.
     """
-    K, B, D = x.shape
     S = weights.samples
     q = model.encode(parameters, x, noise.encoder_keep)
+    x, y = model.split(x)
+    K, B, D = x.shape
     tiled = Posterior(q.mean[:, None], q.log_var[:, None])  # (K, 1, B, L)
     normal = noise.normal.view(K, S, B, -1)
     z = tiled.sample(normal)
-    outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep).view(K, S, B, D)
+    tiled_y = None if y is None else y.repeat(1, S, 1)
+    outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep, tiled_y).view(K, S, B, D)
     own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
     distortion = model.likelihood.nll(outputs, x[:, None].expand(K, S, B, D), own)  # (K, S, B)
     rate = tiled.log_prob(normal) - model.prior.log_prob(z)
