@@ -1,5 +1,6 @@
-"""Inverse problems: forward expressions, enumerated solutions, gates and scores, refinement, all against independent truth."""
+"""Inverse problems: expressions, enumerated solutions, gates, scores and refinement against independent truth."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -108,10 +109,8 @@ def test_a_huge_power_is_infinite_instead_of_taking_for_ever():
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="x01+-*/(). sincope_'\"[]{}é\n\t,=:@^lambda", max_size=30))
 def test_any_text_is_an_expression_or_an_input_error(text):
-    try:
-        Forward([text], 2)(torch.ones(2, 2, 3))
-    except InputError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(InputError):
+        assert Forward([text], 2)(torch.ones(2, 2, 3)).shape == (2, 3)
 
 
 # Solutions

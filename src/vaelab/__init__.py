@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
     from vaelab.fitted import Fitted
+    from vaelab.inverse.estimator import ConditionalVAE
+    from vaelab.inverse.run import invert
     from vaelab.space import Space
     from vaelab.spec import Spec
 
@@ -18,6 +20,7 @@ __version__ = "0.1.0"
 
 # Names are imported when they are first used: `import vaelab` loads neither torch nor scikit-learn.
 _HOMES = {
+    "ConditionalVAE": "vaelab.inverse.estimator",
     "VAE": "vaelab.estimators",
     "Dataset": "vaelab.data",
     "Fitted": "vaelab.fitted",
@@ -25,12 +28,26 @@ _HOMES = {
     "Space": "vaelab.space",
     "Spec": "vaelab.spec",
     "compare": "vaelab.api",
+    "invert": "vaelab.inverse.run",
     "load": "vaelab.api",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }
 
-__all__ = ["VAE", "Dataset", "Fitted", "InputError", "Space", "Spec", "compare", "load", "train", "tune"]
+__all__ = [
+    "VAE",
+    "ConditionalVAE",
+    "Dataset",
+    "Fitted",
+    "InputError",
+    "Space",
+    "Spec",
+    "compare",
+    "invert",
+    "load",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -90,10 +90,8 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Space]:
 
 
 def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
-    """Half the summed squares of f(x) - y, per example: x (..., n, *x_shape), y (..., n, *y_shape) -> (..., n)."""
-    lead = x.shape[: x.ndim - y.ndim + 1] if x.ndim > y.ndim else x.shape[:1]
-    residual = forward(x) - y
-    return 0.5 * residual.reshape(*lead, -1).square().sum(-1)
+    """Half the summed squares of f(x) - y per example (n,), for x (n, *x_shape) and y (n, *y_shape)."""
+    return 0.5 * (forward(x) - y).reshape(len(x), -1).square().sum(1)
 
 
 def objective(problem: Problem, space: Space) -> Objective:

@@ -78,7 +78,7 @@ def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, step
     target = torch.from_numpy(y.reshape(m, -1)).repeat_interleave(n, 0)
 
     def forward(c: Tensor) -> Tensor:
-        return problem.forward(frame.own(c)).flatten(1)
+        return problem.forward(frame.own(c)).reshape(len(c), -1)
 
     def penalty(c: Tensor) -> Tensor:
         return weight * ground.support.excess(c)
