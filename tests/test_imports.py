@@ -19,7 +19,7 @@ LAYERS = (
     ("plots", "report"),
     ("pictures", "outputs", "regret"),
     ("comparison_pictures", "cluster_pictures"),
-    ("study",),
+    ("study", "inverse"),
     ("api", "estimators", "terminal"),
     ("__init__",),
     ("cli_options",),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
     from vaelab.fitted import Fitted
+    from vaelab.inverse.estimator import ConditionalVAE
+    from vaelab.inverse.run import invert
     from vaelab.latent import LatentMixture
     from vaelab.space import Space
     from vaelab.spec import Spec
@@ -19,6 +21,7 @@ __version__ = "0.1.0"
 
 # Names are imported when they are first used: `import vaelab` loads neither torch nor scikit-learn.
 _HOMES = {
+    "ConditionalVAE": "vaelab.inverse.estimator",
     "VAE": "vaelab.estimators",
     "Dataset": "vaelab.data",
     "Fitted": "vaelab.fitted",
@@ -28,6 +31,7 @@ _HOMES = {
     "Spec": "vaelab.spec",
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
+    "invert": "vaelab.inverse.run",
     "load": "vaelab.api",
     "train": "vaelab.api",
     "tune": "vaelab.api",
@@ -35,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "VAE",
+    "ConditionalVAE",
     "Dataset",
     "Fitted",
     "InputError",
@@ -43,6 +48,7 @@ __all__ = [
     "Spec",
     "cluster",
     "compare",
+    "invert",
     "load",
     "train",
     "tune",

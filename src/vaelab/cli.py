@@ -369,6 +369,80 @@ def reconstruct(
     outputs.write_examples(model.reconstruct(api.new_rows(model, source, data_dir)), model.facts, out)
 
 
+@app.command()
+def invert(
+    problem: Annotated[
+        str, typer.Argument(metavar="PROBLEM", help="product, two-birds-easy, two-birds, or an .npz or .toml file")
+    ],
+    forward: Annotated[
+        list[str] | None,
+        typer.Option("--forward", metavar="EXPRESSION", help="as 'cos(49*x0 + 42*x1)'; one per output"),
+    ] = None,
+    noise: Annotated[float | None, typer.Option(help="standard deviation of y about f(x)")] = None,
+    settings: Settings = None,
+    trials: Annotated[int, typer.Option(min=0, help="settings to try before the final training")] = 0,
+    search: Annotated[
+        list[str] | None, typer.Option("--search", metavar="NAME=RANGE", help="as beta=0.1..10:log, optimizer=adam,sgd")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges")] = None,
+    yardstick: Annotated[
+        str | None, typer.Option(help="what a search goes by: recall, precision, or bound; on validation")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default 30")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="candidates for each scored measurement")] = 30,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the problem, the training and the draws")] = 0,
+    spectrum: Annotated[
+        bool | None,
+        typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
+    ] = None,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn to invert y = f(x): many different x that reproduce y, scored beside methods without a network."""
+    from vaelab.space import Space
+    from vaelab.spec import parse_settings
+
+    chosen = parse_settings(settings or [])
+    if epochs is not None:
+        chosen["epochs"] = epochs
+    if search and space:
+        raise InputError("give the ranges by --search or by --space, not both.")
+    ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
+    from vaelab import terminal
+    from vaelab.inverse import problems, run
+    from vaelab.training import keep_freed_memory
+
+    keep_freed_memory()
+    loaded = problems.load(problem, forward or [], noise, seed)
+    with terminal.inversion(chosen.get("epochs", 30)) as progress:
+        found = run.invert(
+            loaded, chosen, trials=trials, space=ranges, yardstick=yardstick, samples=samples, refine=refine, seed=seed,
+            spectrum=spectrum, baselines=baselines, out=out, overwrite=overwrite, watch=run.Watch(*progress),
+        )  # fmt: skip
+    print_json(found.results) if as_json else terminal.print_inversion(found.results)
+
+
+@app.command()
+def solve(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
+    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements, .npy, or .csv with one in each row")],
+    samples: Annotated[int, typer.Option(min=1, help="candidates for each measurement")] = 100,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    out: Annotated[Path | None, typer.Option(help="an .npz file for the whole solutions")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Distinct solutions of measurements, ranked by how well they reproduce them."""
+    from vaelab import terminal
+    from vaelab.inverse import run
+
+    found = run.solve(folder, y, samples=samples, refine=refine, seed=seed, out=out)
+    print_json(found) if as_json else terminal.print_solutions(found)
+
+
 @app.command(name="data")
 def describe_data(
     source: Source,

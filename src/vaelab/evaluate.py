@@ -66,9 +66,11 @@ class Baseline:
 
 
 def nll(model: Model, parameters: Parameters, z: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) (K, S, n) of x (n, D) under z (K, S, n, L)."""
+    """-log p(x|z) (K, S, n) of x (n, D) under z (K, S, n, L); under a condition, of rows [x, y] (n, D + C)."""
     K, S, n, L = z.shape
-    outputs = model.decode(parameters, z.reshape(K, S * n, L)).view(K, S, n, -1)
+    x, y = model.split(x)
+    tiled = None if y is None else y.expand(K, S, *y.shape).reshape(K, S * n, -1)
+    outputs = model.decode(parameters, z.reshape(K, S * n, L), y=tiled).view(K, S, n, -1)
     own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
     return model.likelihood.nll(outputs, x.expand(K, S, *x.shape), own)
 
@@ -158,11 +160,11 @@ def baseline(feed: Feed, split: str, limit: int | None = None) -> Baseline:
 def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
     # A density's fit holds several copies of its rows in double precision.
     rows = BASELINE_ROWS // 4 if feed.likelihood.is_density else BASELINE_ROWS
-    outputs, own = feed.likelihood.constant(feed.sample_rows(rows))
+    outputs, own = feed.likelihood.constant(feed.sample_rows(rows)[:, : feed.features])
     batches, entropy = feed.batches(split, 4, limit), 0.0
     costs = torch.empty(batches.rows, dtype=torch.float64)
     for place, piece, _ in batches:
-        x = piece.double()
+        x = piece[:, : feed.features].double()
         costs[place] = feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu()
         if not feed.likelihood.is_density:
             entropy -= float((torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum())

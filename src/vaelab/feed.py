@@ -69,6 +69,11 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
             f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
             "choose fewer."
         )
+    if not data.condition and (spec.wx != 1 or spec.wy != 0):
+        name = "wx" if spec.wx != 1 else "wy"
+        raise InputError(f"`{name}` weighs a term of an inverse problem; leave it out, or use `vaelab invert`.")
+    if data.condition and spec.prior != "normal":
+        raise InputError(f"an inverse problem needs the normal prior, but got prior = {spec.prior!r}; leave it out.")
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     elif not _is_available(spec.device):
@@ -152,7 +157,9 @@ class Feed:
         self.likelihood: Likelihood = likelihood_for(spec, data.is_image)
         self.units = Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
         self._raw = as_tensor(data.flat).to(self.device)
-        self.features = self.units.features(self._raw)
+        self.condition = data.condition
+        self.features = self.units.features(self._raw) - self.condition
+        assert not self.condition or (self.units.scaling.kept is None and spec.binarize == "none")
         self._visited = self._binarised() if spec.binarize == "fixed" else None
         self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
 
@@ -192,7 +199,7 @@ class Feed:
         """At most `most` training rows, evenly spaced, as model values under fixed noise."""
         rows = self.rows("train")
         raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
-        return self.units.batches(raw, 1).gather(self.features, torch.float32)
+        return self.units.batches(raw, 1).gather(self.features + self.condition, torch.float32)
 
     def _binarised(self) -> Tensor:
         return self.units.batches(self._raw, 1).gather(self.features, torch.uint8)

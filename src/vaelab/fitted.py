@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaelab import evaluate, store
 from vaelab.data import Dataset, Scaling, rows_for
-from vaelab.errors import InputError
+from vaelab.errors import InputError, StoreError
 from vaelab.evaluate import Bound, MutualInformation
 from vaelab.feed import Feed, Units, as_tensor
 from vaelab.likelihoods import likelihood_for
@@ -42,12 +42,13 @@ class DataFacts:
     split_seed: int = 0
     fingerprint: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    condition: int = 0
 
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
         return cls(
             data.name, data.shape, str(data.x.dtype), data.classes, data.features, data.split_seed,
-            data.fingerprint, dict(data.source),
+            data.fingerprint, dict(data.source), data.condition,
         )  # fmt: skip
 
     @classmethod
@@ -270,11 +271,18 @@ class Fitted:
         return Fitted(self.spec, self.facts, self.scaling, self.row, folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Fitted:
-        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU."""
+    def load(cls, folder: str | Path, conditional: bool = False) -> Fitted:
+        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU.
+
+        A `conditional` model is one part of an inverse problem's run and means nothing without the rest.
+        """
         run = store.load_run(folder)
         spec = Spec.create(**run.spec).but(device="cpu")
         facts = DataFacts.from_dict(run.data)
+        if facts.condition and not conditional:
+            raise StoreError(
+                f"{run.folder} is the run of an inverse problem; use `vaelab solve`, or ConditionalVAE.load."
+            )
         arrays = dict(run.weights)
         parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
         scaling = Scaling(**parts, dequantise=bool(run.data.get("dequantise", False)))
@@ -287,4 +295,5 @@ class Fitted:
 
 def _model(spec: Spec, facts: DataFacts, scaling: Scaling) -> Model:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
-    return Model.for_spec(spec, features, likelihood_for(spec, is_image=len(facts.shape) >= 2))
+    likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2)
+    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition)

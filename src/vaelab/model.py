@@ -20,7 +20,8 @@ from vaelab.spec import Spec
 class Model:
     """The shapes that the members of one stack share; everything else is in the (K, P) buffer.
 
-    encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood.
+    encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood. Under a condition y
+    of C > 0 values both see it: rows are [x, y] (K, B, D + C), and the model is p(x|z, y) p(z), q(z|x, y).
     """
 
     features: int
@@ -29,17 +30,23 @@ class Model:
     activation: str
     likelihood: Likelihood
     prior: Prior = dataclasses.field(default_factory=StandardNormal)
+    condition: int = 0
 
     @classmethod
-    def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood) -> Model:
+    def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood, condition: int = 0) -> Model:
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
-        return cls(features, hidden, bucket(spec.latent_dim, 16), spec.activation, likelihood, prior_for(spec))
+        latent = bucket(spec.latent_dim, 16)
+        return cls(features, hidden, latent, spec.activation, likelihood, prior_for(spec), condition)
 
-    def networks(self, features: int, hidden: Sequence[int], latent: int) -> tuple[MLP, MLP]:
+    def networks(self, features: int, hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
         """Encoder and decoder of given widths."""
-        encoder = MLP("encoder", (features, *hidden, 2 * latent), self.activation)
-        decoder = MLP("decoder", (latent, *reversed(hidden), features), self.activation)
+        encoder = MLP("encoder", (features + condition, *hidden, 2 * latent), self.activation)
+        decoder = MLP("decoder", (condition + latent, *reversed(hidden), features), self.activation)
         return encoder, decoder
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rows [x, y] (..., D + C) as x (..., D) and y (..., C), None without a condition."""
+        return (rows[..., : self.features], rows[..., self.features :]) if self.condition else (rows, None)
 
     @functools.cached_property
     def more(self) -> int:
@@ -47,12 +54,17 @@ class Model:
         return -self.features % LINE
 
     @functools.cached_property
-    def encoder(self) -> MLP:
-        return self.networks(self.features + self.more, self.hidden, self.latent)[0]
+    def padded(self) -> tuple[MLP, MLP]:
+        condition = self.condition + -self.condition % LINE
+        return self.networks(self.features + self.more, self.hidden, self.latent, condition)
 
-    @functools.cached_property
+    @property
+    def encoder(self) -> MLP:
+        return self.padded[0]
+
+    @property
     def decoder(self) -> MLP:
-        return self.networks(self.features + self.more, self.hidden, self.latent)[1]
+        return self.padded[1]
 
     @functools.cached_property
     def layout(self) -> Layout:
@@ -71,7 +83,7 @@ class Model:
 
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
         """Shapes of a member's parameters without padding."""
-        encoder, decoder = self.networks(self.features, spec.hidden_sizes, spec.latent_dim)
+        encoder, decoder = self.networks(self.features, spec.hidden_sizes, spec.latent_dim, self.condition)
         networks = {**encoder.shapes, **decoder.shapes}
         return networks | self.likelihood.shapes(self.features) | self.prior.own_shapes
 
@@ -82,8 +94,8 @@ class Model:
         whatever its kind; the decoder's last bias starts at the best model without latents for the rows x (n, D), which
         no epoch need then be spent on.
         """
-        hidden = spec.hidden_sizes
-        encoder, decoder = self.networks(self.features, hidden, spec.latent_dim)
+        hidden, x = spec.hidden_sizes, self.split(x)[0]
+        encoder, decoder = self.networks(self.features, hidden, spec.latent_dim, self.condition)
         weights = initial_dense("encoder", encoder.widths, generator) | initial_dense(
             "decoder", decoder.widths, generator
         )
@@ -119,11 +131,19 @@ class Model:
         return weights
 
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
-        """q(z|x) for x (K, B, D)."""
-        heads = self.encoder(parameters, functional.pad(x, (0, self.more)) if self.more else x, keep)
+        """q(z|x) for x (K, B, D), or q(z|x, y) for rows [x, y] (K, B, D + C)."""
+        heads = self.encoder(parameters, _widen(x, self.encoder.widths[0]), keep)
         return Posterior(*heads.split(self.latent, -1))
 
-    def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
-        """The likelihood's outputs (K, B, D) for z (K, B, L)."""
+    def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = (), y: Tensor | None = None) -> Tensor:
+        """The likelihood's outputs (K, B, D) for z (K, B, L), and y (K, B, C) under a condition."""
+        if y is not None:  # y first, so that a member's own rows of the first layer stay together
+            z = _widen(torch.cat([y, z], -1), self.decoder.widths[0])
         outputs = self.decoder(parameters, z, keep)
         return outputs[..., : self.features] if self.more else outputs  # a slice's gradient costs two passes
+
+
+def _widen(x: Tensor, width: int) -> Tensor:
+    """x (..., n) with zeros up to `width`."""
+    more = width - x.shape[-1]
+    return functional.pad(x, (0, more)) if more else x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Weights:
     beta: Tensor
     free_bits: Tensor | None = None
     samples: int = 1
+    wx: Tensor | None = None  # of distortion and misfit, where an inverse problem is learned
+    wy: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,16 @@ class Terms:
     distortion: Tensor
     rate: Tensor
     loss: Tensor
+    misfit: Tensor | None = None  # of an inverse problem (see inverse.training), in its own units
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """The terms that a record keeps."""
+        terms = {"distortion": self.distortion, "rate": self.rate}
+        return terms if self.misfit is None else terms | {"misfit": self.misfit}
+
+
+Objective = Callable[[Model, Parameters, Tensor, Noise, Weights], Terms]
 
 
 def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
@@ -48,8 +60,9 @@ def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights:
     sum_d max(free_bits, mean KL_d) instead of the mean rate (Kingma et al. 2016, eq. 15).
     """
     q = model.encode(parameters, x, noise.encoder_keep)
+    x, y = model.split(x)
     z = q.sample(noise.normal)
-    outputs = model.decode(parameters, z, noise.decoder_keep)
+    outputs = model.decode(parameters, z, noise.decoder_keep, y)
     distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
     rate = model.prior.rate(q, noise.normal, z, parameters)
     if weights.free_bits is None:
@@ -66,12 +79,14 @@ def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: 
     loss = -mean log (1/S) sum_s exp(-distortion_s - beta * rate_s), rate_s = log q(z_s|x) - log p(z_s). Noise is
     (K, S B, L), the draws of one example B rows apart.
     """
-    K, B, D = x.shape
     S = weights.samples
     q = model.encode(parameters, x, noise.encoder_keep).repeated()
+    x, y = model.split(x)
+    K, B, D = x.shape
     normal = noise.normal.view(K, S, B, -1)
     z = q.sample(normal)
-    outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep).view(K, S, B, D)
+    tiled_y = None if y is None else y.repeat(1, S, 1)
+    outputs = model.decode(parameters, z.view(K, S * B, -1), noise.decoder_keep, tiled_y).view(K, S, B, D)
     own = {name: p[:, None] for name, p in parameters.items() if name.startswith("likelihood")}
     distortion = model.likelihood.nll(outputs, x[:, None].expand(K, S, B, D), own)  # (K, S, B)
     rate = q.log_prob(normal) - model.prior.log_prob(z, parameters)

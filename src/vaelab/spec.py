@@ -60,6 +60,10 @@ class Spec(pydantic.BaseModel):
         description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
     )
     beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
+    wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")
+    wy: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the misfit of f(x) in the training loss; inverse problems only"
+    )
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
     free_bits: Annotated[float, Field(ge=0)] = Field(
         0.0, description="nats per latent dimension that the loss does not punish"

@@ -352,6 +352,69 @@ def _mean_se(figure: Mapping[str, Any]) -> str:
     return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
 
 
+@contextlib.contextmanager
+def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None]]]:
+    """Progress of an inverse problem's training, and a line per trial of its search, where a terminal is there."""
+    console = _error_console()
+
+    def told(trial: Any) -> None:
+        if console.is_terminal:
+            value = "failed" if trial.value is None else f"{trial.value:.4g}"
+            console.print(f"trial {trial.number}: {value}  ({trial.seconds:.0f} s)", highlight=False)
+
+    with epochs(total) as progress:
+        yield progress, told
+
+
+def print_inversion(results: Mapping[str, Any]) -> None:
+    """The methods side by side, then the verdict."""
+    out, curves = _out(), results["curves"]
+    table = Table(title=f"{results['problem']}: {curves} measurements, unfiltered", title_justify="left")
+    table.add_column("method")
+    for name in ("candidates", "evaluations", "seconds", "pass gates", "recall"):
+        table.add_column(name, justify="right")
+    listed = [results["unrefined"]] + ([results["network"]] if results["refine"] else []) + list(results["baselines"])
+    for own in listed:
+        recall = "–" if own["recall"] is None else f"{own['recall']:.3f}"
+        table.add_row(
+            own["method"], str(own["candidates"]), f"{own['evaluations'] / curves:,.0f}",
+            f"{own['seconds'] / curves:.4f}", f"{own['precision']:.4f}", recall,
+        )  # fmt: skip
+    out.print(table)
+    out.print("evaluations and seconds are per measurement, without training", style="dim")
+    gates = ", ".join(f"{name} {share:.4f}" for name, share in results["gates"].items() if name != "all_pass")
+    verdict = "passed by all" if results["gates"]["all_pass"] else "not passed by all"
+    out.print(f"gates: {gates}; {verdict} candidates", highlight=False)
+    seconds = results["seconds"]
+    paid = f"; it pays from {results['pays_from']:,} measurements on" if results["pays_from"] else ""
+    out.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)
+    out.print(f"report: {results['run']}/report.html", highlight=False, soft_wrap=True)
+
+
+def print_solutions(found: Mapping[str, Any]) -> None:
+    """A ranked table per measurement."""
+    out = _out()
+    for number, curve in enumerate(found["curves"]):
+        solutions = curve["solutions"]
+        title = f"measurement {number}: {len(solutions)} distinct solutions from {curve['candidates']} candidates"
+        table = Table(title=title, title_justify="left")
+        for name in ("rank", "misfit", "x (of curves: first and last)"):
+            table.add_column(name, justify="left" if name.startswith("x") else "right")
+        for own in solutions:
+            table.add_row(str(own["rank"]), f"{own['rmse']:.3g}", _numbers(own["x"]))
+        out.print(table)
+    out.print(
+        f"refined, filtered and distinct: solutions, not posterior samples ({found['seconds']:.2f} s)", style="dim"
+    )
+
+
+def _numbers(values: Any) -> str:
+    if isinstance(values, list):
+        inner = [_numbers(value) for value in values]
+        return "  ".join(inner) if values and isinstance(values[0], list) else ", ".join(inner)
+    return f"{values:.4f}"
+
+
 def _print_baseline(console: Console, baseline: Mapping[str, Any], split: str) -> None:
     text = f"without latents, on {split}: {baseline['no_latents']:.2f}"
     if baseline.get("floor") is not None:

@@ -18,7 +18,7 @@ from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
 from vaelab.networks import bucket, fast_products
-from vaelab.objectives import Noise, Weights, elbo, importance_weighted
+from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
@@ -97,11 +97,13 @@ class MemberState:
 class Stack:
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
-    def __init__(self, specs: Sequence[Spec], feed: Feed):
+    def __init__(self, specs: Sequence[Spec], feed: Feed, objective: Objective | None = None):
+        """`objective` gives the terms and the loss; by default the evidence lower bound, or the weighted one."""
         spec = specs[0]
+        self.objective = objective or (elbo if spec.samples == 1 else importance_weighted)
         assert len({stack_key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = Model.for_spec(spec, feed.features, feed.likelihood)
+        self.model = Model.for_spec(spec, feed.features, feed.likelihood, feed.condition)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
@@ -198,35 +200,37 @@ def _fit_mixtures(stack: Stack) -> None:
     stack.begin_phase()
 
 
-def _run_epoch(stack: Stack) -> tuple[Tensor, list[float]]:
-    """All steps of one epoch; returns the sums of distortion and rate (K, 2) and the learning rates at its start."""
+def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
+    """All steps of one epoch; returns the sum of each stored term (K,) and the learning rates at its start."""
     feed, K, B = stack.feed, len(stack), stack.batch_size
     rows = feed.rows("train")
     n = len(rows)
     order = torch.stack([rows[torch.randperm(n, generator=g, device=feed.device)] for g in stack.generators])
     weights = _weights(stack)
-    objective = elbo if weights.samples == 1 else importance_weighted
-    sums = torch.zeros(K, 2, dtype=torch.float64, device=feed.device)
+    sums: dict[str, Tensor] = {}
     rates = stack.optimizer.rates()
     # As an autoencoder a model could make some features exact, and a density that learns its scale grow without bound.
     scales = [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
         for start, noise in _noise_blocks(stack, n):
-            seen: list[tuple[Tensor, Tensor]] = []
+            seen: list[dict[str, Tensor]] = []
             for offset in range(0, noise.rows, B):
                 first = start + offset
                 size = min(B, n - first)
                 x = feed.gather(order[:, first : first + size].reshape(-1), noise.uniform(offset, size))
-                terms = objective(stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights)
+                terms = stack.objective(
+                    stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights
+                )
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
                 for block in scales:
                     stack.gradient[:, block.offset : block.offset + block.size] = 0
                 _note_failures(stack, stack.optimizer.step(stack.gradient))
-                seen.append((terms.distortion.detach(), terms.rate.detach()))
-            for column, parts in enumerate(zip(*seen, strict=True)):
-                sums[:, column] += torch.cat(parts, 1).sum(1, dtype=torch.float64)
+                seen.append({name: term.detach() for name, term in terms.stored.items()})
+            for name in seen[0]:
+                total = torch.cat([terms[name] for terms in seen], 1).sum(1, dtype=torch.float64)
+                sums[name] = sums[name] + total if name in sums else total
     return sums, rates
 
 
@@ -234,7 +238,10 @@ def _weights(stack: Stack) -> Weights:
     """Loss weights of this epoch: under warm-up, beta rises linearly from 0 at the first epoch."""
     column = lambda values: torch.tensor(values, dtype=torch.float32, device=stack.feed.device)[:, None]  # noqa: E731
     free = column([s.free_bits for s in stack.specs]) if stack.specs[0].free_bits > 0 else None
-    return Weights(column([beta_at(s, stack.epoch) for s in stack.specs]), free, stack.specs[0].samples)
+    beta, wx, wy = (
+        column(values) for values in zip(*((beta_at(s, stack.epoch), s.wx, s.wy) for s in stack.specs), strict=True)
+    )
+    return Weights(beta, free, stack.specs[0].samples, wx, wy)
 
 
 def beta_at(spec: Spec, epoch: int) -> float:
@@ -301,11 +308,11 @@ def _noise_blocks(stack: Stack, n: int) -> Iterator[tuple[int, _Block]]:
         yield start, _Block(rows, spec.samples, normal, pixel, keep, model.hidden)
 
 
-def _close_epoch(stack: Stack, sums: Tensor, rates: list[float]) -> list[Record]:
+def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> list[Record]:
     """Validate, keep the best weights so far, and make the records."""
     feed = stack.feed
     n = len(feed.data.splits["train"])
-    train = (sums / n).tolist()
+    train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
     batches = feed.batches("validation", 1, VALIDATION_ROWS)
     validation = evaluate.mean_terms(
         stack.model, stack.views(stack.parameters), stack.specs, batches, feed.log_jacobian
@@ -318,15 +325,15 @@ def _close_epoch(stack: Stack, sums: Tensor, rates: list[float]) -> list[Record]
         if better:
             stack.best_loss[k] = loss
             stack.best[k] = stack.parameters[k]
-        if not math.isfinite(loss + sum(train[k])) and stack.failures[k] is None:
+        if not math.isfinite(loss + sum(train[k].values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
-        own = train[k][0] + feed.log_jacobian
+        train[k]["distortion"] += feed.log_jacobian
         records.append(
             Record(
                 stack.epoch,
                 rates[k],
                 beta_at(spec, stack.epoch - 1),
-                {"neg_elbo": own + train[k][1], "distortion": own, "rate": train[k][1]},
+                {"neg_elbo": train[k]["distortion"] + train[k]["rate"], **train[k]},
                 {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate},
                 better,
             )

@@ -33,6 +33,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # column names of a table
     split_seed: int = 0
+    condition: int = 0  # last columns that are given, not modelled: rows are [x, y]
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how to load the same data again
 
     @property
@@ -153,7 +154,8 @@ class Scaling:
 
         -log p(own) = -log p(model) + log_jacobian: densities are stated in the data's own units.
         """
-        return float(np.log(np.broadcast_to(self.scale, (features,)).astype(np.float64)).sum())
+        scale = self.scale if len(self.scale) == 1 else self.scale[:features]  # a condition's columns come last
+        return float(np.log(np.broadcast_to(scale, (features,)).astype(np.float64)).sum())
 
     def to_own(self, x: Array, shape: tuple[int, ...]) -> Array:
         """Model values (..., D_model) as examples in the data's own units (..., *shape)."""

@@ -186,3 +186,26 @@ CLUSTER = {
         "better, which weighs the fit against the number of parameters; it compares mixtures on this encoder alone."
     ),
 }
+
+INVERSE = {
+    "candidates": (
+        "What the network proposes for some measurements, before any filter. Dashed: the x that was measured and "
+        "its y. Curves far from the dashed x whose f(x) still lies on the dashed y are other causes of it."
+    ),
+    "ends": (
+        "Each candidate as the points where its two lines begin and end, for the measurements with most solutions. A "
+        "ring without a blue point in it is a solution that was not found; points between rings are misses."
+    ),
+    "race": (
+        "How many of all solutions are found, and at which price. A curve further left and higher is better; where "
+        "a method without a network meets the network's recall, its seconds are what training has to be paid back from."
+    ),
+    "refinement": (
+        "How far f(x) is from y while candidates are refined. A band that stays above the gate is a share of "
+        "candidates that began too far from any solution."
+    ),
+    "losses": (
+        "The conditional bound by epoch, lower is better; right: its two parts. A rate near zero means collapse: the "
+        "latents would no longer tell one solution from another."
+    ),
+}

@@ -24,6 +24,8 @@ FIXED = {
     "binarize": "it changes the data that are judged",
     "epochs": "it is the budget of every trial",
     "seed": "every trial has its own already",
+    "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
+    "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
     "device": "it is where trials run, not what they are",
     "precision": "it is how trials run, not what they are",
 }

@@ -1,0 +1,83 @@
+"""How posterior draws compare with the truth: C2ST, energy distance, calibration. Not for solutions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from scipy.spatial.distance import cdist
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from vaelab.errors import InputError
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws x (curves, n, *x_shape). `refined` ones were moved towards solutions and follow no posterior any more."""
+
+    x: Array
+    refined: bool = False
+
+    def posterior(self, measure: str) -> Array:
+        """The draws, refused where they are solutions."""
+        if self.refined:
+            raise InputError(
+                f"{measure} compares posterior samples, but refined or de-duplicated samples are solutions; "
+                "draw without refinement."
+            )
+        return self.x
+
+
+def c2st(draws: Draws, reference: Array, seed: int = 0) -> float:
+    """Accuracy with which a classifier tells draws (1, n, ...) of one y from reference draws (n, ...); 0.5 is perfect.
+
+    A small neural network under five-fold cross-validation on standardised values (Lopez-Paz & Oquab 2017; settings of
+    Lueckmann et al. 2021).
+    """
+    (a,) = draws.posterior("C2ST")
+    a, b = a.reshape(len(a), -1), np.asarray(reference).reshape(len(reference), -1)
+    joint, width = np.concatenate([a, b]), 10 * a.shape[1]
+    labels = np.repeat([0, 1], [len(a), len(b)])
+    network = MLPClassifier((width, width), max_iter=1000, random_state=seed, early_stopping=False, tol=1e-4)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    return float(cross_val_score(make_pipeline(StandardScaler(), network), joint, labels, cv=folds).mean())
+
+
+def energy_distance(draws: Draws, reference: Array) -> float:
+    """2 E|a - b| - E|a - a'| - E|b - b'| unbiased; 0 for equal distributions (Szekely & Rizzo 2013)."""
+    (a,) = draws.posterior("the energy distance")
+    a, b = a.reshape(len(a), -1), np.asarray(reference).reshape(len(reference), -1)
+    n, m = len(a), len(b)
+    return float(2 * cdist(a, b).mean() - cdist(a, a).sum() / (n * (n - 1)) - cdist(b, b).sum() / (m * (m - 1)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """Ranks (curves, D) of the true values among n draws, and per value the p-value that they are uniform on 0..n."""
+
+    ranks: npt.NDArray[np.int64]
+    draws: int
+    p_values: npt.NDArray[np.float64]
+
+
+def calibration(draws: Draws, truth: Array) -> Calibration:
+    """Simulation-based calibration: under the right posterior each rank is uniform (Talts et al. 2018).
+
+    draws (curves, n, ...) of x given the y of truth (curves, ...). p-values by a chi-squared test on ten bins or fewer.
+    """
+    x = draws.posterior("simulation-based calibration")
+    m, n = x.shape[:2]
+    ranks = (x.reshape(m, n, -1) < truth.reshape(m, 1, -1)).sum(1)
+    bins = max(2, min(10, n + 1, m // 5))
+    edges = np.linspace(0, n + 1, bins + 1).round()
+    expected = np.diff(edges) / (n + 1) * m
+    p = [stats.chisquare(np.histogram(column, edges - 0.5)[0], expected).pvalue for column in ranks.T]
+    return Calibration(ranks, n, np.array(p))

@@ -1,0 +1,199 @@
+"""The conditional VAE of an inverse problem: p(x | z, y) p(z) and q(z | x, y), trained by the one loop.
+
+The seam to that loop is narrow: a problem's pairs are a table of rows [x, y] whose last columns are a condition, and
+the loss is one more objective. Spec, stack, likelihoods, optimizer, records and run folders are those of every VAE.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab.data import Dataset, Scaling
+from vaelab.errors import InputError
+from vaelab.inverse.coordinates import Frame
+from vaelab.inverse.problems import Function, Problem
+from vaelab.model import Model
+from vaelab.networks import Parameters, fast_products
+from vaelab.objectives import Noise, Objective, Terms, Weights
+from vaelab.priors import Posterior
+from vaelab.spec import Spec
+from vaelab.training import Stack
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Space:
+    """Between a problem's own units and the model's: frames of x and y, then the scaling of the table's columns.
+
+    With `spectrum` the network sees, beside y, the magnitudes of its Fourier transform along the last axis: of a wave
+    they say the frequency plainly, which a network would have to learn from the curve.
+    """
+
+    x: Frame
+    y: Frame
+    scaling: Scaling
+    y_shape: tuple[int, ...]
+    spectrum: bool
+
+    def x_own(self, model_x: Tensor) -> Tensor:
+        """Examples (..., *x_shape) from the model's values (..., D)."""
+        r = self.x.size
+        scale, offset = (torch.from_numpy(a[:r]).to(model_x) for a in (self.scaling.scale, self.scaling.offset))
+        return self.x.own(model_x * scale + offset)
+
+    def x_model(self, x: Array) -> Tensor:
+        """The model's values (n, D), float64, of examples in their own units."""
+        r = self.x.size
+        return torch.from_numpy((self.x.coordinates(x) - self.scaling.offset[:r]) / self.scaling.scale[:r])
+
+    def y_own(self, model_y: Tensor) -> Tensor:
+        """Measurements (..., *y_shape) from the model's values (..., C)."""
+        r = self.x.size
+        scale, offset = (torch.from_numpy(a[r:]).to(model_y) for a in (self.scaling.scale, self.scaling.offset))
+        seen = self.y.own(model_y * scale + offset)
+        return seen[..., : math.prod(self.y_shape)].reshape(*seen.shape[:-1], *self.y_shape)
+
+    def y_model(self, y: Array) -> Tensor:
+        """The model's values (n, C), float64, of measurements in their own units."""
+        r = self.x.size
+        c = self.y.coordinates(see(y, self.spectrum))
+        return torch.from_numpy((c - self.scaling.offset[r:]) / self.scaling.scale[r:])
+
+
+def see(y: Array, spectrum: bool) -> Array:
+    """What the network is shown of measurements (n, *y_shape): their values and, of curves, their spectra (n, V)."""
+    flat = y.reshape(len(y), -1)
+    if not spectrum:
+        return flat
+    points = y.shape[-1]
+    waves = np.abs(np.fft.rfft(y * np.hanning(points + 2)[1:-1], n=2 * points, axis=-1))
+    return np.concatenate([flat, waves.reshape(len(y), -1)], 1)
+
+
+def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Space]:
+    """A problem's pairs as rows [x, y] in their frames, and the way back."""
+    train_x, train_y = problem.rows("train")
+    x, y = Frame.of(train_x), Frame.of(see(train_y, spectrum), problem.noise)
+    if not x.size or not y.size:
+        raise InputError("x and y must vary over the examples, but one of them is constant; there is nothing to learn.")
+    seen = y.coordinates(see(problem.y, spectrum))
+    rows = np.concatenate([x.coordinates(problem.x), seen], 1).astype(np.float32)
+    data = Dataset(problem.name, rows, problem.splits, condition=y.size, source=problem.source)
+    return data, Space(x, y, Scaling.for_data(data, "gaussian"), problem.y_shape, spectrum)
+
+
+def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
+    """Half the summed squares of f(x) - y per example (n,), for x (n, *x_shape) and y (n, *y_shape)."""
+    return 0.5 * (forward(x) - y).reshape(len(x), -1).square().sum(1)
+
+
+def objective(problem: Problem, space: Space) -> Objective:
+    """Terms KL, x_loss (distortion) and y_loss (misfit of f(E[x|z, y])); loss = beta KL + wx x_loss + wy y_loss.
+
+    All three are per example and stored unweighted; where every wy is 0 the forward function is not called.
+    """
+
+    def terms(model: Model, parameters: Parameters, rows: Tensor, noise: Noise, weights: Weights) -> Terms:
+        assert weights.wx is not None
+        assert weights.wy is not None
+        x, y = model.split(rows)
+        assert y is not None
+        q = model.encode(parameters, rows, noise.encoder_keep)
+        outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep, y)
+        distortion, kl = model.likelihood.nll(outputs, x, parameters), model.prior.kl(q, parameters)
+        rate = kl.sum(-1)
+        counted = rate.mean(1) if weights.free_bits is None else torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
+        loss = weights.wx[:, 0] * distortion.mean(1) + weights.beta[:, 0] * counted
+        if not bool((weights.wy > 0).any()):
+            return Terms(distortion, rate, loss)
+        K, B, _ = x.shape
+        found = space.x_own(model.likelihood.mean(outputs)).flatten(0, 1)
+        missed = misfit(problem.forward, found, space.y_own(y).flatten(0, 1)).view(K, B)
+        return Terms(distortion, rate, loss + weights.wy[:, 0] * missed.mean(1), missed)
+
+    return terms
+
+
+def audit(stack: Stack) -> dict[str, float]:
+    """The norm of each term's own gradient on one batch, before training; a term that has none is refused by name.
+
+    A loss whose forward function leaves torch (`.detach()`, `.numpy()`) trains as if its misfit were not there.
+    """
+    feed, K = stack.feed, len(stack)
+    rows = feed.sample_rows(256).expand(K, -1, -1)
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.zeros(K, rows.shape[1], stack.model.latent)
+    for k, spec in enumerate(stack.specs):
+        normal[k, :, : spec.latent_dim] = torch.randn(rows.shape[1], spec.latent_dim, generator=generator)
+    one = torch.ones(K, 1)
+    weights = Weights(one, None, 1, one, torch.tensor([[s.wy] for s in stack.specs]))
+    try:
+        terms = stack.objective(stack.model, stack.leaves, rows, Noise(normal), weights)
+    except RuntimeError as error:
+        if "requires grad" not in str(error):
+            raise
+        raise InputError(_dead("misfit")) from None
+    norms: dict[str, float] = {}
+    leaves = list(stack.leaves.values())
+    for name, term in terms.stored.items():
+        total = 0.0
+        if term.requires_grad:
+            gradients = torch.autograd.grad(term.sum(), leaves, retain_graph=True, allow_unused=True)
+            total = sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5
+        if not total > 0:
+            raise InputError(_dead(name))
+        norms[name] = total
+    return norms
+
+
+def _dead(name: str) -> str:
+    return (
+        f"the term {name} has no gradient, so training cannot lower it: the forward function leaves torch or is flat; "
+        "mend it, or leave wy at 0, which ranks samples by f alone."
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampler:
+    """Draws of a trained conditional VAE for given measurements."""
+
+    model: Model
+    spec: Spec
+    row: Tensor  # (1, P)
+    space: Space
+
+    def draw(self, y: Array, n: int, seed: int = 0, noise: bool = False) -> Tensor:
+        """x in the model's values (curves, n, D) for y (curves, *y_shape): z from the prior, then E[x|z, y].
+
+        With `noise` a draw of x ~ p(x|z, y) instead: what posterior samples are, while E[x|z, y] are candidates.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        given = self.space.y_model(y).to(self.row)
+        m = len(given)
+        found = self.row.new_empty(m, n, self.model.features)
+        per = max(1, 65_536 // n)
+        parameters = self.model.layout.views(self.row)
+        with torch.no_grad(), fast_products(self.model.largest_layer):
+            for start in range(0, m, per):
+                piece = given[start : start + per]
+                z = self.row.new_zeros(1, len(piece) * n, self.model.latent)
+                z[0, :, : self.spec.latent_dim] = torch.randn(len(piece) * n, self.spec.latent_dim, generator=generator)
+                outputs = self.model.decode(parameters, z, y=piece.repeat_interleave(n, 0)[None])
+                x = self.model.likelihood.mean(outputs)
+                if noise:
+                    x = self.model.likelihood.sample(outputs, parameters, generator)
+                found[start : start + per] = x[0].view(len(piece), n, -1)
+        return found
+
+    def encode(self, x: Array, y: Array) -> Posterior:
+        """q(z|x, y) of pairs, (1, n, L)."""
+        rows = torch.cat([self.space.x_model(x), self.space.y_model(y)], 1).to(self.row)
+        return self.model.encode(self.model.layout.views(self.row), rows[None])

@@ -1,0 +1,97 @@
+"""The directions in which data vary: an orthonormal frame in which lines of 50 points are four numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[Any]
+ROWS = 20_000  # examples that the frame is found from
+NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is constant
+MARGIN = 5e-4  # of a range, by which solutions stay inside it
+LARGEST = 2_000  # features from which on every feature is its own direction
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Support:
+    """Where the examples lie: the range of every value and of every step to the next, as rows of normal c <= bound.
+
+    What all examples have in common, such as a curve that falls, a solution shall have too.
+    """
+
+    normals: npt.NDArray[np.float64]  # (C, r), each in units of its range
+    bounds: npt.NDArray[np.float64]  # (C,)
+
+    @classmethod
+    def of(cls, examples: Array, frame: Frame) -> Support:
+        """The ranges over examples (n, *shape), narrowed a little so that a solution lies inside."""
+        flat = np.eye(int(np.prod(frame.shape))).reshape(-1, *frame.shape)
+        functionals = [flat.reshape(len(flat), -1)]
+        if frame.shape[-1] > 2:  # two values side by side are no curve
+            functionals.append(np.diff(flat, axis=-1).reshape(len(flat), -1).T)
+        rows = np.concatenate([functionals[0], *functionals[1:]])
+        normals, constant = rows @ frame.basis.T, rows @ frame.mean
+        c = frame.coordinates(examples[:: -(-len(examples) // ROWS)])
+        low, high = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
+        for piece in np.array_split(c, -(-len(c) // 1000)):
+            values = piece @ normals.T
+            low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+        wide = high - low > 1e-9 * max(1.0, float(np.abs(constant).max()))
+        normals, low, high = normals[wide], low[wide], high[wide]
+        size = (high - low)[:, None]
+        normals = np.concatenate([normals / size, -normals / size])
+        bounds = np.concatenate([high, -low]) / np.concatenate([size, size])[:, 0] - MARGIN
+        _, first = np.unique(np.column_stack([normals, bounds]).round(9), axis=0, return_index=True)
+        return cls(normals[np.sort(first)], bounds[np.sort(first)])
+
+    def excess(self, c: Tensor) -> Tensor:
+        """By how much, in units of the ranges, coordinates c (n, r) lie outside (n, C); 0 inside."""
+        normals, bounds = torch.from_numpy(self.normals).to(c), torch.from_numpy(self.bounds).to(c)
+        return (c @ normals.T - bounds).clamp_min(0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """x = mean + c basis: own values (..., D) from coordinates (..., r), r <= D; the basis is orthonormal.
+
+    A direction in which the data do not vary carries nothing, and a model that had to learn to leave it alone would
+    miss by a little what the frame holds exactly.
+    """
+
+    mean: npt.NDArray[np.float64]  # (D,)
+    basis: npt.NDArray[np.float64]  # (r, D)
+    shape: tuple[int, ...]  # of one example in its own form
+
+    @classmethod
+    def of(cls, examples: Array, noise: float = 0.0) -> Frame:
+        """The principal directions of examples (n, *shape) whose variance is neither negligible nor below noise^2."""
+        flat = examples.reshape(len(examples), -1)
+        rows = flat[:: -(-len(flat) // ROWS)].astype(np.float64)
+        mean, D = rows.mean(0), flat.shape[1]
+        if D > LARGEST:
+            return cls(mean, np.eye(D), examples.shape[1:])
+        variance, directions = np.linalg.eigh(np.cov(rows, rowvar=False).reshape(D, D))
+        kept = variance > max(NEGLIGIBLE * float(variance[-1]), noise**2, 1e-30)
+        return cls(mean, directions[:, kept].T[::-1].copy(), examples.shape[1:])
+
+    @property
+    def size(self) -> int:
+        return len(self.basis)
+
+    def coordinates(self, examples: Array) -> npt.NDArray[np.float64]:
+        """c (n, r) of examples (n, *shape)."""
+        flat = examples.reshape(len(examples), -1)
+        found: npt.NDArray[np.float64] = np.concatenate(
+            [(piece - self.mean) @ self.basis.T for piece in np.array_split(flat, -(-len(flat) // ROWS))]
+        )
+        return found
+
+    def own(self, c: Tensor) -> Tensor:
+        """Examples (..., *shape) from coordinates c (..., r), in the type of c; differentiable."""
+        mean, basis = torch.from_numpy(self.mean).to(c), torch.from_numpy(self.basis).to(c)
+        return (mean + c @ basis).reshape(*c.shape[:-1], *self.shape)

@@ -1,0 +1,123 @@
+"""`ConditionalVAE`: inverse problems from Python, on arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import store
+from vaelab.errors import InputError
+from vaelab.inverse import problems
+from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
+from vaelab.inverse.inverter import Inverter, Solutions, spec_of, train
+from vaelab.inverse.problems import Function, Problem
+
+Array = npt.NDArray[Any]
+
+
+class ConditionalVAE:
+    """p(x | y) as a conditional VAE: posterior draws of x given y, and distinct solutions of y = f(x).
+
+    forward: f, as a function of a batch of x in torch or as expressions such as ["cos(49*x0 + 42*x1)"]; without one
+    there are draws but no solutions. noise: the standard deviation of y about f(x). spectrum: whether the network also
+    sees the spectrum of y (default: where y is a curve). settings: those of Spec, as epochs=30.
+
+    >>> x = np.random.default_rng(0).uniform(-1, 1, size=(2_000, 2))
+    >>> model = ConditionalVAE(["x0**2 + x1**2"], epochs=3, hidden="32", batch_size=100).fit(x)
+    >>> model.sample([0.5], n=4).shape
+    (1, 4, 2)
+    >>> solutions = model.solve([0.5])[0]
+    >>> bool(np.abs((solutions.x**2).sum(1) - 0.5).max() < 0.1)
+    True
+    """
+
+    def __init__(
+        self,
+        forward: Function | Sequence[str] | None = None,
+        *,
+        noise: float = 0.0,
+        spectrum: bool | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ):
+        self.forward, self.noise, self.spectrum, self.seed, self.settings = forward, noise, spectrum, seed, settings
+        self._inverter: Inverter | None = None
+
+    def __repr__(self) -> str:
+        state = "not fitted" if self._inverter is None else repr(self._inverter.fitted)
+        return f"ConditionalVAE({state})"
+
+    def fit(self, x: Any, y: Any = None) -> ConditionalVAE:
+        """Train on pairs x (n, *x_shape), y (n, *y_shape); without y it is f(x) plus noise. Returns itself."""
+        forward: Any = self.forward
+        if forward is None:
+            if y is None:
+                raise InputError("without a forward function y must be given beside x.")
+            shape = np.asarray(y).shape[1:]
+            forward = functools.partial(_unknown, shape=shape)
+        return self.fit_problem(problems.create("problem", x, y, forward, noise=self.noise, seed=self.seed))
+
+    def fit_problem(self, problem: Problem) -> ConditionalVAE:
+        """Train on a problem, such as `inverse.problems.built_in("two-birds")`. Returns itself."""
+        spec = spec_of(problem, {"seed": self.seed, **self.settings})
+        (self._inverter,) = train(problem, [spec], spectrum=self.spectrum)
+        return self
+
+    @property
+    def inverter(self) -> Inverter:
+        """The trained model with its problem, frames and history."""
+        if self._inverter is None:
+            raise InputError("this ConditionalVAE is not fitted yet; call fit(x, y) first.")
+        return self._inverter
+
+    def sample(self, y: Any, n: int = 100, seed: int = 0) -> Array:
+        """Posterior draws x ~ p(x|z, y), z ~ p(z): (curves, n, *x_shape) for measurements y (curves, *y_shape)."""
+        return self.draw(y, n, seed).x
+
+    def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
+        """As `sample`, in the form that the posterior measures take."""
+        return self.inverter.draw(y, n, seed)
+
+    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0) -> list[Solutions]:
+        """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples."""
+        if self.forward is None:
+            raise InputError("solutions need the forward function: ConditionalVAE(forward=...).")
+        return self.inverter.solve(y, n, refine, seed)
+
+    def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
+        """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""
+        return c2st(self.draw(y, len(reference), seed), np.asarray(reference), seed)
+
+    def energy_distance(self, y: Any, reference: Any, seed: int = 0) -> float:
+        """Energy distance between draws for one y and reference draws (n, *x_shape)."""
+        return energy_distance(self.draw(y, len(reference), seed), np.asarray(reference))
+
+    def calibration(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Calibration:
+        """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) that were not trained on."""
+        return calibration(self.draw(y, n, seed), np.asarray(x))
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write a run folder; `vaelab solve` and `load` read it."""
+        path = Path(folder)
+        if overwrite and path.exists():
+            store.new_folder(path, overwrite).rmdir()
+        self.inverter.save(path, {"validation": dict(self.inverter.figures)})
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path, forward: Function | None = None) -> ConditionalVAE:
+        """The model of a run folder; a forward function that is no expression is given again."""
+        inverter = Inverter.load(folder, forward)
+        model = cls(inverter.problem.forward, noise=inverter.problem.noise, spectrum=inverter.space.spectrum)
+        model._inverter = inverter
+        return model
+
+
+def _unknown(x: Any, shape: tuple[int, ...]) -> Any:
+    """A forward function that nothing is known of: of the right shape, without a gradient, finite."""
+    return x.new_zeros(len(x), *shape)

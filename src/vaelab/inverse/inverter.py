@@ -1,0 +1,290 @@
+"""A trained inverse problem in use: draws from p(x | y), solutions of y = f(x), and its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import evaluate, store
+from vaelab.data import Scaling
+from vaelab.errors import InputError, StoreError
+from vaelab.feed import Feed, resolve
+from vaelab.fitted import Fitted
+from vaelab.inverse import conditional, methods, scores
+from vaelab.inverse.calibration import Draws
+from vaelab.inverse.conditional import Sampler, Space
+from vaelab.inverse.coordinates import Frame, Support
+from vaelab.inverse.expressions import Forward
+from vaelab.inverse.lines import FAMILIES
+from vaelab.inverse.methods import Ground
+from vaelab.inverse.problems import Function, Problem
+from vaelab.spec import Spec
+from vaelab.training import Stack, epochs, one_thread
+
+Array = npt.NDArray[Any]
+CURVE = 16  # points from which on a measurement is a curve, whose spectrum the network sees beside it
+ARRAYS = (
+    "x_mean", "x_basis", "y_mean", "y_basis", "scaling_offset", "scaling_scale", "support_normals", "support_bounds",
+)  # fmt: skip
+# What an inverse problem's model differs in from Spec's defaults: its examples are many, its posteriors narrow.
+DEFAULTS: dict[str, Any] = {
+    "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512", "batch_size": 500, "epochs": 30, "lr": 2e-3,
+    "clip": 20.0, "device": "cpu",
+}  # fmt: skip
+
+
+class TrainingFailed(RuntimeError):
+    """The loss or a gradient became non-finite."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solutions:
+    """Distinct solutions x (s, *x_shape) of one y, best first, with their root mean squared misfit (s,).
+
+    They were refined, filtered by the gates and de-duplicated: solutions, not posterior samples.
+    """
+
+    x: Array
+    rmse: npt.NDArray[np.float64]
+    candidates: int
+    evaluations: int  # of the forward function
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inverter:
+    """A trained conditional VAE with its problem. Arrays in and out are in the problem's own units."""
+
+    problem: Problem
+    fitted: Fitted
+    space: Space
+    support: Support
+    history: Sequence[Mapping[str, Any]] = ()
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec:
+        return self.fitted.spec
+
+    @property
+    def ground(self) -> Ground:
+        return Ground(self.space.x, self.support)
+
+    @property
+    def sampler(self) -> Sampler:
+        return Sampler(self.fitted.model, self.spec, self.fitted.row, self.space)
+
+    def candidates(self, y: Array, n: int, seed: int = 0) -> Array:
+        """E[x|z, y] (curves, n, *x_shape) for z from the prior: where refinement starts."""
+        with one_thread():
+            return self.space.x_own(self.sampler.draw(y, n, seed).double()).numpy()
+
+    def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
+        """Posterior draws x ~ p(x|z, y), z ~ p(z), for measurements y (curves, *y_shape)."""
+        with one_thread():
+            drawn = self.sampler.draw(self.problem.curves(y), n, seed, noise=True)
+            return Draws(self.space.x_own(drawn.double()).numpy())
+
+    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0) -> list[Solutions]:
+        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape)."""
+        y = self.problem.curves(y)
+        x, calls = self.candidates(y, n, seed), 0
+        with one_thread():
+            if refine:
+                x, refined = methods.refine_candidates(self.problem, self.ground, x, y, refine)
+                calls = refined.evaluations
+            kept = [methods.distinct(self.problem, own, measured) for own, measured in zip(x, y, strict=True)]
+        return [Solutions(own, missed, n, calls // len(y) + n) for own, missed in kept]
+
+    def save(self, folder: Path, metrics: Mapping[str, Any], overwrite: bool = False) -> Inverter:
+        """Write the run folder; returns this model with that folder."""
+        fitted = self.fitted.save(folder, self.history, metrics, overwrite)
+        space, problem = self.space, self.problem
+        arrays = (
+            space.x.mean, space.x.basis, space.y.mean, space.y.basis, space.scaling.offset, space.scaling.scale,
+            self.support.normals, self.support.bounds,
+        )  # fmt: skip
+        digest = store.save_arrays(folder / "problem.safetensors", dict(zip(ARRAYS, arrays, strict=True)))
+        about = {
+            "name": problem.name, "family": problem.name if problem.family else None, "spectrum": space.spectrum,
+            "forward": list(problem.forward.texts) if isinstance(problem.forward, Forward) else None,
+            "x_shape": list(problem.x_shape), "y_shape": list(problem.y_shape), "noise": problem.noise,
+            "gate": problem.gate, "spread": problem.spread, "source": dict(problem.source), "sha256": digest,
+        }  # fmt: skip
+        store.write_json(folder / "problem.json", about)
+        return dataclasses.replace(self, fitted=fitted)
+
+    @classmethod
+    def load(cls, folder: str | Path, forward: Function | None = None) -> Inverter:
+        """Read a run folder. A forward function that was no expression is not stored, and is given again."""
+        folder = Path(folder)
+        if not (folder / "problem.json").is_file():
+            raise StoreError(f"{folder} is not the run of an inverse problem: it holds no problem.json.")
+        about = store.read_json(folder / "problem.json")
+        fitted = Fitted.load(folder, conditional=True)
+        arrays = store.load_arrays(folder / "problem.safetensors", about["sha256"])
+        parts = [arrays[name] for name in ARRAYS]
+        shapes = tuple(about["x_shape"]), tuple(about["y_shape"])
+        # What the network sees of y is longer than y where its spectrum is part of it.
+        seen = (len(parts[2]),)
+        space = Space(
+            Frame(parts[0], parts[1], shapes[0]), Frame(parts[2], parts[3], seen), Scaling(parts[4], parts[5]),
+            shapes[1], about["spectrum"],
+        )  # fmt: skip
+        if forward is None:
+            if about["forward"] is None:
+                raise InputError(
+                    f"the forward function of {folder} is Python's and not stored; load it with `forward`."
+                )
+            forward = Forward(about["forward"], shapes[0][0])
+        problem = Problem(
+            about["name"], np.empty((0, *shapes[0])), np.empty((0, *shapes[1])), forward, {}, about["noise"],
+            about["gate"], about["spread"], FAMILIES.get(about["family"]), about["source"],
+        )  # fmt: skip
+        run = store.load_run(folder)
+        return cls(problem, fitted, space, Support(parts[6], parts[7]), run.history, run.metrics)
+
+
+def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
+    """The settings of an inverse problem's model, checked: DEFAULTS, then `settings`."""
+    chosen = {**DEFAULTS, **settings}
+    if {"layers", "width", "taper"} & set(settings) and "hidden" not in settings:
+        del chosen["hidden"]
+    n = len(problem.splits["train"])
+    if "batch_size" not in settings:
+        chosen["batch_size"] = min(chosen["batch_size"], max(16, n // 20))
+    spec = Spec.create(**chosen)
+    if spec.likelihood == "bernoulli" or spec.binarize != "none" or spec.samples != 1:
+        raise InputError(
+            "an inverse problem's x is a density with one importance sample: likelihood gaussian, laplace or huber, "
+            "binarize none, samples 1."
+        )
+    if spec.wy > 0 and not problem.is_differentiable:
+        raise InputError(
+            "`wy` needs a forward function with a gradient, but this one has none; leave wy at 0, which ranks samples "
+            "by f alone."
+        )
+    return spec
+
+
+def train(
+    problem: Problem,
+    specs: Sequence[Spec],
+    *,
+    spectrum: bool | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> list[Inverter]:
+    """Train the models of one stack on a problem; each keeps the weights of its best epoch by validation.
+
+    Raises InputError where a term of the loss has no gradient, TrainingFailed where the loss became non-finite.
+    """
+    if spectrum is None:
+        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
+    data, space = conditional.as_table(problem, spectrum)
+    specs = [resolve(spec, data) for spec in specs]
+    support = Support.of(problem.rows("train")[0], space.x)
+    with one_thread():
+        feed = Feed(data, specs[0], space.scaling)
+        stack = Stack(specs, feed, conditional.objective(problem, space))
+        conditional.audit(stack)
+        histories: list[list[dict[str, Any]]] = [[] for _ in specs]
+        for records in epochs(stack):
+            for history, record in zip(histories, records, strict=True):
+                history.append(record.as_dict())
+            if any(stack.failures):
+                failure = next(f for f in stack.failures if f is not None)
+                raise TrainingFailed(f"training failed: {failure}; lower --set lr or --set clip.")
+            progress(stack.epoch)
+        batches = feed.batches("validation", evaluate.SEARCH_DRAWS)
+        judged = evaluate.score(
+            stack.model, stack.views(stack.best), specs, batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
+        )
+        reference = evaluate.baseline(feed, "validation")
+        trained = []
+        for k, spec in enumerate(specs):
+            figures = evaluate.figures(judged, k, spec, reference)
+            trained.append(
+                Inverter(problem, Fitted.of(feed, spec, stack.best[k]), space, support, histories[k], figures)
+            )
+    return trained
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """The methods on the scored curves, the network's unrefined and refined candidates first."""
+
+    attempts: list[methods.Attempt]
+    seconds: dict[str, float]
+
+    @property
+    def unrefined(self) -> methods.Attempt:
+        return self.attempts[0]
+
+    @property
+    def result(self) -> methods.Attempt:
+        """The network's candidates after refinement, where there was one."""
+        return self.attempts[1] if len(self.attempts) > 1 and self.attempts[1].name == REFINED else self.attempts[0]
+
+
+NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
+
+
+def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: bool = True) -> Judged:
+    """Candidates for the scored curves, n each, by the network and by methods without one, unfiltered.
+
+    Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
+    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling.
+    """
+    problem, ground = inverter.problem, inverter.ground
+    reference, y = problem.rows("test")
+
+    def network(chunk: int) -> Array:
+        return inverter.candidates(y, n, seed + chunk)
+
+    def tried(name: str, starts: methods.Starts, steps: int, **budget: Any) -> methods.Attempt:
+        return methods.attempt(name, problem, ground, starts, reference, y, steps, **budget)
+
+    with one_thread():
+        network(0)  # the first call of a process is slower
+        began = time.perf_counter()
+        attempts = [tried(NETWORK, network, 0)]
+        seconds = {"sample": attempts[0].seconds}
+        if refine:
+            attempts.append(tried(REFINED, network, refine))
+            seconds["refine"] = attempts[1].seconds
+        seconds["score"] = time.perf_counter() - began - sum(seconds.values())
+        if baselines:
+            own = attempts[-1]
+            begun = time.perf_counter()
+            for name, starts in (
+                ("multi-start", methods.from_prior(problem, n, len(y), seed)),
+                ("nearest examples", methods.nearest(problem, n, y)),
+            ):
+                attempts.append(tried(f"{name}, equal candidates", starts, refine))
+                if refine:
+                    attempts.append(tried(f"{name}, equal evaluations", starts, refine, evaluations=own.evaluations))
+                    attempts.append(tried(f"{name}, equal time", starts, refine, seconds=own.seconds))
+            calls = own.evaluations or n * len(y)
+            attempts.append(methods.rejection(problem, n, reference, y, calls, seed))
+            if problem.family is not None:
+                attempts.append(tried("exact sampler", methods.exact(problem, n, reference, seed), 0))
+            seconds["baselines"] = time.perf_counter() - begun
+    return Judged(attempts, seconds)
+
+
+def selection_score(inverter: Inverter, n: int, refine: int, curves: int = 50) -> scores.Score:
+    """The score of the network's candidates on validation curves: what a search may choose by."""
+    problem = inverter.problem
+    reference, y = (part[:curves] for part in problem.rows("validation"))
+    starts: methods.Starts = lambda chunk: inverter.candidates(y, n, chunk)  # noqa: E731
+    with one_thread():
+        found = methods.attempt(NETWORK, problem, inverter.ground, starts, reference, y, refine)
+    return found.score

@@ -1,0 +1,225 @@
+"""Ways to candidates: the network, and what needs none; all refined by the same steps and judged on the same terms."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from vaelab.inverse import scores
+from vaelab.inverse.coordinates import Frame, Support
+from vaelab.inverse.lines import NEAR, ends_of, lines
+from vaelab.inverse.problems import Problem
+from vaelab.inverse.refine import Refined, refine
+from vaelab.inverse.scores import Score
+
+Array = npt.NDArray[Any]
+Starts = Callable[[int], Array]  # the k-th chunk of candidates, (curves, n, *x_shape)
+CHUNK_ROWS = 20_000  # candidates that are refined at once
+MOST_CHUNKS = 200
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attempt:
+    """What a method found for all curves, and its price: forward evaluations and seconds, of all curves together.
+
+    `trace` holds, after each chunk: candidates of a curve, evaluations, seconds, and recall (None where unknown).
+    """
+
+    name: str
+    x: Array  # (curves, n, *x_shape)
+    evaluations: int
+    seconds: float
+    score: Score
+    trace: list[tuple[int, int, float, float | None]]
+    rmse: npt.NDArray[np.float64] | None = None  # (steps + 1, curves, n) of the first chunk's refinement
+
+    @property
+    def candidates(self) -> int:
+        return int(self.x.shape[1])
+
+    def as_dict(self) -> dict[str, Any]:
+        score = self.score.as_dict()
+        del score["recall_curve"]
+        prices = {"candidates": self.candidates, "evaluations": self.evaluations, "seconds": self.seconds}
+        return {"method": self.name, **prices, **score, "trace": [list(row) for row in self.trace]}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ground:
+    """What refinement moves in: the frame in which x varies, and the support that it keeps to."""
+
+    frame: Frame
+    support: Support
+
+    @classmethod
+    def of(cls, problem: Problem) -> Ground:
+        x, _ = problem.rows("train")
+        frame = Frame.of(x)
+        return cls(frame, Support.of(x, frame))
+
+
+def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, steps: int) -> tuple[Array, Refined]:
+    """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x."""
+    m, n = x.shape[:2]
+    frame = ground.frame
+    # Outside the support by a hundredth of a range costs as much as missing y by the gate.
+    weight = 100 * problem.gate * math.sqrt(max(1, math.prod(problem.y_shape)))
+    # In units of each coordinate's spread the damping treats all alike.
+    u = torch.from_numpy(frame.coordinates(x.reshape(m * n, *problem.x_shape)))
+    target = torch.from_numpy(y.reshape(m, -1)).repeat_interleave(n, 0)
+
+    def forward(c: Tensor) -> Tensor:
+        return problem.forward(frame.own(c)).reshape(len(c), -1)
+
+    def penalty(c: Tensor) -> Tensor:
+        return weight * ground.support.excess(c)
+
+    pieces = [
+        refine(forward, a, b, steps, differentiable=problem.is_differentiable, penalty=penalty)
+        for a, b in zip(u.split(CHUNK_ROWS), target.split(CHUNK_ROWS), strict=True)
+    ]
+    done = Refined(
+        torch.cat([p.u for p in pieces]),
+        torch.cat([p.rmse for p in pieces], 1),
+        sum(p.evaluations for p in pieces),
+    )
+    return frame.own(done.u).view(m, n, *problem.x_shape).numpy(), done
+
+
+def attempt(
+    name: str,
+    problem: Problem,
+    ground: Ground,
+    starts: Starts,
+    reference: Array,
+    y: Array,
+    steps: int,
+    *,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+) -> Attempt:
+    """Candidates from `starts`, refined by `steps`: one chunk, or chunks until a budget is used up.
+
+    The budgets count all curves together. Without steps no forward evaluation is made before the judging.
+    """
+    found: list[Array] = []
+    trace: list[tuple[int, int, float, float | None]] = []
+    spent, calls, history = 0.0, 0, None
+    for k in range(MOST_CHUNKS):
+        began = time.perf_counter()
+        x = starts(k)
+        if not x.shape[1]:
+            break
+        if steps:
+            x, refined = refine_candidates(problem, ground, x, y, steps)
+            calls += refined.evaluations
+            if history is None:
+                history = refined.rmse.view(-1, *x.shape[:2]).numpy()
+        spent += time.perf_counter() - began
+        over = (evaluations is not None and calls > evaluations) or (seconds is not None and spent > seconds)
+        if over and found:
+            break  # this chunk does not fit in the budget any more
+        found.append(x)
+        everything = np.concatenate(found, 1)
+        known = None
+        if problem.family is not None:
+            passing = scores.passes(scores.gates(problem, everything, y))
+            known = scores.recall(problem, everything, reference, passing)
+        trace.append((everything.shape[1], calls, spent, known))
+        if over or (evaluations is None and seconds is None):
+            break
+    calls, spent = trace[-1][1], trace[-1][2]
+    return Attempt(name, everything, calls, spent, scores.score(problem, everything, reference, y), trace, history)
+
+
+def from_prior(problem: Problem, n: int, curves: int, seed: int) -> Starts:
+    """Random training examples: draws from the prior of x."""
+    x, _ = problem.rows("train")
+
+    def starts(chunk: int) -> Array:
+        rows = np.random.default_rng([seed, 0x9A, chunk]).integers(len(x), size=(curves, n))
+        drawn: Array = x[rows]
+        return drawn
+
+    return starts
+
+
+def nearest(problem: Problem, n: int, y: Array) -> Starts:
+    """The training examples whose y is nearest, the next n in each chunk."""
+    x, known = problem.rows("train")
+    flat = known.reshape(len(known), -1)
+    index = NearestNeighbors(algorithm="brute").fit(flat)
+    order: list[Array] = []
+
+    def starts(chunk: int) -> Array:
+        if not order or order[0].shape[1] < min(len(x), (chunk + 1) * n):
+            reach = min(len(x), max(4, 2 * (chunk + 1)) * n)
+            order[:] = [index.kneighbors(y.reshape(len(y), -1), reach, return_distance=False)]
+        chosen: Array = x[order[0][:, chunk * n : (chunk + 1) * n]]
+        return chosen
+
+    return starts
+
+
+def exact(problem: Problem, n: int, reference: Array, seed: int) -> Starts:
+    """Draws from the exact posterior of a built-in problem: the ceiling of every sampler."""
+    assert problem.family is not None
+    family = problem.family
+    curves = ends_of(reference)
+
+    def starts(chunk: int) -> Array:
+        rng = np.random.default_rng([seed, 0xE7, chunk])
+        return lines(np.stack([family.draw(ends, n, rng) for ends in curves]))
+
+    return starts
+
+
+def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations: int, seed: int) -> Attempt:
+    """The n prior draws of smallest misfit among as many as the evaluations allow, for each curve."""
+    began = time.perf_counter()
+    m = len(y)
+    per_curve = max(n, evaluations // m)
+    rng = np.random.default_rng([seed, 0x4E])
+    x, _ = problem.rows("train")
+    kept = []
+    for own in y:
+        best: Array = np.empty((0, *problem.x_shape))
+        price = np.empty(0)
+        for size in [*[CHUNK_ROWS] * (per_curve // CHUNK_ROWS), per_curve % CHUNK_ROWS]:
+            if not size:
+                continue
+            drawn = x[rng.integers(len(x), size=size)]
+            missed = scores.rmse(problem, drawn[None], own[None])[0]
+            best, price = np.concatenate([best, drawn]), np.concatenate([price, missed])
+            order = np.argsort(price, kind="stable")[:n]
+            best, price = best[order], price[order]
+        kept.append(best)
+    found = np.stack(kept)
+    seconds = time.perf_counter() - began
+    judged = scores.score(problem, found, reference, y)
+    return Attempt("rejection", found, per_curve * m, seconds, judged, [(n, per_curve * m, seconds, judged.recall)])
+
+
+def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
+    """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
+
+    Two differ where some value does by more than 0.02 of the range of x.
+    Returns solutions (s, *x_shape) and their root mean squared misfit (s,).
+    """
+    passing = scores.passes(scores.gates(problem, x[None], y[None]))[0]
+    missed = scores.rmse(problem, x[None], y[None])[0]
+    flat = x.reshape(len(x), -1)
+    kept: list[int] = []
+    for i in np.argsort(missed, kind="stable"):
+        if passing[i] and all(np.abs(flat[i] - flat[j]).max() > NEAR * problem.spread for j in kept):
+            kept.append(int(i))
+    return x[kept], missed[kept]

@@ -1,0 +1,117 @@
+"""Refinement: damped Gauss-Newton steps on the misfit, for many candidates at once; the same for every method."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+DAMPING, EASE, BRAKE = 1e-2, 0.2, 4.0  # of Levenberg-Marquardt: at the start, after a success, after a failure
+DIFFERENCE = 1e-5  # of a coordinate, where derivatives are differences
+
+
+@dataclasses.dataclass(frozen=True)
+class Refined:
+    """Candidates (n, P) after refinement; the misfit of each after every step (steps + 1, n), as root mean square."""
+
+    u: Tensor
+    rmse: Tensor
+    evaluations: int  # of the forward function, a derivative in one direction counted as one
+
+
+def refine(
+    forward: Callable[[Tensor], Tensor],
+    u: Tensor,
+    y: Tensor,
+    steps: int,
+    *,
+    differentiable: bool = True,
+    done: float = 1e-6,
+    penalty: Callable[[Tensor], Tensor] | None = None,
+) -> Refined:
+    """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row alone (Marquardt 1963).
+
+    u (n, P): where to start; forward maps (n, P) to (n, M); y (n, M). `penalty` maps (n, P) to (n, C), whose squares
+    are added: 0 where u is allowed. A row whose root mean squared misfit is below `done` without a penalty is left
+    alone, so it costs nothing more. Without derivatives those of forward are differences.
+
+    >>> square = lambda u: u.square()
+    >>> start = torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
+    >>> refine(square, start, torch.full((2, 1), 4.0), 20).u.flatten().round(decimals=4)
+    tensor([ 2., -2.], dtype=torch.float64)
+    """
+    n, P = u.shape
+    u = u.clone()
+    M = y.shape[1]
+    free = penalty if penalty is not None else lambda u: u.new_zeros(len(u), 0)
+
+    def missed(u: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([forward(u) - y, free(u)], 1)
+
+    residual = missed(u, y)
+    cost = residual.square().sum(1)
+    history = [residual[:, :M].square().mean(1).sqrt()]
+    evaluations = n
+    damping = torch.full((n,), DAMPING, dtype=u.dtype)
+    jacobian = u.new_empty(n, residual.shape[1], P)
+    stale = torch.ones(n, dtype=torch.bool)
+    for _ in range(steps):
+        rows = ((history[-1] > done) | residual[:, M:].any(1)).nonzero()[:, 0]
+        if not len(rows):
+            history.append(history[-1])
+            continue
+        fresh = rows[stale[rows]]
+        if len(fresh):
+            at = residual[fresh, :M] + y[fresh]
+            jacobian[fresh, :M] = _jacobian(forward, u[fresh], at, differentiable)
+            if penalty is not None:
+                jacobian[fresh, M:] = _jacobian(penalty, u[fresh], at, True)
+            evaluations += len(fresh) * P
+            stale[fresh] = False
+        J, r = jacobian[rows], residual[rows]
+        normal = J.mT @ J
+        gradient = (J.mT @ r[..., None])[..., 0]
+        scale = normal.diagonal(dim1=1, dim2=2)
+        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-30  # where f is flat in a direction, as along a continuum
+        damped = normal + torch.diag_embed(damping[rows, None] * scale + floor)
+        step = torch.linalg.solve_ex(damped, gradient)[0]
+        trial = u[rows] - torch.where(step.isfinite(), step, 0)
+        left = missed(trial, y[rows])
+        evaluations += len(rows)
+        price = left.square().sum(1)
+        better = price < cost[rows]  # False where the price is not a number
+        taken = rows[better]
+        u[taken], residual[taken], cost[taken] = trial[better], left[better], price[better]
+        stale[taken] = True
+        damping[rows] = (damping[rows] * torch.where(better, EASE, BRAKE).to(u)).clamp(1e-12, 1e12)
+        history.append(residual[:, :M].square().mean(1).sqrt())
+    return Refined(u, torch.stack(history), evaluations)
+
+
+def _jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor, differentiable: bool) -> Tensor:
+    """d forward / d u (n, M, P), one direction at a time: rows do not mix, so one pass serves all of them."""
+    if differentiable:
+        _prepare_forward_mode()
+    columns = []
+    for p in range(u.shape[1]):
+        direction = torch.zeros_like(u)
+        direction[:, p] = 1
+        if differentiable:
+            columns.append(torch.func.jvp(forward, (u,), (direction,))[1])
+        else:
+            with torch.no_grad():
+                columns.append((forward(u + DIFFERENCE * direction) - at) / DIFFERENCE)
+    return torch.stack(columns, -1)
+
+
+@functools.cache
+def _prepare_forward_mode() -> None:
+    """Its first use makes PyTorch compile some rules by a function that it has itself deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))

@@ -1,0 +1,280 @@
+"""`invert`: a problem becomes a trained model, its scores beside every baseline, pictures and a page, in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import store
+from vaelab.errors import InputError
+from vaelab.inverse import scores, search
+from vaelab.inverse.inverter import NETWORK, REFINED, Inverter, Judged, judge, spec_of, train
+from vaelab.inverse.lines import ends_of
+from vaelab.inverse.methods import Attempt
+from vaelab.inverse.problems import Problem, apply
+from vaelab.plots import inverse as plots
+from vaelab.plots import losses_data, plot_losses
+from vaelab.report.inverse import build_inverse_report
+from vaelab.space import Space, check_disjoint
+from vaelab.training import one_thread
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inversion:
+    """What `invert` returns: the folder, the trained model, and all results."""
+
+    folder: Path
+    model: Inverter
+    results: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Inversion({str(self.folder)!r}, {self.model.problem.name}, recall={self.results['recall']})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """What is told while it works."""
+
+    epoch: Callable[[int], None] = lambda epoch: None
+    trial: Callable[[search.Trial], None] = lambda trial: None
+
+
+def invert(
+    problem: Problem,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    trials: int = 0,
+    space: Space | Mapping[str, Any] | None = None,
+    yardstick: str | None = None,
+    samples: int = 30,
+    refine: int = 20,
+    seed: int = 0,
+    spectrum: bool | None = None,
+    baselines: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Inversion:
+    """Train a conditional VAE on a problem, draw `samples` candidates for every scored curve, refine and judge them.
+
+    settings: as {"epochs": 30}. trials: how many settings of `space` to try before, by `yardstick` on validation
+    curves; 0 trains the settings as they are. spectrum: whether the network also sees the spectrum of y; by default
+    where y is a curve. out: the run's folder, default runs/<problem>-<time>.
+
+    Raises InputError for bad input, before anything is trained. The scored curves choose nothing.
+    """
+    watch = watch or Watch()
+    settings = {"seed": seed, **(settings or {})}
+    if samples < 1 or refine < 0:
+        raise InputError(f"`samples` must be at least 1 and `refine` at least 0, but got {samples} and {refine}.")
+    spec_of(problem, settings)
+    chosen = _space(problem, settings, trials, space)
+    yardstick = yardstick or ("recall" if problem.family is not None else "precision")
+    if chosen is not None:
+        search.check(yardstick, trials, chosen, problem)
+    folder = store.new_folder(_default_folder(problem) if out is None else Path(out), overwrite)
+    folder.rmdir()  # a free place, which the finished run takes in one rename
+    began = time.perf_counter()
+    tried: list[search.Trial] = []
+    if chosen is None:
+        spec = spec_of(problem, settings)
+    else:
+        spec, tried = search.search(
+            problem, chosen, settings, trials, yardstick=yardstick, samples=min(samples, 30), refine=min(refine, 10),
+            seed=seed, spectrum=spectrum, progress=watch.trial,
+        )  # fmt: skip
+    searched = time.perf_counter()
+    (model,) = train(problem, [spec], spectrum=spectrum, progress=watch.epoch)
+    trained = time.perf_counter()
+    judged = judge(model, samples, refine, seed, baselines)
+    seconds = {"search": searched - began, "train": trained - searched, **judged.seconds}
+    results = summary(model, judged, seconds, samples, refine)
+    if chosen is not None:
+        rows = [trial.as_dict() for trial in tried]
+        results["search"] = {"yardstick": yardstick, "space": chosen.to_json(), "trials": rows}
+    metrics = {
+        "validation": dict(model.figures), "test": None, "epochs": len(model.history), "seconds": seconds["train"],
+        "inverse": results,
+    }  # fmt: skip
+    model = model.save(folder, metrics)
+    with one_thread():
+        draw(model, judged, folder / "figures")
+    build_inverse_report(folder)
+    return Inversion(folder, model, results | {"run": str(folder)})
+
+
+def _space(
+    problem: Problem, settings: Mapping[str, Any], trials: int, space: Space | Mapping[str, Any] | None
+) -> Space | None:
+    """The searched space, None without trials."""
+    if trials < 0 or (space is not None and not trials):
+        raise InputError(f"a search needs at least one trial, but `trials` is {trials}; give 20.")
+    if not trials:
+        return None
+    chosen = search.default_space(problem, settings) if space is None else Space.parse(space)
+    if not len(chosen):
+        raise InputError("everything is set and nothing is left to search; leave out `trials`.")
+    check_disjoint({name: value for name, value in settings.items() if name != "seed"}, chosen)
+    return chosen
+
+
+def _default_folder(problem: Problem) -> Path:
+    stem = Path("runs") / f"{problem.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = stem, 2
+    while path.exists():
+        path, number = Path(f"{stem}-{number}"), number + 1
+    return path
+
+
+def summary(model: Inverter, judged: Judged, seconds: Mapping[str, float], samples: int, refine: int) -> dict[str, Any]:
+    """All results as one JSON document."""
+    problem, own = model.problem, judged.result
+    multi = next((a for a in judged.attempts if a.name.startswith("multi-start, equal evaluations")), None)
+    filtered = _distinct(problem, own)
+    return {
+        "problem": problem.name,
+        "curves": len(own.x),
+        "samples": samples,
+        "refine": refine,
+        **{name: getattr(own.score, name) for name in ("gates", "recall", "precision", "hull_area")},
+        "unrefined": judged.unrefined.as_dict(),
+        "filtered": filtered,
+        "seconds": dict(seconds),
+        "pays_from": None if multi is None else _pays_from(seconds["train"], own, multi),
+        "kl": model.figures["kl"],
+        "verdict": model.figures["verdict"],
+        "bound": model.figures["neg_elbo"],
+        "baselines": [a.as_dict() for a in judged.attempts if a.name not in (NETWORK, REFINED)],
+        "network": own.as_dict(),
+    }
+
+
+def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
+    """What is left of the candidates after the gates and de-duplication: solutions, which judge nothing."""
+    passing = own.score.precision
+    return {"passing": passing, "label": "filtered by the gates; not a score"}
+
+
+def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
+    """From how many curves on training has paid: the other method's time for this recall is more than ours.
+
+    Its time is taken from the first point of its trace with as much recall; None where it never reached it and so
+    gives no price, or is cheaper.
+    """
+    if own.score.recall is None:
+        return None
+    curves = len(own.x)
+    reached = [row[2] for row in other.trace if row[3] is not None and row[3] >= own.score.recall]
+    if not reached or reached[0] <= own.seconds:
+        return None
+    return int(np.ceil(training / ((reached[0] - own.seconds) / curves)))
+
+
+def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
+    """The pictures of a run, in its figures/."""
+    folder.mkdir(exist_ok=True)
+    problem, own = model.problem, judged.result
+    reference, y = problem.rows("test")
+    passing = scores.passes(scores.gates(problem, own.x, y))
+    drawn = [plot_losses(losses_data(list(model.history), {}), folder / "losses.png", f"{problem.name}: training")]
+    if len(problem.x_shape) == 2 and len(problem.y_shape) in (1, 2):
+        k = plots.SHOWN
+        m, n = own.x[:k].shape[:2]
+        reproduced = apply(problem.forward, own.x[:k].reshape(m * n, *problem.x_shape)).reshape(m, n, *problem.y_shape)
+        data = plots.solved_data(own.x, reference, reproduced, y, passing)
+        drawn.append(plots.plot_solved(data, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
+    elif len(problem.x_shape) == 1:
+        pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in range(min(plots.SHOWN, len(y)))]
+        drawn.append(plots.plot_pairs(pairs, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
+    if problem.family is not None:
+        ends = [
+            plots.Ends(ends_of(own.x[i]), passing[i], problem.family.solutions(ends_of(reference[i])))
+            for i in _most_solutions(problem, reference)
+        ]
+        drawn.append(plots.plot_ends(ends, folder / "ends.png", f"{problem.name}: end points over all solutions"))
+        race = plots.race_data([a.as_dict() for a in judged.attempts], len(y))
+        drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and its price"))
+    if own.rmse is not None:
+        rmse = own.rmse.reshape(len(own.rmse), -1)
+        drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
+    return drawn
+
+
+def _most_solutions(problem: Problem, reference: Array) -> list[int]:
+    """The curves with most solutions, which are hardest to cover."""
+    assert problem.family is not None
+    counts = [len(problem.family.solutions(ends)) for ends in ends_of(reference)]
+    return [int(i) for i in np.argsort(counts, kind="stable")[::-1][: plots.SHOWN]]
+
+
+def solve(
+    folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, seed: int = 0,
+    out: str | Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; written to an .npz by `out`."""
+    model = Inverter.load(folder)
+    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
+    if out is not None and Path(out).suffix != ".npz":
+        raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
+    began = time.perf_counter()
+    found = model.solve(measured, samples, refine, seed)
+    seconds = time.perf_counter() - began
+    if out is not None:
+        curve = np.repeat(np.arange(len(found)), [len(s) for s in found])
+        x, missed = (np.concatenate(parts) for parts in zip(*((s.x, s.rmse) for s in found), strict=True))
+        np.savez(Path(out), curve=curve, x=x, rmse=missed)
+    return {
+        "run": str(folder),
+        "samples": samples,
+        "refine": refine,
+        "seconds": seconds,
+        "gate": model.problem.gate,
+        "curves": [
+            {
+                "candidates": own.candidates, "evaluations": own.evaluations,
+                "solutions": [
+                    {"rank": rank, "rmse": float(missed), "x": _described(x)}
+                    for rank, (x, missed) in enumerate(zip(own.x, own.rmse, strict=True), 1)
+                ],
+            }
+            for own in found
+        ],
+    }  # fmt: skip
+
+
+def _described(x: Array) -> list[Any]:
+    """A solution as numbers: its values, or of curves the first and last ones."""
+    if x.ndim >= 2 and x.shape[-1] > 4:
+        return [[float(v) for v in ends] for ends in np.stack([x[..., 0], x[..., -1]], -1).reshape(-1, 2)]
+    listed: list[Any] = json.loads(json.dumps(x.tolist()))
+    return listed
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Array:
+    """Measurements from a file; a row of a CSV file is one flat measurement."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give the measurements as .npy or .csv.")
+    try:
+        if path.suffix == ".npy":
+            values: Array = np.load(path, allow_pickle=False)
+            return values
+        if path.suffix == ".csv":
+            rows: Array = np.loadtxt(path, delimiter=",", ndmin=2)
+            wanted = int(np.prod(shape))
+            if rows.shape[1] != wanted:
+                raise InputError(f"a row of {path.name} must hold {wanted} numbers, but holds {rows.shape[1]}.")
+            return rows.reshape(-1, *shape)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")

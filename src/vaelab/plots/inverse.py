@@ -1,0 +1,207 @@
+"""Pictures of an inverse problem: candidates over measurements, end points over solutions, recall against its price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from vaelab.plots import style
+from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
+
+SHOWN = 3  # curves
+METHOD_COLOURS = (BLUE, ORANGE, "#44aa99", "#aa4499", "#999933")
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Candidates of some measurements: inputs (k, n, inputs, points), outputs beside what was measured, and gates."""
+
+    x: Floats
+    reference: Floats  # (k, inputs, points)
+    reproduced: Floats  # (k, n, outputs, points)
+    measured: Floats  # (k, outputs, points)
+    passing: Bools  # (k, n)
+
+
+def solved_data(x: Floats, reference: Floats, reproduced: Floats, measured: Floats, passing: Bools) -> Solved:
+    """The first curves; arrays of one output get an axis for it."""
+    k = slice(SHOWN)
+    outputs = reproduced if reproduced.ndim == 4 else reproduced[:, :, None]
+    targets = measured if measured.ndim == 3 else measured[:, None]
+    return Solved(x[k], reference[k], outputs[k], targets[k], passing[k])
+
+
+def _curves(axes: Axes, curves: Floats, colours: Sequence[str], alpha: float = 0.35) -> None:
+    t = np.arange(curves.shape[-1])
+    segments = [np.column_stack([t, c]) for c in curves]
+    axes.add_collection(LineCollection(segments, colors=list(colours), linewidths=1.0, alpha=alpha))
+
+
+def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Path:
+    """A row per measurement: inputs over the given ones, reproduced outputs over the measured, and what is left."""
+    k, _, inputs, points = data.x.shape
+    outputs = data.reproduced.shape[2]
+    height = style.HEAD + 1.75 * k + 0.55
+    figure = style.canvas(height)
+    share = float(data.passing.mean()) if data.passing.size else 0.0
+    style.heading(
+        figure, title, f"{share:.1%} of those shown pass every gate (blue); the others are orange; dark: what was given"
+    )
+    for row in range(k):
+        bottom = height - style.HEAD - 1.75 * (row + 1) + 0.25
+        panels = [style.chart(figure, 0.55 + 2.95 * i, bottom, 2.45, 1.3) for i in range(3)]
+        colours = [BLUE if ok else ORANGE for ok in data.passing[row]]
+        for i in range(inputs):
+            _curves(panels[0], data.x[row, :, i], colours)
+            panels[0].plot(data.reference[row, i], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+        for i in range(outputs):
+            _curves(panels[1], data.reproduced[row, :, i], colours)
+            panels[1].plot(data.measured[row, i], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+            _curves(panels[2], data.reproduced[row, :, i] - data.measured[row, i], colours)
+        largest = float(np.abs(data.reproduced[row] - data.measured[row, None]).max())
+        panels[2].set_ylim(-1.1 * max(largest, 1e-9), 1.1 * max(largest, 1e-9))
+        for axes in panels:
+            axes.set_xlim(-1, points)
+            axes.autoscale_view(scalex=False)
+        if row == 0:
+            for axes, name in zip(panels, ("inputs x", "f(x) and y", "f(x) - y"), strict=True):
+                style.name_axes(axes, y=name)
+        if row == k - 1:
+            for axes in panels:
+                style.name_axes(axes, x="point")
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """End points (n, 4) of candidates for one measurement, which pass, and those (S, 4) of all solutions."""
+
+    candidates: Floats
+    passing: Bools
+    solutions: Floats
+
+
+def plot_ends(data: Sequence[Ends], path: str | Path, title: str = "End points over all solutions") -> Path:
+    """For some measurements, the first and the last points (x0, x1) of candidates over those of all solutions."""
+    k = min(SHOWN, len(data))
+    height = style.HEAD + 5.6
+    figure = style.canvas(height)
+    counts = ", ".join(str(len(d.solutions)) for d in data[:k])
+    style.heading(
+        figure, title, f"rings: all solutions ({counts}); blue: candidates that pass every gate, orange: others"
+    )
+    for column in range(k):
+        for row, (a, b, name) in enumerate(((0, 2, "first points"), (1, 3, "last points"))):
+            axes = style.chart(figure, 0.55 + 2.95 * column, 0.55 + 2.75 * (1 - row), 2.3, 2.3)
+            own = data[column]
+            colours = np.where(own.passing, BLUE, ORANGE)
+            axes.scatter(own.candidates[:, a], own.candidates[:, b], s=9, c=colours, alpha=0.6, linewidths=0, zorder=3)
+            axes.scatter(own.solutions[:, a], own.solutions[:, b], s=60, facecolors="none", edgecolors=INK, zorder=4)
+            axes.set_xlim(-0.05, 1.05)
+            axes.set_ylim(-0.05, 1.05)
+            style.name_axes(axes, x="x0", y=f"{name}, x1" if column == 0 else "x1")
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Recall of each method against candidates of a curve, and against seconds of a curve."""
+
+    names: list[str]
+    candidates: list[Floats]
+    seconds: list[Floats]
+    recall: list[Floats]
+
+
+def race_data(attempts: Sequence[Mapping[str, Any]], curves: int) -> Race:
+    """From attempts as dictionaries; of a method that was tried under several budgets the longest trace."""
+    kept: dict[str, tuple[Floats, Floats, Floats]] = {}
+    for attempt in attempts:
+        rows = [row for row in attempt["trace"] if row[3] is not None]
+        name = str(attempt["method"]).split(", equal")[0]
+        if not rows:
+            continue
+        table = np.array(rows, dtype=np.float64)
+        if name not in kept or len(table) > len(kept[name][0]):
+            kept[name] = table[:, 0], table[:, 2] / curves, table[:, 3]
+    names = list(kept)
+    parts = zip(*kept.values(), strict=True) if kept else ((), (), ())
+    candidates, seconds, recall = (list(part) for part in parts)
+    return Race(names, candidates, seconds, recall)
+
+
+def plot_race(data: Race, path: str | Path, title: str = "Recall and its price") -> Path:
+    """Recall against candidates at the left and against seconds at the right, on logarithmic axes."""
+    figure = style.canvas(4.4)
+    style.heading(figure, title, "share of all solutions found; sampling and refinement are counted, training is not")
+    left, right = style.chart(figure, 0.6, 1.15, 3.8, 2.3), style.chart(figure, 4.95, 1.15, 3.8, 2.3)
+    for axes, price, name in (
+        (left, data.candidates, "candidates of a curve"),
+        (right, data.seconds, "seconds a curve"),
+    ):
+        axes.set_xscale("log")
+        for i, recall in enumerate(data.recall):
+            axes.plot(
+                np.maximum(price[i], 1e-5), recall, color=METHOD_COLOURS[i % len(METHOD_COLOURS)], linewidth=1.6,
+                marker="o", markersize=4.5, markeredgecolor="white", markeredgewidth=0.7,
+            )  # fmt: skip
+        axes.set_ylim(-0.02, 1.04)
+        style.name_axes(axes, x=name, y="recall" if axes is left else "")
+    for i, name in enumerate(data.names):
+        place = {"ha": "left", "fontsize": 9, "weight": "bold", "color": METHOD_COLOURS[i % len(METHOD_COLOURS)]}
+        style.note(left, 0.0 + 0.78 * (i % 3), -0.30 - 0.12 * (i // 3), style.clean(name), **place)
+    return style.save(figure, path)
+
+
+def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "Misfit by refinement step") -> Path:
+    """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step."""
+    figure = style.canvas(3.7)
+    inside = float((rmse[-1] < gate).mean())
+    style.heading(
+        figure, title, f"{inside:.1%} of the candidates reproduce y better than the gate, {style.number(gate)}"
+    )
+    axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
+    steps, levels = np.arange(len(rmse)), np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-9)
+    axes.set_yscale("log")
+    axes.fill_between(steps, levels[0], levels[4], color=LIGHT, alpha=0.3, linewidth=0)
+    axes.fill_between(steps, levels[1], levels[3], color=LIGHT, alpha=0.5, linewidth=0)
+    axes.plot(steps, levels[2], color=BLUE, linewidth=1.8)
+    axes.axhline(gate, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    style.note(axes, 1.02, gate, "gate", transform=axes.get_yaxis_transform(), fontsize=8.5)
+    style.note(axes, 1.02, float(levels[2, -1]), "median", transform=axes.get_yaxis_transform(), color=BLUE)
+    axes.set_xlim(0, max(1, len(rmse) - 1))
+    style.whole_ticks(axes)
+    style.name_axes(axes, x="step", y="misfit of f(x), root mean square; bands hold 50 % and 80 % of the candidates")
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Candidates (n, d) of one measurement of a problem whose x is a row of numbers."""
+
+    candidates: Floats
+    passing: Bools
+    reference: Floats  # (d,)
+
+
+def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates") -> Path:
+    """The first two numbers of candidates for some measurements, over the x that made them."""
+    k = min(SHOWN, len(data))
+    figure = style.canvas(style.HEAD + 2.95)
+    style.heading(figure, title, "blue: candidates that pass the gate, orange: others; cross: the x that was measured")
+    for column in range(k):
+        own = data[column]
+        axes = style.chart(figure, 0.6 + 2.95 * column, 0.55, 2.3, 2.1)
+        second = own.candidates[:, 1] if own.candidates.shape[1] > 1 else np.zeros(len(own.candidates))
+        colours = np.where(own.passing, BLUE, ORANGE)
+        axes.scatter(own.candidates[:, 0], second, s=9, c=colours, alpha=0.6, linewidths=0)
+        at = own.reference[1] if len(own.reference) > 1 else 0.0
+        axes.scatter([own.reference[0]], [at], marker="x", s=70, color=INK, zorder=4)
+        style.name_axes(axes, x="x0", y="x1" if column == 0 else "")
+    return style.save(figure, path)

@@ -1,0 +1,122 @@
+"""The page of an inverse problem: gates, recall and precision beside every baseline, pictures, the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab.report import words
+from vaelab.report.captions import INVERSE
+from vaelab.report.page import Card, figures, pairs, read_history, read_object, render, settings
+from vaelab.report.pictures import folder_pictures
+from vaelab.report.tables import Cell, Row, Table, history_table
+from vaelab.store import write_atomic
+from vaelab.wording import counted
+
+PICTURES = ("candidates", "ends", "race", "refinement", "losses")
+
+
+def build_inverse_report(folder: str | Path) -> Path:
+    """Writes FOLDER/report.html from a run's spec.json, problem.json, metrics.json, history.jsonl and pictures."""
+    folder = Path(folder)
+    spec, problem = read_object(folder / "spec.json"), read_object(folder / "problem.json")
+    results = read_object(folder / "metrics.json")["inverse"]
+    history = read_history(folder / "history.jsonl")
+    missing: list[str] = []
+    search = results.get("search")
+    searched = list(search["space"]) if search else []
+    page = render(
+        "inverse.html.jinja",
+        title=str(problem["name"]),
+        headline=headline(results),
+        course=_course(results, spec),
+        cards=_cards(results),
+        methods=_methods(results),
+        search_table=_search(search) if search else None,
+        best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=INVERSE),
+        settings=settings(spec, searched),
+        data=pairs(
+            {k: problem[k] for k in ("forward", "x_shape", "y_shape", "noise", "gate", "spectrum") if k in problem}
+        ),
+        epochs=counted(len(history), "epoch") if history else "",
+        history=history_table(history),
+        config=None,
+        notes=missing,
+    )
+    return write_atomic(folder / "report.html", page)
+
+
+def _share(value: Any) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """What was found, in one sentence."""
+    shape = f"{results['samples']} candidates for each of {counted(results['curves'], 'measurement')}"
+    kept = _share(results["precision"])
+    if results["recall"] is None:
+        return f"Of {shape}, {kept} reproduce what was measured."
+    return f"Of {shape}, {kept} pass every gate, and they find {_share(results['recall'])} of all solutions."
+
+
+def _course(results: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
+    seconds, spent = results["seconds"], words.duration(results["network"]["seconds"])
+    refined = f", then {counted(results['refine'], 'refinement step')}" if results["refine"] else ", unrefined"
+    told = [
+        f"The model has {words.model(spec)}.",
+        f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; nothing was filtered.",
+    ]
+    if results["verdict"] == "collapsed":
+        told.append("The latents collapsed: every draw for one measurement is nearly the same.")
+    if results.get("pays_from"):
+        told.append(
+            f"Beside multi-start without a network, training pays from {results['pays_from']:,} measurements on."
+        )
+    return told
+
+
+def _cards(results: Mapping[str, Any]) -> list[Card]:
+    cards = [
+        Card(f"gate: {name}", Cell(_share(v)), "of all candidates")
+        for name, v in results["gates"].items()
+        if name != "all_pass"
+    ]
+    verdict = "passed" if results["gates"]["all_pass"] else "not passed"
+    cards.append(Card("all gates, all candidates", Cell(verdict), "the all-or-nothing verdict"))
+    if results["recall"] is not None:
+        cards.append(Card("recall", Cell(_share(results["recall"])), "of all solutions found"))
+    return [*cards, Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")]
+
+
+def _methods(results: Mapping[str, Any]) -> Table:
+    heads = (
+        "method", "candidates", "forward evaluations a curve", "seconds a curve", "pass all gates", "recall",
+        "hull area",
+    )  # fmt: skip
+    rows = []
+    listed = [results["unrefined"]] + ([results["network"]] if results["refine"] else []) + list(results["baselines"])
+    for own in listed:
+        curves = results["curves"]
+        cells = [
+            Cell(str(own["method"])), Cell.of(own["candidates"]), Cell.of(own["evaluations"] / curves),
+            Cell.of(own["seconds"] / curves), Cell.of(own["precision"], _share), Cell.of(own["recall"], _share),
+            Cell.of(own["hull_area"]),
+        ]  # fmt: skip
+        rows.append(Row(cells, "winner" if str(own["method"]).startswith("conditional") else ""))
+    return Table("Methods", heads, rows)
+
+
+def _search(search: Mapping[str, Any]) -> Table:
+    names = list(search["space"])
+    heads = ["trial", *names, str(search["yardstick"]), "bound", "recall", "precision", "rate, nats", "seconds"]
+    heads = list(dict.fromkeys(heads))
+    rows = []
+    for trial in search["trials"]:
+        figures_of = trial["figures"]
+        by_head = {
+            "trial": trial["number"], **trial["settings"], **figures_of, "rate, nats": figures_of.get("rate"),
+            "seconds": trial["seconds"],
+        }  # fmt: skip
+        rows.append(Row([Cell.of(by_head.get(head)) for head in heads], "faint" if trial["value"] is None else ""))
+    return Table("Trials", heads, rows, 0)

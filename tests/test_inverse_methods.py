@@ -1,0 +1,116 @@
+"""Baselines and posterior measures: equal prices, known answers, refusals."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vaelab.errors import InputError
+from vaelab.inverse import calibration, methods, problems, scores
+from vaelab.inverse.lines import NEAR, ends_of
+
+
+@pytest.fixture(scope="module")
+def easy():
+    problem = problems.built_in("two-birds-easy", train=3_000, validation=10, score=8)
+    return problem, methods.Ground.of(problem), *problem.rows("test")
+
+
+def test_the_exact_sampler_is_the_ceiling(easy):
+    problem, ground, x, y = easy
+    found = methods.attempt("exact", problem, ground, methods.exact(problem, 30, x, 0), x, y, 0)
+    assert found.score.gates["all_pass"]
+    assert found.score.recall == 1
+    assert found.evaluations == 0
+
+
+def test_refinement_from_the_prior_and_from_neighbours_finds_solutions(easy):
+    problem, ground, x, y = easy
+    prior = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 30, 8, 0), x, y, 30)
+    near = methods.attempt("nearest", problem, ground, methods.nearest(problem, 30, y), x, y, 30)
+    for found in (prior, near):
+        assert found.score.recall > 0.85
+        assert found.rmse.shape == (31, 8, 30)
+        assert (found.rmse[-1] <= found.rmse[0] + 0.1).all()  # a penalty may cost some misfit, the gate's at most
+    assert near.score.precision > prior.score.precision
+    raw = methods.attempt("raw", problem, ground, methods.from_prior(problem, 30, 8, 0), x, y, 0)
+    assert raw.score.precision < 0.1
+
+
+def test_neighbours_are_the_nearest_by_brute_force(easy):
+    problem, _, _, y = easy
+    starts = methods.nearest(problem, 7, y)
+    x, known = problem.rows("train")
+    for k, own in enumerate(y):
+        order = np.argsort(((known - own) ** 2).sum((1, 2)), kind="stable")
+        np.testing.assert_array_equal(np.concatenate([starts(c) for c in range(6)], 1)[k], x[order[:42]])
+
+
+def test_a_budget_is_kept_and_the_trace_rises(easy):
+    problem, ground, x, y = easy
+    starts = methods.from_prior(problem, 5, 8, 0)
+    one = methods.attempt("one", problem, ground, starts, x, y, 10)
+    many = methods.attempt("many", problem, ground, starts, x, y, 10, evaluations=6 * one.evaluations)
+    assert 4 <= len(many.trace) <= 8
+    assert many.evaluations <= 6 * one.evaluations
+    np.testing.assert_array_equal(many.x[:, :5], one.x)
+    assert (np.diff([row[3] for row in many.trace]) >= 0).all()
+    timed = methods.attempt("timed", problem, ground, starts, x, y, 10, seconds=3 * one.seconds)
+    assert timed.seconds <= 3 * one.seconds or len(timed.trace) == 1
+
+
+def test_rejection_keeps_the_best_of_its_budget(easy):
+    problem, _, x, y = easy
+    found = methods.rejection(problem, 10, x, y, 8 * 2_000, 0)
+    assert found.evaluations == 16_000
+    median = np.median(scores.rmse(problem, found.x, y))
+    assert median < np.median(scores.rmse(problem, np.stack([problem.x[:10]] * 8), y)) / 2
+
+
+def test_distinct_solutions_are_the_listed_ones(easy):
+    problem, ground, x, y = easy
+    found = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 200, 8, 0), x, y, 40)
+    for k in range(8):
+        listed = problem.family.solutions(ends_of(x[k]))
+        kept, missed = methods.distinct(problem, found.x[k], y[k])
+        assert (np.diff(missed) >= 0).all()
+        apart = np.abs(ends_of(kept)[:, None] - ends_of(kept)[None]).max(2)
+        assert (apart[~np.eye(len(kept), dtype=bool)] > NEAR).all()
+        assert np.abs(ends_of(kept)[:, None] - listed[None]).max(2).min(0).max() < 0.02
+
+
+# Measures of posterior draws
+
+
+def test_c2st_and_energy_distance_know_equal_from_unequal():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 500, 2))
+    same = calibration.Draws(a[None])
+    assert 0.4 < calibration.c2st(same, b) < 0.57
+    assert abs(calibration.energy_distance(same, b)) < 0.03
+    shifted = calibration.Draws(a[None] + 3)
+    # two Gaussians at distance 3 sqrt 2: the best classifier is right with probability Phi(3 / sqrt 2)
+    assert calibration.c2st(shifted, b) == pytest.approx(stats.norm.cdf(3 / np.sqrt(2)), abs=0.02)
+    line = calibration.Draws(np.zeros((1, 40, 1)))
+    assert calibration.energy_distance(line, np.full((40, 1), 2.0)) == pytest.approx(4)
+
+
+def test_calibration_accepts_the_right_posterior_and_refuses_a_narrow_one():
+    """x ~ N(0, 1), y | x ~ N(x, 1): x | y ~ N(y / 2, 1 / 2)."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2_000, 1))
+    y = x + rng.normal(size=x.shape)
+    right = y[:, None] / 2 + np.sqrt(0.5) * rng.normal(size=(2_000, 99, 1))
+    assert calibration.calibration(calibration.Draws(right), x).p_values[0] > 1e-3
+    narrow = y[:, None] / 2 + 0.6 * np.sqrt(0.5) * rng.normal(size=(2_000, 99, 1))
+    assert calibration.calibration(calibration.Draws(narrow), x).p_values[0] < 1e-6
+
+
+def test_solutions_are_no_posterior_samples():
+    solutions = calibration.Draws(np.zeros((1, 20, 2)), refined=True)
+    for measure in (
+        lambda: calibration.c2st(solutions, np.zeros((20, 2))),
+        lambda: calibration.energy_distance(solutions, np.zeros((20, 2))),
+        lambda: calibration.calibration(solutions, np.zeros((1, 2))),
+    ):
+        with pytest.raises(InputError, match="are solutions; draw without refinement"):
+            measure()
