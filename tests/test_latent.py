@@ -139,7 +139,7 @@ def test_unknown_below_one_labels_mass() -> None:
     table = ClassTable.of(shares, np.array([0, 0, 1]), 3)
     np.testing.assert_allclose(table.counts, [[2, 0, 0], [0, 1, 0], [0, 0, 0]])
     assert table.predict(np.eye(3)).tolist() == [0, 1, UNKNOWN]
-    mixed = np.array([[0.4, 0.0, 0.6], [0.6, 0.0, 0.4]])  # 0.8 and 1.2 labels
+    mixed = np.array([[0.2, 0.0, 0.8], [0.3, 0.0, 0.7]])  # 0.4 and 0.6 labels
     assert table.predict(mixed).tolist() == [UNKNOWN, 0]
     assert table.known.tolist() == [True, True, False]
     np.testing.assert_allclose(table.predict_proba(np.eye(3)).sum(1), 1)

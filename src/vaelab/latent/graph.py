@@ -34,7 +34,7 @@ class LabelGraph:
     [0, 1]
     """
 
-    def __init__(self, points: Any, neighbours: int = 10, alpha: float = 0.99):
+    def __init__(self, points: Any, neighbours: int = 5, alpha: float = 0.99):
         self.alpha = alpha
         self.neighbours = min(neighbours, len(points) - 1)
         self.search = NearestNeighbors(n_neighbors=self.neighbours + 1).fit(points)

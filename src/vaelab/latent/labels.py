@@ -13,8 +13,7 @@ from vaelab.errors import InputError
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 UNKNOWN = -1
-ENOUGH = 1.0  # labels that must stand behind an answer
-ROUNDING = 1e-9  # by which a whole label may fall short
+ENOUGH = 0.5  # labels that must stand behind an answer: one, to the nearest whole, since no posterior is quite 1
 STEPS = 20  # of expectation-maximisation for the class distributions
 
 
@@ -75,14 +74,14 @@ class ClassTable:
         return np.asarray(shares @ self.counts.sum(1))
 
     def predict(self, shares: Floats, reject: float = 0.0) -> Ints:
-        """The likeliest class (n,); UNKNOWN with less than one label behind it, or a probability below `reject`."""
+        """The likeliest class (n,); UNKNOWN where the labels behind it do not round to one, or below `reject`."""
         return answers(self.predict_proba(shares), self.known, self.support(shares), reject)
 
     def component_weights(self, code: int, weights: Floats) -> Floats:
-        """p(k|c) (K,) from the mixture's weights; components with less than one label take no part where others do."""
+        """p(k|c) (K,) from the mixture's weights; components with less than a label take no part where others do."""
         if not self.known[code]:
             raise InputError(f"class number {code} has no label, so no component is known to be its; label one.")
-        sure = self.counts.sum(1) >= ENOUGH - ROUNDING
+        sure = self.counts.sum(1) >= ENOUGH
         share = weights * self.distributions[:, code] * (sure if (self.counts[sure, code] > 0).any() else 1)
         # A component in which another class leads belongs to that one.
         leads = self.distributions[:, code] >= self.distributions.max(1)
@@ -93,7 +92,7 @@ class ClassTable:
 def answers(proba: Floats, known: npt.NDArray[np.bool_], support: Floats, reject: float = 0.0) -> Ints:
     """Classes (n,) from probabilities (n, C), with UNKNOWN where `support` (n,) or the probability is too low."""
     among = np.where(known, proba, -1.0)
-    sure = (support >= ENOUGH - ROUNDING) & (among.max(1) >= reject)
+    sure = (support >= ENOUGH) & (among.max(1) >= reject)
     return np.where(sure, among.argmax(1), UNKNOWN)
 
 
