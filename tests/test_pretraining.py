@@ -77,7 +77,7 @@ def exact(feed, fitted, split):
     weights = np.exp(logits) / np.exp(logits).sum()
     sigma = 1e-3 + np.exp(own["likelihood.scale"][0])
     variances = np.exp(own["prior.log_var"])
-    back = np.linalg.inv(np.eye(2) + np.tril(own["prior.shear"], -1))
+    back = np.linalg.inv(np.eye(2) + np.tril(own["prior.shear"].transpose(1, 0, 2), -1))
     covariances = back.transpose(0, 2, 1) @ (variances[:, :, None] * back)
     found = mixture_log_likelihood(
         x,

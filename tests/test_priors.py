@@ -28,7 +28,7 @@ def parameters_of(full=True, components=C, seed=0):
         wide[name][tuple(slice(n) for n in value.shape)] = value
     for k in range(K):
         weights = np.exp(own["prior.logits"][k, 0].numpy())
-        shear = np.tril(own["prior.shear"][k].numpy(), -1) if full else np.zeros((components, L, L))
+        shear = np.tril(own["prior.shear"][k].numpy().transpose(1, 0, 2), -1) if full else np.zeros((components, L, L))
         back = np.linalg.inv(np.eye(L) + shear)
         variances = np.exp(own["prior.log_var"][k].numpy())
         covariances = back.transpose(0, 2, 1) @ (variances[:, :, None] * back)

@@ -40,7 +40,10 @@ def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
         return {"prior.log_var": torch.log(covariances.diagonal(0, 1, 2))}
     root = torch.linalg.cholesky(torch.linalg.inv(covariances))
     scale = root.diagonal(0, 1, 2)
-    return {"prior.log_var": -2 * torch.log(scale), "prior.shear": torch.tril(root / scale[:, None], -1)}
+    return {
+        "prior.log_var": -2 * torch.log(scale),
+        "prior.shear": torch.tril(root / scale[:, None], -1).transpose(0, 1),
+    }
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+import functools
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -97,13 +98,57 @@ class StandardNormal:
         return normal
 
 
+@functools.cache
+def _triangle(latent: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """1 below the diagonal, and 1 on it, each (L, 1, L)."""
+    one = torch.ones(latent, latent, dtype=dtype, device=device)
+    return one.tril(-1)[:, None], one.diag().diag()[:, None]
+
+
+class _LogDensity(torch.autograd.Function):
+    """log sum_c pi_c N(z; mu_c, S_c) (K, n), with its gradient by hand: autograd's many small steps cost a small model
+    half of its time. The gradient of a mixture is that of its components, each weighted by its responsibility.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prior: Mixture, z: Tensor, *parameters: Tensor) -> Tensor:
+        """z (K, n, L); logits, mean, log_var and, where covariances are full, shear."""
+        joint, whitened, root = prior.joint(z, *parameters)
+        # The largest share is exp(largest - log sum): so one softmax, which is fast also far down, gives both.
+        shares = torch.softmax(joint, -1)
+        density = joint.amax(-1) - shares.amax(-1).log_()
+        ctx.prior = prior
+        ctx.save_for_backward(z, shares, whitened, root, *parameters)
+        return density
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        z, shares, whitened, root, logits, mean, log_var, *shear = ctx.saved_tensors
+        K, C, L = mean.shape
+        shares = shares * upstream[0][..., None]  # (K, n, C)
+        total = shares.sum(1)
+        pulls = (whitened.view(K, -1, C, L) * shares[..., None]).view(K, -1, C * L)
+        to_z = -torch.bmm(pulls, root.view(K, L, C * L).mT)
+        pull = pulls.sum(1).view(K, 1, C, L)
+        to_root = torch.addcmul(-torch.bmm(z.mT, pulls).view(K, L, C, L), mean.mT[..., None], pull)
+        to_mean = (root * pull).sum(-1).mT
+        to_log_var = -0.5 * (to_root * root).sum(1)
+        to_log_var[..., : ctx.prior.latent_dim] -= 0.5 * total[..., None]
+        to_logits = total - torch.softmax(logits[:, 0], -1) * total.sum(-1, keepdim=True)
+        found = (None, to_z, to_logits[:, None], to_mean, to_log_var)
+        if not shear:
+            return found
+        below, _ = _triangle(L, z.dtype, z.device)
+        return *found, to_root.mul_(torch.exp(-0.5 * log_var)[:, None]).mul_(below)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mixture:
     """The prior p(z) = sum_c pi_c N(z; mu_c, S_c), learned with the model (VaDE; Jiang et al. 2017, eq. 5).
 
     Parameters of a member: `prior.logits` (1, C), pi = softmax; `prior.mean` and `prior.log_var` (C, L); where
-    covariances are full, `prior.shear` (C, L, L), of which the part below the diagonal counts: (z - mu_c) (I + shear_c)
-    has independent coordinates of variance exp(log_var_c). VaDE's own components are diagonal.
+    covariances are full, `prior.shear` (L, C, L), of which the part below the diagonal of each (L, L) counts:
+    (z - mu_c) (I + shear_c) has independent coordinates of variance exp(log_var_c). VaDE's components are diagonal.
 
     The rate is E_q[log q(z|x) - log sum_c pi_c N(z; mu_c, S_c)], by draws of z: the exact bound. VaDE trains on eq. 12
     instead, which adds a factorised q(c|x) and so never lies below it.
@@ -114,7 +159,7 @@ class Mixture:
 
     components: int
     latent_dim: int
-    full: bool = False
+    full: bool = True
 
     @property
     def own_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,40 +172,44 @@ class Mixture:
             "prior.mean": (C, latent),
             "prior.log_var": (C, latent),
         }
-        return shapes | {"prior.shear": (C, latent, latent)} if self.full else shapes
+        return shapes | {"prior.shear": (latent, C, latent)} if self.full else shapes
+
+    def _own(self, parameters: Parameters) -> list[Tensor]:
+        return [value for name, value in parameters.items() if name.startswith("prior")]
 
     def log_weights(self, parameters: Parameters) -> Tensor:
         """log pi (K, 1, C)."""
         return torch.log_softmax(parameters["prior.logits"], -1)
 
-    def _shear(self, parameters: Parameters) -> Tensor:
-        """I + shear (K, C, L, L), lower triangular."""
-        shear = parameters["prior.shear"]
-        return torch.tril(shear, -1) + torch.eye(shear.shape[-1], dtype=shear.dtype, device=shear.device)
+    def root(self, log_var: Tensor, shear: Tensor | None = None) -> Tensor:
+        """(I + shear_c) / std_c (K, L, C, L): (z - mu_c) times it is standard normal under component c."""
+        below, diagonal = _triangle(log_var.shape[-1], log_var.dtype, log_var.device)
+        unit = diagonal if shear is None else torch.addcmul(diagonal, shear, below)
+        return unit * torch.exp(-0.5 * log_var)[:, None]
 
-    def log_joint(self, z: Tensor, parameters: Parameters) -> Tensor:
-        """log pi_c N(z; mu_c, S_c) (K, ..., C), without -L/2 log(2 pi)."""
-        mean, log_var = parameters["prior.mean"], parameters["prior.log_var"]  # (K, C, L)
+    def joint(
+        self, z: Tensor, logits: Tensor, mean: Tensor, log_var: Tensor, shear: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log pi_c N(z; mu_c, S_c) (K, n, C) without -L/2 log(2 pi), the whitened z (K, n, C L), and `root`."""
         K, C, L = mean.shape
-        flat = z.reshape(K, -1, L)
-        if self.full:
-            shear = self._shear(parameters)
-            centre = (mean[:, :, None] @ shear).view(K, 1, C * L)
-            away = torch.baddbmm(centre, flat, shear.transpose(1, 2).reshape(K, L, C * L), beta=-1).view(K, -1, C, L)
-        else:
-            away = flat[:, :, None] - mean[:, None]
-        energy = (away.square() * torch.exp(-log_var)[:, None]).sum(-1)  # (K, n, C)
+        root = self.root(log_var, shear)
+        centre = (root * mean.mT[..., None]).sum(1).view(K, 1, C * L)
+        whitened = torch.baddbmm(centre, z, root.view(K, L, C * L), beta=-1)
+        energy = whitened.square().view(K, -1, C, L).sum(-1)
         # Only here would padded dimensions count: their log_var would have a gradient.
-        scale = log_var[..., : self.latent_dim].sum(-1)
-        joint = torch.add(self.log_weights(parameters) - 0.5 * scale[:, None], energy, alpha=-0.5)
-        return joint.view(*z.shape[:-1], C)
+        scale = log_var[..., : self.latent_dim].sum(-1)[:, None]
+        constant = torch.sub(torch.log_softmax(logits, -1), scale, alpha=0.5)
+        return torch.sub(constant, energy, alpha=0.5), whitened, root
 
     def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
-        return torch.logsumexp(self.log_joint(z, parameters), -1)
+        flat = z.reshape(len(z), -1, z.shape[-1])
+        density: Tensor = _LogDensity.apply(self, flat, *self._own(parameters))
+        return density.view(z.shape[:-1])
 
     def responsibilities(self, z: Tensor, parameters: Parameters) -> Tensor:
         """p(c|z) (K, ..., C); VaDE's q(c|x) at a draw of z (eq. 16)."""
-        return torch.softmax(self.log_joint(z, parameters), -1)
+        joint, _, _ = self.joint(z.reshape(len(z), -1, z.shape[-1]), *self._own(parameters))
+        return torch.softmax(joint, -1).view(*z.shape[:-1], self.components)
 
     def rate(self, q: Posterior, noise: Tensor, z: Tensor, parameters: Parameters) -> Tensor:
         return q.log_prob(noise) - self.log_prob(z, parameters)
@@ -172,18 +221,20 @@ class Mixture:
 
     def covariances(self, parameters: Parameters) -> Tensor:
         """S_c (K, C, L, L); padded dimensions are independent of the others, with variance 1."""
-        variances = torch.exp(parameters["prior.log_var"])
-        if not self.full:
-            return torch.diag_embed(variances)
-        back = torch.linalg.inv(self._shear(parameters))
-        covariances: Tensor = back.mT @ (variances[..., None] * back)
+        unwhiten = self._unwhiten(parameters)
+        covariances: Tensor = unwhiten.mT @ unwhiten
         return covariances
 
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         weights, means = self.log_weights(parameters).exp(), parameters["prior.mean"]
-        variances = self.covariances(parameters).diagonal(dim1=-2, dim2=-1)
+        variances = self._unwhiten(parameters).square().sum(-2)
         mean = weights @ means
         return mean, weights @ (variances + (means - mean).square())
+
+    def _unwhiten(self, parameters: Parameters) -> Tensor:
+        """The inverse of each component's root, (K, C, L, L)."""
+        _, _, *rest = self._own(parameters)
+        return torch.linalg.inv(self.root(*rest).transpose(1, 2))
 
     def occupied(self, parameters: Parameters) -> Tensor:
         log_weights = self.log_weights(parameters)[:, 0].double()
@@ -193,12 +244,9 @@ class Mixture:
         shares = self.log_weights(parameters)[0, 0].exp().cumsum(0)
         c = torch.searchsorted(shares, uniform * shares[-1], right=True).clamp_max(self.components - 1)
         own = slice(self.latent_dim)
-        means, log_vars = (parameters[f"prior.{name}"][0, c, own] for name in ("mean", "log_var"))
-        away = torch.exp(0.5 * log_vars) * normal
-        if self.full:
-            back = torch.linalg.inv(self._shear(parameters)[0, :, own, own])
-            away = (away[:, None] @ back[c])[:, 0]
-        return means + away
+        means, back = parameters["prior.mean"][0, c, own], self._unwhiten(parameters)[0, c, own, own]
+        away: Tensor = normal[:, None] @ back  # (n, 1, L)
+        return means + away[:, 0]
 
 
 def prior_for(spec: Spec) -> Prior:
