@@ -388,9 +388,10 @@ def invert(
     yardstick: Annotated[
         str | None, typer.Option(help="what a search goes by: recall, precision, or bound; on validation")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default 30")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default 20")] = None,
     samples: Annotated[int, typer.Option(min=1, help="candidates for each scored measurement")] = 30,
     refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="seed of the problem, the training and the draws")] = 0,
     spectrum: Annotated[
         bool | None,
@@ -417,10 +418,11 @@ def invert(
 
     keep_freed_memory()
     loaded = problems.load(problem, forward or [], noise, seed)
-    with terminal.inversion(chosen.get("epochs", 30)) as progress:
+    with terminal.inversion(chosen.get("epochs", 20)) as progress:
         found = run.invert(
-            loaded, chosen, trials=trials, space=ranges, yardstick=yardstick, samples=samples, refine=refine, seed=seed,
-            spectrum=spectrum, baselines=baselines, out=out, overwrite=overwrite, watch=run.Watch(*progress),
+            loaded, chosen, trials=trials, space=ranges, yardstick=yardstick, samples=samples, refine=refine,
+            walk=walk, seed=seed, spectrum=spectrum, baselines=baselines, out=out, overwrite=overwrite,
+            watch=run.Watch(*progress),
         )  # fmt: skip
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
 
@@ -431,6 +433,7 @@ def solve(
     y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements, .npy, or .csv with one in each row")],
     samples: Annotated[int, typer.Option(min=1, help="candidates for each measurement")] = 100,
     refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
     out: Annotated[Path | None, typer.Option(help="an .npz file for the whole solutions")] = None,
     as_json: AsJson = False,
@@ -439,7 +442,7 @@ def solve(
     from vaelab import terminal
     from vaelab.inverse import run
 
-    found = run.solve(folder, y, samples=samples, refine=refine, seed=seed, out=out)
+    found = run.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, out=out)
     print_json(found) if as_json else terminal.print_solutions(found)
 
 

@@ -373,7 +373,11 @@ def print_inversion(results: Mapping[str, Any]) -> None:
     table.add_column("method")
     for name in ("candidates", "evaluations", "seconds", "pass gates", "recall"):
         table.add_column(name, justify="right")
-    listed = [results["unrefined"]] + ([results["network"]] if results["refine"] else []) + list(results["baselines"])
+    listed = (
+        [results["unrefined"]]
+        + ([results["network"]] if results["refine"] or results["walk"] else [])
+        + list(results["baselines"])
+    )
     for own in listed:
         recall = "–" if own["recall"] is None else f"{own['recall']:.3f}"
         table.add_row(

@@ -23,6 +23,7 @@ from vaelab.model import Model
 from vaelab.networks import Parameters, fast_products
 from vaelab.objectives import Noise, Objective, Terms, Weights
 from vaelab.priors import Posterior
+from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.training import Stack
 
@@ -170,28 +171,72 @@ class Sampler:
     row: Tensor  # (1, P)
     space: Space
 
+    def latents(self, curves: int, n: int, seed: int) -> Tensor:
+        """z ~ N(0, I) of the member's own dimensions (curves, n, latent_dim)."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(curves, n, self.spec.latent_dim, generator=generator).to(self.row)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """E[x|z, y] in the model's values (curves, n, D) for z (curves, n, latent_dim) and model y (curves, C).
+
+        With a generator a draw of x ~ p(x|z, y).
+        """
+        m, n, L = z.shape
+        found = self.row.new_empty(m, n, self.model.features)
+        per = max(1, 65_536 // n)
+        parameters = self.model.layout.views(self.row)
+        with fast_products(self.model.largest_layer):
+            for start in range(0, m, per):
+                piece = z[start : start + per].reshape(1, -1, L)
+                wide = torch.nn.functional.pad(piece, (0, self.model.latent - L))
+                given = y[start : start + per].to(self.row).repeat_interleave(n, 0)[None]
+                outputs = self.model.decode(parameters, wide, y=given)
+                x = self.model.likelihood.mean(outputs)
+                if generator is not None:
+                    x = self.model.likelihood.sample(outputs, parameters, generator)
+                found[start : start + per] = x[0].view(-1, n, self.model.features)
+        return found
+
     def draw(self, y: Array, n: int, seed: int = 0, noise: bool = False) -> Tensor:
         """x in the model's values (curves, n, D) for y (curves, *y_shape): z from the prior, then E[x|z, y].
 
         With `noise` a draw of x ~ p(x|z, y) instead: what posterior samples are, while E[x|z, y] are candidates.
         """
-        generator = torch.Generator().manual_seed(seed)
-        given = self.space.y_model(y).to(self.row)
-        m = len(given)
-        found = self.row.new_empty(m, n, self.model.features)
-        per = max(1, 65_536 // n)
-        parameters = self.model.layout.views(self.row)
-        with torch.no_grad(), fast_products(self.model.largest_layer):
-            for start in range(0, m, per):
-                piece = given[start : start + per]
-                z = self.row.new_zeros(1, len(piece) * n, self.model.latent)
-                z[0, :, : self.spec.latent_dim] = torch.randn(len(piece) * n, self.spec.latent_dim, generator=generator)
-                outputs = self.model.decode(parameters, z, y=piece.repeat_interleave(n, 0)[None])
-                x = self.model.likelihood.mean(outputs)
-                if noise:
-                    x = self.model.likelihood.sample(outputs, parameters, generator)
-                found[start : start + per] = x[0].view(len(piece), n, -1)
-        return found
+        generator = torch.Generator().manual_seed(derive_seed(seed, 1)) if noise else None
+        return self.decode(self.latents(len(y), n, seed), self.space.y_model(y), generator)
+
+    def walk(self, problem: Problem, y: Array, n: int, steps: int, seed: int = 0) -> tuple[Tensor, int]:
+        """As `draw`, after `steps` of a random walk in the latent space; and the forward evaluations it took.
+
+        Preconditioned Crank-Nicolson (Cotter et al. 2013): z' = cos(a) z + sin(a) e keeps the prior, and is accepted
+        with probability exp(-(r'^2 - r^2) / (2 gate^2)), r the root mean squared misfit. A candidate between two
+        solutions so finds its way to one; no derivative is needed.
+        """
+        given = self.space.y_model(y)
+        generator = torch.Generator().manual_seed(derive_seed(seed, 2))
+        z = self.latents(len(y), n, seed)
+        x = self.decode(z, given)
+        if not steps:
+            return x, 0
+        target = torch.from_numpy(y.reshape(len(y), 1, -1))
+
+        def missed(x: Tensor) -> Tensor:
+            flat = problem.forward(self.space.x_own(x.double()).flatten(0, 1))
+            return (flat.reshape(*x.shape[:2], -1) - target).square().mean(-1)
+
+        with torch.no_grad():
+            price = missed(x)
+            for step in range(steps):
+                angle = (0.2, 0.6, 1.4)[step % 3]  # near, further, almost anew
+                other = math.cos(angle) * z + math.sin(angle) * torch.randn(z.shape, generator=generator).to(z)
+                proposed = self.decode(other, given)
+                new = missed(proposed)
+                chance = torch.exp((price - new) / (2 * problem.gate**2))
+                taken = torch.rand(price.shape, generator=generator, dtype=price.dtype) < chance
+                z, x = torch.where(taken[..., None], other, z), torch.where(taken[..., None], proposed, x)
+                price = torch.where(taken, new, price)
+        return x, (steps + 1) * len(y) * n
 
     def encode(self, x: Array, y: Array) -> Posterior:
         """q(z|x, y) of pairs, (1, n, L)."""

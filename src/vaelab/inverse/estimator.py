@@ -14,7 +14,7 @@ from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse import problems
 from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
-from vaelab.inverse.inverter import Inverter, Solutions, spec_of, train
+from vaelab.inverse.inverter import WALK, Inverter, Solutions, spec_of, train
 from vaelab.inverse.problems import Function, Problem
 
 Array = npt.NDArray[Any]
@@ -83,11 +83,11 @@ class ConditionalVAE:
         """As `sample`, in the form that the posterior measures take."""
         return self.inverter.draw(y, n, seed)
 
-    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0) -> list[Solutions]:
+    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK) -> list[Solutions]:
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples."""
         if self.forward is None:
             raise InputError("solutions need the forward function: ConditionalVAE(forward=...).")
-        return self.inverter.solve(y, n, refine, seed)
+        return self.inverter.solve(y, n, refine, seed, walk)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""

@@ -28,13 +28,14 @@ from vaelab.spec import Spec
 from vaelab.training import Stack, epochs, one_thread
 
 Array = npt.NDArray[Any]
+WALK = 12  # steps of the random walk in the latent space before refinement
 CURVE = 16  # points from which on a measurement is a curve, whose spectrum the network sees beside it
 ARRAYS = (
     "x_mean", "x_basis", "y_mean", "y_basis", "scaling_offset", "scaling_scale", "support_normals", "support_bounds",
 )  # fmt: skip
 # What an inverse problem's model differs in from Spec's defaults: its examples are many, its posteriors narrow.
 DEFAULTS: dict[str, Any] = {
-    "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512", "batch_size": 500, "epochs": 30, "lr": 2e-3,
+    "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512-512", "batch_size": 500, "epochs": 20, "lr": 1.5e-3,
     "clip": 20.0, "device": "cpu",
 }  # fmt: skip
 
@@ -82,10 +83,14 @@ class Inverter:
     def sampler(self) -> Sampler:
         return Sampler(self.fitted.model, self.spec, self.fitted.row, self.space)
 
-    def candidates(self, y: Array, n: int, seed: int = 0) -> Array:
-        """E[x|z, y] (curves, n, *x_shape) for z from the prior: where refinement starts."""
+    def candidates(self, y: Array, n: int, seed: int = 0, walk: int = 0) -> tuple[Array, int]:
+        """E[x|z, y] (curves, n, *x_shape), z from the prior and after `walk` steps of a random walk (Sampler.walk).
+
+        Also the forward evaluations that the walk took.
+        """
         with one_thread():
-            return self.space.x_own(self.sampler.draw(y, n, seed).double()).numpy()
+            x, calls = self.sampler.walk(self.problem, y, n, walk, seed)
+            return self.space.x_own(x.double()).numpy(), calls
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
         """Posterior draws x ~ p(x|z, y), z ~ p(z), for measurements y (curves, *y_shape)."""
@@ -93,14 +98,14 @@ class Inverter:
             drawn = self.sampler.draw(self.problem.curves(y), n, seed, noise=True)
             return Draws(self.space.x_own(drawn.double()).numpy())
 
-    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0) -> list[Solutions]:
+    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK) -> list[Solutions]:
         """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape)."""
         y = self.problem.curves(y)
-        x, calls = self.candidates(y, n, seed), 0
+        x, calls = self.candidates(y, n, seed, walk)
         with one_thread():
             if refine:
                 x, refined = methods.refine_candidates(self.problem, self.ground, x, y, refine)
-                calls = refined.evaluations
+                calls += refined.evaluations
             kept = [methods.distinct(self.problem, own, measured) for own, measured in zip(x, y, strict=True)]
         return [Solutions(own, missed, n, calls // len(y) + n) for own, missed in kept]
 
@@ -235,9 +240,10 @@ class Judged:
 
 
 NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
+LONG, LONGER = "multi-start, 20 x the candidates", 20
 
 
-def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: bool = True) -> Judged:
+def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, walk: int = WALK, baselines: bool = True) -> Judged:
     """Candidates for the scored curves, n each, by the network and by methods without one, unfiltered.
 
     Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
@@ -246,8 +252,11 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: boo
     problem, ground = inverter.problem, inverter.ground
     reference, y = problem.rows("test")
 
-    def network(chunk: int) -> Array:
+    def network(chunk: int) -> tuple[Array, int]:
         return inverter.candidates(y, n, seed + chunk)
+
+    def walked(chunk: int) -> tuple[Array, int]:
+        return inverter.candidates(y, n, seed + chunk, walk)
 
     def tried(name: str, starts: methods.Starts, steps: int, **budget: Any) -> methods.Attempt:
         return methods.attempt(name, problem, ground, starts, reference, y, steps, **budget)
@@ -257,8 +266,8 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: boo
         began = time.perf_counter()
         attempts = [tried(NETWORK, network, 0)]
         seconds = {"sample": attempts[0].seconds}
-        if refine:
-            attempts.append(tried(REFINED, network, refine))
+        if refine or walk:
+            attempts.append(tried(REFINED, walked, refine))
             seconds["refine"] = attempts[1].seconds
         seconds["score"] = time.perf_counter() - began - sum(seconds.values())
         if baselines:
@@ -272,6 +281,9 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: boo
                 if refine:
                     attempts.append(tried(f"{name}, equal evaluations", starts, refine, evaluations=own.evaluations))
                     attempts.append(tried(f"{name}, equal time", starts, refine, seconds=own.seconds))
+            if refine and problem.family is not None:
+                many = methods.from_prior(problem, LONGER * n, len(y), seed)
+                attempts.append(tried(LONG, many, refine))
             calls = own.evaluations or n * len(y)
             attempts.append(methods.rejection(problem, n, reference, y, calls, seed))
             if problem.family is not None:
@@ -280,11 +292,11 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, baselines: boo
     return Judged(attempts, seconds)
 
 
-def selection_score(inverter: Inverter, n: int, refine: int, curves: int = 50) -> scores.Score:
+def selection_score(inverter: Inverter, n: int, refine: int, walk: int = WALK, curves: int = 50) -> scores.Score:
     """The score of the network's candidates on validation curves: what a search may choose by."""
     problem = inverter.problem
     reference, y = (part[:curves] for part in problem.rows("validation"))
-    starts: methods.Starts = lambda chunk: inverter.candidates(y, n, chunk)  # noqa: E731
+    starts: methods.Starts = lambda chunk: inverter.candidates(y, n, chunk, walk)  # noqa: E731
     with one_thread():
         found = methods.attempt(NETWORK, problem, inverter.ground, starts, reference, y, refine)
     return found.score

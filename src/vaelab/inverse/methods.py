@@ -22,24 +22,22 @@ from vaelab.inverse.refine import Refined, refine
 from vaelab.inverse.scores import Score
 
 Array = npt.NDArray[Any]
-Starts = Callable[[int], Array]  # the k-th chunk of candidates, (curves, n, *x_shape)
+# The k-th chunk of candidates (curves, n, *x_shape), and the forward evaluations that it took.
+Starts = Callable[[int], tuple[Array, int]]
 CHUNK_ROWS = 20_000  # candidates that are refined at once
 MOST_CHUNKS = 200
+CURVE = 40  # points of a recall curve that are stored
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attempt:
-    """What a method found for all curves, and its price: forward evaluations and seconds, of all curves together.
-
-    `trace` holds, after each chunk: candidates of a curve, evaluations, seconds, and recall (None where unknown).
-    """
+    """What a method found for all curves, and its price: forward evaluations and seconds, of all curves together."""
 
     name: str
     x: Array  # (curves, n, *x_shape)
     evaluations: int
     seconds: float
     score: Score
-    trace: list[tuple[int, int, float, float | None]]
     rmse: npt.NDArray[np.float64] | None = None  # (steps + 1, curves, n) of the first chunk's refinement
 
     @property
@@ -47,10 +45,13 @@ class Attempt:
         return int(self.x.shape[1])
 
     def as_dict(self) -> dict[str, Any]:
-        score = self.score.as_dict()
-        del score["recall_curve"]
-        prices = {"candidates": self.candidates, "evaluations": self.evaluations, "seconds": self.seconds}
-        return {"method": self.name, **prices, **score, "trace": [list(row) for row in self.trace]}
+        score, n = self.score.as_dict(), self.candidates
+        # Recall after so many candidates, thinned: what they cost is their share of the whole.
+        shown = sorted({round(n ** (i / (CURVE - 1))) for i in range(CURVE)}) if score["recall_curve"] else []
+        score["recall_curve"] = [[k, self.score.recall_curve[k - 1]] for k in shown]
+        return {
+            "method": self.name, "candidates": n, "evaluations": self.evaluations, "seconds": self.seconds, **score,
+        }  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,46 +110,44 @@ def attempt(
 ) -> Attempt:
     """Candidates from `starts`, refined by `steps`: one chunk, or chunks until a budget is used up.
 
-    The budgets count all curves together. Without steps no forward evaluation is made before the judging.
+    The budgets count all curves together. Of the chunk that goes past one only the share that fits is kept, at that
+    share of its price. Without steps no forward evaluation is made before the judging.
     """
     found: list[Array] = []
-    trace: list[tuple[int, int, float, float | None]] = []
-    spent, calls, history = 0.0, 0, None
+    spent, calls, history = 0.0, 0.0, None
     for k in range(MOST_CHUNKS):
         began = time.perf_counter()
-        x = starts(k)
+        x, price = starts(k)
         if not x.shape[1]:
             break
         if steps:
             x, refined = refine_candidates(problem, ground, x, y, steps)
-            calls += refined.evaluations
+            price += refined.evaluations
             if history is None:
                 history = refined.rmse.view(-1, *x.shape[:2]).numpy()
-        spent += time.perf_counter() - began
-        over = (evaluations is not None and calls > evaluations) or (seconds is not None and spent > seconds)
-        if over and found:
-            break  # this chunk does not fit in the budget any more
-        found.append(x)
-        everything = np.concatenate(found, 1)
-        known = None
-        if problem.family is not None:
-            passing = scores.passes(scores.gates(problem, everything, y))
-            known = scores.recall(problem, everything, reference, passing)
-        trace.append((everything.shape[1], calls, spent, known))
-        if over or (evaluations is None and seconds is None):
+        time_of = time.perf_counter() - began
+        share = 1.0
+        if evaluations is not None and price:
+            share = min(share, (evaluations - calls) / price)
+        if seconds is not None:
+            share = min(share, (seconds - spent) / time_of)
+        kept = max(0 if found else 1, int(share * x.shape[1]))
+        found.append(x[:, :kept])
+        calls, spent = calls + price * kept / x.shape[1], spent + time_of * kept / x.shape[1]
+        if share < 1 or (evaluations is None and seconds is None):
             break
-    calls, spent = trace[-1][1], trace[-1][2]
-    return Attempt(name, everything, calls, spent, scores.score(problem, everything, reference, y), trace, history)
+    everything = np.concatenate(found, 1)
+    judged = scores.score(problem, everything, reference, y)
+    return Attempt(name, everything, round(calls), spent, judged, history)
 
 
 def from_prior(problem: Problem, n: int, curves: int, seed: int) -> Starts:
     """Random training examples: draws from the prior of x."""
     x, _ = problem.rows("train")
 
-    def starts(chunk: int) -> Array:
+    def starts(chunk: int) -> tuple[Array, int]:
         rows = np.random.default_rng([seed, 0x9A, chunk]).integers(len(x), size=(curves, n))
-        drawn: Array = x[rows]
-        return drawn
+        return x[rows], 0
 
     return starts
 
@@ -160,12 +159,11 @@ def nearest(problem: Problem, n: int, y: Array) -> Starts:
     index = NearestNeighbors(algorithm="brute").fit(flat)
     order: list[Array] = []
 
-    def starts(chunk: int) -> Array:
+    def starts(chunk: int) -> tuple[Array, int]:
         if not order or order[0].shape[1] < min(len(x), (chunk + 1) * n):
             reach = min(len(x), max(4, 2 * (chunk + 1)) * n)
             order[:] = [index.kneighbors(y.reshape(len(y), -1), reach, return_distance=False)]
-        chosen: Array = x[order[0][:, chunk * n : (chunk + 1) * n]]
-        return chosen
+        return x[order[0][:, chunk * n : (chunk + 1) * n]], 0
 
     return starts
 
@@ -176,9 +174,9 @@ def exact(problem: Problem, n: int, reference: Array, seed: int) -> Starts:
     family = problem.family
     curves = ends_of(reference)
 
-    def starts(chunk: int) -> Array:
+    def starts(chunk: int) -> tuple[Array, int]:
         rng = np.random.default_rng([seed, 0xE7, chunk])
-        return lines(np.stack([family.draw(ends, n, rng) for ends in curves]))
+        return lines(np.stack([family.draw(ends, n, rng) for ends in curves])), 0
 
     return starts
 
@@ -206,7 +204,7 @@ def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations:
     found = np.stack(kept)
     seconds = time.perf_counter() - began
     judged = scores.score(problem, found, reference, y)
-    return Attempt("rejection", found, per_curve * m, seconds, judged, [(n, per_curve * m, seconds, judged.recall)])
+    return Attempt("rejection", found, per_curve * m, seconds, judged)
 
 
 def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:

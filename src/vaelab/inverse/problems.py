@@ -140,7 +140,9 @@ def create(
     return Problem(name, x, y, function, splits, noise, gate, spread, None, dict(source or {}))
 
 
-def built_in(name: str, seed: int = 0, train: int = TRAIN, validation: int = VALIDATION, score: int = SCORE) -> Problem:
+def built_in(
+    name: str, seed: int = 0, train: int | None = None, validation: int = VALIDATION, score: int = SCORE
+) -> Problem:
     """`product`, `two-birds-easy` or `two-birds`: two lines of 50 points, x0 falling, x1 rising, in [0, 1].
 
     >>> problem = built_in("product", train=100, validation=10, score=5)
@@ -150,6 +152,7 @@ def built_in(name: str, seed: int = 0, train: int = TRAIN, validation: int = VAL
     if name not in FAMILIES:
         raise unknown_name("problem", name, FAMILIES)
     family = FAMILIES[name]
+    train = TRAIN if train is None else train
     n = train + validation + score
     x = lines(draw_ends(n, np.random.default_rng([seed, 0x11E5])))
     forward = Forward(family.texts, 2)

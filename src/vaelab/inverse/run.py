@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse import scores, search
-from vaelab.inverse.inverter import NETWORK, REFINED, Inverter, Judged, judge, spec_of, train
+from vaelab.inverse.inverter import LONG, NETWORK, REFINED, WALK, Inverter, Judged, judge, spec_of, train
 from vaelab.inverse.lines import ends_of
 from vaelab.inverse.methods import Attempt
 from vaelab.inverse.problems import Problem, apply
@@ -57,6 +57,7 @@ def invert(
     yardstick: str | None = None,
     samples: int = 30,
     refine: int = 20,
+    walk: int = WALK,
     seed: int = 0,
     spectrum: bool | None = None,
     baselines: bool = True,
@@ -74,8 +75,10 @@ def invert(
     """
     watch = watch or Watch()
     settings = {"seed": seed, **(settings or {})}
-    if samples < 1 or refine < 0:
-        raise InputError(f"`samples` must be at least 1 and `refine` at least 0, but got {samples} and {refine}.")
+    if samples < 1 or refine < 0 or walk < 0:
+        raise InputError(
+            f"`samples` must be at least 1, `refine` and `walk` at least 0, but got {samples}, {refine} and {walk}."
+        )
     spec_of(problem, settings)
     chosen = _space(problem, settings, trials, space)
     yardstick = yardstick or ("recall" if problem.family is not None else "precision")
@@ -95,9 +98,9 @@ def invert(
     searched = time.perf_counter()
     (model,) = train(problem, [spec], spectrum=spectrum, progress=watch.epoch)
     trained = time.perf_counter()
-    judged = judge(model, samples, refine, seed, baselines)
+    judged = judge(model, samples, refine, seed, walk, baselines)
     seconds = {"search": searched - began, "train": trained - searched, **judged.seconds}
-    results = summary(model, judged, seconds, samples, refine)
+    results = summary(model, judged, seconds, samples, refine, walk)
     if chosen is not None:
         rows = [trial.as_dict() for trial in tried]
         results["search"] = {"yardstick": yardstick, "space": chosen.to_json(), "trials": rows}
@@ -106,6 +109,7 @@ def invert(
         "inverse": results,
     }  # fmt: skip
     model = model.save(folder, metrics)
+    np.save(folder / "measurements.npy", problem.rows("test")[1])
     with one_thread():
         draw(model, judged, folder / "figures")
     build_inverse_report(folder)
@@ -135,16 +139,19 @@ def _default_folder(problem: Problem) -> Path:
     return path
 
 
-def summary(model: Inverter, judged: Judged, seconds: Mapping[str, float], samples: int, refine: int) -> dict[str, Any]:
+def summary(
+    model: Inverter, judged: Judged, seconds: Mapping[str, float], samples: int, refine: int, walk: int
+) -> dict[str, Any]:
     """All results as one JSON document."""
     problem, own = model.problem, judged.result
-    multi = next((a for a in judged.attempts if a.name.startswith("multi-start, equal evaluations")), None)
+    multi = next((a for a in judged.attempts if a.name == LONG), None)
     filtered = _distinct(problem, own)
     return {
         "problem": problem.name,
         "curves": len(own.x),
         "samples": samples,
         "refine": refine,
+        "walk": walk,
         **{name: getattr(own.score, name) for name in ("gates", "recall", "precision", "hull_area")},
         "unrefined": judged.unrefined.as_dict(),
         "filtered": filtered,
@@ -167,16 +174,16 @@ def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
 def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
     """From how many curves on training has paid: the other method's time for this recall is more than ours.
 
-    Its time is taken from the first point of its trace with as much recall; None where it never reached it and so
-    gives no price, or is cheaper.
+    Its time is that of as many candidates as it needed; None where it never came so far and so has no price, or is
+    cheaper.
     """
     if own.score.recall is None:
         return None
-    curves = len(own.x)
-    reached = [row[2] for row in other.trace if row[3] is not None and row[3] >= own.score.recall]
-    if not reached or reached[0] <= own.seconds:
+    reached = [k for k, recall in enumerate(other.score.recall_curve, 1) if recall >= own.score.recall]
+    if not reached:
         return None
-    return int(np.ceil(training / ((reached[0] - own.seconds) / curves)))
+    price = other.seconds * reached[0] / other.candidates
+    return int(np.ceil(training / ((price - own.seconds) / len(own.x)))) if price > own.seconds else None
 
 
 def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
@@ -186,19 +193,20 @@ def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
     reference, y = problem.rows("test")
     passing = scores.passes(scores.gates(problem, own.x, y))
     drawn = [plot_losses(losses_data(list(model.history), {}), folder / "losses.png", f"{problem.name}: training")]
+    shown = list(range(min(plots.SHOWN, len(y)))) if problem.family is None else _most_solutions(problem, reference)
     if len(problem.x_shape) == 2 and len(problem.y_shape) in (1, 2):
-        k = plots.SHOWN
-        m, n = own.x[:k].shape[:2]
-        reproduced = apply(problem.forward, own.x[:k].reshape(m * n, *problem.x_shape)).reshape(m, n, *problem.y_shape)
-        data = plots.solved_data(own.x, reference, reproduced, y, passing)
+        x = own.x[shown]
+        flat = apply(problem.forward, x.reshape(-1, *problem.x_shape))
+        data = plots.solved_data(
+            x, reference[shown], flat.reshape(*x.shape[:2], *problem.y_shape), y[shown], passing[shown]
+        )
         drawn.append(plots.plot_solved(data, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
     elif len(problem.x_shape) == 1:
-        pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in range(min(plots.SHOWN, len(y)))]
+        pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in shown]
         drawn.append(plots.plot_pairs(pairs, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
     if problem.family is not None:
         ends = [
-            plots.Ends(ends_of(own.x[i]), passing[i], problem.family.solutions(ends_of(reference[i])))
-            for i in _most_solutions(problem, reference)
+            plots.Ends(ends_of(own.x[i]), passing[i], problem.family.solutions(ends_of(reference[i]))) for i in shown
         ]
         drawn.append(plots.plot_ends(ends, folder / "ends.png", f"{problem.name}: end points over all solutions"))
         race = plots.race_data([a.as_dict() for a in judged.attempts], len(y))
@@ -217,7 +225,7 @@ def _most_solutions(problem: Problem, reference: Array) -> list[int]:
 
 
 def solve(
-    folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, seed: int = 0,
+    folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
     out: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; written to an .npz by `out`."""
@@ -226,7 +234,7 @@ def solve(
     if out is not None and Path(out).suffix != ".npz":
         raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
     began = time.perf_counter()
-    found = model.solve(measured, samples, refine, seed)
+    found = model.solve(measured, samples, refine, seed, walk)
     seconds = time.perf_counter() - began
     if out is not None:
         curve = np.repeat(np.arange(len(found)), [len(s) for s in found])

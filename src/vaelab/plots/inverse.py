@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
 
 SHOWN = 3  # curves
-METHOD_COLOURS = (BLUE, ORANGE, "#44aa99", "#aa4499", "#999933")
+METHOD_COLOURS = (LIGHT, BLUE, ORANGE, "#44aa99", "#aa4499", INK)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Pa
             panels[1].plot(data.measured[row, i], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
             _curves(panels[2], data.reproduced[row, :, i] - data.measured[row, i], colours)
         largest = float(np.abs(data.reproduced[row] - data.measured[row, None]).max())
+        panels[2].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0e}" if 0 < abs(v) < 1e-3 else f"{v:g}"))
         panels[2].set_ylim(-1.1 * max(largest, 1e-9), 1.1 * max(largest, 1e-9))
         for axes in panels:
             axes.set_xlim(-1, points)
@@ -90,15 +92,15 @@ class Ends:
 def plot_ends(data: Sequence[Ends], path: str | Path, title: str = "End points over all solutions") -> Path:
     """For some measurements, the first and the last points (x0, x1) of candidates over those of all solutions."""
     k = min(SHOWN, len(data))
-    height = style.HEAD + 5.6
+    height = style.HEAD + 6.1
     figure = style.canvas(height)
     counts = ", ".join(str(len(d.solutions)) for d in data[:k])
     style.heading(
-        figure, title, f"rings: all solutions ({counts}); blue: candidates that pass every gate, orange: others"
+        figure, title, f"rings: all solutions, {counts} of them; blue: candidates that pass every gate, orange: others"
     )
     for column in range(k):
         for row, (a, b, name) in enumerate(((0, 2, "first points"), (1, 3, "last points"))):
-            axes = style.chart(figure, 0.55 + 2.95 * column, 0.55 + 2.75 * (1 - row), 2.3, 2.3)
+            axes = style.chart(figure, 0.55 + 2.95 * column, 0.5 + 3.0 * (1 - row), 2.3, 2.3)
             own = data[column]
             colours = np.where(own.passing, BLUE, ORANGE)
             axes.scatter(own.candidates[:, a], own.candidates[:, b], s=9, c=colours, alpha=0.6, linewidths=0, zorder=3)
@@ -120,42 +122,44 @@ class Race:
 
 
 def race_data(attempts: Sequence[Mapping[str, Any]], curves: int) -> Race:
-    """From attempts as dictionaries; of a method that was tried under several budgets the longest trace."""
-    kept: dict[str, tuple[Floats, Floats, Floats]] = {}
+    """From attempts as dictionaries; of a method that was tried under several budgets, the one of most candidates."""
+    longest: dict[str, Mapping[str, Any]] = {}
     for attempt in attempts:
-        rows = [row for row in attempt["trace"] if row[3] is not None]
-        name = str(attempt["method"]).split(", equal")[0]
-        if not rows:
-            continue
-        table = np.array(rows, dtype=np.float64)
-        if name not in kept or len(table) > len(kept[name][0]):
-            kept[name] = table[:, 0], table[:, 2] / curves, table[:, 3]
-    names = list(kept)
-    parts = zip(*kept.values(), strict=True) if kept else ((), (), ())
-    candidates, seconds, recall = (list(part) for part in parts)
-    return Race(names, candidates, seconds, recall)
+        name = str(attempt["method"]).replace(", refined", " refined").split(", ")[0]
+        if attempt["recall_curve"] and attempt["candidates"] > longest.get(name, {"candidates": 0})["candidates"]:
+            longest[name] = attempt
+    candidates: list[Floats] = []
+    seconds: list[Floats] = []
+    recall: list[Floats] = []
+    for attempt in longest.values():
+        table = np.array(attempt["recall_curve"], dtype=np.float64)
+        candidates.append(table[:, 0])
+        seconds.append(table[:, 0] / attempt["candidates"] * attempt["seconds"] / curves)
+        recall.append(table[:, 1])
+    return Race(list(longest), candidates, seconds, recall)
 
 
 def plot_race(data: Race, path: str | Path, title: str = "Recall and its price") -> Path:
     """Recall against candidates at the left and against seconds at the right, on logarithmic axes."""
     figure = style.canvas(4.4)
     style.heading(figure, title, "share of all solutions found; sampling and refinement are counted, training is not")
-    left, right = style.chart(figure, 0.6, 1.15, 3.8, 2.3), style.chart(figure, 4.95, 1.15, 3.8, 2.3)
+    left, right = style.chart(figure, 0.6, 1.2, 3.8, 2.2), style.chart(figure, 4.95, 1.2, 3.8, 2.2)
     for axes, price, name in (
         (left, data.candidates, "candidates of a curve"),
         (right, data.seconds, "seconds a curve"),
     ):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=7))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         for i, recall in enumerate(data.recall):
-            axes.plot(
-                np.maximum(price[i], 1e-5), recall, color=METHOD_COLOURS[i % len(METHOD_COLOURS)], linewidth=1.6,
-                marker="o", markersize=4.5, markeredgecolor="white", markeredgewidth=0.7,
-            )  # fmt: skip
+            axes.plot(np.maximum(price[i], 1e-6), recall, color=METHOD_COLOURS[i % len(METHOD_COLOURS)], linewidth=1.7)
         axes.set_ylim(-0.02, 1.04)
         style.name_axes(axes, x=name, y="recall" if axes is left else "")
+    right.set_xlim(left=1e-4)
     for i, name in enumerate(data.names):
-        place = {"ha": "left", "fontsize": 9, "weight": "bold", "color": METHOD_COLOURS[i % len(METHOD_COLOURS)]}
-        style.note(left, 0.0 + 0.78 * (i % 3), -0.30 - 0.12 * (i // 3), style.clean(name), **place)
+        colour = METHOD_COLOURS[i % len(METHOD_COLOURS)]
+        style.note(left, 0.78 * (i % 3), -0.32 - 0.12 * (i // 3), style.clean(name), color=colour, weight="bold")
     return style.save(figure, path)
 
 

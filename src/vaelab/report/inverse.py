@@ -62,7 +62,9 @@ def headline(results: Mapping[str, Any]) -> str:
 
 def _course(results: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
     seconds, spent = results["seconds"], words.duration(results["network"]["seconds"])
-    refined = f", then {counted(results['refine'], 'refinement step')}" if results["refine"] else ", unrefined"
+    kinds = ("walk", "latent step"), ("refine", "refinement step")
+    moves = [counted(results[name], what) for name, what in kinds if results[name]]
+    refined = f", then {' and '.join(moves)}" if moves else ", unrefined"
     told = [
         f"The model has {words.model(spec)}.",
         f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; nothing was filtered.",
@@ -95,7 +97,11 @@ def _methods(results: Mapping[str, Any]) -> Table:
         "hull area",
     )  # fmt: skip
     rows = []
-    listed = [results["unrefined"]] + ([results["network"]] if results["refine"] else []) + list(results["baselines"])
+    listed = (
+        [results["unrefined"]]
+        + ([results["network"]] if results["refine"] or results["walk"] else [])
+        + list(results["baselines"])
+    )
     for own in listed:
         curves = results["curves"]
         cells = [
