@@ -8,7 +8,7 @@ CAPTIONS = {
     ),
     "latent": (
         "Where the encoder puts examples. Islands of one colour mean that the code knows the "
-        "class without having been told; dashed circles hold 39 % and 86 % of the prior, and points far "
+        "class without having been told; dashed circles hold 39 % and 86 % of a standard normal prior, and points far "
         "outside are examples that samples will not resemble. Grey bars are dimensions the model does not "
         "use."
     ),
@@ -43,7 +43,8 @@ CAPTIONS = {
         "the left and look up at the right what stands there; where no examples lie, pictures are guesses."
     ),
     "traversals": (
-        "One latent dimension at a time moves from -2.5 to 2.5 while the others stand at 0. A row that "
+        "One latent dimension at a time moves from -2.5 to 2.5 standard deviations of the prior while the others "
+        "stand at its mean. A row that "
         "changes in one nameable way is a dimension that means something; a row that hardly changes is unused."
     ),
     "interpolations": (
@@ -95,8 +96,8 @@ COMPARISON = {
         "pixel noise is added, and spreads are narrower."
     ),
     "latent": (
-        "Where the encoder puts examples, by class; dashed circles hold 39 % and 86 % of the prior. With two latent "
-        "dimensions the decoder's picture of the same plane stands beside it, at points that are equally likely under "
-        "the prior; with more, the two dimensions of highest KL and a principal component view."
+        "Where the encoder puts examples, by class; dashed circles hold 39 % and 86 % of a standard normal prior. With "
+        "two latent dimensions the decoder's picture of the same plane stands beside it, at points that are equally "
+        "likely under the prior; with more, the two dimensions of highest KL and a principal component view."
     ),
 }
