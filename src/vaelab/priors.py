@@ -234,8 +234,8 @@ class Mixture:
     def _unwhiten(self, parameters: Parameters) -> Tensor:
         """The inverse of each component's root, (K, C, L, L)."""
         _, _, *rest = self._own(parameters)
-        inverse: Tensor = torch.linalg.inv(self.root(*rest).transpose(1, 2))
-        return inverse
+        back: Tensor = torch.linalg.inv(self.root(*rest).transpose(1, 2))
+        return back
 
     def occupied(self, parameters: Parameters) -> Tensor:
         log_weights = self.log_weights(parameters)[:, 0].double()

@@ -71,7 +71,10 @@ def one_thread() -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One epoch of one member. `train` is the running mean over the epoch; figures in nats per example."""
+    """One epoch of one member. `train` is the running mean over the epoch; figures in nats per example.
+
+    Of epochs as an autoencoder `train` is taken at z = mean, and is no bound; `validation` always is one.
+    """
 
     epoch: int
     lr: float

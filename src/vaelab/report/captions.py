@@ -29,8 +29,8 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
                 if labelled
                 else ""
             )
-            + "dashed circles hold 39 % and 86 % of the prior, and points far outside are examples that samples will "
-            "not resemble. Grey bars are dimensions the model does not use."
+            + "dashed circles hold 39 % and 86 % of a standard normal prior, and points far outside are examples that "
+            "samples will not resemble. Grey bars are dimensions the model does not use."
         ).replace(". dashed", ". Dashed"),
         "reconstructions": (
             "Validation examples, what the decoder made of their codes, and where the two differ. "
@@ -59,12 +59,13 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
         ),
         "map": (
             f"Left: where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and "
-            "86 % of the prior. Right: what the decoder makes of the same plane, at points that are equally likely "
+            "86 % of a standard normal prior. Right: what the decoder makes of the same plane, at points that are equally likely "
             f"under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at the right what "
             "stands there; where no examples lie, what is decoded is a guess."
         ),
         "traversals": (
-            "One latent dimension at a time moves from -2.5 to 2.5 while the others stand at 0. A dimension whose "
+            "One latent dimension at a time moves from -2.5 to 2.5 standard deviations of the prior while the others "
+            "stand at its mean. A dimension whose "
             f"{'row' if image else 'columns'} change in one nameable way means something; one that hardly changes "
             "anything is unused."
         ),
@@ -129,7 +130,7 @@ def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
         ),
         "latent": (
             f"Where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and 86 % of "
-            "the prior. With two latent dimensions the decoder's picture of the same plane stands beside it, at points "
+            "a standard normal prior. With two latent dimensions the decoder's picture of the same plane stands beside it, at points "
             "that are equally likely under the prior; with more, the two dimensions of highest KL and a principal "
             "component view."
         ),
