@@ -28,8 +28,8 @@ BATCH, FEATURES = 100, 100
 def published(passes: int) -> None:
     """One row per variant: rate, share of candidates that pass the gates, mean absolute error of y, spread of x."""
     problem = problems.built_in("two-birds-easy", train=20_000, validation=500)
-    # Means over features as the published losses take them, in terms per example: weights of 1 / FEATURES, and a KL that
-    # is summed over the batch counts BATCH times.
+    # Means over features as the published losses take them, in terms per example: weights of 1 / FEATURES, and a KL
+    # that is summed over the batch counts BATCH times.
     averaged = {"sigma": 1.0, "wx": 2 / FEATURES, "wy": 2 / FEATURES, "beta": float(BATCH)}
     variants = {
         "as published": (averaged, True, True),
