@@ -12,7 +12,7 @@ from vaelab.cli import main
 from vaelab.errors import InputError
 from vaelab.inverse import calibration, problems, run
 
-QUICK = {"hidden": "64-64", "epochs": 4, "lr": 3e-3}
+QUICK = {"hidden": "64-64", "epochs": 25, "lr": 3e-3}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_solve_ranks_distinct_solutions(inverted, tmp_path, cli):
         (["product", "--search", "lr=1e-3..1e-2"], "a search needs at least one trial"),
         (["product", "--set", "likelihood=bernoulli"], "is a density"),
         (["product", "--set", "latent=2"], "unknown setting"),
-        (["product", "--samples", "0"], "0"),
+        (["product", "--samples", "0"], "greater than or equal to 1"),
         (["pairs.npz", "--forward", "x0", "--noise", "-1"], "`noise` is a standard deviation"),
         (["pairs.npz", "--forward", "x0", "--trials", "2", "--yardstick", "recall"], "whose solutions are all known"),
         (["low.toml"], "`low < high` must hold for input x0"),

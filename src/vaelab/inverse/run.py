@@ -229,10 +229,10 @@ def solve(
     out: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; written to an .npz by `out`."""
-    model = Inverter.load(folder)
-    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
     if out is not None and Path(out).suffix != ".npz":
         raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
+    model = Inverter.load(folder)
+    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
     began = time.perf_counter()
     found = model.solve(measured, samples, refine, seed, walk)
     seconds = time.perf_counter() - began

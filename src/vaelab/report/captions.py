@@ -59,8 +59,8 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
         ),
         "map": (
             f"Left: where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and "
-            "86 % of a standard normal prior. Right: what the decoder makes of the same plane, at points that are equally likely "
-            f"under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at the right what "
+            "86 % of a standard normal prior. Right: what the decoder makes of the same plane, at points that are "
+            f"equally likely under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at the right what "
             "stands there; where no examples lie, what is decoded is a guess."
         ),
         "traversals": (
@@ -130,8 +130,8 @@ def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
         ),
         "latent": (
             f"Where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and 86 % of "
-            "a standard normal prior. With two latent dimensions the decoder's picture of the same plane stands beside it, at points "
-            "that are equally likely under the prior; with more, the two dimensions of highest KL and a principal "
+            "a standard normal prior. With two latent dimensions the decoder's picture of the same plane stands beside "
+            "it, at points that are equally likely under the prior; with more, the two dimensions of highest KL and a principal "
             "component view."
         ),
     }
