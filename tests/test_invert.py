@@ -103,7 +103,7 @@ def test_solve_ranks_distinct_solutions(inverted, tmp_path, cli):
         (["pairs.npz"], "needs its forward function"),
         (["pairs.npz", "--forward", "x5"], "`x5` is not allowed"),
         (["two-bird"], "did you mean 'two-birds'"),
-        (["product", "--forward", "x0"], "leave --forward"),
+        (["product", "--forward", "x0"], "leave `forward`"),
         (["product", "--search", "lr=1e-2..1e-3", "--trials", "2"], "`low <= high` must hold for lr"),
         (["product", "--search", "lr=1e-3..1e-2"], "a search needs at least one trial"),
         (["product", "--set", "likelihood=bernoulli"], "is a density"),

@@ -58,7 +58,7 @@ def open_data(where: dict[str, Any]) -> Dataset:
         tuple(where["classes"]),
         tuple(where["features"]),
         where["split_seed"],
-        where["source"],
+        source=where["source"],
     )
 
 
