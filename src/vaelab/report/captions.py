@@ -60,8 +60,8 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
         "map": (
             f"Left: where the encoder puts examples{', by class' if labelled else ''}; dashed circles hold 39 % and "
             "86 % of a standard normal prior. Right: what the decoder makes of the same plane, at points that are "
-            f"equally likely under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at the "
-            "right what stands there; where no examples lie, what is decoded is a guess."
+            f"equally likely under the prior. Find {'a class' if labelled else 'a group'} at the left and look up at "
+            "the right what stands there; where no examples lie, what is decoded is a guess."
         ),
         "traversals": (
             "One latent dimension at a time moves from -2.5 to 2.5 standard deviations of the prior while the others "
