@@ -109,8 +109,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
         at = 0.97 - 0.045 * len(names) - 0.02
         style.note(axes, 1.02, at, f"○ unknown   ({(data.named < 0).sum()})", color=MUTED)
     said = "dots: examples by true class  ·  ellipses: components at two standard deviations"
-    named = ", coloured by their answer  ·  in brackets: how many" if len(data.classes) else ""
-    style.heading(figure, title, said + named)
+    style.heading(figure, title, said + (" by answer (how many)" if len(data.classes) else ""))
     return style.save(figure, path)
 
 
@@ -320,8 +319,10 @@ def plot_budget(data: Budget, path: str | Path, title: str = "How many labels ar
         axes.fill_between(data.labels, mean - error, mean + error, color=ink, alpha=0.18, linewidth=0)
         axes.plot(data.labels, mean, color=ink, linewidth=2, marker="o", markersize=3.5)
         ends.append((f"{METHODS.get(name, name)}  {mean[-1]:.3f}", ink, float((mean[-1] - low) / (1 - low))))
-    for (text, ink, _), y in zip(ends, style.spread([min(e[2], 0.97) for e in ends], 0.07), strict=True):
-        style.note(axes, 1.02, y, text, color=ink, weight="bold")
+    heights = style.spread([e[2] for e in ends], 0.07)
+    over = max(0.0, max(heights, default=0.0) - 0.98)
+    for (text, ink, _), y in zip(ends, heights, strict=True):
+        style.note(axes, 1.02, y - over, text, color=ink, weight="bold")
     # A logarithmic axis has ticks of its own; the numbers of labels that were tried say more.
     keep = [v for i, v in enumerate(data.labels) if i == 0 or v / data.labels[i - 1] > 1.35]
     axes.minorticks_off()
