@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from vaelab import evaluate, mixture, pretraining
 from vaelab.data import from_arrays
@@ -269,3 +272,43 @@ def test_more_components_than_rows_are_refused():
     data = from_arrays(np.random.default_rng(0).normal(size=(30, 3)))
     with pytest.raises(InputError, match="`components` must be at most the number of training examples"):
         resolve(Spec.create(prior="mixture", components=500), data)
+
+
+def test_a_step_of_em_never_lowers_the_likelihood():
+    """Responsibilities by scikit-learn's densities, the M-step ours."""
+    x = mixed_rows(400)[0]
+    z = (x - x.mean(0)) / x.std(0)
+    shares = np.random.default_rng(0).dirichlet(np.ones(4), len(z))
+    likelihoods = []
+    for _ in range(40):
+        model = GaussianMixture(4)
+        model.weights_, model.means_, model.covariances_ = mixture.moments(z, shares)
+        model.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(model.covariances_))
+        likelihoods.append(model.score(z))
+        shares = model.predict_proba(z)
+    assert (np.diff(likelihoods) > -1e-9).all()
+    assert likelihoods[-1] > likelihoods[0] + 0.5
+
+
+@pytest.mark.parametrize("components", [1, 3, 10])
+@pytest.mark.parametrize("kind", ["constant", "repeated", "flat", "few", "islands"])
+def test_a_mixture_is_fitted_to_any_finite_latents(kind, components):
+    rng = np.random.default_rng(0)
+    z = {
+        "constant": np.zeros((300, 4)),
+        "repeated": np.repeat(rng.normal(size=(20, 4)), 20, axis=0),
+        "flat": 1e6 + rng.normal(size=(300, 2)) @ rng.normal(size=(2, 12)),
+        "few": rng.normal(size=(11, 3)),
+        "islands": np.repeat(rng.normal(size=(40, 4)) * 100, 20, axis=0) + rng.normal(size=(800, 4)),
+    }[kind]
+    fit = mixture.fit(z, components, seed=0)
+    assert fit.weights.sum() == pytest.approx(1)
+    assert np.isfinite(fit.basis).all()
+    assert np.linalg.eigvalsh(fit.covariances).min() > 0
+
+
+def test_groups_of_the_graph_follow_shapes_that_no_ball_fits():
+    z, c = make_moons(1000, noise=0.05, random_state=0)
+    found = mixture.graph_groups(z, 2, np.random.default_rng(0))
+    assert adjusted_rand_score(c, found) > 0.95
+    assert adjusted_rand_score(c, KMeans(2, n_init=5, random_state=0).fit_predict(z)) < 0.5
