@@ -390,7 +390,7 @@ def plot_anomaly(
         axes = style.chart(figure, 0.4 + 4.4 * (i % 2), top - each + 0.42, 3.9, each - 0.78, grid="x")
         both = np.concatenate([known[name], other[name]])
         low, high = np.quantile(both, (0.002, 0.998))
-        edges = np.linspace(low, high if high > low else low + 1, 50)
+        edges = np.linspace(low, high if high > low else low + 1, int(np.clip(1.5 * len(both) ** 0.5, 15, 60)))
         for values, ink in ((known[name], BLUE), (other[name], ORANGE)):
             counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges, density=True)
             axes.fill_between((edges[1:] + edges[:-1]) / 2, counts, color=ink, alpha=0.35, linewidth=0)
