@@ -1,14 +1,23 @@
 """Stacked convolutions and norms against torch.nn, member by member: training and evaluation, forward and gradients."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from vaelab import convolutions
+from vaelab import convolutions, evaluate, store
 from vaelab.convolutions import Generator, Trunk, as_maps, as_rows
+from vaelab.data import from_arrays
+from vaelab.errors import InputError
+from vaelab.feed import Feed, resolve
+from vaelab.fitted import Fitted
 from vaelab.networks import Training
+from vaelab.spec import Spec
+from vaelab.study import single
+from vaelab.training import Stack, epochs
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 K, B = 3, 4
@@ -198,3 +207,130 @@ def test_what_does_not_fit_is_said():
     assert "at most the smaller side" in convolutions.why_unfit((28, 5, 1), (32,), 7)
     assert "37 points" in convolutions.why_unfit((1, 37, 1), (32,), 39)
     assert "halved 3 times" in convolutions.why_unfit((8, 8, 1), (4, 4, 4, 4), 3)
+
+
+def pictures(shape, n=160, dtype=np.uint8):
+    """Images of a disc of random place and brightness, (n, *shape)."""
+    rng = np.random.default_rng(0)
+    H, W = shape[:2]
+    y, x = np.mgrid[:H, :W]
+    place = rng.uniform(0.25, 0.75, (n, 2)) * [H, W]
+    near = (y - place[:, :1, None]) ** 2 + (x - place[:, 1:, None]) ** 2 < (min(H, W) / 4) ** 2
+    images = near[..., None] * rng.uniform(0.4, 1, (n, 1, 1, math.prod(shape[2:])))
+    return (255 * images).astype(dtype).reshape(n, *shape)
+
+
+CONV = {"network": "conv", "channels": "4-8", "latent_dim": 3, "hidden": "16", "epochs": 2, "batch_size": 16,
+        "device": "cpu"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return from_arrays(pictures((20, 33, 3)), seed=1)
+
+
+def specs_of(data, *changes, **settings):
+    return [resolve(Spec.create(**{**CONV, **settings, **change}), data) for change in changes or [{}]]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_encoder_and_decoder_as_torch_modules_are_the_model(rgb, norm, likelihood):
+    """Under a density pixels that are constant in training are left out of the rows, not out of the images."""
+    images = rgb.x / np.float32(255)
+    images[:, 3:5, 7] = 0.5
+    data = from_arrays(images, seed=1)
+    (spec,) = specs_of(data, norm=norm, likelihood=likelihood, blocks=1, kernel=5)
+    feed = Feed(data, spec)
+    stack = Stack([spec], feed)
+    list(epochs(stack))
+    assert (feed.grid.kept is None) == (likelihood == "bernoulli")
+    own = stack.model.unpad(stack.rows[0].detach().double(), spec)
+    own = {name: value + 0.05 * random(*value.shape) for name, value in own.items()}  # no block stays silent
+    fitted = Fitted.of(feed, spec, stack.model.pad(own, spec))
+    x = images[:7]
+    mean, std = fitted.encode(x)
+    found = fitted.encoder(torch.from_numpy(x).double())
+    for ours, theirs in zip((mean, std), found, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-6, atol=1e-6)
+    out = fitted.decoder(mean).detach().numpy()
+    assert out.shape == (7, 20, 33, 3)
+    np.testing.assert_allclose(fitted.decode(mean), out, rtol=1e-6, atol=1e-6)
+    if likelihood == "gaussian":
+        assert np.allclose(out[:, 3:5, 7], 0.5)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_run_comes_back_whole(rgb, norm, tmp_path):
+    run = single.train(rgb, Spec.create(**CONV, norm=norm), out=tmp_path / "run", figures=False)
+    again = Fitted.load(run.folder)
+    assert torch.equal(again.row, run.model.row)
+    assert set(store.load_run(run.folder).weights) >= set(again.model.statistics.blocks)
+    assert np.isfinite(again.reconstruct(rgb.x[:3])).all()
+    if norm == "batch":  # it judges by the running statistics, which are no longer those of the start
+        assert float(again.parameters["encoder.maps.0.mean"].abs().max()) > 0
+
+
+def test_resume_is_bit_exact_with_running_statistics(rgb):
+    (spec,) = specs_of(rgb, norm="batch", epochs=4)
+    feed = Feed(rgb, spec)
+    whole, half, rest = (Stack([spec], feed) for _ in range(3))
+    list(epochs(whole))
+    list(epochs(half, until=2))
+    rest.restore([half.member_state(0)])
+    list(epochs(rest))
+    for name in ("parameters", "statistics", "best"):
+        assert torch.equal(getattr(rest, name), getattr(whole, name))
+    assert whole.statistics.shape[1] > 0
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_a_member_of_a_stack_is_what_it_is_alone(rgb, norm):
+    """As groups of channels, which CUDA takes: the same to rounding, since on a CPU groups are summed otherwise."""
+    specs = specs_of(rgb, {"seed": 1}, {"seed": 2, "lr": 5e-3}, {"seed": 3, "beta": 2.0}, norm=norm, epochs=1)
+    feed = Feed(rgb, specs[0])
+    together = Stack(specs, feed)
+    list(epochs(together))
+    for k, spec in enumerate(specs):
+        alone = Stack([spec], feed)
+        list(epochs(alone))
+        torch.testing.assert_close(together.rows[k], alone.rows[0], rtol=1e-3, atol=2e-4)
+    together.select([2])
+    assert together.statistics.shape[0] == len(together.best) == 1
+
+
+def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch):
+    monkeypatch.setattr("vaelab.feed._has_bfloat16", lambda device: True)
+    (spec,), (half,) = specs_of(rgb), specs_of(rgb, precision="bf16")
+    found = []
+    for s in (spec, half):
+        stack = Stack([s], Feed(rgb, s))
+        assert stack.parameters.dtype == torch.float32
+        found.append(list(epochs(stack))[-1][0].validation["neg_elbo"])
+    assert found[0] != found[1]
+    assert abs(found[0] - found[1]) < 0.01 * found[0]
+    monkeypatch.setattr("vaelab.feed._has_bfloat16", lambda device: False)
+    with pytest.raises(InputError, match="multiplies bfloat16"):
+        specs_of(rgb, precision="bf16")
+
+
+def test_digits_learn_more_by_convolutions(digits):
+    """8 x 8 images in seconds: far below the model without latents, and at least level with dense layers."""
+    found = {}
+    for network in ("mlp", "conv"):
+        spec = resolve(Spec.create(network=network, epochs=12, hidden="64", device="cpu"), digits)
+        stack = Stack([spec], Feed(digits, spec))
+        found[network] = min(r.validation["neg_elbo"] for (r,) in epochs(stack))
+    assert found["conv"] < found["mlp"] + 0.3
+    assert found["conv"] < evaluate.baseline(stack.feed, "validation").as_dict()["no_latents"] - 1
+
+
+def test_bad_input_is_one_line(rgb):
+    with pytest.raises(InputError, match="smaller side of an example, but got 21 for 20 x 33"):
+        specs_of(rgb, kernel=21)
+    with pytest.raises(InputError, match="6 times; name fewer"):
+        specs_of(rgb, channels="4-4-4-4-4-4-4")
+    table = from_arrays(np.random.default_rng(0).normal(size=(50, 4)), features=["a", "b", "c", "d"])
+    with pytest.raises(InputError, match="table with named columns"):
+        specs_of(table)
+    assert specs_of(from_arrays(np.random.default_rng(0).normal(size=(50, 37))))[0].network == "conv"

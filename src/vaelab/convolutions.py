@@ -11,15 +11,15 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vaelab.networks import ACTIVATIONS, Parameters, Training
+from vaelab.spec import Norm, Spec
 
-Norm = Literal["none", "batch", "group"]
 GROUPS = 8  # of group norm, as far as the channels can be divided so
 MOMENTUM, EPSILON = 0.1, 1e-5  # as in torch.nn
 
@@ -106,18 +106,20 @@ def residual(parameters: Parameters, name: str, x: Tensor, activation: str) -> T
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One convolution of a network: its channels, whether a norm follows, and whether it starts silent."""
+    """One convolution of a network: its stage and channels, what norm follows, and whether it starts silent."""
 
     name: str
+    stage: int
     n_in: int
     n_out: int
     norm: Norm
     transposed: bool = False
+    in_block: bool = False
     silent: bool = False  # what it adds to a residual block starts at 0 (Goyal et al. 2017, section 5.1)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Convolutions:
+class _Stages:
     """What an encoder's and a decoder's convolutions share: one stage per entry of `channels`, each of half the size.
 
     shape: (H, W, C) of an example. blocks: residual blocks per stage, at its size. kernel: odd.
@@ -157,7 +159,9 @@ class _Convolutions:
     def _block_layers(self, stage: int) -> list[Layer]:
         C = self.channels[stage]
         return [
-            Layer(f"{self.prefix}.{stage}.{block}.{place}", C, C, self.norm, silent=place == "outer")
+            Layer(
+                f"{self.prefix}.{stage}.{block}.{place}", stage, C, C, self.norm, in_block=True, silent=place == "outer"
+            )
             for block in range(self.blocks)
             for place in ("inner", "outer")
         ]
@@ -167,7 +171,7 @@ class _Convolutions:
             x = residual(parameters, f"{self.prefix}.{stage}.{block}", x, self.activation)
         return x
 
-    def _kernel(self) -> tuple[int, int]:
+    def kernel_size(self) -> tuple[int, int]:
         return (1 if self.shape[0] == 1 else self.kernel, 1 if self.shape[1] == 1 else self.kernel)
 
     @property
@@ -176,10 +180,18 @@ class _Convolutions:
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers:
             ends = (layer.n_in, layer.n_out) if layer.transposed else (layer.n_out, layer.n_in)
-            shapes[f"{layer.name}.weight"] = (ends[0], *self._kernel(), ends[1])
+            shapes[f"{layer.name}.weight"] = (ends[0], *self.kernel_size(), ends[1])
             for kind in ("bias",) if layer.norm == "none" else ("scale", "shift"):
                 shapes[f"{layer.name}.{kind}"] = (layer.n_out,)
         return shapes
+
+    @property
+    def products(self) -> int:
+        """Multiplications for one example; every convolution has its smaller maps after its stage's halving."""
+        return sum(
+            math.prod(self.sizes[layer.stage + 1]) * math.prod(self.kernel_size()) * layer.n_in * layer.n_out
+            for layer in self.layers
+        )
 
     @property
     def statistics(self) -> dict[str, tuple[int, ...]]:
@@ -195,7 +207,7 @@ class _Convolutions:
         values = {name: torch.zeros(shape) for name, shape in (self.shapes | self.statistics).items()}
         for layer in self.layers:
             # A transposed convolution of stride 2 spreads each input over four outputs per kernel.
-            fan_in = layer.n_in * math.prod(self._kernel()) / (self._spread() if layer.transposed else 1)
+            fan_in = layer.n_in * math.prod(self.kernel_size()) / (self._spread() if layer.transposed else 1)
             bound = math.sqrt(6 / fan_in)
             weight = values[f"{layer.name}.weight"].uniform_(-bound, bound, generator=generator)
             if layer.norm != "none":
@@ -211,7 +223,7 @@ class _Convolutions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trunk(_Convolutions):
+class Trunk(_Stages):
     """Images to features: (K, B, H W C) -> (K, B, features).
 
     Each stage is a convolution of stride 2, or with `pooling` one of stride 1 and the maximum over 2 x 2, then its
@@ -229,7 +241,7 @@ class Trunk(_Convolutions):
         return [
             layer
             for stage, (n_in, n_out) in enumerate(itertools.pairwise(channels))
-            for layer in (Layer(f"{self.prefix}.{stage}", n_in, n_out, self.norm), *self._block_layers(stage))
+            for layer in (Layer(f"{self.prefix}.{stage}", stage, n_in, n_out, self.norm), *self._block_layers(stage))
         ]
 
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
@@ -246,7 +258,7 @@ class Trunk(_Convolutions):
 
 
 @dataclasses.dataclass(frozen=True)
-class Generator(_Convolutions):
+class Generator(_Stages):
     """Features to images, the stages of a `Trunk` backwards: (K, B, features) -> (K, B, H W C).
 
     Each stage is its blocks, then a transposed convolution of stride 2 to exactly the size that was halved.
@@ -258,7 +270,7 @@ class Generator(_Convolutions):
         layers: list[Layer] = []
         for stage in reversed(range(len(self.channels))):
             norm: Norm = self.norm if stage else "none"
-            last = Layer(f"{self.prefix}.{stage}", outputs[stage + 1], outputs[stage], norm, transposed=True)
+            last = Layer(f"{self.prefix}.{stage}", stage, outputs[stage + 1], outputs[stage], norm, transposed=True)
             layers += [*self._block_layers(stage), last]
         return layers
 
@@ -272,6 +284,76 @@ class Generator(_Convolutions):
             if stage:
                 maps = act(normalise(parameters, name, maps))
         return as_rows(maps, K)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the values of a row lie in an image (H, W, C): all in order, or those that are `kept`."""
+
+    shape: tuple[int, int, int]
+    kept: Tensor | None = None
+
+    @classmethod
+    def of(cls, shape: Sequence[int], kept: Tensor | None = None) -> Grid:
+        """For examples of shape (H, W, C) or (H, W), or for curves (N,).
+
+        >>> Grid.of((28, 28)).shape, Grid.of((37,)).shape
+        ((28, 28, 1), (1, 37, 1))
+        """
+        H, W, C = {1: (1, *shape, 1), 2: (*shape, 1), 3: tuple(shape)}[len(shape)]
+        return cls((H, W, C), kept)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Rows (..., D) as whole images (..., H W C), 0 where nothing was kept."""
+        if self.kept is None:
+            return x
+        return x.new_zeros(*x.shape[:-1], math.prod(self.shape)).index_copy(-1, self.kept.to(x.device), x)
+
+    def take(self, images: Tensor) -> Tensor:
+        """The inverse of `spread`."""
+        return images if self.kept is None else images.index_select(-1, self.kept.to(images.device))
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolutions:
+    """The convolutions of a VAE: rows (K, B, D) to an encoder's features (K, B, features), and a decoder's to rows."""
+
+    grid: Grid
+    trunk: Trunk
+    generator: Generator
+
+    @classmethod
+    def for_spec(cls, spec: Spec, grid: Grid) -> Convolutions:
+        def network(kind: type[Any], prefix: str) -> Any:
+            return kind(prefix, grid.shape, spec.channels, spec.blocks, spec.kernel, spec.norm, spec.activation)
+
+        return cls(grid, network(Trunk, "encoder.maps"), network(Generator, "decoder.maps"))
+
+    @property
+    def features(self) -> int:
+        return self.trunk.features
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.trunk.shapes | self.generator.shapes
+
+    @property
+    def statistics(self) -> dict[str, tuple[int, ...]]:
+        return self.trunk.statistics | self.generator.statistics
+
+    @property
+    def products(self) -> int:
+        """Multiplications for one example."""
+        return self.trunk.products + self.generator.products
+
+    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        return self.trunk.initial(generator) | self.generator.initial(generator)
+
+    def encode(self, parameters: Parameters, x: Tensor) -> Tensor:
+        return self.trunk(parameters, self.grid.spread(x))
+
+    def decode(self, parameters: Parameters, features: Tensor) -> Tensor:
+        return self.grid.take(self.generator(parameters, features))
 
 
 def why_unfit(shape: Sequence[int], channels: Sequence[int], kernel: int) -> str | None:

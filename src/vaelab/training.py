@@ -17,7 +17,7 @@ from torch import Tensor
 from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
-from vaelab.networks import bucket, fast_products
+from vaelab.networks import Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
@@ -38,7 +38,12 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         (spec.prior, *(_mixture_key(spec) if spec.prior == "mixture" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
+        (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
     )
+
+
+def _convolutions_key(spec: Spec) -> tuple[object, ...]:
+    return spec.channels, spec.blocks, spec.kernel, spec.norm
 
 
 def _mixture_key(spec: Spec) -> tuple[object, ...]:
@@ -89,7 +94,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class MemberState:
-    """One member between two epochs: parameters, moments, best weights, generator; and how far it is."""
+    """One member between two epochs: parameters, statistics, moments, best weights, generator; and how far it is."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     epoch: int
@@ -106,17 +111,18 @@ class Stack:
         self.objective = objective or (elbo if spec.samples == 1 else importance_weighted)
         assert len({stack_key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = Model.for_spec(spec, feed.features, feed.likelihood, feed.condition)
+        self.model = Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
         x = feed.sample_rows(INITIAL_ROWS).cpu()
         initial = [self.model.initial(s, x, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs]
-        self.parameters = torch.stack(initial).to(feed.device)
+        rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
+        self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
         self.begin_phase()
-        self.best = self.parameters.clone()
+        self.best = rows.clone()
         self.best_loss = [math.inf] * len(specs)
         self.failures: list[str | None] = [None] * len(specs)
         self._bind()
@@ -138,11 +144,13 @@ class Stack:
     def _bind(self) -> None:
         self.gradient = torch.empty_like(self.parameters)
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
+        self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
 
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; what they compute from here on is what they would have computed anyway."""
         index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
-        self.parameters, self.best = self.parameters.index_select(0, index), self.best.index_select(0, index)
+        for name in ("parameters", "statistics", "best"):
+            setattr(self, name, getattr(self, name).index_select(0, index))
         self.optimizer.select(members, self.parameters)
         for name in ("specs", "generators", "best_loss", "failures"):
             setattr(self, name, [getattr(self, name)[k] for k in members])
@@ -152,7 +160,7 @@ class Stack:
         """Everything that a bit-exact continuation of one member after a whole epoch needs."""
         optimizer = self.optimizer
         tensors = {
-            "parameters": self.parameters[k], "best": self.best[k],
+            "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
             "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
         }  # fmt: skip
         arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
@@ -165,15 +173,21 @@ class Stack:
         self.optimizer.step_number = step
         for k, state in enumerate(states):
             for mine, name in (
-                (self.parameters, "parameters"), (self.best, "best"),
+                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.best, "best"),
                 (self.optimizer.first, "first"), (self.optimizer.second, "second"),
             ):  # fmt: skip
                 mine[k] = torch.from_numpy(state.arrays[name])
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
 
-    def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        return self.model.layout.views(buffer)
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q), such as `rows` or `best`, by name."""
+        return self.model.views(rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """The members as they are, parameters and statistics (K, P + Q)."""
+        return torch.cat([self.parameters, self.statistics], 1) if self.statistics.shape[1] else self.parameters
 
 
 def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
@@ -194,12 +208,12 @@ def _fit_mixtures(stack: Stack) -> None:
     """Between the phases: every member's mixture is fitted to its own latents. A function of the parameters alone."""
     for k, spec in enumerate(stack.specs):
         try:
-            fitted = pretraining.with_mixture(stack.model, stack.parameters[k].detach(), spec, stack.feed)
+            fitted = pretraining.with_mixture(stack.model, stack.rows[k].detach(), spec, stack.feed)
         except FloatingPointError as error:
             stack.failures[k] = stack.failures[k] or f"{error} in epoch {stack.epoch}"
         else:
             with torch.no_grad():
-                stack.parameters[k] = fitted
+                stack.parameters[k] = fitted[: stack.model.layout.size]
     stack.begin_phase()
 
 
@@ -223,7 +237,7 @@ def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
                 size = min(B, n - first)
                 x = feed.gather(order[:, first : first + size].reshape(-1), noise.uniform(offset, size))
                 terms = stack.objective(
-                    stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights
+                    stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
                 )
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
@@ -317,9 +331,8 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
     n = len(feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
     batches = feed.batches("validation", 1, VALIDATION_ROWS)
-    validation = evaluate.mean_terms(
-        stack.model, stack.views(stack.parameters), stack.specs, batches, feed.log_jacobian
-    )
+    rows = stack.rows
+    validation = evaluate.mean_terms(stack.model, stack.views(rows), stack.specs, batches, feed.log_jacobian)
     records = []
     for k, spec in enumerate(stack.specs):
         distortion, rate = validation[k]
@@ -327,7 +340,7 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
         better = loss < stack.best_loss[k] and stack.epoch > min(spec.pretrain_epochs + spec.warmup, spec.epochs - 1)
         if better:
             stack.best_loss[k] = loss
-            stack.best[k] = stack.parameters[k]
+            stack.best[k] = rows[k]
         if not math.isfinite(loss + sum(train[k].values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
         train[k]["distortion"] += feed.log_jacobian

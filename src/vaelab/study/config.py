@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, StoreError, unknown_name
-from vaelab.space import Space, check_disjoint
-from vaelab.spec import Spec
+from vaelab.space import Space, check_disjoint, networks_of
+from vaelab.spec import CONVOLUTIONS, Spec, written
 
 YARDSTICKS = ("neg_elbo", "weighted_loss")
 FIGURES = ("all", "best", "none")
@@ -67,13 +67,17 @@ class Config:
         settings: Mapping[str, Any],
         features: int,
         *,
+        shape: Sequence[int] = (),
         figures: str = "auto",
         trials: int = 40,
         **options: Any,
     ) -> Config:
-        """A checked configuration; without a space, the default one for `features` is searched, less what is set."""
+        """A checked configuration; without a space, the default one for examples of so many `features` and of `shape`
+        is searched, less what is set.
+        """
         Spec.create(**settings)
-        chosen = Space.default(features).without(settings) if space is None else space
+        idle = CONVOLUTIONS if settings.get("network") == "mlp" else ()
+        chosen = Space.default(features, shape).without({*settings, *idle}) if space is None else space
         if not len(chosen):
             raise InputError("a study needs at least one searched setting; name one, or train a single model.")
         if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in chosen.dimensions):
@@ -117,11 +121,13 @@ class Config:
         notes = []
         if "beta" in self.space:
             notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
+        if "conv" in networks_of(self.settings, self.space):
+            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
         return notes
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")}
-        settings = {k: _plain(v) for k, v in self.settings.items() if v is not None}
+        settings = {k: _plain(k, v) for k, v in self.settings.items() if v is not None}
         table = {
             "study": {k: v for k, v in study.items() if v is not None},
             "data": {k: v for k, v in data.items() if v is not None},
@@ -153,6 +159,6 @@ class Config:
         store.write_atomic(folder / "config.toml", self.to_toml(data))
 
 
-def _plain(value: Any) -> Any:
-    """Hidden widths as --set takes them; TOML knows the rest."""
-    return "-".join(map(str, value)) or "none" if isinstance(value, tuple) else value
+def _plain(name: str, value: Any) -> Any:
+    """Widths as --set takes them; TOML knows the rest."""
+    return written(name, value) if isinstance(value, tuple) else value

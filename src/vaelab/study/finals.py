@@ -101,7 +101,7 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
             tuple(part), search.base.epochs, str(search.work), search.config.yardstick, evaluate.FINAL_DRAWS,
             {m.name: str(folder / m.name) for m in part},
         )
-        for part in stacks(todo, search.crew.data.flat.shape[1], search.crew.workers)
+        for part in stacks(todo, search.crew.data.shape, search.crew.workers)
     ]  # fmt: skip
     outcomes = search.crew.run(jobs, search.watch.epoch)
     for name, outcome in outcomes.items():

@@ -18,11 +18,6 @@ from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
 
-STEP_OVERHEAD, FLOPS = (
-    4e-4,
-    1e11,
-)  # seconds per step and products per second: only to balance work, never a result
-
 
 class OutOfTime(Exception):
     """The time for the search is spent; trials that still train are handed back."""
@@ -51,7 +46,7 @@ class Search:
 
     def __post_init__(self) -> None:
         data = self.crew.data
-        self.pace = Pace(data.flat.shape[1], len(data.splits["train"]) / int(self.base.batch_size))
+        self.pace = Pace(data.shape, len(data.splits["train"]) / int(self.base.batch_size))
 
     def run(self) -> None:
         """All cohorts; ends early, without an error, when the time is spent."""
@@ -110,7 +105,7 @@ class Search:
                 folders={m.name: str(self.folder / "trials" / m.name) for m in part} if close else {},
                 pictures=close and pictures,
             )
-            for part in stacks(members, self.crew.data.flat.shape[1], self.crew.workers)
+            for part in stacks(members, self.crew.data.shape, self.crew.workers)
         ]  # fmt: skip
 
     def _drop_failed(self, live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int) -> dict[int, Spec]:

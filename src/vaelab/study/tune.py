@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from vaelab.pictures import draw_run
 from vaelab.report import build_study_report
 from vaelab.space import Space
 from vaelab.spec import Spec
-from vaelab.study import finals
+from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
@@ -81,6 +82,7 @@ def tune(
         chosen,
         settings or {},
         int(np.prod(data.shape)),
+        shape=searched_shape(data, settings or {}, timeout, workers),
         trials=trials,
         timeout=timeout,
         seed=seed,
@@ -91,6 +93,14 @@ def tune(
         prune=prune,
     )
     return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def searched_shape(
+    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None
+) -> tuple[int, ...]:
+    """The shape that the default space is to suit: that of the data, or none where convolutions would take too long."""
+    fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
+    return data.shape if fits else ()
 
 
 def begin(
@@ -115,6 +125,9 @@ def _check(config: Config, data: Dataset, workers: int | None) -> None:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
     base = resolve(Spec.create(**config.settings), data)
     Scaling.for_data(data, base.likelihood)
+    named = [dim for dim in config.space.dimensions if dim.name in ("network", "channels", "kernel")]
+    for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in named)):
+        resolve(Spec.create(**{**config.settings, **dict(zip([dim.name for dim in named], values, strict=True))}), data)
 
 
 def resume(

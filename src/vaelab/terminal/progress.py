@@ -103,7 +103,7 @@ class LiveWatch(Watch):
         self.rows = {}
         for number, spec in specs.items():
             self.epochs = spec.epochs
-            what = f"{'-'.join(map(str, spec.hidden_sizes)) or 'linear'}, lr {spec.lr:.1e}"
+            what = f"{spec.layers_text.removeprefix('hidden=')}, lr {spec.lr:.1e}"
             self.rows[trial_name(number, spec)] = {
                 "number": number, "what": what, "epoch": 0, "value": None, "state": "trains", "rung": "-",
             }  # fmt: skip
