@@ -54,6 +54,7 @@ def test_results_are_what_is_promised(found: Clustering) -> None:
     assert few["graph"] > max(few["probe"], few["neighbours"])  # what the unlabelled examples are worth
     assert all((np.diff(curve) >= -1e-6).all() for curve in results["em"].values())
     assert results["labels"]["per_class"] == [10] * 10
+    assert results["methods"]["graph"]["ece"] < 0.1  # left as it spreads, 0.4
     assert store.read_json(found.folder / "model" / "metrics.json")["test_opened"] == 1
 
 
@@ -138,6 +139,7 @@ def test_fewer_labels_than_classes_says_which_are_unknown(found: Clustering, dig
         **(QUICK | {"settings": {}}),
     )  # fmt: skip
     missing = made.results["labels"]["unknown_classes"]
+    assert any("not calibrated" in note for note in made.results["notes"])  # one label of each of four classes
     assert len(missing) == 6
     assert any(", ".join(missing) in note for note in made.results["notes"])
     table = np.array(made.results["confusion"])

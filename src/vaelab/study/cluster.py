@@ -206,6 +206,7 @@ def _conclude(
         results |= {
             "labels": None,
             "methods": {},
+            "graph": None,
             "confusion": None,
             "coverage": None,
             "manifold": None,
@@ -300,7 +301,13 @@ def _labelled(
     nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
     nodes = np.union1d(nodes, rows)
     graph, new = LabelGraph(latents.mean[nodes]), latents.mean[test]
-    guess = graph.predict_proba(new, np.searchsorted(nodes, rows), codes, classes)
+    places = np.searchsorted(nodes, rows)
+    guess, calibration = graph.predict_proba(new, places, codes, classes), graph.calibration(places, codes, classes)
+    guess = guess if calibration is None else calibration(guess)
+    found["graph"] = {
+        "neighbours": graph.neighbours, "alpha": graph.alpha,
+        "temperature": None if calibration is None else calibration.temperature,
+    }  # fmt: skip
     found["methods"] = {
         "mixture": scores.answer_figures(proba, answers, truth),
         "graph": scores.answer_figures(guess, graph.answers(guess, options.reject), truth),
@@ -365,6 +372,8 @@ def _notes(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], latent
     labels = results.get("labels")
     if labels is None:
         return [*notes, "there are no labels, so clusters have no names, and nothing says whether they are classes."]
+    if results["graph"]["temperature"] is None:
+        notes.append("the graph's probabilities are not calibrated: no class has a label that could be left out.")
     if labels["unknown_classes"]:
         names = ", ".join(labels["unknown_classes"])
         notes.append(f"no label was drawn of {names}: these are never answered, and count as errors.")
