@@ -25,7 +25,7 @@ from vaelab.study.cluster import Clustering, cluster, open_clusters, sample_clas
 from vaelab.study.cluster_options import Options
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
-QUICK: dict[str, Any] = {"settings": SETTINGS, "starts": 2, "figures": False, "budget": False}
+QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,40 @@ def test_shuffling_every_other_label_changes_no_byte_of_the_model(digits: Datase
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
     assert first.results["components"] == second.results["components"]
     assert first.results["test"]["nmi"] > 0.3 > second.results["test"]["nmi"]  # the figures do read the true classes
+
+
+def test_a_killed_clustering_resumes_as_if_nothing_had_happened(digits: Dataset, tmp_path: Path) -> None:
+    """kill -9 in the midst of the encoder's training, which goes on from its checkpoint."""
+    options: dict[str, Any] = QUICK | {"settings": SETTINGS | {"epochs": 8}, "starts": 2, "components": 10}
+    whole = cluster(digits, out=tmp_path / "whole", **options)
+    code = f"""
+import os, signal
+from vaelab.data import load
+from vaelab.study import jobs
+from vaelab.study.cluster import cluster
+jobs.CHECKPOINT_SECONDS = 0.0
+cluster(load("digits"), out={str(tmp_path / "killed")!r}, **{options!r},
+        epoch=lambda epoch: os.kill(os.getpid(), signal.SIGKILL) if epoch == 6 else None)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == -9
+    with pytest.raises(StoreError, match="`resume` to continue"):
+        cluster(digits, out=tmp_path / "killed", **options)
+    with pytest.raises(InputError, match="other data or options"):
+        cluster(digits, out=tmp_path / "killed", resume=True, **options | {"components": 20})
+    seen: list[int] = []
+    back = cluster(digits, out=tmp_path / "killed", resume=True, epoch=seen.append, **options)
+    assert seen == [6, 7, 8]
+    names = ["mixture.json", "mixture.safetensors", "labels.json", "config.toml", "model/model.safetensors"]
+    assert [n for n in names if (back.folder / n).read_bytes() != (whole.folder / n).read_bytes()] == []
+    assert back.results["test"] == whole.results["test"]
+    kept = min(whole.results["starts"], key=lambda start: start["neg_elbo"])
+    assert kept["kept"]
+    assert back.model.spec.seed == kept["seed"]
+    for folder, said in ("killed", "is finished"), ("nowhere", "nothing to resume"):
+        with pytest.raises(InputError, match=said):
+            cluster(digits, out=tmp_path / folder, resume=True, **options)
+    with pytest.raises(InputError, match="`starts` must be"):
+        cluster(digits, run=whole.folder / "model", starts=2, labels=10)
 
 
 def test_samples_of_a_class_come_from_its_components(found: Clustering, digits: Dataset) -> None:
@@ -209,7 +243,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, arguments:
         ({"covariance": "ful"}, "did you mean 'full'"),
         ({"points": "codes"}, "known: means, samples"),
         ({"reject": 1.5}, "`reject`"),
-        ({"starts": 0}, "`starts`"),
+        ({"em_starts": 0}, "`em_starts`"),
         ({"manifold": "umpa"}, "did you mean 'umap'"),
     ],
 )

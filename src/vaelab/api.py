@@ -49,7 +49,7 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
@@ -102,8 +102,8 @@ def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> cl
     """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
-    options: `settings`, `components`, `covariance`, `points`, `labels`, `reject`, `starts`, `seed`, `manifold`,
-    `budget`, `figures`, `out`, `overwrite`, as in `vaelab cluster`.
+    options: `settings`, `starts`, `components`, `covariance`, `points`, `labels`, `reject`, `em_starts`, `seed`,
+    `manifold`, `budget`, `figures`, `out`, `overwrite`, `resume`, as in `vaelab cluster`.
 
     >>> found = cluster("digits", settings={"latent_dim": 8, "epochs": 2}, components=10, labels=50, figures=False,
     ...                 budget=False, out=getfixture("tmp_path") / "clusters")

@@ -20,6 +20,7 @@ from vaelab.cli_options import (
     Settings,
     Source,
     SplitSeed,
+    Starts,
     Target,
     load_again,
     load_data,
@@ -217,6 +218,7 @@ def train(
     source: Source,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="seed of the weights, the order and the noise")] = 0,
+    starts: Starts = 1,
     split_seed: SplitSeed = 0,
     open_test: Annotated[
         bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
@@ -241,8 +243,9 @@ def train(
     keep_freed_memory()
     with terminal.epochs(spec.epochs) as progress:
         run = single.train(
-            data, spec, out=out, overwrite=overwrite, resume=resume, open_test=open_test, progress=progress
-        )
+            data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
+            progress=progress,
+        )  # fmt: skip
     result = {
         "run": str(run.folder),
         "spec": run.model.spec.model_dump(mode="json"),
@@ -250,6 +253,7 @@ def train(
         "validation": run.metrics["validation"],
         "test": run.metrics["test"],
         "baseline": run.metrics["reference"],
+        "starts": run.metrics["starts"],
         "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
     }
     print_json(result) if as_json else terminal.print_run(result)

@@ -38,7 +38,7 @@ class Calibration:
     def __call__(self, shares: Floats) -> Floats:
         logs = np.log(np.maximum(shares, 1e-300)) / self.temperature
         sharp = normalised(np.exp(logs - logs.max(1, keepdims=True)))
-        return (self.labels * sharp + 1 / shares.shape[1]) / (self.labels + 1)
+        return np.asarray((self.labels * sharp + 1 / shares.shape[1]) / (self.labels + 1))
 
 
 class LabelGraph:

@@ -11,7 +11,7 @@ from vaelab.report.page import Card, figures, finite, pairs, read_object, read_t
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
-from vaelab.wording import counted
+from vaelab.wording import counted, kept_start
 
 PICTURES = ("pca", "components", "class_samples", "confusion", "coverage", "budget", "em")
 OF_MODEL = ("reconstructions", "samples", "losses", "latent")
@@ -95,7 +95,7 @@ def _choice(results: Mapping[str, Any]) -> str:
 
 
 def _course(results: Mapping[str, Any]) -> list[str]:
-    said = []
+    said = [text] if (text := kept_start(results.get("starts") or [])) else []
     methods = results.get("methods") or {}
     scored = {name: finite((own or {}).get("labelled_accuracy")) for name, own in methods.items()}
     sound = {name: value for name, value in scored.items() if value is not None}
