@@ -303,6 +303,7 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
     )
     (way,) = results["directions"]
     assert way["other"]["examples"] == 36
+    assert way["scores"]["bound"]["known"] == 40
     assert set(way["scores"]) == {
         "bound", "pixel_entropy", "bound_minus_entropy", "typicality", "regret", "mixture",
     }  # fmt: skip
@@ -311,10 +312,17 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
     seen = vaelab.load(tmp_path / "a" / "model1")
     assert seen.facts.name == "digits without 0"
     assert (tmp_path / "a" / "figures" / "anomaly_1.png").exists()
+    again = anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", components=5, rows=40, out=tmp_path / "b")
+    assert again["directions"][0]["scores"] == way["scores"]  # the run says how to train, and is trained anew
+    with pytest.raises(InputError, match="leave out `settings`"):
+        anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", settings=SETTINGS, out=tmp_path / "c")
+    with pytest.raises(InputError, match="`rows` must be at least 2"):
+        anomaly(digits, held_out="0", rows=1, out=tmp_path / "c")
 
 
-def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
+def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flat images have less entropy than digits: told apart one way and failing the other, with the reason."""
+    monkeypatch.setattr("vaelab.study.anomaly.REGRET_ROWS", 20)
     rng = np.random.default_rng(0)
     flat = np.clip(rng.normal(0.02, 0.01, (300, 1, 1)) + rng.normal(0, 0.002, (300, 8, 8)), 0, 1)
     flat[0, 0, :2] = 0, 1
@@ -322,8 +330,7 @@ def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
     scaled = dataclasses.replace(digits, x=digits.x / digits.x.max())
     scaled = dataclasses.replace(scaled, x=scaled.x.astype(digits.x.dtype))
     results = anomaly(
-        scaled, other, settings={"latent_dim": 2, "hidden": "16", "epochs": 4}, components=3, rows=60,
-        out=tmp_path / "pair",
+        scaled, other, settings={"latent_dim": 2, "hidden": "16", "epochs": 4}, components=3, out=tmp_path / "pair",
     )  # fmt: skip
     ways = {way["name"]: way["scores"] for way in results["directions"]}
     own, back = ways.values()
@@ -331,6 +338,16 @@ def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
     assert own["pixel_entropy"]["auroc"] == pytest.approx(1 - back["pixel_entropy"]["auroc"])
     assert "simpler" in own["bound"]["sentence"] if own["bound"]["failed"] else own["bound"]["auroc"] >= 0.5
     assert back["bound"]["auroc"] > 0.9
+    test = len(digits.splits["test"]), len(other.splits["test"])
+    assert (own["bound"]["known"], own["bound"]["other"]) == test  # all of them, but where it would cost
+    assert (own["regret"]["known"], back["regret"]["other"]) == (20, 20)
+    assert any("at most 20" in note for note in results["notes"])
+    page = Page((tmp_path / "pair" / "report.html").read_text())
+    for name, row in zip(own, page.rows("Both directions")[1:], strict=True):
+        values = [own[name]["auroc"], back[name]["auroc"]]
+        assert [json.loads(cell["data-value"] or "") for cell in row[1:]] == [*values, min(values)]
+    assert own["pixel_entropy"]["sentence"] in page.text
+    assert len(page.tags("img")) == 2
 
 
 @pytest.mark.parametrize("covariance", ["full", "diag"])

@@ -187,6 +187,10 @@ def test_scores_against_brute_force() -> None:
     known, other = rng.normal(size=50).round(1), rng.normal(1, 1, size=70).round(1)
     truth = np.repeat([0, 1], [50, 70])
     assert scores.auroc(known, other) == pytest.approx(roc_auc_score(truth, np.concatenate([known, other])))
+    many = [(rng.normal(size=50), rng.normal(1, 1, size=70)) for _ in range(400)]
+    errors = [scores.auroc_error(*pair) for pair in many]
+    assert np.mean(errors) == pytest.approx(np.std([scores.auroc(*pair) for pair in many]), rel=0.12)
+    assert scores.auroc_error(known, other[:1]) is None
 
 
 def test_coverage_curve() -> None:

@@ -94,10 +94,13 @@ def anomaly(
         str | None, typer.Option(metavar="RUN|DATA", help="the other data; given as data, both directions are shown")
     ] = None,
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="CLASS", help="a class that the model must never have seen")
+        str | None,
+        typer.Option("--held-out", metavar="CLASS", help="a class, without which a model is trained anew"),
     ] = None,
     components: Annotated[int, typer.Option(min=1, help="Gaussians of the mixture on the latents")] = 50,
-    rows: Annotated[int, typer.Option(min=10, help="test examples of each kind that are scored")] = 1000,
+    rows: Annotated[
+        int | None, typer.Option(min=10, help="most test examples of each kind that are scored; default: all")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the model and of the rows")] = 0,
     settings: Settings = None,
     split_seed: SplitSeed = 0,
