@@ -64,7 +64,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
             f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
             "choose a smaller one or leave it to auto."
         )
-    if spec.prior == "mixture" and spec.components > n:
+    if spec.prior != "normal" and spec.components > n:
         raise InputError(
             f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
             "choose fewer."
