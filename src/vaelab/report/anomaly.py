@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.captions import ANOMALY
-from vaelab.report.page import Card, figures, pairs, read_object, read_text, render, settings
+from vaelab.report.page import Card, closing, figures, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
@@ -44,10 +44,7 @@ def build_anomaly_report(folder: str | Path) -> Path:
             }
             for number, way in enumerate(ways, 1)
         ],
-        settings=settings(results.get("spec") or {}, []),
-        data=pairs(results.get("data") or {}),
-        config=read_text(folder / "config.toml"),
-        notes=[*map(str, results.get("notes") or []), *missing],
+        **closing(folder, results, missing),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)
 
