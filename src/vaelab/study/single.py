@@ -21,6 +21,7 @@ from vaelab.spec import Spec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member
 from vaelab.study.tune import default_folder
+from vaelab.study.vae import VAESystem
 from vaelab.training import VALIDATION_ROWS, one_thread
 
 
@@ -79,10 +80,10 @@ def train(
             (Member("run", spec),),
             spec.epochs,
             str(partial),
-            draws=evaluate.FINAL_DRAWS,
+            is_final=True,
             folders={"run": str(folder)},
         )
-        (outcome,) = jobs.run(job, feed, lambda _, epoch: progress(epoch))
+        (outcome,) = jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
         if outcome.failure is not None:
             raise TrainingFailed(f"training failed: {outcome.failure}; lower `lr` or `clip`.")
         model = Fitted.load(folder)
