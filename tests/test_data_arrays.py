@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from vaelab.data import arrays, describe, describe_text, from_arrays, rows_for
+from vaelab.data import describe, describe_text, from_arrays, rows_for, values
 from vaelab.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -133,7 +133,7 @@ def test_bad_arrays_are_refused_in_one_line(x, expected):
 
 
 def test_faults_are_found_and_counted_across_pieces(monkeypatch):
-    monkeypatch.setattr(arrays, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(values, "CHUNK_BYTES", 64)
     x = np.arange(300.0).reshape(100, 3)
     x[[31, 97], [2, 0]] = np.nan
     assert "2 of 300 values are missing (NaN), the first at row 31, column 2" in message(from_arrays, x)

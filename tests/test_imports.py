@@ -20,6 +20,7 @@ LAYERS = (
     ("pictures", "outputs", "regret"),
     ("comparison_pictures", "cluster_pictures", "classifier"),
     ("study", "inverse"),
+    ("use",),
     ("api", "estimators", "terminal"),
     ("__init__",),
     ("cli_options",),

@@ -17,43 +17,53 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines()]
+def sections() -> dict[str, list[str]]:
+    """The commands below each heading; a section may use what it made itself, never another's."""
+    found = {}
+    for section in README.read_text().split("\n## ")[1:]:
+        commands = [
+            line[2:] for block in re.findall(r"```console\n(.*?)```", section, re.DOTALL) for line in block.splitlines()
+        ]
+        if commands:
+            found[section.partition("\n")[0]] = commands
+    return found
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
+WRITTEN = {
+    "Tune": ("runs/digits/report.html", "runs/sizes/best/model.safetensors"),
+    "Train, judge, use": ("samples.png", "latents.csv", "points.png"),
+}
 
 
-def test_readme_commands_run(folder: Path) -> None:
-    assert len(COMMANDS) >= 10
-    for command in COMMANDS:
+@pytest.mark.parametrize("section", sections())
+def test_readme_commands_run(section: str, tmp_path: Path) -> None:
+    for command in sections()[section]:
         program, *arguments = shlex.split(command)
         assert program == "vaelab"
         done = subprocess.run(
             [sys.executable, "-m", "vaelab", *arguments],
-            cwd=folder,
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-    written = [
-        "runs/digits/report.html",
-        "runs/sizes/best/model.safetensors",
-        "samples.png",
-        "latents.csv",
-        "points.png",
-    ]
-    assert [name for name in written if not (folder / name).exists()] == []
+    assert [name for name in WRITTEN.get(section, ()) if not (tmp_path / name).exists()] == []
 
 
-def test_readme_python_runs(folder: Path) -> None:
+def test_every_command_of_the_readme_is_in_a_section_that_runs() -> None:
+    commands = re.findall(r"^\$ (.*)$", README.read_text(), re.MULTILINE)
+    assert len(commands) >= 10
+    assert [command for found in sections().values() for command in found] == commands
+    assert set(WRITTEN) <= set(sections())
+
+
+def test_readme_python_runs(tmp_path: Path) -> None:
     code = "\n".join(blocks("python"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=folder,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=240,

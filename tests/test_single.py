@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaelab import api
+from vaelab import use
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.fitted import Fitted
@@ -123,13 +123,13 @@ def test_evaluate_judges_all_rows_of_other_data_as_encode_would_take_them(tmp_pa
     rng = np.random.default_rng(2)
     values = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(60, 4))
     single.train(from_arrays(values, features=list("abcd")), SPEC.but(hidden=(8,), epochs=2), out=tmp_path / "run")
-    model = api.load(tmp_path / "run")
+    model = use.load(tmp_path / "run")
     lines = ["extra,d,c,b,a", *(",".join(map(str, [i, *row[::-1]])) for i, row in enumerate(values))]
     (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
-    data = api.other_data(model, str(tmp_path / "new.csv"))
-    found = api.evaluate(model, data, "validation", k=4)
+    data = use.other_data(model, str(tmp_path / "new.csv"))
+    found = use.evaluate(model, data, "validation", k=4)
     assert found["examples"] == 60
     assert found["neg_elbo"] == pytest.approx(-model.score_samples(values, 64).mean(), rel=1e-5)
     np.save(tmp_path / "wide.npy", np.ones((5, 7)))
     with pytest.raises(InputError, match="trained on 4 features"):
-        api.other_data(model, str(tmp_path / "wide.npy"))
+        use.other_data(model, str(tmp_path / "wide.npy"))

@@ -269,7 +269,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
-    from vaelab import api, terminal
+    from vaelab import terminal, use
     from vaelab.data import SPLITS
     from vaelab.errors import unknown_name
 
@@ -277,9 +277,9 @@ def evaluate(
         raise unknown_name("split", split, SPLITS)
     if split is not None and source is not None:
         raise InputError("other data are judged whole and have no split; leave out --split.")
-    model = api.load(folder)
-    data = load_again(dict(model.facts.source)) if source is None else api.other_data(model, source, data_dir)
-    result = api.evaluate(model, data, split or "validation", k)
+    model = use.load(folder)
+    data = load_again(dict(model.facts.source)) if source is None else use.other_data(model, source, data_dir)
+    result = use.evaluate(model, data, split or "validation", k)
     if source is not None:
         result["split"] = "all rows"
     print_json(result) if as_json else terminal.print_evaluation(result)
@@ -305,13 +305,13 @@ def sample(
     ] = None,
 ) -> None:
     """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
     if class_name is None:
-        model = api.load(folder)
+        model = use.load(folder)
         examples = model.sample(n, seed, noise)
     else:
-        model, examples = api.sample_class(folder, class_name, n, seed, noise)
+        model, examples = use.sample_class(folder, class_name, n, seed, noise)
     outputs.write_examples(examples, model.facts, out)
 
 
@@ -326,10 +326,10 @@ def encode(
     data_dir: DataDir = None,
 ) -> None:
     """Latent coordinates of examples: the posterior means, one row per example, in the order of the file."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
-    mean, deviation = model.encode(api.new_rows(model, source, data_dir))
+    model = use.load(folder)
+    mean, deviation = model.encode(use.new_rows(model, source, data_dir))
     outputs.write_latents(mean, deviation if std else None, out)
 
 
@@ -345,9 +345,9 @@ def decode(
     ] = None,
 ) -> None:
     """Examples at points of the latent space."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
+    model = use.load(folder)
     outputs.write_examples(model.decode(outputs.parse_points(z)), model.facts, out)
 
 
@@ -363,10 +363,10 @@ def reconstruct(
     data_dir: DataDir = None,
 ) -> None:
     """Examples through encoder and decoder, one row per example, in the order of the file."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
-    outputs.write_examples(model.reconstruct(api.new_rows(model, source, data_dir)), model.facts, out)
+    model = use.load(folder)
+    outputs.write_examples(model.reconstruct(use.new_rows(model, source, data_dir)), model.facts, out)
 
 
 @app.command()

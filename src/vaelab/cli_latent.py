@@ -29,11 +29,11 @@ RunOrData = Annotated[
 
 def _open(source: str, target: str | None, data_dir: Path | None, download: bool, split_seed: int) -> tuple[Any, Any]:
     """The run folder and its data where `source` is one, else None and the data."""
-    from vaelab import api
+    from vaelab import use
 
-    if not api.is_run(source):
+    if not use.is_run(source):
         return None, load_data(source, target, data_dir, download, split_seed)
-    model = api.load(source)
+    model = use.load(source)
     return model.folder, load_again(dict(model.facts.source) | ({"data_dir": data_dir} if data_dir else {}))
 
 

@@ -1,25 +1,18 @@
-"""Arrays in memory (or mapped) to a checked Dataset: number types, finiteness, labels, official test rows."""
+"""Arrays in memory (or mapped) to a checked Dataset: official test rows, column names, splits."""
 
 from __future__ import annotations
 
 import dataclasses
-import decimal
-import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.data.dataset import CHUNK_BYTES, SPLITS, Array, Dataset, split_rows
-from vaelab.errors import InputError, unknown_name
-
-# Scaling forms differences and sums of two values in float32, which must not overflow.
-LARGEST = float(np.finfo(np.float32).max) / 4
-EXACT = 2**24  # float32 holds every whole number up to here
-KEPT = (np.dtype(np.uint8), np.dtype(np.float32))
-
-Columns = Mapping[str, Array]  # a table as read: one array (N,) per column, each of its own type
+from vaelab.data.dataset import SPLITS, Array, Dataset, split_rows
+from vaelab.data.labels import encode, label_values
+from vaelab.data.values import chunks, quote, to_numbers
+from vaelab.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +27,6 @@ class Raw:
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     target: str | None = None  # where y came from: a key, a column, or an absolute path
-
-
-def quote(text: object, limit: int = 60) -> str:
-    r"""A name from outside as it may stand in a message: on one line, quoted, and not too long.
-
-    >>> print(quote("a\nb"))
-    'a\nb'
-    """
-    word = str(text)
-    return repr(word if len(word) <= limit else word[: limit - 3] + "...")
 
 
 def from_arrays(
@@ -141,242 +124,6 @@ def feature_names(names: Sequence[str], x: Array) -> tuple[str, ...]:
     return tuple(names)
 
 
-def chunks(x: Array) -> Iterator[tuple[int, Array]]:
-    """The rows of x in pieces of about CHUNK_BYTES, each with the index of its first row."""
-    row_bytes = max(1, x.itemsize * int(np.prod(x.shape[1:])))
-    size = max(1, CHUNK_BYTES // max(row_bytes, 8))
-    for start in range(0, len(x), size):
-        yield start, np.asarray(x[start : start + size])
-
-
-def place(index: tuple[int, ...], features: Sequence[str] = ()) -> str:
-    """Where a value stands, rows and columns counted from 0: "row 3, column 'age'"."""
-    row, *rest = index
-    if len(rest) == 1:
-        return f"row {row}, column {quote(features[rest[0]]) if features else rest[0]}"
-    return f"row {row}, pixel ({', '.join(str(i) for i in rest)})" if rest else f"row {row}"
-
-
-def as_array(x: Any, what: str) -> Array:
-    """x as an array of whatever type, shared where possible; masked, sparse and ragged things are refused."""
-    if callable(getattr(x, "toarray", None)):
-        raise InputError(f"{what} must be a dense array, but is sparse ({type(x).__name__}); use its .toarray().")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        count = int(np.ma.getmaskarray(x).sum())
-        raise InputError(f"{what} must have no masked entries, but has {count}; fill them with .filled(value).")
-    try:
-        if callable(getattr(x, "detach", None)):
-            x = x.detach().cpu()
-        return np.asarray(x)
-    except (ValueError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        if "inhomogeneous" in reason:
-            raise InputError(
-                f"{what} must be rectangular, but its rows differ in length; give every example the same shape."
-            ) from None
-        raise InputError(
-            f"{what} must be one rectangular array of numbers, but NumPy says {quote(reason, 99)}; convert it."
-        ) from None
-
-
-def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
-    """x checked, as uint8 or float32 (N, *shape), C-contiguous; shared with the caller if it is so already.
-
-    A table's columns become float32 (N, D).
-    """
-    if isinstance(x, Mapping):
-        return _table(x, what)
-    array = as_array(x, what)
-    _check_shape(array, what)
-    if array.dtype.kind not in "buifO":
-        raise InputError(f"{what} must hold real numbers, but its type is {_type_name(array.dtype)}; convert it first.")
-    if array.dtype == np.bool_:
-        return np.ascontiguousarray(array).view(np.uint8)
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    # Rows are gathered all the time: another type, order or byte order is brought to float32 in C order once.
-    share = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
-    out = array if share else np.empty(array.shape, np.float32)
-    for start, piece in chunks(array):
-        checked = _checked(piece, start, array, what, features)
-        if not share:
-            out[start : start + len(piece)] = checked
-    return out
-
-
-def _type_name(dtype: np.dtype[Any]) -> str:
-    names = {"c": "complex", "U": "text", "S": "bytes", "M": "dates", "m": "durations", "V": "records"}
-    return f"{names.get(dtype.kind, 'unknown')} ({quote(dtype)})"
-
-
-def _check_shape(array: Array, what: str) -> None:
-    if not 2 <= array.ndim <= 4:
-        remedy = "use .reshape(-1, 1) for one feature" if array.ndim == 1 else "reshape it"
-        raise InputError(
-            f"{what} must have shape (N, D), (N, H, W) or (N, H, W, C), but has {array.ndim} dimensions, "
-            f"{_short(array.shape)}; {remedy}."
-        )
-    if 0 in array.shape:
-        raise InputError(
-            f"{what} must hold examples with features, but its shape is {array.shape}; it is empty, add data."
-        )
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
-        raise InputError(
-            f"{what} must have its channels last, (N, H, W, C), but has shape {array.shape}; use np.moveaxis(x, 1, -1)."
-        )
-
-
-def _short(shape: tuple[int, ...]) -> str:
-    return str(shape) if len(shape) <= 8 else f"{str(shape[:8])[:-1]}, ...)"
-
-
-def _table(columns: Columns, what: str) -> npt.NDArray[np.float32]:
-    """The columns side by side (N, D), each checked in its own type; all faults of kind are told at once."""
-    if not columns:
-        raise InputError(f"{what} must have at least one column besides the target, but has none; add columns.")
-    texts = {name: value for name, value in columns.items() if value.dtype.kind not in "buif"}
-    if texts:
-        raise InputError(_text_columns(texts, what))
-    length = len(next(iter(columns.values())))
-    if length == 0:
-        raise InputError(f"{what} must hold rows below its header, but has 0; it is empty, add data.")
-    floats = {name: values for name, values in columns.items() if values.dtype.kind == "f"}
-    for kind, test in ("missing (NaN)", np.isnan), ("infinite (inf)", np.isinf):
-        counts = {name: int(test(values).sum()) for name, values in floats.items()}
-        if total := sum(counts.values()):
-            name = next(name for name, count in counts.items() if count)
-            where = f"row {int(np.argmax(test(floats[name])))}, column {quote(name)}"
-            raise InputError(_nonfinite(what, total, length * len(columns), kind, where))
-    out = np.empty((length, len(columns)), np.float32)
-    for number, (name, values) in enumerate(columns.items()):
-        column = values[:, None]
-        out[:, number : number + 1] = _checked(column, 0, column, what, [name])
-    return out
-
-
-def _text_columns(texts: Columns, what: str) -> str:
-    name, values = next(iter(texts.items()))
-    told = [(i, v) for i, v in enumerate(values) if v is not None]
-    bad = [(i, v) for i, v in told if not _reads_as_number(v)] or told or [(0, "")]
-    row, value = bad[0]
-    others = f" (and so do {len(texts) - 1} other columns)" if len(texts) > 1 else ""
-    whole, comma, digits = str(value).strip().lstrip("+-").partition(",")
-    if comma and whole.isdigit() and digits.isdigit():
-        return (
-            f"{what} must write numbers with a decimal point, but column {quote(name)} holds "
-            f"{quote(value)} in row {row}{others}; replace the decimal commas."
-        )
-    if len(bad) < len(told):
-        return (
-            f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, one of {len(bad)} such "
-            f"cells among {len(told)}{others}; correct it or leave it empty, or drop the row."
-            if len(bad) > 1
-            else f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, the only cell of its "
-            f"column that is no number{others}; correct it, or drop the row."
-        )
-    return (
-        f"{what} must hold numbers, but column {quote(name)} holds {quote(value)} in row {row}{others}; "
-        "drop it, encode it as numbers, or name it as the target."
-    )
-
-
-def _reads_as_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _nonfinite(what: str, count: int, total: int, kind: str, where: str, why: str = "") -> str:
-    return (
-        f"{what} must hold finite numbers, but {count} of {total} values {'is' if count == 1 else 'are'} "
-        f"{kind}{why}, the first at {where}; drop those rows or fill them."
-    )
-
-
-def _checked(piece: Array, start: int, array: Array, what: str, features: Sequence[str]) -> npt.NDArray[np.float32]:
-    """One piece of the array as float32, or the refusal of what float32 cannot hold."""
-    if piece.dtype.kind == "O":
-        piece = _objects(piece, start, what, features)
-    if piece.dtype.kind in "iu":
-        return _whole_numbers(piece, start, what, features)
-    if not np.isfinite(piece).all():
-        _refuse_nonfinite(array, what, features)
-    if max(float(piece.max()), -float(piece.min())) > LARGEST:
-        index = np.unravel_index(int(np.argmax(np.abs(piece))), piece.shape)
-        where = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
-        raise InputError(
-            f"{what} must stay within ±{LARGEST:.2g}, the range of float32, but holds "
-            f"{float(piece[index]):.3g} at {where}; rescale it."
-        )
-    out: npt.NDArray[np.float32] = piece.astype(np.float32, copy=False)
-    return out
-
-
-def _whole_numbers(piece: Array, start: int, what: str, features: Sequence[str]) -> npt.NDArray[np.float32]:
-    out: npt.NDArray[np.float32] = piece.astype(np.float32)
-    if piece.dtype.itemsize > 2:
-        far = piece > EXACT if piece.dtype.kind == "u" else (piece > EXACT) | (piece < -EXACT)
-        spots = np.flatnonzero(far)
-        for spot in spots[~_exact(piece.reshape(-1)[spots])][:1] if len(spots) else ():
-            index = np.unravel_index(int(spot), piece.shape)
-            where = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
-            raise InputError(
-                f"{what} must hold numbers that float32 represents, but holds {int(piece[index])} at "
-                f"{where}, beyond 2**24 and rounded; rescale it, or drop the column if it is an identifier."
-            )
-    return out
-
-
-def _exact(whole: Array) -> npt.NDArray[np.bool_]:
-    """Which whole numbers float32 holds; compared as integers, since float64 would round the same way."""
-    rounded = whole.astype(np.float32)
-    # As float32 the largest integer becomes 2**63 (or 2**31, ...), which is out of the type's own range.
-    inside = rounded < np.float32(np.iinfo(whole.dtype).max)
-    back = np.where(inside, rounded, np.float32(0)).astype(whole.dtype)
-    result: npt.NDArray[np.bool_] = inside & (back == whole)
-    return result
-
-
-def _objects(piece: Array, start: int, what: str, features: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Python numbers as float64; None is NaN. NumPy's own cast would also read text."""
-    out = np.empty(piece.shape)
-    for index, value in np.ndenumerate(piece):
-        if value is None:
-            out[index] = np.nan
-        elif isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
-            try:
-                out[index] = float(value)
-            except OverflowError:
-                out[index] = np.inf
-        else:
-            where = place((start + index[0], *index[1:]), features)
-            raise InputError(
-                f"{what} must hold numbers, but {where} holds {quote(repr(value))} "
-                f"({type(value).__name__}); convert or drop it."
-            )
-    return out
-
-
-def _refuse_nonfinite(array: Array, what: str, features: Sequence[str]) -> None:
-    """Raises with the number of NaN (else infinite) values in the whole array, and the first place."""
-    nans, infinities = 0, 0
-    where = {"nan": "", "inf": ""}
-    for start, piece in chunks(array):
-        values = _objects(piece, start, what, features) if piece.dtype.kind == "O" else piece
-        for kind, mask in ("nan", np.isnan(values)), ("inf", np.isinf(values)):
-            if not where[kind] and mask.any():
-                index = np.unravel_index(int(np.argmax(mask)), mask.shape)
-                where[kind] = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
-        nans += int(np.isnan(values).sum())
-        infinities += int(np.isinf(values).sum())
-    if nans:
-        raise InputError(_nonfinite(what, nans, array.size, "missing (NaN)", where["nan"]))
-    why = " (float16 ends at 65504)" if array.dtype == np.float16 else ""
-    raise InputError(_nonfinite(what, infinities, array.size, "infinite (inf)", where["inf"], why))
-
-
 def _refuse_constant(x: Array, what: str) -> None:
     first = x[0]
     if not any(bool((piece != first).any()) for _, piece in chunks(x)):
@@ -394,112 +141,10 @@ def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None,
         raise InputError(f"both parts need labels or neither, but `{lacking}` is missing; give both or neither.")
     if raw.y is None:
         return None, ()
-    y = _label_values(raw.y, n)
+    y = label_values(raw.y, n)
     if raw.y_test is not None:
-        y_test = _label_values(raw.y_test, tests)
+        y_test = label_values(raw.y_test, tests)
         if (y.dtype.kind == "U") != (y_test.dtype.kind == "U"):
             raise InputError("`y` and `y_test` must be of one kind, but one is text and one is numbers; convert one.")
         y = np.concatenate([y, y_test])
-    return _encode(y, raw.classes)
-
-
-def _label_values(y: Any, n: int) -> Array:
-    """Labels (n,) as whole numbers or text."""
-    values = as_array(y, "the labels")
-    if isinstance(y, (list, tuple)) and values.dtype.kind == "U":
-        values = np.array(y, dtype=object)  # NumPy has turned any numbers among the texts into text
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        remedy = "use y.argmax(1) if they are one-hot" if values.ndim == 2 else "give one label per example"
-        raise InputError(f"labels must have shape ({n},), but have {_short(values.shape)}; {remedy}.")
-    if len(values) != n:
-        raise InputError(
-            f"there must be one label per example, but there are {len(values)} labels for {n} examples; match them."
-        )
-    if values.dtype.kind == "O":
-        values = _object_labels(values)
-    if values.dtype.kind == "f":
-        values = _float_labels(values)
-    if values.dtype.kind not in "biuU":
-        raise InputError(f"labels must be whole numbers or text, but are {_type_name(values.dtype)}; convert them.")
-    return values
-
-
-def _object_labels(values: Array) -> Array:
-    for row, value in enumerate(values):
-        if value is None or (isinstance(value, float) and value != value):
-            raise InputError(f"every example needs a label, but row {row} has none; drop it or name its class.")
-    if all(isinstance(value, str) for value in values):
-        return values.astype(np.str_)
-    if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
-        try:
-            if all(isinstance(value, (numbers.Integral, np.bool_)) for value in values):
-                return values.astype(np.int64)
-            return values.astype(np.float64)
-        except OverflowError:
-            raise InputError("labels must fit in 64 bits, but one does not; number the classes from 0.") from None
-    kinds = sorted({type(value).__name__ for value in values})
-    raise InputError(
-        f"labels must be all whole numbers or all text, but are of the types {quote(', '.join(kinds))}; convert them."
-    )
-
-
-def _float_labels(values: Array) -> npt.NDArray[np.int64]:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise InputError(
-            f"every example needs a label, but {len(bad)} of {len(values)} are missing or infinite, the "
-            f"first in row {bad[0]}; drop those rows."
-        )
-    broken = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**53))
-    if len(broken):
-        raise InputError(
-            f"labels must be classes, but row {broken[0]} holds {float(values[broken[0]]):.6g}, a "
-            "continuous value; bin it into classes, or leave it among the features and name no target."
-        )
-    codes: npt.NDArray[np.int64] = values.astype(np.int64)
-    return codes
-
-
-def _encode(values: Array, classes: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Codes and class names; whole numbers sort by value, text by its characters."""
-    found, codes = np.unique(values, return_inverse=True)
-    if len(found) > max(20, len(values) // 2):
-        raise InputError(
-            f"labels must be classes with several examples, but {len(found)} of {len(values)} labels "
-            f"differ (such as {quote(found[0])}); that is an identifier or a continuous value: bin it, or "
-            "name no target."
-        )
-    if not classes:
-        return codes.astype(np.int64), tuple(str(value) for value in found)
-    if len(set(classes)) != len(classes):
-        raise InputError(
-            f"`classes` must differ, but {len(classes)} names hold {len(set(classes))} different ones; rename."
-        )
-    if values.dtype.kind != "U":
-        if int(found[0]) < 0 or int(found[-1]) >= len(classes):
-            worst = int(found[0]) if int(found[0]) < 0 else int(found[-1])
-            raise InputError(
-                f"labels must be 0 to {len(classes) - 1}, one per name in `classes`, but got {worst}; add its name."
-            )
-        return values.astype(np.int64), classes
-    for value in found:
-        if value not in classes:
-            raise unknown_name("class", str(value), classes)
-    order = np.array([classes.index(str(value)) for value in found], dtype=np.int64)
-    return order[codes], classes
-
-
-__all__ = [
-    "KEPT",
-    "Columns",
-    "Raw",
-    "as_array",
-    "build",
-    "chunks",
-    "from_arrays",
-    "place",
-    "quote",
-    "to_numbers",
-]
+    return encode(y, raw.classes)

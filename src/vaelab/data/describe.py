@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.data.arrays import Raw, as_array, chunks
+from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array, Dataset
 from vaelab.data.loading import PathLike, from_raw, read_source
+from vaelab.data.values import as_array, chunks
 from vaelab.errors import InputError
 from vaelab.wording import counted
 

@@ -17,8 +17,9 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from vaelab.data.arrays import Columns, Raw, quote
+from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array
+from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError, unknown_name
 
 MAX_UNPACKED_BYTES = 4 << 30  # what a compressed file may grow to; larger data belong in .npy, which is mapped

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import builtin, files
-from vaelab.data.arrays import Raw, as_array, build, chunks, place, quote, to_numbers
+from vaelab.data.arrays import Raw, build
 from vaelab.data.builtin import Progress
 from vaelab.data.dataset import Array, Dataset
+from vaelab.data.values import as_array, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
 Kind = Literal["builtin", "file", "array"]

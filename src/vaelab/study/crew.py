@@ -113,7 +113,7 @@ class Crew:
             names = ", ".join(m.name for m in job.members)
             raise WorkerDied(
                 f"a worker ended {deaths} times in a row ({reason}) while it trained {names}; if memory is short, "
-                "use fewer --workers or a smaller --set batch_size, then --resume."
+                "use fewer `workers` or a smaller `batch_size`, then resume."
             )
         self._processes.append(_Process(self._opening))
         return job, deaths

@@ -1,0 +1,101 @@
+"""Class labels in whatever form become codes 0, 1, ... and the names of the classes."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab.data.dataset import Array
+from vaelab.data.values import as_array, quote, short, type_name
+from vaelab.errors import InputError, unknown_name
+
+
+def label_values(y: Any, n: int) -> Array:
+    """Labels (n,) as whole numbers or text."""
+    values = as_array(y, "the labels")
+    if isinstance(y, (list, tuple)) and values.dtype.kind == "U":
+        values = np.array(y, dtype=object)  # NumPy has turned any numbers among the texts into text
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        remedy = "use y.argmax(1) if they are one-hot" if values.ndim == 2 else "give one label per example"
+        raise InputError(f"labels must have shape ({n},), but have {short(values.shape)}; {remedy}.")
+    if len(values) != n:
+        raise InputError(
+            f"there must be one label per example, but there are {len(values)} labels for {n} examples; match them."
+        )
+    if values.dtype.kind == "O":
+        values = _object_labels(values)
+    if values.dtype.kind == "f":
+        values = _float_labels(values)
+    if values.dtype.kind not in "biuU":
+        raise InputError(f"labels must be whole numbers or text, but are {type_name(values.dtype)}; convert them.")
+    return values
+
+
+def _object_labels(values: Array) -> Array:
+    for row, value in enumerate(values):
+        if value is None or (isinstance(value, float) and value != value):
+            raise InputError(f"every example needs a label, but row {row} has none; drop it or name its class.")
+    if all(isinstance(value, str) for value in values):
+        return values.astype(np.str_)
+    if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
+        try:
+            if all(isinstance(value, (numbers.Integral, np.bool_)) for value in values):
+                return values.astype(np.int64)
+            return values.astype(np.float64)
+        except OverflowError:
+            raise InputError("labels must fit in 64 bits, but one does not; number the classes from 0.") from None
+    kinds = sorted({type(value).__name__ for value in values})
+    raise InputError(
+        f"labels must be all whole numbers or all text, but are of the types {quote(', '.join(kinds))}; convert them."
+    )
+
+
+def _float_labels(values: Array) -> npt.NDArray[np.int64]:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise InputError(
+            f"every example needs a label, but {len(bad)} of {len(values)} are missing or infinite, the "
+            f"first in row {bad[0]}; drop those rows."
+        )
+    broken = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**53))
+    if len(broken):
+        raise InputError(
+            f"labels must be classes, but row {broken[0]} holds {float(values[broken[0]]):.6g}, a "
+            "continuous value; bin it into classes, or leave it among the features and name no target."
+        )
+    codes: npt.NDArray[np.int64] = values.astype(np.int64)
+    return codes
+
+
+def encode(values: Array, classes: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Codes and class names; whole numbers sort by value, text by its characters."""
+    found, codes = np.unique(values, return_inverse=True)
+    if len(found) > max(20, len(values) // 2):
+        raise InputError(
+            f"labels must be classes with several examples, but {len(found)} of {len(values)} labels "
+            f"differ (such as {quote(found[0])}); that is an identifier or a continuous value: bin it, or "
+            "name no target."
+        )
+    if not classes:
+        return codes.astype(np.int64), tuple(str(value) for value in found)
+    if len(set(classes)) != len(classes):
+        raise InputError(
+            f"`classes` must differ, but {len(classes)} names hold {len(set(classes))} different ones; rename."
+        )
+    if values.dtype.kind != "U":
+        if int(found[0]) < 0 or int(found[-1]) >= len(classes):
+            worst = int(found[0]) if int(found[0]) < 0 else int(found[-1])
+            raise InputError(
+                f"labels must be 0 to {len(classes) - 1}, one per name in `classes`, but got {worst}; add its name."
+            )
+        return values.astype(np.int64), classes
+    for value in found:
+        if value not in classes:
+            raise unknown_name("class", str(value), classes)
+    order = np.array([classes.index(str(value)) for value in found], dtype=np.int64)
+    return order[codes], classes
