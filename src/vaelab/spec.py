@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field, field_validator, model_validator
@@ -20,59 +20,18 @@ Schedule = Literal["constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 
 
-class Spec(pydantic.BaseModel):
-    """All hyperparameters of one model, frozen and validated.
-
-    >>> Spec(latent_dim=2, hidden="64-32").hidden_sizes
-    (64, 32)
-    >>> Spec(layers=3, width=256, taper=0.5).hidden_sizes
-    (256, 128, 64)
-    """
+class ModelSpec(pydantic.BaseModel):
+    """What the models of all systems have in common: how they are trained, and their hidden layers. Frozen."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
-    layers: Annotated[int, Field(ge=0, le=16)] = Field(
-        2, description="hidden layers of the encoder; mirrored in the decoder"
-    )
-    width: Annotated[int, Field(ge=1, le=16384)] = Field(256, description="units of the first hidden layer")
-    taper: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="width of a hidden layer as a share of the one before"
-    )
+    under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
+
     hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
         None,
-        description="hidden widths, as '512-256' ('none': linear); overrides layers, width and taper",
+        description="hidden widths, as '512-256' ('none': linear); overrides the settings of layers and their widths",
     )
     activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
-    likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
-    sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
-        "auto",
-        description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
-    )
-    threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
-    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
-    prior: PriorName = Field(
-        "normal", description="p(z): standard normal, a Gaussian mixture that is learned too, or a VampPrior"
-    )
-    components: Annotated[int, Field(ge=1, le=1000)] = Field(
-        10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
-    )
-    covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
-    pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
-        "auto",
-        description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
-    )
-    beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
-    wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")
-    wy: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of the misfit of f(x) in the training loss; inverse problems only"
-    )
-    warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
-    free_bits: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="nats per latent dimension that the loss does not punish"
-    )
-    samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
     optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
     lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
@@ -110,6 +69,86 @@ class Spec(pydantic.BaseModel):
             return (value,)
         return value
 
+    @property
+    def pretrain_epochs(self) -> int:
+        """Epochs that train something else first."""
+        return 0
+
+    @property
+    def ramp(self) -> int:
+        """Epochs before the loss is the one that is meant: until then nothing is judged or kept."""
+        return 0
+
+    @classmethod
+    def create(cls, **settings: Any) -> Self:
+        """A Spec from keyword settings, with every fault told as one InputError.
+
+        >>> Spec.create(latent_dim=0)
+        Traceback (most recent call last):
+        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
+        """
+        for name in settings:
+            if name not in cls.model_fields:
+                raise unknown_name("setting", name, cls.model_fields)
+        try:
+            return cls(**settings)
+        except pydantic.ValidationError as error:
+            raise InputError(explain(error)) from None
+
+    def but(self, **changes: Any) -> Self:
+        """This spec with some settings changed, validated anew."""
+        return self.create(**{**self.model_dump(), **changes})
+
+
+class Spec(ModelSpec):
+    """All hyperparameters of one VAE, frozen and validated.
+
+    >>> Spec(latent_dim=2, hidden="64-32").hidden_sizes
+    (64, 32)
+    >>> Spec(layers=3, width=256, taper=0.5).hidden_sizes
+    (256, 128, 64)
+    """
+
+    under_hidden: ClassVar = ("layers", "width", "taper")
+
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
+    layers: Annotated[int, Field(ge=0, le=16)] = Field(
+        2, description="hidden layers of the encoder; mirrored in the decoder"
+    )
+    width: Annotated[int, Field(ge=1, le=16384)] = Field(256, description="units of the first hidden layer")
+    taper: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="width of a hidden layer as a share of the one before"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
+    likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
+    sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
+    )
+    threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
+    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
+    prior: PriorName = Field(
+        "normal", description="p(z): standard normal, a Gaussian mixture that is learned too, or a VampPrior"
+    )
+    components: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
+    )
+    covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
+    pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
+    )
+    beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
+    wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")
+    wy: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the misfit of f(x) in the training loss; inverse problems only"
+    )
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
+    free_bits: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="nats per latent dimension that the loss does not punish"
+    )
+    samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.samples > 1 and self.free_bits > 0:
@@ -138,25 +177,10 @@ class Spec(pydantic.BaseModel):
             return 0
         return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
 
-    @classmethod
-    def create(cls, **settings: Any) -> Self:
-        """A Spec from keyword settings, with every fault told as one InputError.
-
-        >>> Spec.create(latent_dim=0)
-        Traceback (most recent call last):
-        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
-        """
-        for name in settings:
-            if name not in cls.model_fields:
-                raise unknown_name("setting", name, cls.model_fields)
-        try:
-            return cls(**settings)
-        except pydantic.ValidationError as error:
-            raise InputError(explain(error)) from None
-
-    def but(self, **changes: Any) -> Self:
-        """This spec with some settings changed, validated anew."""
-        return self.create(**{**self.model_dump(), **changes})
+    @property
+    def ramp(self) -> int:
+        """Epochs as an autoencoder, and those over which beta rises."""
+        return self.pretrain_epochs + self.warmup
 
 
 def explain(error: pydantic.ValidationError) -> str:
@@ -173,14 +197,14 @@ def explain(error: pydantic.ValidationError) -> str:
     return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
 
 
-def parse_value(name: str, text: str) -> Any:
+def parse_value(name: str, text: str, of: type[ModelSpec] = Spec) -> Any:
     """The value of one `--set name=text`, left as text where the field wants a choice.
 
     >>> parse_value("lr", "1e-3"), parse_value("optimizer", "sgd"), parse_value("epochs", "5")
     (0.001, 'sgd', 5)
     """
-    if name not in Spec.model_fields:
-        raise unknown_name("setting", name, Spec.model_fields)
+    if name not in of.model_fields:
+        raise unknown_name("setting", name, of.model_fields)
     for kind in (int, float):
         try:
             value = kind(text)
@@ -190,20 +214,20 @@ def parse_value(name: str, text: str) -> Any:
     return text
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str], of: type[ModelSpec] = Spec) -> dict[str, Any]:
     """Settings from `name=value` strings, as `--set` takes them."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InputError(f"a setting is written name=value, but got {pair!r}.")
-        settings[name.strip()] = parse_value(name.strip(), text.strip())
+        settings[name.strip()] = parse_value(name.strip(), text.strip(), of)
     return settings
 
 
-def number_kind(name: str) -> type | None:
+def number_kind(name: str, of: type[ModelSpec] = Spec) -> type | None:
     """int or float where the setting is a number, else None."""
-    kinds: list[Any] = [Spec.model_fields[name].annotation]
+    kinds: list[Any] = [of.model_fields[name].annotation]
     while kinds:
         kind = kinds.pop()
         if kind in (int, float):
@@ -213,13 +237,13 @@ def number_kind(name: str) -> type | None:
     return None
 
 
-def allowed(name: str) -> str:
+def allowed(name: str, of: type[ModelSpec] = Spec) -> str:
     """What a setting may be, in words, from its type and bounds.
 
     >>> allowed("latent_dim"), allowed("dropout"), allowed("prior"), allowed("batch_size")
     ('1 to 4096', '0 to below 1', 'normal, mixture, vamp', 'auto, or at least 1')
     """
-    field = Spec.model_fields[name]
+    field = of.model_fields[name]
     if name == "hidden":
         return f"none, or widths of {_allowed(field.annotation, [])}"
     return _allowed(field.annotation, field.metadata)
@@ -251,18 +275,16 @@ def _short(bound: float) -> str:
     return "2**63" if bound == 2**63 else str(bound)
 
 
-def settings_table() -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of every setting, for the documentation.
+def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
 
     >>> settings_table()[0]
     ('latent_dim', '16', '1 to 4096', 'number of latent dimensions')
     """
+    own = sorted(of.model_fields, key=lambda name: name in ModelSpec.model_fields)
+    fields = ((name, of.model_fields[name]) for name in own)
+    by = f"by {', '.join(of.under_hidden)}"
     return [
-        (
-            name,
-            "by layers, width, taper" if name == "hidden" else str(field.default),
-            allowed(name),
-            field.description or "",
-        )
-        for name, field in Spec.model_fields.items()
+        (name, by if name == "hidden" else str(field.default), allowed(name, of), field.description or "")
+        for name, field in fields
     ]

@@ -6,11 +6,12 @@ import itertools
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
-from vaelab import training
 from vaelab.networks import bucket
 from vaelab.spec import Spec
 from vaelab.study.jobs import Member
+from vaelab.study.task import System
 
 STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
 LARGEST_STACK = 64
@@ -30,12 +31,12 @@ def step_seconds(spec: Spec, features: int) -> float:
     return 6.0 * int(spec.batch_size) * weights / FLOPS
 
 
-def stacks(members: Sequence[Member], features: int, workers: int) -> list[list[Member]]:
+def stacks(members: Sequence[Member], features: int, workers: int, system: System) -> list[list[Member]]:
     """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
-        groups.setdefault(training.stack_key(member.spec, features), []).append(member)
-    cost = {key: step_seconds(group[0].spec, features) for key, group in groups.items()}
+        groups.setdefault(system.method.key(member.spec, features), []).append(member)
+    cost = {key: system.step_seconds(group[0].spec, features) for key, group in groups.items()}
     total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
@@ -50,24 +51,24 @@ def stacks(members: Sequence[Member], features: int, workers: int) -> list[list[
 class Pace:
     """How long members take, learned as a search goes."""
 
-    def __init__(self, features: int, steps_per_epoch: float):
-        self.features, self.steps_per_epoch = features, steps_per_epoch
+    def __init__(self, features: int, steps_per_epoch: float, system: System):
+        self.features, self.steps_per_epoch, self.system = features, steps_per_epoch, system
         self._spent, self._guessed = 0.0, 0.0
 
-    def _guess(self, spec: Spec) -> float:
-        return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(spec, self.features))
+    def _guess(self, spec: Any) -> float:
+        return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.features))
 
     @property
     def is_measured(self) -> bool:
         return self._guessed > 0
 
-    def learn(self, spec: Spec, epochs: int, seconds: float) -> None:
+    def learn(self, spec: Any, epochs: int, seconds: float) -> None:
         """A member took so many seconds for `epochs` epochs. What a checkpoint spared is no measurement."""
         if seconds > 0:
             self._spent += seconds
             self._guessed += epochs * self._guess(spec)
 
-    def estimate(self, specs: Sequence[Spec], epochs: int, workers: int) -> float:
+    def estimate(self, specs: Sequence[Any], epochs: int, workers: int) -> float:
         """Seconds that `epochs` epochs of these members take so many workers."""
         factor = self._spent / self._guessed if self.is_measured else 1.0
         busy = [0.0] * workers
