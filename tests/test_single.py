@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaelab import api
+from pages import Page
+from vaelab import use
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.fitted import Fitted
 from vaelab.spec import Spec
 from vaelab.study import jobs, single
+from vaelab.study.jobs import Outcome
 
 SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
 
@@ -96,6 +98,29 @@ def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset,
     assert Fitted.load(run.folder).spec.epochs == 2
 
 
+def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset, tmp_path: Path) -> None:
+    spec = SPEC.but(epochs=3, seed=5)
+    run = single.train(digits, spec, starts=3, out=tmp_path / "best", figures=False)
+    alone = [single.train(digits, spec.but(seed=5 + i), out=tmp_path / str(i), figures=False) for i in range(3)]
+    values = [one.metrics["validation"]["neg_elbo"] for one in alone]
+    best = int(np.argmin(values))
+    assert len(set(values)) == 3
+    assert run.metrics["starts"] == [
+        {"seed": 5 + i, "neg_elbo": value, "kept": i == best} for i, value in enumerate(values)
+    ]
+    assert run.model.spec == alone[best].model.spec
+    assert (run.folder / "model.safetensors").read_bytes() == (alone[best].folder / "model.safetensors").read_bytes()
+    assert run.metrics["test_opened"] == 0
+    page = Page((run.folder / "report.html").read_text())
+    assert [row[1]["data-value"] for row in page.rows("Starts")[1:]] == [str(value) for value in values]
+    assert f"seed {5 + best} was kept" in page.text
+    assert "starts" not in Page((alone[0].folder / "report.html").read_text()).text
+    outcomes = [Outcome("a", None, 0.0, "it diverged"), Outcome("b", 2.0, 0.0), Outcome("c", 1.0, 0.0)]
+    assert single._best(outcomes) == 2
+    with pytest.raises(InputError, match="`starts` must be at least 1"):
+        single.train(digits, spec, starts=0, out=tmp_path / "none")
+
+
 def test_a_diverging_run_says_so_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     data = from_arrays(np.random.default_rng(0).normal(size=(200, 4)))
     wild = Spec(lr=100.0, optimizer="sgd", schedule="constant", epochs=3)
@@ -123,13 +148,13 @@ def test_evaluate_judges_all_rows_of_other_data_as_encode_would_take_them(tmp_pa
     rng = np.random.default_rng(2)
     values = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(60, 4))
     single.train(from_arrays(values, features=list("abcd")), SPEC.but(hidden=(8,), epochs=2), out=tmp_path / "run")
-    model = api.load(tmp_path / "run")
+    model = use.load(tmp_path / "run")
     lines = ["extra,d,c,b,a", *(",".join(map(str, [i, *row[::-1]])) for i, row in enumerate(values))]
     (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
-    data = api.other_data(model, str(tmp_path / "new.csv"))
-    found = api.evaluate(model, data, "validation", k=4)
+    data = use.other_data(model, str(tmp_path / "new.csv"))
+    found = use.evaluate(model, data, "validation", k=4)
     assert found["examples"] == 60
     assert found["neg_elbo"] == pytest.approx(-model.score_samples(values, 64).mean(), rel=1e-5)
     np.save(tmp_path / "wide.npy", np.ones((5, 7)))
     with pytest.raises(InputError, match="trained on 4 features"):
-        api.other_data(model, str(tmp_path / "wide.npy"))
+        use.other_data(model, str(tmp_path / "wide.npy"))

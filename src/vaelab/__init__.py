@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import cluster, compare, load, train, tune
+    from vaelab.api import cluster, compare, train, tune
     from vaelab.data import Dataset
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vaelab.latent import LatentMixture
     from vaelab.space import Space
     from vaelab.spec import Spec
+    from vaelab.use import load
 
 __version__ = "0.1.0"
 
@@ -32,7 +33,7 @@ _HOMES = {
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
     "invert": "vaelab.inverse.run",
-    "load": "vaelab.api",
+    "load": "vaelab.use",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }

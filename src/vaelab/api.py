@@ -1,29 +1,21 @@
-"""The Python face: what the commands do, on arrays, data sets or names of data."""
+"""The Python face: what the commands make, from arrays, data sets or names of data."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaelab import data as data_module
-from vaelab import store
 from vaelab.data import Dataset
-from vaelab.errors import InputError
-from vaelab.evaluate import FINAL_DRAWS, baseline
-from vaelab.feed import Feed
-from vaelab.fitted import Array, Fitted
 from vaelab.space import Space
-from vaelab.spec import Spec
+from vaelab.spec import Spec, check_idle
 from vaelab.study import cluster as clustering
 from vaelab.study import compare as comparing
 from vaelab.study import single
 from vaelab.study import tune as tuning
 from vaelab.study.lineup import Given
-from vaelab.training import one_thread
+from vaelab.use import is_run, load
 
 
 def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
@@ -49,12 +41,14 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
     torch.Size([180, 2])
     """
+    if not isinstance(spec, Spec):
+        check_idle(spec or {})
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
     return single.train(as_dataset(x, y, split_seed), chosen, **options)
 
@@ -102,8 +96,8 @@ def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> cl
     """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
-    options: `settings`, `components`, `covariance`, `points`, `labels`, `reject`, `starts`, `seed`, `manifold`,
-    `budget`, `figures`, `out`, `overwrite`, as in `vaelab cluster`.
+    options: `settings`, `starts`, `components`, `covariance`, `points`, `labels`, `reject`, `em_starts`, `seed`,
+    `manifold`, `budget`, `figures`, `out`, `overwrite`, `resume`, as in `vaelab cluster`.
 
     >>> found = cluster("digits", settings={"latent_dim": 8, "epochs": 2}, components=10, labels=50, figures=False,
     ...                 budget=False, out=getfixture("tmp_path") / "clusters")
@@ -115,66 +109,3 @@ def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> cl
         data = data_module.load(**model.facts.source)
         return clustering.cluster(data, run=model.folder, **options)
     return clustering.cluster(as_dataset(x, y, split_seed), **options)
-
-
-def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
-    """The model, and E[x|z] (n, *shape) for z drawn from the components of a class, in a folder that `cluster` made.
-
-    With `noise`, draws of x ~ p(x|z) at the same z.
-    """
-    return clustering.sample_class(folder, name, n, seed, noise)
-
-
-def is_run(source: str | Path) -> bool:
-    """Whether this is the folder of a run, of a study, or of a clustering."""
-    folder = Path(source)
-    return any((folder / name).exists() for name in ("manifest.json", "study.db", "mixture.json"))
-
-
-def load(folder: str | Path) -> Fitted:
-    """The model of a run folder, the best one of a study folder, or that of a clustering."""
-    folder = Path(folder)
-    if (folder / "mixture.json").is_file():
-        return clustering.open_clusters(folder)[0]
-    if (folder / "study.db").exists() and not (folder / "best").exists():
-        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
-    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
-
-
-def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
-    """A model's figures on a split, its importance-weighted bound by k draws, and what it is measured against.
-
-    Reading the test split of the model's own data is counted in its run folder.
-    """
-    if split == "test" and model.folder is not None:
-        store.count_test_opening(model.folder)
-    with one_thread():
-        bound = model.importance_bound(data, split, k)
-        figures = model.evaluate(data, split, FINAL_DRAWS)
-    feed = Feed(data, model.spec, model.scaling)
-    return {
-        "run": str(model.folder),
-        "split": split,
-        "examples": len(data.splits[split]),
-        **figures,
-        "bound": dataclasses.asdict(bound),
-        "mutual_information": dataclasses.asdict(model.mutual_information(data, split)),
-        "baseline": baseline(feed, split).as_dict(),
-    }
-
-
-def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
-    """All rows of a file or built-in data set, checked against the model as `encode` checks them, to be judged."""
-    rows = model.rows(new_rows(model, source, data_dir))
-    if len(rows) < 2:
-        raise InputError(f"at least 2 examples are needed to judge a model, but {source} holds {len(rows)}.")
-    everything = np.arange(len(rows))
-    splits = dict.fromkeys(data_module.SPLITS, everything)
-    return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
-
-
-def new_rows(model: Fitted, source: str, data_dir: str | Path | None = None) -> Any:
-    """Examples for a trained model from a file or a built-in name, in their order; columns of a table by name."""
-    if source in data_module.BUILTIN:
-        return data_module.load(source, data_dir=data_dir).x
-    return source

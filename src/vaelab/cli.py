@@ -20,6 +20,7 @@ from vaelab.cli_options import (
     Settings,
     Source,
     SplitSeed,
+    Starts,
     Target,
     load_again,
     load_data,
@@ -151,12 +152,12 @@ def _new_study(
         raise InputError("give the ranges by --search or by --space, not both.")
     ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
     fixed = parse_settings(settings or [])
-    Config.create(ranges, fixed, 1, **options)
+    Config.create(ranges, fixed, (1,), **options)
     data = load_data(source, *where)
     from vaelab.study.tune import searched_shape
 
     shape = searched_shape(data, fixed, options["timeout"], workers)
-    return Config.create(ranges, fixed, data.flat.shape[1], shape=shape, **options), data
+    return Config.create(ranges, fixed, shape, **options), data
 
 
 @app.command()
@@ -223,10 +224,14 @@ def train(
     source: Source,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="seed of the weights, the order and the noise")] = 0,
+    starts: Starts = 1,
     split_seed: SplitSeed = 0,
     open_test: Annotated[
         bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
     ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="seconds; without --set epochs=N it decides their number, else it stops early")
+    ] = None,
     target: Target = None,
     data_dir: DataDir = None,
     download: Download = False,
@@ -237,18 +242,21 @@ def train(
 ) -> None:
     """Train one VAE into a run folder."""
     from vaelab import terminal
-    from vaelab.spec import Spec, parse_settings
+    from vaelab.spec import Spec, check_idle, parse_settings
 
-    spec = Spec.create(**{"seed": seed, **parse_settings(settings or [])})
+    chosen = parse_settings(settings or [])
+    check_idle(chosen)
+    spec = Spec.create(**{"seed": seed, **chosen})
     data = load_data(source, target, data_dir, download, split_seed)
     from vaelab.study import single
     from vaelab.training import keep_freed_memory
 
     keep_freed_memory()
-    with terminal.epochs(spec.epochs) as progress:
+    with terminal.epochs(None if timeout else spec.epochs) as progress:
         run = single.train(
-            data, spec, out=out, overwrite=overwrite, resume=resume, open_test=open_test, progress=progress
-        )
+            data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
+            timeout=timeout, progress=progress, note=lambda text: tell(f"note: {text}"),
+        )  # fmt: skip
     result = {
         "run": str(run.folder),
         "spec": run.model.spec.model_dump(mode="json"),
@@ -256,6 +264,7 @@ def train(
         "validation": run.metrics["validation"],
         "test": run.metrics["test"],
         "baseline": run.metrics["reference"],
+        "starts": run.metrics["starts"],
         "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
     }
     print_json(result) if as_json else terminal.print_run(result)
@@ -275,7 +284,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
-    from vaelab import api, terminal
+    from vaelab import terminal, use
     from vaelab.data import SPLITS
     from vaelab.errors import unknown_name
 
@@ -283,9 +292,9 @@ def evaluate(
         raise unknown_name("split", split, SPLITS)
     if split is not None and source is not None:
         raise InputError("other data are judged whole and have no split; leave out --split.")
-    model = api.load(folder)
-    data = load_again(dict(model.facts.source)) if source is None else api.other_data(model, source, data_dir)
-    result = api.evaluate(model, data, split or "validation", k)
+    model = use.load(folder)
+    data = load_again(dict(model.facts.source)) if source is None else use.other_data(model, source, data_dir)
+    result = use.evaluate(model, data, split or "validation", k)
     if source is not None:
         result["split"] = "all rows"
     print_json(result) if as_json else terminal.print_evaluation(result)
@@ -311,13 +320,13 @@ def sample(
     ] = None,
 ) -> None:
     """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
     if class_name is None:
-        model = api.load(folder)
+        model = use.load(folder)
         examples = model.sample(n, seed, noise)
     else:
-        model, examples = api.sample_class(folder, class_name, n, seed, noise)
+        model, examples = use.sample_class(folder, class_name, n, seed, noise)
     outputs.write_examples(examples, model.facts, out)
 
 
@@ -332,10 +341,10 @@ def encode(
     data_dir: DataDir = None,
 ) -> None:
     """Latent coordinates of examples: the posterior means, one row per example, in the order of the file."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
-    mean, deviation = model.encode(api.new_rows(model, source, data_dir))
+    model = use.load(folder)
+    mean, deviation = model.encode(use.new_rows(model, source, data_dir))
     outputs.write_latents(mean, deviation if std else None, out)
 
 
@@ -351,9 +360,9 @@ def decode(
     ] = None,
 ) -> None:
     """Examples at points of the latent space."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
+    model = use.load(folder)
     outputs.write_examples(model.decode(outputs.parse_points(z)), model.facts, out)
 
 
@@ -369,10 +378,10 @@ def reconstruct(
     data_dir: DataDir = None,
 ) -> None:
     """Examples through encoder and decoder, one row per example, in the order of the file."""
-    from vaelab import api, outputs
+    from vaelab import outputs, use
 
-    model = api.load(folder)
-    outputs.write_examples(model.reconstruct(api.new_rows(model, source, data_dir)), model.facts, out)
+    model = use.load(folder)
+    outputs.write_examples(model.reconstruct(use.new_rows(model, source, data_dir)), model.facts, out)
 
 
 @app.command()

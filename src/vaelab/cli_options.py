@@ -26,6 +26,9 @@ SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validati
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
 ]
+Starts = Annotated[
+    int, typer.Option(min=1, help="models trained as one stack, from this seed on; the lowest on validation is kept")
+]
 Out = Annotated[Path | None, typer.Option(help="where to write; a default is chosen and told")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]

@@ -15,7 +15,7 @@ from vaelab.convolutions import Grid, why_unfit
 from vaelab.data import Dataset, Scaling
 from vaelab.data.dataset import Array
 from vaelab.errors import InputError
-from vaelab.likelihoods import Likelihood, likelihood_for
+from vaelab.likelihoods import likelihood_for
 from vaelab.spec import Spec
 
 CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds memory, and is large enough to be fast
@@ -65,7 +65,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
             f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
             "choose a smaller one or leave it to auto."
         )
-    if spec.prior == "mixture" and spec.components > n:
+    if spec.prior != "normal" and spec.components > n:
         raise InputError(
             f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
             "choose fewer."
@@ -182,7 +182,7 @@ class Feed:
         """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
         assert spec.likelihood != "auto", "resolve the spec first"
         self.data, self.device = data, torch.device(spec.device)
-        self.likelihood: Likelihood = likelihood_for(spec, data.is_image)
+        self.likelihood_name, self.likelihood = spec.likelihood, likelihood_for(spec, data.is_image)
         self.units = Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
         self._raw = as_tensor(data.flat).to(self.device)
         self.condition = data.condition

@@ -47,8 +47,11 @@ class Model:
         if spec.network == "conv":
             assert grid is not None
             convolutions = Convolutions.for_spec(spec, grid)
-        prior, half = prior_for(spec), spec.precision == "bf16"
-        return cls(features, hidden, latent, spec.activation, likelihood, prior, condition, convolutions, half)
+        model = cls(
+            features, hidden, latent, spec.activation, likelihood,
+            condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
+        )  # fmt: skip
+        return dataclasses.replace(model, prior=prior_for(spec, features, model.encode))
 
     def networks(self, features: int, hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
         """Encoder and decoder of given widths."""
@@ -146,8 +149,7 @@ class Model:
             weights |= self.convolutions.initial(generator)
             last = "decoder.bias"
         weights[last] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
-        prior = {name: torch.zeros(shape) for name, shape in self.prior.own_shapes.items()}
-        return self.pad(weights | self.likelihood.initial(x) | prior, spec)
+        return self.pad(weights | self.likelihood.initial(x) | self.prior.initial(x, generator), spec)
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
         """A member's own weights and statistics as a padded row (P + Q,)."""

@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import dataclasses
 import math
+import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy.typing as npt
 import torch
@@ -17,13 +19,14 @@ from torch import Tensor
 from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
-from vaelab.networks import Training, bucket, fast_products
+from vaelab.networks import Block, Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
 NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # of a measurement of the pace
 VALIDATION_ROWS = 10_000  # most rows that the validation after each epoch looks at
 
 
@@ -35,7 +38,7 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         bucket(spec.latent_dim, 16),
         spec.activation,
         (spec.likelihood, spec.sigma, spec.threshold, spec.binarize),
-        (spec.prior, *(_mixture_key(spec) if spec.prior == "mixture" else ())),
+        (spec.prior, *(_mixture_key(spec) if spec.prior != "normal" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
         (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
@@ -83,13 +86,13 @@ class Record:
 
     epoch: int
     lr: float
-    beta: float
     train: Mapping[str, float]
     validation: Mapping[str, float]
     is_best: bool
+    beta: float | None = None  # of a VAE
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,21 +105,77 @@ class MemberState:
     best_loss: float
 
 
+class Losses(Protocol):
+    """What a batch costs: `stored` terms (K, B) that a record keeps, and the loss (K,) that training minimises."""
+
+    @property
+    def loss(self) -> Tensor: ...
+
+    @property
+    def stored(self) -> Mapping[str, Tensor]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One member after an epoch: figures that its record keeps, and its own target, by which the best is kept."""
+
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    target: float
+    beta: float | None = None
+
+
+class Method(Protocol):
+    """How one kind of model learns: all that the loop does not know itself. Stateless."""
+
+    def key(self, spec: Any, features: int) -> tuple[object, ...]:
+        """What members must share to be one stack: a function of the spec alone."""
+
+    def model(self, spec: Any, feed: Any) -> Any:
+        """The network of a stack: its `layout` of P parameters, `statistics` of Q numbers that no gradient moves, and
+        `views` of both.
+        """
+
+    def initial(self, model: Any, spec: Any, feed: Any, generator: torch.Generator) -> Tensor:
+        """A member's initial parameters and statistics, a padded row (P + Q,)."""
+
+    def objective(self, spec: Any) -> Callable[..., Losses]:
+        """What a batch costs, unless told."""
+
+    def prepare(self, stack: Stack) -> None:
+        """Before every epoch."""
+
+    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+        """The batches of an epoch over rows `order` (K, n), in blocks; each is asked for after the step before it."""
+
+    def frozen(self, stack: Stack) -> Sequence[Block]:
+        """Parameters that do not learn in the coming epoch."""
+
+    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+        """Every member after an epoch; `train` holds the means of its stored terms."""
+
+
 class Stack:
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
-    def __init__(self, specs: Sequence[Spec], feed: Feed, objective: Objective | None = None):
-        """`objective` gives the terms and the loss; by default the evidence lower bound, or the weighted one."""
+    def __init__(self, specs: Sequence[Any], feed: Any, objective: Any = None, method: Method | None = None):
+        """`method` says what kind of model it is, by default a VAE; `objective` gives the terms and the loss.
+
+        By default the objective is the method's: of a VAE the evidence lower bound, or the importance-weighted one.
+        """
         spec = specs[0]
-        self.objective = objective or (elbo if spec.samples == 1 else importance_weighted)
-        assert len({stack_key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
+        self.method = method or Variational()
+        self.objective = objective or self.method.objective(spec)
+        assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
+        self.model = self.method.model(spec, feed)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
-        x = feed.sample_rows(INITIAL_ROWS).cpu()
-        initial = [self.model.initial(s, x, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs]
+        initial = [
+            self.method.initial(self.model, s, feed, torch.Generator().manual_seed(derive_seed(s.seed, 0)))
+            for s in specs
+        ]
         rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
         self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
@@ -133,7 +192,7 @@ class Stack:
     @property
     def is_autoencoder(self) -> bool:
         """Whether the coming epoch trains without noise and rate, ahead of the mixture prior."""
-        return self.epoch < self.specs[0].pretrain_epochs
+        return self.epoch < int(self.specs[0].pretrain_epochs)
 
     def begin_phase(self) -> None:
         """A new optimizer, with a learning rate's whole course, for the epochs as an autoencoder or for those after."""
@@ -180,9 +239,16 @@ class Stack:
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
 
+    def keep_unfinished(self) -> None:
+        """Where training ends before any epoch counted as best, the best weights are those of now."""
+        for k, loss in enumerate(self.best_loss):
+            if math.isinf(loss):
+                self.best[k] = self.rows[k]
+
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """Whole members (K, P + Q), such as `rows` or `best`, by name."""
-        return self.model.views(rows)
+        views: dict[str, Tensor] = self.model.views(rows)
+        return views
 
     @property
     def rows(self) -> Tensor:
@@ -197,8 +263,7 @@ def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
     """
     last = stack.specs[0].epochs if until is None else until
     while stack.epoch < last:
-        if stack.specs[0].prior == "mixture" and stack.epoch == stack.specs[0].pretrain_epochs:
-            _fit_mixtures(stack)
+        stack.method.prepare(stack)
         sums, rates = _run_epoch(stack)
         stack.epoch += 1
         yield _close_epoch(stack, sums, rates)
@@ -217,31 +282,48 @@ def _fit_mixtures(stack: Stack) -> None:
     stack.begin_phase()
 
 
-def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
-    """All steps of one epoch; returns the sum of each stored term (K,) and the learning rates at its start."""
-    feed, K, B = stack.feed, len(stack), stack.batch_size
+def pace(stack: Stack) -> tuple[float, float]:
+    """Seconds of a training epoch, and of judging one validation row by one draw; the stack is spent by it.
+
+    From a few steps: the median of several short runs, after one that warms up.
+    """
+    feed, steps = stack.feed, min(PACE_STEPS, stack.steps_per_epoch)
+    took = [_timed(lambda: _run_epoch(stack, steps)) for _ in range(1 + PACE_RUNS)]
+    views, judging = stack.views(stack.rows), list[float]()
+    for _ in range(1 + PACE_RUNS):
+        rows = feed.batches("validation", 1, PACE_ROWS)
+        spent = _timed(lambda: evaluate.mean_terms(stack.model, views, stack.specs, rows, 0.0))  # noqa: B023
+        judging.append(spent / rows.rows)
+    row = statistics.median(judging[1:])
+    validated = min(VALIDATION_ROWS, len(feed.data.splits["validation"]))
+    return statistics.median(took[1:]) / steps * stack.steps_per_epoch + row * validated, row
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _run_epoch(stack: Stack, steps: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """All steps of one epoch, or its first ones; returns the sum of each stored term (K,) and the learning rates at
+    its start.
+    """
+    feed, K = stack.feed, len(stack)
     rows = feed.rows("train")
-    n = len(rows)
-    order = torch.stack([rows[torch.randperm(n, generator=g, device=feed.device)] for g in stack.generators])
-    weights = _weights(stack)
+    order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
+    if steps is not None:
+        order = order[:, : steps * stack.batch_size]
     sums: dict[str, Tensor] = {}
-    rates = stack.optimizer.rates()
-    # As an autoencoder a model could make some features exact, and a density that learns its scale grow without bound.
-    scales = [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
+    rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
-        for start, noise in _noise_blocks(stack, n):
+        for batches in stack.method.blocks(stack, order):
             seen: list[dict[str, Tensor]] = []
-            for offset in range(0, noise.rows, B):
-                first = start + offset
-                size = min(B, n - first)
-                x = feed.gather(order[:, first : first + size].reshape(-1), noise.uniform(offset, size))
-                terms = stack.objective(
-                    stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
-                )
+            for terms in batches:
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
-                for block in scales:
+                for block in frozen:
                     stack.gradient[:, block.offset : block.offset + block.size] = 0
                 _note_failures(stack, stack.optimizer.step(stack.gradient))
                 seen.append({name: term.detach() for name, term in terms.stored.items()})
@@ -327,31 +409,73 @@ def _noise_blocks(stack: Stack, n: int) -> Iterator[tuple[int, _Block]]:
 
 def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> list[Record]:
     """Validate, keep the best weights so far, and make the records."""
-    feed = stack.feed
-    n = len(feed.data.splits["train"])
+    n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
-    batches = feed.batches("validation", 1, VALIDATION_ROWS)
-    rows = stack.rows
-    validation = evaluate.mean_terms(stack.model, stack.views(rows), stack.specs, batches, feed.log_jacobian)
-    records = []
-    for k, spec in enumerate(stack.specs):
-        distortion, rate = validation[k]
-        loss = distortion + spec.beta * rate  # the member's own target at full beta
-        better = loss < stack.best_loss[k] and stack.epoch > min(spec.pretrain_epochs + spec.warmup, spec.epochs - 1)
+    records, rows = [], stack.rows
+    for k, (spec, judged) in enumerate(zip(stack.specs, stack.method.judge(stack, train), strict=True)):
+        better = judged.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
         if better:
-            stack.best_loss[k] = loss
+            stack.best_loss[k] = judged.target
             stack.best[k] = rows[k]
-        if not math.isfinite(loss + sum(train[k].values())) and stack.failures[k] is None:
+        if not math.isfinite(judged.target + sum(judged.train.values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
-        train[k]["distortion"] += feed.log_jacobian
-        records.append(
-            Record(
-                stack.epoch,
-                rates[k],
-                beta_at(spec, stack.epoch - 1),
-                {"neg_elbo": train[k]["distortion"] + train[k]["rate"], **train[k]},
-                {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate},
-                better,
-            )
-        )
+        records.append(Record(stack.epoch, rates[k], judged.train, judged.validation, better, judged.beta))
     return records
+
+
+class Variational:
+    """How a VAE learns."""
+
+    def key(self, spec: Spec, features: int) -> tuple[object, ...]:
+        return stack_key(spec, features)
+
+    def model(self, spec: Spec, feed: Feed) -> Model:
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
+
+    def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
+        return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
+
+    def objective(self, spec: Spec) -> Objective:
+        return elbo if spec.samples == 1 else importance_weighted
+
+    def prepare(self, stack: Stack) -> None:
+        """Between the phases the mixtures are fitted."""
+        if stack.specs[0].prior == "mixture" and stack.epoch == stack.specs[0].pretrain_epochs:
+            _fit_mixtures(stack)
+
+    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+        weights = _weights(stack)
+        for start, noise in _noise_blocks(stack, order.shape[1]):
+            yield self._batches(stack, order[:, start : start + noise.rows], noise, weights)
+
+    def _batches(self, stack: Stack, order: Tensor, noise: _Block, weights: Weights) -> Iterator[Losses]:
+        for offset in range(0, noise.rows, stack.batch_size):
+            rows = order[:, offset : offset + stack.batch_size]
+            K, size = rows.shape
+            x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
+            terms = stack.objective(
+                stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
+            )
+            yield terms
+
+    def frozen(self, stack: Stack) -> Sequence[Block]:
+        """As an autoencoder a model could make features exact, and a density that learns its scale grow without end."""
+        return [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
+
+    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+        """The target is the member's own loss at full beta."""
+        feed = stack.feed
+        batches = feed.batches("validation", 1, VALIDATION_ROWS)
+        validation = evaluate.mean_terms(stack.model, stack.views(stack.rows), stack.specs, batches, feed.log_jacobian)
+        judged = []
+        for spec, own, (distortion, rate) in zip(stack.specs, train, validation, strict=True):
+            own["distortion"] += feed.log_jacobian
+            judged.append(
+                Judged(
+                    {"neg_elbo": own["distortion"] + own["rate"], **own},
+                    {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate},
+                    distortion + spec.beta * rate,
+                    beta_at(spec, stack.epoch - 1),
+                )
+            )
+        return judged

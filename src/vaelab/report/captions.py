@@ -188,6 +188,14 @@ CLUSTER = {
     ),
 }
 
+ANOMALY = {
+    "anomaly": (
+        "Every score of the model's own test examples (blue) and of the strange ones (orange), further right for "
+        "stranger. Where orange lies to the left of blue, the score calls strange examples the more usual ones: it is "
+        "marked as failed, and is not turned round, since nobody knows beforehand which way to turn it."
+    ),
+}
+
 INVERSE = {
     "candidates": (
         "What the network proposes for some measurements, before any filter. Dashed: the x that was measured and "

@@ -8,13 +8,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vaelab import training
 from vaelab.convolutions import Convolutions, Grid
 from vaelab.data import Dataset
 from vaelab.feed import resolve
 from vaelab.networks import bucket
 from vaelab.spec import Spec
 from vaelab.study.jobs import Member
+from vaelab.study.task import System
 
 STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
 LARGEST_STACK = 64
@@ -29,25 +29,14 @@ def cores() -> int:
 
 def step_seconds(spec: Spec, shape: Sequence[int]) -> float:
     """A rough time of one member's products in one step, padding included, for examples of this shape."""
-    hidden, latent, products = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16), 0
-    ends = math.prod(shape)
+    hidden, latent = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16)
+    ends, products = math.prod(shape), 0
     if spec.network == "conv":
         convolutions = Convolutions.for_spec(spec, Grid.of(shape))
         ends, products = convolutions.features, convolutions.products
     encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
     products += sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
     return 6.0 * int(spec.batch_size) * products / FLOPS
-
-
-def largest_stack(spec: Spec, shape: Sequence[int]) -> int:
-    """How many members may train as one stack: more than fill a step with products only blur the balance.
-
-    On a CPU convolutions train alone: groups of channels are no faster there than one member after the other, and would
-    round otherwise (benchmarks/convolutions.py).
-    """
-    if spec.network == "conv" and not spec.device.startswith("cuda"):
-        return 1
-    return max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / step_seconds(spec, shape))))
 
 
 def affords_convolutions(data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int) -> bool:
@@ -59,16 +48,16 @@ def affords_convolutions(data: Dataset, settings: Mapping[str, Any], timeout: fl
     return SEVERAL * steps * step_seconds(spec, data.shape) <= timeout * workers
 
 
-def stacks(members: Sequence[Member], shape: Sequence[int], workers: int) -> list[list[Member]]:
+def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system: System) -> list[list[Member]]:
     """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
-        groups.setdefault(training.stack_key(member.spec, math.prod(shape)), []).append(member)
-    cost = {key: step_seconds(group[0].spec, shape) for key, group in groups.items()}
+        groups.setdefault(system.method.key(member.spec, math.prod(shape)), []).append(member)
+    cost = {key: system.step_seconds(group[0].spec, shape) for key, group in groups.items()}
     total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
-        at_most = largest_stack(group[0].spec, shape)
+        at_most = 1 if group[0].spec.trains_alone else max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
         share = (STEP_OVERHEAD + cost[key] * len(group)) / (total / workers)
         pieces = min(len(group), max(math.ceil(len(group) / at_most), math.ceil(share - 0.25)))
         parts = [group[i::pieces] for i in range(pieces)]
@@ -79,19 +68,18 @@ def stacks(members: Sequence[Member], shape: Sequence[int], workers: int) -> lis
 class Pace:
     """How long members take, learned as a search goes, for each kind of network."""
 
-    def __init__(self, shape: Sequence[int], steps_per_epoch: float):
-        self.shape, self.steps_per_epoch = tuple(shape), steps_per_epoch
-        self._spent: dict[str, float] = {}
-        self._guessed: dict[str, float] = {}
+    def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: System):
+        self.shape, self.steps_per_epoch, self.system = shape, steps_per_epoch, system
+        self._spent, self._guessed = dict[str, float](), dict[str, float]()
 
-    def _guess(self, spec: Spec) -> float:
-        return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(spec, self.shape))
+    def _guess(self, spec: Any) -> float:
+        return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.shape))
 
     @property
     def is_measured(self) -> bool:
         return bool(self._guessed)
 
-    def learn(self, spec: Spec, epochs: int, seconds: float) -> None:
+    def learn(self, spec: Any, epochs: int, seconds: float) -> None:
         """A member took so many seconds for `epochs` epochs. What a checkpoint spared is no measurement."""
         if seconds > 0:
             self._spent[spec.network] = self._spent.get(spec.network, 0.0) + seconds
@@ -102,7 +90,7 @@ class Pace:
         known = [network] if network in self._guessed else list(self._guessed)
         return sum(self._spent[k] for k in known) / sum(self._guessed[k] for k in known) if known else 1.0
 
-    def estimate(self, specs: Sequence[Spec], epochs: int, workers: int) -> float:
+    def estimate(self, specs: Sequence[Any], epochs: int, workers: int) -> float:
         """Seconds that `epochs` epochs of these members take so many workers."""
         seconds = (self._factor(spec.network) * epochs * self._guess(spec) for spec in specs)
         busy = [0.0] * workers

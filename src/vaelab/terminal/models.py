@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.terminal.console import mean_se, out, print_baseline, print_notes, print_titled
-from vaelab.wording import counted
+from vaelab.wording import counted, kept_start
 
 # The rows of a comparison's two tables: what they are called, and where the figure is; test has a table of its own.
 COMPARED = (
@@ -55,6 +55,8 @@ def print_run(result: Mapping[str, Any]) -> None:
     )
     print_baseline(console, result["baseline"] | {"share": result["validation"]["share"]}, "validation")
     console.print(f"{result['seconds_per_epoch']:.3f} s per epoch", highlight=False)
+    if len(result["starts"]) > 1:
+        console.print(kept_start(result["starts"]), highlight=False, soft_wrap=True)
     console.print(Text(f"folder: {result['run']}   report: {result['run']}/report.html"), soft_wrap=True)
 
 

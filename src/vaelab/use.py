@@ -1,0 +1,85 @@
+"""A trained model in use: opened from its folder, judged, and given new rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelab import data as data_module
+from vaelab import store
+from vaelab.data import Dataset
+from vaelab.errors import InputError
+from vaelab.evaluate import FINAL_DRAWS, baseline
+from vaelab.feed import Feed
+from vaelab.fitted import Array, Fitted
+from vaelab.training import one_thread
+
+
+def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
+    """The model, and E[x|z] (n, *shape) for z drawn from the components of a class, in a folder that `cluster` made.
+
+    With `noise`, draws of x ~ p(x|z) at the same z.
+    """
+    from vaelab.study import cluster as clustering  # scikit-learn and matplotlib, for those who need them
+
+    return clustering.sample_class(folder, name, n, seed, noise)
+
+
+def is_run(source: str | Path) -> bool:
+    """Whether this is the folder of a run, of a study, or of a clustering."""
+    folder = Path(source)
+    return any((folder / name).exists() for name in ("manifest.json", "study.db", "mixture.json"))
+
+
+def load(folder: str | Path) -> Fitted:
+    """The model of a run folder, the best one of a study folder, or that of a clustering."""
+    folder = Path(folder)
+    if (folder / "mixture.json").is_file():
+        from vaelab.study import cluster as clustering
+
+        return clustering.open_clusters(folder)[0]
+    if (folder / "study.db").exists() and not (folder / "best").exists():
+        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
+    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
+
+
+def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
+    """A model's figures on a split, its importance-weighted bound by k draws, and what it is measured against.
+
+    Reading the test split of the model's own data is counted in its run folder.
+    """
+    if split == "test" and model.folder is not None:
+        store.count_test_opening(model.folder)
+    with one_thread():
+        bound = model.importance_bound(data, split, k)
+        figures = model.evaluate(data, split, FINAL_DRAWS)
+    feed = Feed(data, model.spec, model.scaling)
+    return {
+        "run": str(model.folder),
+        "split": split,
+        "examples": len(data.splits[split]),
+        **figures,
+        "bound": dataclasses.asdict(bound),
+        "mutual_information": dataclasses.asdict(model.mutual_information(data, split)),
+        "baseline": baseline(feed, split).as_dict(),
+    }
+
+
+def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
+    """All rows of a file or built-in data set, checked against the model as `encode` checks them, to be judged."""
+    rows = model.rows(new_rows(model, source, data_dir))
+    if len(rows) < 2:
+        raise InputError(f"at least 2 examples are needed to judge a model, but {source} holds {len(rows)}.")
+    everything = np.arange(len(rows))
+    splits = dict.fromkeys(data_module.SPLITS, everything)
+    return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
+
+
+def new_rows(model: Fitted, source: str, data_dir: str | Path | None = None) -> Any:
+    """Examples for a trained model from a file or a built-in name, in their order; columns of a table by name."""
+    if source in data_module.BUILTIN:
+        return data_module.load(source, data_dir=data_dir).x
+    return source
