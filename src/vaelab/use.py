@@ -15,6 +15,7 @@ from vaelab.errors import InputError
 from vaelab.evaluate import FINAL_DRAWS, baseline
 from vaelab.feed import Feed
 from vaelab.fitted import Array, Fitted
+from vaelab.own import Own
 from vaelab.training import one_thread
 
 
@@ -34,16 +35,19 @@ def is_run(source: str | Path) -> bool:
     return any((folder / name).exists() for name in ("manifest.json", "study.db", "mixture.json"))
 
 
-def load(folder: str | Path) -> Fitted:
-    """The model of a run folder, the best one of a study folder, or that of a clustering."""
-    folder = Path(folder)
+def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fitted:
+    """The model of a run folder, the best one of a study folder, or that of a clustering.
+
+    encoder, decoder: the torch modules that the run was trained with, if any: files hold numbers alone.
+    """
+    folder, own = Path(folder), Own.of(encoder, decoder)
     if (folder / "mixture.json").is_file():
         from vaelab.study import cluster as clustering
 
         return clustering.open_clusters(folder)[0]
     if (folder / "study.db").exists() and not (folder / "best").exists():
         raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
-    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder)
+    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder, own=own)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
