@@ -30,7 +30,7 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
     rows, split = _latent_rows(data)
     means, _ = fitted.encode(data.flat[rows])
     kl = run.metrics["validation"]["kl"]
-    examples = data.flat[data.splits["validation"][:EXAMPLES]]
+    examples = data.flat[spread_rows(data, EXAMPLES)]
     reference = {
         "no latents": run.metrics["reference"]["no_latents"],
         "entropy of the data": run.metrics["reference"]["floor"],

@@ -44,6 +44,11 @@ class Explorer:
     summary: str
     data: dict[str, Any]
 
+    @property
+    def decodes(self) -> bool:
+        """Whether any model's decoder is in the page."""
+        return any(model["decoder"] is not None for model in self.data["models"])
+
 
 def explore(folders: Mapping[str, Path], data: Dataset | None, test_is_open: bool, notes: list[str]) -> Explorer | None:
     """The explorer of the models in some run folders; None without data. What cannot be read goes into `notes`.
@@ -194,8 +199,9 @@ def _principal(means: Array, held: Sequence[int]) -> dict[str, Any] | None:
 
 def _decoder(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]:
     """The decoder in float16 with all that turns its outputs into the data's own units; or None and why not."""
-    if fitted.model.convolutions is not None:
-        return None, "Its decoder has convolutions; a page decodes with dense layers alone."
+    if fitted.model.convolutions is not None or (fitted.own is not None and fitted.own.decoder is not None):
+        kind = "is a module of its own" if fitted.model.convolutions is None else "has convolutions"
+        return None, f"Its decoder {kind}; a page decodes with dense layers alone."
     weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
     layers = len(fitted.spec.hidden_sizes) + 1
     tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]
