@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vaelab.errors import InputError, unknown_name
 from vaelab.space import Space
-from vaelab.spec import ModelSpec, Spec
+from vaelab.spec import CONVOLUTIONS, ModelSpec, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,8 +56,8 @@ class System(Protocol):
     def feed(self, data: Dataset, spec: Any) -> Any:
         """The data as these models see them."""
 
-    def step_seconds(self, spec: Any, features: int) -> float:
-        """A rough time of one member's products in one step; it balances work and never changes a result."""
+    def step_seconds(self, spec: Any, shape: Sequence[int]) -> float:
+        """A rough time of one member's products in a step; it balances work and never changes a result."""
 
     def cost(self, spec: Any, figures: Mapping[str, Any]) -> float:
         """The yardstick's cost, from the figures of a record or of `judge`."""
@@ -109,8 +109,8 @@ class Task(Protocol):
     def defaults(self) -> Mapping[str, Any]:
         """Options of a study that differ from those of `Config`."""
 
-    def default_space(self, features: int, settings: Mapping[str, Any]) -> Space:
-        """What is searched of examples with so many features, unless told otherwise."""
+    def default_space(self, features: int, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+        """What is searched of examples with so many features and this shape, unless told otherwise."""
 
     def check(self, yardstick: str, space: Space) -> None:
         """Refuse with InputError what could not be compared."""
@@ -152,8 +152,9 @@ class VAETask:
     defaults: Mapping[str, Any] = {}
     weights = ("beta", "warmup", "free_bits")
 
-    def default_space(self, features: int, settings: Mapping[str, Any]) -> Space:
-        return Space.default(features).without(settings)
+    def default_space(self, features: int, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+        idle = CONVOLUTIONS if settings.get("network") == "mlp" else ()
+        return Space.default(features, shape).without({*settings, *idle})
 
     def check(self, yardstick: str, space: Space) -> None:
         searched = [name for name in self.weights if name in space]
@@ -172,7 +173,7 @@ class VAETask:
         return f"latent{spec.latent_dim}"
 
     def outline(self, spec: Spec) -> str:
-        return f"{'-'.join(map(str, spec.hidden_sizes)) or 'linear'}, lr {spec.lr:.1e}"
+        return f"{spec.layers_text.removeprefix('hidden=')}, lr {spec.lr:.1e}"
 
     def system(self, yardstick: str) -> System:
         from vaelab.study.vae import VAESystem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, StoreError
 from vaelab.space import Space
-from vaelab.study import finals
+from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
@@ -76,6 +77,7 @@ def tune(
         chosen,
         settings or {},
         int(np.prod(data.shape)),
+        shape=searched_shape(data, settings or {}, timeout, workers),
         trials=trials,
         timeout=timeout,
         seed=seed,
@@ -86,6 +88,14 @@ def tune(
         prune=prune,
     )
     return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def searched_shape(
+    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None
+) -> tuple[int, ...]:
+    """The shape that the default space is to suit: that of the data, or none where convolutions would take too long."""
+    fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
+    return data.shape if fits else ()
 
 
 def begin(
@@ -108,7 +118,11 @@ def _check(config: Config, data: Dataset, workers: int | None) -> None:
     """Refuse what cannot run, before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
-    config.doing.system(config.yardstick).resolve(config.doing.spec.create(**config.settings), data)
+    system = config.doing.system(config.yardstick)
+    named = [dim for dim in config.space.dimensions if dim.name in ("network", "channels", "kernel")]
+    for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in named)):
+        chosen = dict(zip([dim.name for dim in named], values, strict=True))
+        system.resolve(config.doing.spec.create(**{**config.settings, **chosen}), data)
 
 
 def resume(
