@@ -114,7 +114,7 @@ def moons(passes: int) -> None:
     problem = problems.create("two moons", theta, y, lambda v: v.detach() * 0)
     settings = {"hidden": "128-128-128", "latent_dim": 2, "epochs": passes, "batch_size": 100, "lr": 2e-3}
     began = time.perf_counter()
-    (model,) = inverter.train(problem, [inverter.spec_of(problem, settings)])
+    model = inverter.train(problem, inverter.spec_of(problem, settings))
     print(f"two moons, 10,000 simulations: training {time.perf_counter() - began:.0f} s")
     accuracies = []
     for k, own in enumerate(draw_moons(5, np.random.default_rng(1))[1]):

@@ -15,6 +15,7 @@ from vaelab import evaluate, store, training
 from vaelab.errors import StoreError
 from vaelab.feed import Feed
 from vaelab.fitted import Fitted
+from vaelab.objectives import Objective
 from vaelab.spec import Spec
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints on the way to a rung: what a kill can cost
@@ -71,29 +72,37 @@ class Outcome:
 Progress = Callable[[Job, int], None]
 
 
-def run(job: Job, feed: Feed, progress: Progress) -> list[Outcome]:
-    """Do a job; a member that a checkpoint has past `until` is only read, not trained again."""
+def run(job: Job, feed: Feed, progress: Progress, objective: Objective | None = None) -> list[Outcome]:
+    """Do a job; a member that a checkpoint has past `until` is only read, not trained again.
+
+    `objective`: the terms and the loss, where they are not the bound (see training.Stack).
+    """
     work = Path(job.work)
     outcomes: list[Outcome] = []
-    groups: dict[int, list[tuple[Member, _Checkpoint | None]]] = {}
+    groups: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
     for member in job.members:
-        checkpoint = _Checkpoint.read(work, member)
+        checkpoint = Checkpoint.read(work, member)
         if checkpoint and checkpoint.state.epoch >= job.until and member.name not in job.folders:
             value = _yardstick(job, member.spec, checkpoint.history[job.until - 1]["validation"])
             outcomes.append(Outcome(member.name, value, checkpoint.seconds))
             continue
         groups.setdefault(checkpoint.state.epoch if checkpoint else 0, []).append((member, checkpoint))
     for group in groups.values():
-        outcomes += _run_group(job, feed, [m for m, _ in group], [c for _, c in group], progress)
+        outcomes += _run_group(job, feed, [m for m, _ in group], [c for _, c in group], progress, objective)
     order = [member.name for member in job.members]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.name))
 
 
 def _run_group(
-    job: Job, feed: Feed, members: list[Member], checkpoints: Sequence[_Checkpoint | None], progress: Progress
+    job: Job,
+    feed: Feed,
+    members: list[Member],
+    checkpoints: Sequence[Checkpoint | None],
+    progress: Progress,
+    objective: Objective | None,
 ) -> list[Outcome]:
     """Members that stand at the same epoch, as one stack."""
-    stack = training.Stack([m.spec for m in members], feed)
+    stack = training.Stack([m.spec for m in members], feed, objective)
     resumed = [c for c in checkpoints if c is not None]
     if resumed:
         stack.restore([c.state for c in resumed])
@@ -119,7 +128,7 @@ def _run_group(
             saved = time.perf_counter()
             share = (saved - started) / len(members)
             for i, k in enumerate(alive):
-                _Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
+                Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
     seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
     figures: list[Any] = _judge(job, stack, feed) if closing else [None] * len(stack)
@@ -132,7 +141,7 @@ def _run_group(
         if closing:
             _save_run(job, member, stack, i, histories[k], figures[i], spent)
         else:
-            _Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
+            Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
         outcomes.append(Outcome(member.name, value, spent, figures=figures[i]))
     return outcomes
 
@@ -175,7 +184,7 @@ def _save_run(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Checkpoint:
+class Checkpoint:
     """A member between two rungs: arrays in one file, the rest in a JSON file that is written after it."""
 
     state: training.MemberState
@@ -196,7 +205,7 @@ class _Checkpoint:
                 earlier.unlink()
 
     @classmethod
-    def read(cls, work: Path, member: Member) -> _Checkpoint | None:
+    def read(cls, work: Path, member: Member) -> Checkpoint | None:
         path = work / f"{member.name}.json"
         if not path.exists():
             return None
