@@ -20,7 +20,7 @@ import torch
 from vaelab import evaluate
 from vaelab.feed import Feed, resolve
 from vaelab.inverse import calibration, conditional, inverter, problems, scores
-from vaelab.training import Stack, epochs, one_thread
+from vaelab.training import Stack, Variational, epochs, one_thread
 
 BATCH, FEATURES = 100, 100
 
@@ -58,7 +58,7 @@ def _variant(problem, spec, detached: bool, through_encoder: bool) -> tuple[floa
     forward = problem.forward
     taught = dataclasses.replace(problem, forward=(lambda x: forward(x).detach()) if detached else forward)
     with one_thread():
-        stack = Stack([spec], Feed(data, spec, space.scaling), conditional.objective(taught, space))
+        stack = Stack([spec], Feed(data, spec, space.scaling), Variational(conditional.objective(taught, space)))
         for _ in epochs(stack):
             pass
         rate = evaluate.mean_terms(
@@ -114,7 +114,7 @@ def moons(passes: int) -> None:
     problem = problems.create("two moons", theta, y, lambda v: v.detach() * 0)
     settings = {"hidden": "128-128-128", "latent_dim": 2, "epochs": passes, "batch_size": 100, "lr": 2e-3}
     began = time.perf_counter()
-    (model,) = inverter.train(problem, [inverter.spec_of(problem, settings)])
+    model = inverter.train(problem, inverter.spec_of(problem, settings))
     print(f"two moons, 10,000 simulations: training {time.perf_counter() - began:.0f} s")
     accuracies = []
     for k, own in enumerate(draw_moons(5, np.random.default_rng(1))[1]):

@@ -65,7 +65,7 @@ class ConditionalVAE:
     def fit_problem(self, problem: Problem) -> ConditionalVAE:
         """Train on a problem, such as `inverse.problems.built_in("two-birds")`. Returns itself."""
         spec = spec_of(problem, {"seed": self.seed, **self.settings})
-        (self._inverter,) = train(problem, [spec], spectrum=self.spectrum)
+        self._inverter = train(problem, spec, spectrum=self.spectrum)
         return self
 
     @property

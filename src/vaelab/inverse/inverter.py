@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vaelab import evaluate, store
 from vaelab.data import Scaling
@@ -25,7 +27,11 @@ from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Function, Problem
 from vaelab.spec import Spec
-from vaelab.training import Stack, epochs, one_thread
+from vaelab.study import jobs
+from vaelab.study.balance import stacks
+from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
+from vaelab.study.vae import VAESystem
+from vaelab.training import Stack, one_thread
 
 Array = npt.NDArray[Any]
 WALK = 12  # steps of the random walk in the latent space before refinement
@@ -70,6 +76,7 @@ class Inverter:
     support: Support
     history: Sequence[Mapping[str, Any]] = ()
     figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of its training
 
     @property
     def spec(self) -> Spec:
@@ -180,46 +187,68 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
     return spec
 
 
-def train(
+def train_members(
     problem: Problem,
-    specs: Sequence[Spec],
-    *,
+    members: Sequence[Member],
+    work: Path | None = None,
     spectrum: bool | None = None,
     progress: Callable[[int], None] = lambda epoch: None,
-) -> list[Inverter]:
-    """Train the models of one stack on a problem; each keeps the weights of its best epoch by validation.
+) -> list[Inverter | Outcome]:
+    """Train models on a problem, as stacks; each keeps the weights of its best epoch by validation.
 
-    Raises InputError where a term of the loss has no gradient, TrainingFailed where the loss became non-finite.
+    One whose loss became non-finite is an Outcome that says so. `work` holds checkpoints, from which a training that
+    was stopped goes on, bit for bit as if it had not been. Raises InputError where a term of the loss has no gradient.
     """
+    if work is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return train_members(problem, members, Path(folder), spectrum, progress)
     if spectrum is None:
         spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
     data, space = conditional.as_table(problem, spectrum)
-    specs = [resolve(spec, data) for spec in specs]
-    support = Support.of(problem.rows("train")[0], space.x)
+    system = VAESystem(objective=conditional.objective(problem, space))
+    members = [Member(m.name, resolve(m.spec, data)) for m in members]
+    trained: dict[str, Inverter | Outcome] = {}
     with one_thread():
-        feed = Feed(data, specs[0], space.scaling)
-        stack = Stack(specs, feed, conditional.objective(problem, space))
-        conditional.audit(stack)
-        histories: list[list[dict[str, Any]]] = [[] for _ in specs]
-        for records in epochs(stack):
-            for history, record in zip(histories, records, strict=True):
-                history.append(record.as_dict())
-            if any(stack.failures):
-                failure = next(f for f in stack.failures if f is not None)
-                raise TrainingFailed(f"training failed: {failure}; lower --set lr or --set clip.")
-            progress(stack.epoch)
-        batches = feed.batches("validation", evaluate.SEARCH_DRAWS)
-        judged = evaluate.score(
-            stack.model, stack.views(stack.best), specs, batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
-        )
-        reference = evaluate.baseline(feed, "validation")
-        trained = []
-        for k, spec in enumerate(specs):
-            figures = evaluate.figures(judged, k, spec, reference)
-            trained.append(
-                Inverter(problem, Fitted.of(feed, spec, stack.best[k]), space, support, histories[k], figures)
-            )
-    return trained
+        support = Support.of(problem.rows("train")[0], space.x)
+        for part in stacks(members, data.shape, 1, system):
+            feed = Feed(data, part[0].spec, space.scaling)
+            conditional.audit(Stack([m.spec for m in part], feed, system.method))
+            job = Job(tuple(part), part[0].spec.epochs, str(work))
+            outcomes = jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
+            for member, outcome in zip(part, outcomes, strict=True):
+                if outcome.failure is not None:
+                    trained[member.name] = outcome
+                    continue
+                done = Checkpoint.read(work, member)
+                assert done is not None
+                fitted = Fitted.of(feed, member.spec, torch.from_numpy(done.state.arrays["best"]))
+                figures = _figures(fitted, feed)
+                trained[member.name] = Inverter(problem, fitted, space, support, done.history, figures, done.seconds)
+    return [trained[member.name] for member in members]
+
+
+def train(
+    problem: Problem,
+    spec: Spec,
+    *,
+    work: Path | None = None,
+    spectrum: bool | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> Inverter:
+    """Train one model, as `train_members`; TrainingFailed where its loss became non-finite."""
+    (model,) = train_members(problem, [Member("model", spec)], work, spectrum, progress)
+    if isinstance(model, Outcome):
+        raise TrainingFailed(f"training failed: {model.failure}; lower `lr` or `clip`.")
+    return model
+
+
+def _figures(fitted: Fitted, feed: Feed) -> dict[str, Any]:
+    """The figures of a trained model on validation."""
+    batches = feed.batches("validation", evaluate.SEARCH_DRAWS)
+    judged = evaluate.score(
+        fitted.model, fitted.parameters, [fitted.spec], batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
+    )
+    return evaluate.figures(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

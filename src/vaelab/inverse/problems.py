@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -73,6 +74,15 @@ class Problem:
             raise InputError("y must be finite, but holds NaN or infinite values; leave those curves out.")
         checked: Array = y.astype(np.float64)
         return checked
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the examples and of which split each is in."""
+        digest = hashlib.sha256()
+        for array in (self.x, self.y, *(self.splits[name] for name in sorted(self.splits))):
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     @functools.cached_property
     def is_differentiable(self) -> bool:
@@ -212,6 +222,13 @@ def load(source: str, forward: Sequence[str] = (), noise: float | None = None, s
     if path.suffix == ".toml":
         return _from_toml(path, forward, noise, seed, origin)
     raise InputError(f"a problem is a built-in name, an .npz or a .toml file, but got {shown(source)}.")
+
+
+def load_again(source: Mapping[str, Any]) -> Problem:
+    """The problem whose `source` this is."""
+    if "file" not in source:
+        return built_in(**source)
+    return load(source["file"], source.get("forward", ()), source.get("noise"), source.get("seed", 0))
 
 
 def _arrays(path: Path) -> Any:

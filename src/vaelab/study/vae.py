@@ -12,6 +12,7 @@ from vaelab import evaluate
 from vaelab.data import Dataset, Scaling
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.objectives import Objective
 from vaelab.spec import Spec
 from vaelab.study.balance import step_seconds
 from vaelab.training import Stack, Variational
@@ -23,8 +24,8 @@ class VAESystem:
     facts = ("rate", "distortion", "active_units", "verdict", "reason")
     headline = "neg_elbo"
 
-    def __init__(self, yardstick: str = "neg_elbo"):
-        self.yardstick, self.method = yardstick, Variational()
+    def __init__(self, yardstick: str = "neg_elbo", objective: Objective | None = None):
+        self.yardstick, self.method = yardstick, Variational(objective)
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
