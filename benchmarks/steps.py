@@ -62,7 +62,7 @@ def dissect(data: Dataset, settings: dict[str, object], K: int) -> dict[str, flo
                 lap("gradient")
                 stack.optimizer.step(stack.gradient)
                 lap("update")
-    training._close_epoch(stack, torch.zeros(K, 2), [0.0] * K)
+    training._close_epoch(stack, {"distortion": torch.zeros(K), "rate": torch.zeros(K)}, [0.0] * K)
     lap("validation")
     return {part: seconds / stack.steps_per_epoch / K * 1e6 for part, seconds in spent.items()}
 

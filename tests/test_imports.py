@@ -9,16 +9,16 @@ ROOT = Path(vaelab.__file__).parent
 
 # Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
 LAYERS = (
-    ("errors", "seeds", "wording"),
+    ("errors", "seeds", "wording", "yardsticks"),
     ("spec", "data", "noise", "networks", "store", "probes", "mixture"),
-    ("space", "likelihoods", "priors", "optimizers", "latent"),
+    ("space", "likelihoods", "priors", "convolutions", "optimizers", "latent"),
     ("model", "modules", "feed"),
     ("objectives", "evaluate"),
     ("pretraining",),
     ("training", "fitted"),
     ("plots", "report"),
     ("pictures", "outputs", "regret"),
-    ("comparison_pictures", "cluster_pictures"),
+    ("comparison_pictures", "cluster_pictures", "classifier"),
     ("study", "inverse"),
     ("use",),
     ("api", "estimators", "terminal"),

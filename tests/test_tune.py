@@ -21,6 +21,7 @@ from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.jobs import Job, Member
 from vaelab.study.rungs import rung_epochs, survivors
+from vaelab.study.vae import VAESystem
 
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
@@ -165,7 +166,7 @@ def test_every_member_is_in_one_stack_of_its_kind(shapes):
         Member(str(i), Spec(width=w, latent_dim=d, layers=n, likelihood="bernoulli", batch_size=32, device="cpu"))
         for i, (w, d, n) in enumerate(shapes)
     ]
-    parts = stacks(members, 64, workers=2)
+    parts = stacks(members, (64,), 2, VAESystem())
     assert sorted(m.name for part in parts for m in part) == sorted(m.name for m in members)
     assert all(len({m.spec.layers for m in part}) == 1 for part in parts)
     job = Job(tuple(parts[0]), 3, "work", folders={parts[0][0].name: "run"})
@@ -173,7 +174,7 @@ def test_every_member_is_in_one_stack_of_its_kind(shapes):
 
 
 def test_pace_learns_from_what_was_spent():
-    spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace(784, 540.0)
+    spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace((784,), 540.0, VAESystem())
     guess = pace.estimate([spec], 10, workers=1)
     pace.learn(spec, 5, seconds=guess)  # twice as long as guessed
     pace.learn(spec, 5, seconds=guess)

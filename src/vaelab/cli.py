@@ -110,7 +110,9 @@ def tune(
             "prune": prune,
             "trials": 40 if trials is None else trials,
         }
-        chosen, data = _new_study(source, search, space, settings, options, (target, data_dir, download, split_seed))
+        chosen, data = _new_study(
+            source, search, space, settings, options, workers, (target, data_dir, download, split_seed)
+        )
     from vaelab.study import tune as tuning
     from vaelab.training import keep_freed_memory
 
@@ -136,6 +138,7 @@ def _new_study(
     space: Path | None,
     settings: list[str] | None,
     options: dict[str, Any],
+    workers: int | None,
     where: tuple[str | None, Path | None, bool, int],
 ) -> tuple[Config, Dataset]:
     """The configuration, refused before the data are read where it is bad, and the data."""
@@ -151,7 +154,10 @@ def _new_study(
     fixed = parse_settings(settings or [])
     Config.create(ranges, fixed, 1, **options)
     data = load_data(source, *where)
-    return Config.create(ranges, fixed, data.flat.shape[1], **options), data
+    from vaelab.study.tune import searched_shape
+
+    shape = searched_shape(data, fixed, options["timeout"], workers)
+    return Config.create(ranges, fixed, data.flat.shape[1], shape=shape, **options), data
 
 
 @app.command()

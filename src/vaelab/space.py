@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.spec import Spec, number_kind, parse_value
+from vaelab.spec import CONVOLUTIONS, WIDTHS, ModelSpec, Spec, number_kind, parse_value, written
 
 # What `tune` searches unless told otherwise, beside widths and latent sizes that suit the data. Batch size and
 # activation are left out on purpose: models that differ in them cannot be trained as one stack.
@@ -25,8 +25,9 @@ DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
     "dropout": (0.0, 0.2),
 }
 
-# `hidden` overrides these, so that they have no effect beside it.
-UNDER_HIDDEN = ("layers", "width", "taper")
+# What `tune` adds for images whose sides are at least SMALLEST_IMAGE: dense layers alone, or convolutions before them.
+SMALLEST_IMAGE = 16
+NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["16-32", "32-64"]}
 
 LARGEST_SPACE_FILE = 1 << 20  # bytes
 
@@ -45,7 +46,7 @@ class Trial(Protocol):
 class Dimension:
     """One searched setting: a range of whole (int) or real (float) numbers, ends included, or choices.
 
-    Build it by `Dimension.range` or `Dimension.choice`, which check it against Spec.
+    Build it by `Dimension.range` or `Dimension.choice`, which check it against a kind of Spec, `of`.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     @classmethod
-    def range(cls, name: str, low: Any, high: Any, log: bool = False) -> Self:
+    def range(cls, name: str, low: Any, high: Any, log: bool = False, of: type[ModelSpec] = Spec) -> Self:
         """The range from low to high, both included; on a logarithmic scale if `log`.
 
         >>> Dimension.range("latent_dim", 1, 20)
@@ -65,7 +66,7 @@ class Dimension:
         Traceback (most recent call last):
         vaelab.errors.InputError: `low <= high` must hold for lr, but got low=3, high=1; swap them.
         """
-        kind = _number_kind_of(name)
+        kind = _number_kind_of(name, of)
         ends: list[Any] = []
         for end in (low, high):
             if isinstance(end, bool) or not isinstance(end, Real):
@@ -73,7 +74,7 @@ class Dimension:
             if kind is int and not isinstance(end, Integral):
                 raise InputError(f"the ends of {name} must be whole numbers, but got {shown(end)}; write {name}=1..20.")
             # Spec refuses what it does not allow, so that no trial of the study can fail by its settings.
-            Spec.create(**{name: end})
+            of.create(**{name: end})
             ends.append(kind(end))
         if low > high:
             raise InputError(f"`low <= high` must hold for {name}, but got low={low}, high={high}; swap them.")
@@ -82,14 +83,14 @@ class Dimension:
         return cls(name, "int" if kind is int else "float", ends[0], ends[1], log)
 
     @classmethod
-    def choice(cls, name: str, choices: Iterable[Any]) -> Self:
+    def choice(cls, name: str, choices: Iterable[Any], of: type[ModelSpec] = Spec) -> Self:
         """A choice from a list. Hidden widths are kept as text, which Optuna can store.
 
         >>> Dimension.choice("hidden", [(512, 256), "128"])
         Dimension('hidden', 512-256,128)
         """
-        _check_name(name)
-        values = tuple(_canonical(name, value) for value in choices)
+        _check_name(name, of)
+        values = tuple(_canonical(name, value, of) for value in choices)
         if not values:
             raise InputError(f"{name} needs at least one choice, but its list is empty.")
         for k, value in enumerate(values):
@@ -98,58 +99,58 @@ class Dimension:
         return cls(name, "choice", choices=values)
 
     @classmethod
-    def parse(cls, name: str, value: Any) -> Self:
+    def parse(cls, name: str, value: Any, of: type[ModelSpec] = Spec) -> Self:
         """A dimension from text, a (low, high) or (low, high, "log") tuple, a list of choices, or a table.
 
         >>> Dimension.parse("lr", "1e-4..1e-2:log") == Dimension.parse("lr", (1e-4, 1e-2, "log"))
         True
         """
-        _check_name(name)
+        _check_name(name, of)
         if isinstance(value, str):
-            return cls._parse_text(name, value)
+            return cls._parse_text(name, value, of)
         if isinstance(value, tuple):
             if len(value) == 3 and value[2] == "log":
-                return cls.range(name, value[0], value[1], log=True)
+                return cls.range(name, value[0], value[1], log=True, of=of)
             if len(value) != 2:
                 raise InputError(
                     f'a range is (low, high) or (low, high, "log"), but {name} got {shown(value)}; '
                     "choices go in a list."
                 )
-            return cls.range(name, value[0], value[1])
+            return cls.range(name, value[0], value[1], of=of)
         if isinstance(value, list):
-            return cls.choice(name, value)
+            return cls.choice(name, value, of)
         if isinstance(value, Mapping):
             for key in value:
                 if key not in ("low", "high", "log", "choices"):
                     raise unknown_name(f"key of {name}", str(key), ("low", "high", "log", "choices"))
             if set(value) == {"choices"} and isinstance(value["choices"], list | tuple):
-                return cls.choice(name, value["choices"])
+                return cls.choice(name, value["choices"], of)
             if not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
                 raise InputError(f"{name} needs low and high, or a list of choices, but got {shown(value)}.")
             log = value.get("log", False)
             if not isinstance(log, bool):
                 raise InputError(f"log must be true or false, but {name} got {shown(log)}.")
-            return cls.range(name, value["low"], value["high"], log)
+            return cls.range(name, value["low"], value["high"], log, of)
         raise InputError(
             f"{name} needs a range such as (1, 20) or a list of choices, but got {shown(value)}; "
             "a fixed value is a setting, not a search."
         )
 
     @classmethod
-    def _parse_text(cls, name: str, text: str) -> Self:
+    def _parse_text(cls, name: str, text: str, of: type[ModelSpec]) -> Self:
         if ".." not in text:
             parts = [part.strip() for part in text.split(",")]
             if "" in parts:
                 raise InputError(f"{name} has an empty choice in {shown(text)}; write {name}=a,b,c.")
-            return cls.choice(name, [parse_value(name, part) for part in parts])
-        kind = _number_kind_of(name)
+            return cls.choice(name, [parse_value(name, part, of) for part in parts], of)
+        kind = _number_kind_of(name, of)
         ends, colon, scale = text.partition(":")
         low, _, high = ends.partition("..")
         if colon and scale.strip() != "log":
             raise InputError(f"the scale of a range is log or left out, but {name} got {shown(scale)}.")
         if high.startswith("."):
             raise InputError(f"a range is written low..high, but {name} got {shown(text)}; write numbers as 0.5.")
-        return cls.range(name, _number(name, low, kind), _number(name, high, kind), log=bool(colon))
+        return cls.range(name, _number(name, low, kind), _number(name, high, kind), log=bool(colon), of=of)
 
     @property
     def text(self) -> str:
@@ -205,12 +206,13 @@ class Space:
     """
 
     dimensions: tuple[Dimension, ...]
+    of: type[ModelSpec] = Spec
 
     @classmethod
-    def parse(cls, space: Mapping[str, Any] | Space) -> Space:
+    def parse(cls, space: Mapping[str, Any] | Space, of: type[ModelSpec] = Spec) -> Space:
         """A space from a mapping: a tuple is a range, a list is choices, text is as `--search` takes it.
 
-        Raises InputError with one line if a name is unknown or a range is not one that Spec allows.
+        Raises InputError with one line if a name is unknown or a range is not one that `of` allows.
         """
         if isinstance(space, Space):
             return space
@@ -218,15 +220,15 @@ class Space:
             raise InputError(f"a search space is a mapping of settings to ranges, but got {shown(space)}.")
         if not space:
             raise InputError("a search space needs at least one setting, but got none.")
-        dimensions = tuple(Dimension.parse(str(name), value) for name, value in space.items())
+        dimensions = tuple(Dimension.parse(str(name), value, of) for name, value in space.items())
         names = [dimension.name for dimension in dimensions]
-        idle = [name for name in names if name in UNDER_HIDDEN]
+        idle = [name for name in names if name in of.under_hidden]
         if "hidden" in names and idle:
             raise InputError(f"`hidden` overrides {', '.join(idle)}; search either it or them.")
-        return cls(dimensions)
+        return cls(dimensions, of)
 
     @classmethod
-    def from_strings(cls, pairs: Sequence[str]) -> Space:
+    def from_strings(cls, pairs: Sequence[str], of: type[ModelSpec] = Spec) -> Space:
         """A space from `--search` arguments.
 
         >>> Space.from_strings(["latent_dim=1..20", "hidden=512-256,256-128"]).to_json()
@@ -241,10 +243,10 @@ class Space:
             if name in texts:
                 raise InputError(f"{shown(name)} is searched twice; keep one of the two.")
             texts[name] = text.strip()
-        return cls.parse(texts)
+        return cls.parse(texts, of)
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Space:
+    def from_toml(cls, path: str | Path, of: type[ModelSpec] = Spec) -> Space:
         """A space from TOML: `name = "low..high"`, `name = ["a", "b"]` or `name = {low = 1, high = 20}`.
 
         Raises InputError if the file is missing, unreadable, over 1 MiB, or not TOML (with the line).
@@ -264,27 +266,36 @@ class Space:
             raise InputError(f"{shown(str(path))} is not TOML: {' '.join(str(error).split())}.") from error
         except RecursionError as error:
             raise InputError(f"{shown(str(path))} is nested too deeply for a search space.") from error
-        return cls.parse(table)
+        return cls.parse(table, of)
 
     @classmethod
-    def default(cls, features: int) -> Space:
-        """The space that `tune` searches for examples of so many features, unless told otherwise.
+    def default(cls, features: int, shape: Sequence[int] = ()) -> Space:
+        """The space that `tune` searches for examples of so many features and this shape, unless told otherwise.
 
         Widths reach to four times the features but at most 1024, latent sizes to half the features but at most 64.
+        Images from 16 x 16 on try convolutions too.
 
         >>> Space.default(64).to_json()["width"], Space.default(784).to_json()["width"]
         ('32..256:log', '128..1024:log')
+        >>> [name for name in Space.default(784, (28, 28)).names if name not in Space.default(784)]
+        ['network', 'channels']
         """
+        is_image = len(shape) >= 2 and min(shape[:2]) >= SMALLEST_IMAGE
         widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
         most = min(64, max(2, features // 2))
         return cls.parse(
-            {"width": (widest // 8, widest, "log"), "latent_dim": (max(2, most // 16), most, "log"), **DEFAULT_RANGES}
+            {
+                "width": (widest // 8, widest, "log"),
+                "latent_dim": (max(2, most // 16), most, "log"),
+                **DEFAULT_RANGES,
+                **(NETWORKS if is_image else {}),
+            }
         )
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Space:
+    def from_json(cls, table: Mapping[str, Any], of: type[ModelSpec] = Spec) -> Space:
         """The space that `to_json` gave."""
-        return cls.parse(table)
+        return cls.parse(table, of)
 
     def to_json(self) -> dict[str, str]:
         """The space as plain text per setting, as `--search` takes it; the order of the settings is kept."""
@@ -313,8 +324,9 @@ class Space:
             raise TypeError("`without` takes a list of names")
         dropped = set(names)
         if "hidden" in dropped:
-            dropped.update(UNDER_HIDDEN)
-        return Space(tuple(dimension for dimension in self.dimensions if dimension.name not in dropped))
+            dropped.update(self.of.under_hidden)
+        kept = tuple(dimension for dimension in self.dimensions if dimension.name not in dropped)
+        return Space(kept, self.of)
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """One value per setting, drawn by an Optuna trial (or anything that suggests as it does)."""
@@ -330,13 +342,13 @@ class Space:
             raise InputError(f"`points_per_range >= 2` must hold for a grid, but got {points_per_range!r}.")
         return {dimension.name: dimension.grid(points_per_range) for dimension in self.dimensions}
 
-    def spec(self, settings: Mapping[str, Any], params: Mapping[str, Any]) -> Spec:
+    def spec(self, settings: Mapping[str, Any], params: Mapping[str, Any]) -> ModelSpec:
         """The Spec of one trial: the fixed settings, then the searched parameters.
 
         >>> Space.parse({"lr": (1e-4, 1e-2)}).spec({"latent_dim": 2}, {"lr": 1e-3}).lr
         0.001
         """
-        return Spec.create(**{**settings, **params})
+        return self.of.create(**{**settings, **params})
 
 
 def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
@@ -351,29 +363,41 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
     for name in settings:
         if name in space:
             raise InputError(f"`{name}` is both set and searched; keep one of the two.")
-    idle = [name for name in UNDER_HIDDEN if name in space]
+    idle = [name for name in space.of.under_hidden if name in space]
     if "hidden" in settings and idle:
         raise InputError(f"`hidden` is set and overrides {', '.join(idle)}; do not search them.")
-    idle = [name for name in UNDER_HIDDEN if name in settings]
+    idle = [name for name in space.of.under_hidden if name in settings]
     if "hidden" in space and idle:
         raise InputError(f"`hidden` is searched and overrides {', '.join(idle)}; do not set them.")
+    networks = set(networks_of(settings, space))
+    idle = [name for name in CONVOLUTIONS if name in settings or name in space]
+    if idle and "conv" not in networks:
+        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set or search network = conv too.")
     values = {dim.name: dim.choices or (dim.low, dim.high) for dim in space.dimensions}
     # No rule of Spec spans more than two settings.
     for names in itertools.combinations(values, min(2, len(values))):
         for corner in itertools.product(*(values[name] for name in names)):
-            Spec.create(**{**settings, **dict(zip(names, corner, strict=True))})
+            space.of.create(**{**settings, **dict(zip(names, corner, strict=True))})
 
 
-def _check_name(name: str) -> None:
-    if name not in Spec.model_fields:
-        raise unknown_name("setting", name, Spec.model_fields)
+def networks_of(settings: Mapping[str, Any], space: Space) -> tuple[str, ...]:
+    """The kinds of network that trials of a study may have."""
+    for dimension in space.dimensions:
+        if dimension.name == "network":
+            return dimension.choices
+    return (settings.get("network", space.of.model_fields["network"].default),)
 
 
-def _number_kind_of(name: str) -> type:
-    _check_name(name)
-    kind = number_kind(name)
+def _check_name(name: str, of: type[ModelSpec]) -> None:
+    if name not in of.model_fields:
+        raise unknown_name("setting", name, of.model_fields)
+
+
+def _number_kind_of(name: str, of: type[ModelSpec]) -> type:
+    _check_name(name, of)
+    kind = number_kind(name, of)
     if kind is None:
-        example = "512-256,256-128" if name == "hidden" else "a,b,c"
+        example = "512-256,256-128" if name in WIDTHS else "a,b,c"
         raise InputError(f"`{name}` is not a number and has no range; list its choices as {name}={example}.")
     return kind
 
@@ -386,11 +410,11 @@ def _number(name: str, text: str, kind: type) -> Any:
     raise InputError(f"the ends of a range must be numbers, but {name} got {shown(text)}; write {name}={example}.")
 
 
-def _canonical(name: str, value: Any) -> Any:
-    """The value as Spec holds it, so that 1 and "1" are one choice; hidden widths as text."""
-    held = getattr(Spec.create(**{name: value}), name)
-    if name != "hidden":
+def _canonical(name: str, value: Any, of: type[ModelSpec]) -> Any:
+    """The value as Spec holds it, so that 1 and "1" are one choice; widths as text."""
+    held = getattr(of.create(**{name: value}), name)
+    if name not in WIDTHS:
         return held
     if held is None:
         raise InputError("a choice of `hidden` is written as '512-256', or 'none', but got None.")
-    return "-".join(str(width) for width in held) or "none"
+    return written(name, held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field, field_validator, model_validator
@@ -18,10 +18,134 @@ Binarize = Literal["none", "fixed", "dynamic"]
 PriorName = Literal["normal", "mixture", "vamp"]
 Schedule = Literal["constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+Network = Literal["mlp", "conv"]
+Norm = Literal["none", "batch", "group"]
+
+# What shapes convolutions and means nothing to a network without them.
+CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
+
+# Written as '512-256'; what an empty one means, where it may be empty.
+WIDTHS = {"hidden": "linear", "channels": None}
 
 
-class Spec(pydantic.BaseModel):
-    """All hyperparameters of one model, frozen and validated.
+class ModelSpec(pydantic.BaseModel):
+    """What the models of all systems have in common: how they are trained, and their hidden layers. Frozen."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
+        None,
+        description="hidden widths, as '512-256' ('none': linear); overrides the settings of layers and their widths",
+    )
+    activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
+    network: Network = Field("mlp", description="dense layers, or convolutions with dense layers behind them")
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)] = Field(
+        (32, 64), description="channels of the convolutions, as '32-64': one stage each, which halves the size"
+    )
+    blocks: Annotated[int, Field(ge=0, le=16)] = Field(0, description="residual blocks in each stage of convolutions")
+    kernel: Annotated[int, Field(ge=1, le=31)] = Field(3, description="side of the convolutions' kernels; odd")
+    norm: Norm = Field("none", description="what normalises the convolutions' outputs")
+    optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
+    lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
+    clip: Annotated[float, Field(gt=0)] = Field(
+        1000.0, description="largest gradient norm of one model; longer ones are cut to it"
+    )
+    schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
+    epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="number format of the networks' products in training; loss and weights stay float32"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="seed of the initial weights, the order and the noise"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        # pydantic would read true as the number 1; no setting is a switch.
+        if isinstance(value, bool):
+            raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
+        return value
+
+    @field_validator(*WIDTHS, mode="before")
+    @classmethod
+    def _parse_widths(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, str):
+            empty = WIDTHS[str(info.field_name)] is not None
+            parts = () if empty and value in ("", "none") else tuple(value.split("-"))
+            if not all(part.isascii() and part.isdigit() for part in parts):
+                example = "'512-256', or 'none'" if empty else "'32-64'"
+                raise ValueError(f"`{info.field_name}` is written as {example}, but got {shown(value)}")
+            return parts
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value,)
+        return value
+
+    @field_validator("kernel")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"`kernel` must be odd, so that it has a middle, but got {value}")
+        return value
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, in order."""
+        return self.hidden or ()
+
+    @property
+    def layers_text(self) -> str:
+        """The encoder's layers in one word or two.
+
+        >>> Spec(hidden="64").layers_text, Spec(network="conv", blocks=1, hidden="none").layers_text
+        ('hidden=64', 'conv 32-64 (blocks 1)')
+        """
+        hidden = "-".join(map(str, self.hidden_sizes))
+        if self.network == "mlp":
+            return f"hidden={hidden or 'linear'}"
+        blocks = f" (blocks {self.blocks})" if self.blocks else ""
+        return f"conv {'-'.join(map(str, self.channels))}{blocks}" + (f", hidden={hidden}" if hidden else "")
+
+    @property
+    def pretrain_epochs(self) -> int:
+        """Epochs that train something else first."""
+        return 0
+
+    @property
+    def ramp(self) -> int:
+        """Epochs before the loss is the one that is meant: until then nothing is judged or kept."""
+        return 0
+
+    @classmethod
+    def create(cls, **settings: Any) -> Self:
+        """A Spec from keyword settings, with every fault told as one InputError.
+
+        >>> Spec.create(latent_dim=0)
+        Traceback (most recent call last):
+        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
+        """
+        for name in settings:
+            if name not in cls.model_fields:
+                raise unknown_name("setting", name, cls.model_fields)
+        try:
+            return cls(**settings)
+        except pydantic.ValidationError as error:
+            raise InputError(explain(error)) from None
+
+    def but(self, **changes: Any) -> Self:
+        """This spec with some settings changed, validated anew."""
+        return self.create(**{**self.model_dump(), **changes})
+
+
+class Spec(ModelSpec):
+    """All hyperparameters of one VAE, frozen and validated.
 
     >>> Spec(latent_dim=2, hidden="64-32").hidden_sizes
     (64, 32)
@@ -29,7 +153,7 @@ class Spec(pydantic.BaseModel):
     (256, 128, 64)
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    under_hidden: ClassVar = ("layers", "width", "taper")
 
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
     layers: Annotated[int, Field(ge=0, le=16)] = Field(
@@ -39,11 +163,6 @@ class Spec(pydantic.BaseModel):
     taper: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="width of a hidden layer as a share of the one before"
     )
-    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
-        None,
-        description="hidden widths, as '512-256' ('none': linear); overrides layers, width and taper",
-    )
-    activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
     likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
     sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
@@ -73,42 +192,6 @@ class Spec(pydantic.BaseModel):
         0.0, description="nats per latent dimension that the loss does not punish"
     )
     samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
-    optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
-    lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
-    clip: Annotated[float, Field(gt=0)] = Field(
-        1000.0, description="largest gradient norm of one model; longer ones are cut to it"
-    )
-    schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
-    epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
-    precision: Literal["float32"] = Field("float32", description="number format of the training step")
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps"
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="seed of the initial weights, the order and the noise"
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        # pydantic would read true as the number 1; no setting is a switch.
-        if isinstance(value, bool):
-            raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
-        return value
-
-    @field_validator("hidden", mode="before")
-    @classmethod
-    def _parse_hidden(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            parts = () if value in ("", "none") else tuple(value.split("-"))
-            if not all(part.isascii() and part.isdigit() for part in parts):
-                raise ValueError(f"`hidden` is written as '512-256', or 'none', but got {shown(value)}")
-            return parts
-        if isinstance(value, int) and not isinstance(value, bool):
-            return (value,)
-        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -138,25 +221,10 @@ class Spec(pydantic.BaseModel):
             return 0
         return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
 
-    @classmethod
-    def create(cls, **settings: Any) -> Self:
-        """A Spec from keyword settings, with every fault told as one InputError.
-
-        >>> Spec.create(latent_dim=0)
-        Traceback (most recent call last):
-        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
-        """
-        for name in settings:
-            if name not in cls.model_fields:
-                raise unknown_name("setting", name, cls.model_fields)
-        try:
-            return cls(**settings)
-        except pydantic.ValidationError as error:
-            raise InputError(explain(error)) from None
-
-    def but(self, **changes: Any) -> Self:
-        """This spec with some settings changed, validated anew."""
-        return self.create(**{**self.model_dump(), **changes})
+    @property
+    def ramp(self) -> int:
+        """Epochs as an autoencoder, and those over which beta rises."""
+        return self.pretrain_epochs + self.warmup
 
 
 def explain(error: pydantic.ValidationError) -> str:
@@ -166,44 +234,44 @@ def explain(error: pydantic.ValidationError) -> str:
         return f"{fault['ctx']['error']}."
     name = str(fault["loc"][0])
     # A setting that may be a word or a number fails once per kind; other settings' faults are not its rules.
-    faults = [e for e in error.errors() if e["loc"][0] == name] if name != "hidden" else [fault]
+    faults = [e for e in error.errors() if e["loc"][0] == name] if name not in WIDTHS else [fault]
     rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
     if rule.startswith("String should "):
         return f"`{name}` {rule.removeprefix('String ')}, but got {shown(fault['input'])}."
     return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
 
 
-def parse_value(name: str, text: str) -> Any:
+def parse_value(name: str, text: str, of: type[ModelSpec] = Spec) -> Any:
     """The value of one `--set name=text`, left as text where the field wants a choice.
 
     >>> parse_value("lr", "1e-3"), parse_value("optimizer", "sgd"), parse_value("epochs", "5")
     (0.001, 'sgd', 5)
     """
-    if name not in Spec.model_fields:
-        raise unknown_name("setting", name, Spec.model_fields)
+    if name not in of.model_fields:
+        raise unknown_name("setting", name, of.model_fields)
     for kind in (int, float):
         try:
             value = kind(text)
         except ValueError:
             continue
-        return text if name == "hidden" else value
+        return text if name in WIDTHS else value
     return text
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str], of: type[ModelSpec] = Spec) -> dict[str, Any]:
     """Settings from `name=value` strings, as `--set` takes them."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InputError(f"a setting is written name=value, but got {pair!r}.")
-        settings[name.strip()] = parse_value(name.strip(), text.strip())
+        settings[name.strip()] = parse_value(name.strip(), text.strip(), of)
     return settings
 
 
-def number_kind(name: str) -> type | None:
+def number_kind(name: str, of: type[ModelSpec] = Spec) -> type | None:
     """int or float where the setting is a number, else None."""
-    kinds: list[Any] = [Spec.model_fields[name].annotation]
+    kinds: list[Any] = [of.model_fields[name].annotation]
     while kinds:
         kind = kinds.pop()
         if kind in (int, float):
@@ -213,15 +281,16 @@ def number_kind(name: str) -> type | None:
     return None
 
 
-def allowed(name: str) -> str:
+def allowed(name: str, of: type[ModelSpec] = Spec) -> str:
     """What a setting may be, in words, from its type and bounds.
 
     >>> allowed("latent_dim"), allowed("dropout"), allowed("prior"), allowed("batch_size")
     ('1 to 4096', '0 to below 1', 'normal, mixture, vamp', 'auto, or at least 1')
     """
-    field = Spec.model_fields[name]
-    if name == "hidden":
-        return f"none, or widths of {_allowed(field.annotation, [])}"
+    field = of.model_fields[name]
+    if name in WIDTHS:
+        widths = f"widths of {_allowed(field.annotation, [])}"
+        return widths if WIDTHS[name] is None else f"none, or {widths}"
     return _allowed(field.annotation, field.metadata)
 
 
@@ -251,18 +320,30 @@ def _short(bound: float) -> str:
     return "2**63" if bound == 2**63 else str(bound)
 
 
-def settings_table() -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of every setting, for the documentation.
+def written(name: str, value: Any) -> str:
+    """A setting's value as `--set` takes it.
+
+    >>> written("hidden", (512, 256)), written("hidden", ()), written("lr", 1e-3)
+    ('512-256', 'none', '0.001')
+    """
+    return "-".join(map(str, value)) or "none" if name in WIDTHS else str(value)
+
+
+def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
 
     >>> settings_table()[0]
     ('latent_dim', '16', '1 to 4096', 'number of latent dimensions')
     """
+    own = sorted(of.model_fields, key=lambda name: name in ModelSpec.model_fields)
+    fields = ((name, of.model_fields[name]) for name in own)
+    by = f"by {', '.join(of.under_hidden)}"
     return [
         (
             name,
-            "by layers, width, taper" if name == "hidden" else str(field.default),
-            allowed(name),
+            by if name == "hidden" else written(name, field.default),
+            allowed(name, of),
             field.description or "",
         )
-        for name, field in Spec.model_fields.items()
+        for name, field in fields
     ]

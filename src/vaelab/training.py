@@ -7,8 +7,8 @@ import ctypes
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy.typing as npt
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
-from vaelab.networks import bucket, fast_products
+from vaelab.networks import Block, Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
@@ -38,7 +38,12 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         (spec.prior, *(_mixture_key(spec) if spec.prior != "normal" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
+        (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
     )
+
+
+def _convolutions_key(spec: Spec) -> tuple[object, ...]:
+    return spec.channels, spec.blocks, spec.kernel, spec.norm
 
 
 def _mixture_key(spec: Spec) -> tuple[object, ...]:
@@ -78,18 +83,18 @@ class Record:
 
     epoch: int
     lr: float
-    beta: float
     train: Mapping[str, float]
     validation: Mapping[str, float]
     is_best: bool
+    beta: float | None = None  # of a VAE
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
 class MemberState:
-    """One member between two epochs: parameters, moments, best weights, generator; and how far it is."""
+    """One member between two epochs: parameters, statistics, moments, best weights, generator; and how far it is."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     epoch: int
@@ -97,26 +102,81 @@ class MemberState:
     best_loss: float
 
 
+class Losses(Protocol):
+    """What a batch costs: `stored` terms (K, B) that a record keeps, and the loss (K,) that training minimises."""
+
+    @property
+    def loss(self) -> Tensor: ...
+
+    @property
+    def stored(self) -> Mapping[str, Tensor]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One member after an epoch: figures that its record keeps, and its own target, by which the best is kept."""
+
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    target: float
+    beta: float | None = None
+
+
+class Method(Protocol):
+    """How one kind of model learns: all that the loop does not know itself. Stateless."""
+
+    def key(self, spec: Any, features: int) -> tuple[object, ...]:
+        """What members must share to be one stack: a function of the spec alone."""
+
+    def model(self, spec: Any, feed: Any) -> Any:
+        """The network of a stack."""
+
+    def initial(self, model: Any, spec: Any, feed: Any, generator: torch.Generator) -> Tensor:
+        """A member's initial parameters, a padded row (P,)."""
+
+    def objective(self, spec: Any) -> Callable[..., Losses]:
+        """What a batch costs, unless told."""
+
+    def prepare(self, stack: Stack) -> None:
+        """Before every epoch."""
+
+    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+        """The batches of an epoch over rows `order` (K, n), in blocks; each is asked for after the step before it."""
+
+    def frozen(self, stack: Stack) -> Sequence[Block]:
+        """Parameters that do not learn in the coming epoch."""
+
+    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+        """Every member after an epoch; `train` holds the means of its stored terms."""
+
+
 class Stack:
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
-    def __init__(self, specs: Sequence[Spec], feed: Feed, objective: Objective | None = None):
-        """`objective` gives the terms and the loss; by default the evidence lower bound, or the weighted one."""
+    def __init__(self, specs: Sequence[Any], feed: Any, objective: Any = None, method: Method | None = None):
+        """`method` says what kind of model it is, by default a VAE; `objective` gives the terms and the loss.
+
+        By default the objective is the method's: of a VAE the evidence lower bound, or the importance-weighted one.
+        """
         spec = specs[0]
-        self.objective = objective or (elbo if spec.samples == 1 else importance_weighted)
-        assert len({stack_key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
+        self.method = method or Variational()
+        self.objective = objective or self.method.objective(spec)
+        assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = Model.for_spec(spec, feed.features, feed.likelihood, feed.condition)
+        self.model = self.method.model(spec, feed)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
-        x = feed.sample_rows(INITIAL_ROWS).cpu()
-        initial = [self.model.initial(s, x, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs]
-        self.parameters = torch.stack(initial).to(feed.device)
+        initial = [
+            self.method.initial(self.model, s, feed, torch.Generator().manual_seed(derive_seed(s.seed, 0)))
+            for s in specs
+        ]
+        rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
+        self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
         self.begin_phase()
-        self.best = self.parameters.clone()
+        self.best = rows.clone()
         self.best_loss = [math.inf] * len(specs)
         self.failures: list[str | None] = [None] * len(specs)
         self._bind()
@@ -127,7 +187,7 @@ class Stack:
     @property
     def is_autoencoder(self) -> bool:
         """Whether the coming epoch trains without noise and rate, ahead of the mixture prior."""
-        return self.epoch < self.specs[0].pretrain_epochs
+        return self.epoch < int(self.specs[0].pretrain_epochs)
 
     def begin_phase(self) -> None:
         """A new optimizer, with a learning rate's whole course, for the epochs as an autoencoder or for those after."""
@@ -138,11 +198,13 @@ class Stack:
     def _bind(self) -> None:
         self.gradient = torch.empty_like(self.parameters)
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
+        self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
 
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; what they compute from here on is what they would have computed anyway."""
         index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
-        self.parameters, self.best = self.parameters.index_select(0, index), self.best.index_select(0, index)
+        for name in ("parameters", "statistics", "best"):
+            setattr(self, name, getattr(self, name).index_select(0, index))
         self.optimizer.select(members, self.parameters)
         for name in ("specs", "generators", "best_loss", "failures"):
             setattr(self, name, [getattr(self, name)[k] for k in members])
@@ -152,7 +214,7 @@ class Stack:
         """Everything that a bit-exact continuation of one member after a whole epoch needs."""
         optimizer = self.optimizer
         tensors = {
-            "parameters": self.parameters[k], "best": self.best[k],
+            "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
             "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
         }  # fmt: skip
         arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
@@ -165,15 +227,21 @@ class Stack:
         self.optimizer.step_number = step
         for k, state in enumerate(states):
             for mine, name in (
-                (self.parameters, "parameters"), (self.best, "best"),
+                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.best, "best"),
                 (self.optimizer.first, "first"), (self.optimizer.second, "second"),
             ):  # fmt: skip
                 mine[k] = torch.from_numpy(state.arrays[name])
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
 
-    def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        return self.model.layout.views(buffer)
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q), such as `rows` or `best`, by name."""
+        return self.model.views(rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """The members as they are, parameters and statistics (K, P + Q)."""
+        return torch.cat([self.parameters, self.statistics], 1) if self.statistics.shape[1] else self.parameters
 
 
 def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
@@ -183,8 +251,7 @@ def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
     """
     last = stack.specs[0].epochs if until is None else until
     while stack.epoch < last:
-        if stack.specs[0].prior == "mixture" and stack.epoch == stack.specs[0].pretrain_epochs:
-            _fit_mixtures(stack)
+        stack.method.prepare(stack)
         sums, rates = _run_epoch(stack)
         stack.epoch += 1
         yield _close_epoch(stack, sums, rates)
@@ -194,40 +261,30 @@ def _fit_mixtures(stack: Stack) -> None:
     """Between the phases: every member's mixture is fitted to its own latents. A function of the parameters alone."""
     for k, spec in enumerate(stack.specs):
         try:
-            fitted = pretraining.with_mixture(stack.model, stack.parameters[k].detach(), spec, stack.feed)
+            fitted = pretraining.with_mixture(stack.model, stack.rows[k].detach(), spec, stack.feed)
         except FloatingPointError as error:
             stack.failures[k] = stack.failures[k] or f"{error} in epoch {stack.epoch}"
         else:
             with torch.no_grad():
-                stack.parameters[k] = fitted
+                stack.parameters[k] = fitted[: stack.model.layout.size]
     stack.begin_phase()
 
 
 def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
     """All steps of one epoch; returns the sum of each stored term (K,) and the learning rates at its start."""
-    feed, K, B = stack.feed, len(stack), stack.batch_size
+    feed, K = stack.feed, len(stack)
     rows = feed.rows("train")
-    n = len(rows)
-    order = torch.stack([rows[torch.randperm(n, generator=g, device=feed.device)] for g in stack.generators])
-    weights = _weights(stack)
+    order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
     sums: dict[str, Tensor] = {}
-    rates = stack.optimizer.rates()
-    # As an autoencoder a model could make some features exact, and a density that learns its scale grow without bound.
-    scales = [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
+    rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
-        for start, noise in _noise_blocks(stack, n):
+        for batches in stack.method.blocks(stack, order):
             seen: list[dict[str, Tensor]] = []
-            for offset in range(0, noise.rows, B):
-                first = start + offset
-                size = min(B, n - first)
-                x = feed.gather(order[:, first : first + size].reshape(-1), noise.uniform(offset, size))
-                terms = stack.objective(
-                    stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights
-                )
+            for terms in batches:
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
-                for block in scales:
+                for block in frozen:
                     stack.gradient[:, block.offset : block.offset + block.size] = 0
                 _note_failures(stack, stack.optimizer.step(stack.gradient))
                 seen.append({name: term.detach() for name, term in terms.stored.items()})
@@ -313,32 +370,72 @@ def _noise_blocks(stack: Stack, n: int) -> Iterator[tuple[int, _Block]]:
 
 def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> list[Record]:
     """Validate, keep the best weights so far, and make the records."""
-    feed = stack.feed
-    n = len(feed.data.splits["train"])
+    n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
-    batches = feed.batches("validation", 1, VALIDATION_ROWS)
-    validation = evaluate.mean_terms(
-        stack.model, stack.views(stack.parameters), stack.specs, batches, feed.log_jacobian
-    )
-    records = []
-    for k, spec in enumerate(stack.specs):
-        distortion, rate = validation[k]
-        loss = distortion + spec.beta * rate  # the member's own target at full beta
-        better = loss < stack.best_loss[k] and stack.epoch > min(spec.pretrain_epochs + spec.warmup, spec.epochs - 1)
+    rows, records = stack.rows, []
+    for k, (spec, judged) in enumerate(zip(stack.specs, stack.method.judge(stack, train), strict=True)):
+        better = judged.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
         if better:
-            stack.best_loss[k] = loss
-            stack.best[k] = stack.parameters[k]
-        if not math.isfinite(loss + sum(train[k].values())) and stack.failures[k] is None:
+            stack.best_loss[k] = judged.target
+            stack.best[k] = rows[k]
+        if not math.isfinite(judged.target + sum(judged.train.values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
-        train[k]["distortion"] += feed.log_jacobian
-        records.append(
-            Record(
-                stack.epoch,
-                rates[k],
-                beta_at(spec, stack.epoch - 1),
-                {"neg_elbo": train[k]["distortion"] + train[k]["rate"], **train[k]},
-                {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate},
-                better,
-            )
-        )
+        records.append(Record(stack.epoch, rates[k], judged.train, judged.validation, better, judged.beta))
     return records
+
+
+class Variational:
+    """How a VAE learns."""
+
+    def key(self, spec: Spec, features: int) -> tuple[object, ...]:
+        return stack_key(spec, features)
+
+    def model(self, spec: Spec, feed: Feed) -> Model:
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
+
+    def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
+        return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
+
+    def objective(self, spec: Spec) -> Objective:
+        return elbo if spec.samples == 1 else importance_weighted
+
+    def prepare(self, stack: Stack) -> None:
+        """Between the phases the mixtures are fitted."""
+        if stack.specs[0].prior == "mixture" and stack.epoch == stack.specs[0].pretrain_epochs:
+            _fit_mixtures(stack)
+
+    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+        weights = _weights(stack)
+        for start, noise in _noise_blocks(stack, order.shape[1]):
+            yield self._batches(stack, order[:, start : start + noise.rows], noise, weights)
+
+    def _batches(self, stack: Stack, order: Tensor, noise: _Block, weights: Weights) -> Iterator[Losses]:
+        for offset in range(0, noise.rows, stack.batch_size):
+            rows = order[:, offset : offset + stack.batch_size]
+            K, size = rows.shape
+            x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
+            yield stack.objective(
+                stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
+            )
+
+    def frozen(self, stack: Stack) -> Sequence[Block]:
+        """As an autoencoder a model could make features exact, and a density that learns its scale grow without end."""
+        return [b for b in stack.model.layout if b.name.startswith("likelihood")] if stack.is_autoencoder else []
+
+    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+        """The target is the member's own loss at full beta."""
+        feed = stack.feed
+        batches = feed.batches("validation", 1, VALIDATION_ROWS)
+        validation = evaluate.mean_terms(stack.model, stack.views(stack.rows), stack.specs, batches, feed.log_jacobian)
+        judged = []
+        for spec, own, (distortion, rate) in zip(stack.specs, train, validation, strict=True):
+            own["distortion"] += feed.log_jacobian
+            judged.append(
+                Judged(
+                    {"neg_elbo": own["distortion"] + own["rate"], **own},
+                    {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate},
+                    distortion + spec.beta * rate,
+                    beta_at(spec, stack.epoch - 1),
+                )
+            )
+        return judged

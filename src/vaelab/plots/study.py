@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, RED, Bools, Floats, Ints
 from vaelab.wording import counted
+from vaelab.yardsticks import YARDSTICKS, Yardstick
 
 Trials = Sequence[Mapping[str, Any]]
 
@@ -66,7 +67,18 @@ def history_data(trials: Trials) -> History:
     )
 
 
-def plot_history(data: History, path: str | Path, title: str = "Search history") -> Path:
+NEG_ELBO = YARDSTICKS["neg_elbo"]
+
+
+def _judged_by(axes: Axes, measure: Yardstick) -> str:
+    """Shows costs on the vertical axis as people read the figure, better values where they look for them; its name."""
+    if measure.rises:
+        axes.yaxis.set_major_formatter(lambda cost, _: f"{measure.cost(cost):.3f}".rstrip("0").rstrip("."))
+        axes.invert_yaxis()
+    return f"validation {measure.title}{', ' + measure.unit if measure.unit else ''}"
+
+
+def plot_history(data: History, path: str | Path, title: str = "Search history", measure: Yardstick = NEG_ELBO) -> Path:
     """Draws every trial's value by its number, with the best so far as a step line."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 3.9 - style.HEAD - 0.85)
@@ -91,10 +103,10 @@ def plot_history(data: History, path: str | Path, title: str = "Search history")
     pad = 0.02 * max(1, len(data.numbers))
     axes.set_xlim(data.numbers.min(initial=0) - pad, data.numbers.max(initial=1) + pad)
     style.whole_ticks(axes)
-    style.name_axes(axes, x="trial", y=f"validation negative ELBO, {NATS} (lower is better)")
+    style.name_axes(axes, x="trial", y=f"{_judged_by(axes, measure)} ({measure.better})")
     finding = "no trial finished"
     if winner is not None:
-        found = f"best {style.number(data.best[winner])} at trial {data.numbers[winner]}"
+        found = f"best {style.number(measure.cost(data.best[winner]))} at trial {data.numbers[winner]}"
         finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
         style.note(axes, 1.02, 0.98, "●", color=ORANGE)
         style.note(axes, 1.05, 0.98, f"best: trial {data.numbers[winner]}", color=INK)
@@ -137,7 +149,7 @@ def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
         ),
         ("×", RED, f"{bad.sum()} collapsed", bad.any()),
         ("|", RED, f"{data.failed.sum()} failed", data.failed.any()),
-        ("▲", MUTED, "above the picture", (everything[np.isfinite(everything)] > high).any()),
+        ("▲", MUTED, "outside the picture", (everything[np.isfinite(everything)] > high).any()),
     ]
     _side_key(axes, [entry[:3] for entry in entries if entry[3]])
 
@@ -248,7 +260,9 @@ def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
     return Rungs(epochs, values, pruned, _winner(kept, winner), rung_epochs, live)
 
 
-def plot_rungs(data: Rungs, path: str | Path, title: str = "Survival through the rungs") -> Path:
+def plot_rungs(
+    data: Rungs, path: str | Path, title: str = "Survival through the rungs", measure: Yardstick = NEG_ELBO
+) -> Path:
     """Draws one line per trial: grey where pruned, blue where it lived, bold orange the winner."""
     figure = style.canvas(4.1)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 4.1 - style.HEAD - 1.15)
@@ -274,7 +288,7 @@ def plot_rungs(data: Rungs, path: str | Path, title: str = "Survival through the
         axes.set_yticks([])
     style.whole_ticks(axes)
     style.name_axes(axes, x="epoch")
-    style.note(axes, 0, 1.15, f"validation negative ELBO, {NATS}", color=INK, fontsize=9.5)
+    style.note(axes, 0, 1.15, _judged_by(axes, measure), color=INK, fontsize=9.5)
     taken = -np.inf
     for epoch, live in zip(data.rung_epochs, data.live, strict=True):
         axes.axvline(epoch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)

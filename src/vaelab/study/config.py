@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,13 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, StoreError, unknown_name
-from vaelab.space import Space, check_disjoint
-from vaelab.spec import Spec
+from vaelab.space import Space, check_disjoint, networks_of
+from vaelab.spec import written
+from vaelab.study.task import Task, task_named
+from vaelab.yardsticks import YARDSTICKS, Yardstick
 
-YARDSTICKS = ("neg_elbo", "weighted_loss")
 FIGURES = ("all", "best", "none")
 SAMPLERS = ("tpe", "random", "grid")
-# Searching these would compare figures that cannot be compared, or let a trial change how it is judged.
-FIXED = {
-    "likelihood": "densities and masses under different likelihoods have no common unit",
-    "binarize": "it changes the data that are judged",
-    "epochs": "it is the budget of every trial",
-    "seed": "every trial has its own already",
-    "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-    "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-    "device": "it is where trials run, not what they are",
-    "precision": "it is how trials run, not what they are",
-}
-WEIGHTS = ("beta", "warmup", "free_bits")
 
 
 def cohort_size(trials: int) -> int:
@@ -50,12 +39,15 @@ class Config:
 
     settings: Mapping[str, Any]
     space: Space
+    task: str = "vae"
     trials: int = 40
     timeout: float | None = None
     seed: int = 0
     sampler: str = "tpe"
     yardstick: str = "neg_elbo"
     final_seeds: int = 3
+    finalists: int = 5
+    final_epochs: int | None = None  # those of the search, unless told
     figures: str = "best"
     cohort: int = 4
     prune: bool = True
@@ -67,13 +59,19 @@ class Config:
         settings: Mapping[str, Any],
         features: int,
         *,
+        task: str = "vae",
+        shape: Sequence[int] = (),
         figures: str = "auto",
         trials: int = 40,
         **options: Any,
     ) -> Config:
-        """A checked configuration; without a space, the default one for `features` is searched, less what is set."""
-        Spec.create(**settings)
-        chosen = Space.default(features).without(settings) if space is None else space
+        """A checked configuration; without a space, the task's default one for examples of so many `features` and of
+        `shape` is searched, less what is set.
+        """
+        doing = task_named(task)
+        doing.spec.create(**settings)
+        chosen = doing.default_space(features, shape, settings) if space is None else space
+        options = {"yardstick": doing.yardsticks[0], **doing.defaults, **options}
         if not len(chosen):
             raise InputError("a study needs at least one searched setting; name one, or train a single model.")
         if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in chosen.dimensions):
@@ -85,6 +83,7 @@ class Config:
         config = cls(
             dict(settings),
             chosen,
+            task=task,
             trials=trials,
             figures=figures,
             cohort=cohort_size(max(1, trials)),
@@ -94,34 +93,42 @@ class Config:
         return config
 
     def _check(self) -> None:
-        for name, known in ("sampler", SAMPLERS), ("yardstick", YARDSTICKS), ("figures", FIGURES):
+        task = self.doing
+        for name, known in ("sampler", SAMPLERS), ("yardstick", task.yardsticks), ("figures", FIGURES):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
-        for option, lowest in ("trials", 1), ("final_seeds", 1), ("seed", 0):
+        for option, lowest in ("trials", 1), ("final_seeds", 1), ("finalists", 1), ("seed", 0):
             if getattr(self, option) < lowest:
                 raise InputError(f"`{option}` must be at least {lowest}, but got {getattr(self, option)}.")
         if self.timeout is not None and not self.timeout > 0:
             raise InputError(f"`timeout` must be a positive number of seconds, but got {self.timeout}.")
-        for name, reason in FIXED.items():
+        if self.final_epochs is not None and self.final_epochs < 1:
+            raise InputError(f"`final_epochs` must be at least 1, but got {self.final_epochs}.")
+        for name, reason in task.fixed.items():
             if name in self.space:
                 raise InputError(f"`{name}` cannot be searched: {reason}; fix it among the settings.")
-        searched = [name for name in WEIGHTS if name in self.space]
-        if self.yardstick == "weighted_loss" and searched:
-            raise InputError(
-                f"`{searched[0]}` cannot be searched under the yardstick weighted_loss: the smallest weight would "
-                "always win; use the yardstick neg_elbo, which no weight enters."
-            )
+        task.check(self.yardstick, self.space)
+
+    @property
+    def doing(self) -> Task:
+        """What is searched, and all that is particular to it."""
+        return task_named(self.task)
+
+    @property
+    def measure(self) -> Yardstick:
+        """The figure that judges."""
+        return YARDSTICKS[self.yardstick]
 
     def warnings(self) -> list[str]:
         """What the user should know before waiting for the study."""
-        notes = []
-        if "beta" in self.space:
-            notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
+        notes = self.doing.warnings(self.space)
+        if "conv" in networks_of(self.settings, self.space):
+            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
         return notes
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")}
-        settings = {k: _plain(v) for k, v in self.settings.items() if v is not None}
+        settings = {k: _plain(k, v) for k, v in self.settings.items() if v is not None}
         table = {
             "study": {k: v for k, v in study.items() if v is not None},
             "data": {k: v for k, v in data.items() if v is not None},
@@ -144,8 +151,9 @@ class Config:
         for name in study:
             if name not in known:
                 raise unknown_name("key of [study]", name, known)
-        config = cls(dict(table.get("settings", {})), Space.from_json(table.get("space", {})), **study)
-        Spec.create(**config.settings)
+        kind = task_named(study.get("task", "vae")).spec
+        config = cls(dict(table.get("settings", {})), Space.from_json(table.get("space", {}), kind), **study)
+        kind.create(**config.settings)
         config._check()
         return config, dict(table.get("data", {}))
 
@@ -153,6 +161,6 @@ class Config:
         store.write_atomic(folder / "config.toml", self.to_toml(data))
 
 
-def _plain(value: Any) -> Any:
-    """Hidden widths as --set takes them; TOML knows the rest."""
-    return "-".join(map(str, value)) or "none" if isinstance(value, tuple) else value
+def _plain(name: str, value: Any) -> Any:
+    """Widths as --set takes them; TOML knows the rest."""
+    return written(name, value) if isinstance(value, tuple) else value

@@ -15,10 +15,9 @@ from typing import Any
 
 from vaelab.data import Dataset
 from vaelab.errors import StoreError
-from vaelab.feed import Feed
-from vaelab.spec import Spec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Outcome
+from vaelab.study.task import task_named
 from vaelab.study.worker import dump_data
 from vaelab.training import one_thread
 
@@ -33,23 +32,28 @@ class WorkerDied(RuntimeError):
 class Crew:
     """Does jobs with `workers` processes, or in this process where `workers` is 1. Results are the same either way."""
 
-    def __init__(self, data: Dataset, spec: Spec, workers: int, scratch: Path):
+    def __init__(
+        self, data: Dataset, spec: Any, workers: int, scratch: Path, task: str = "vae", yardstick: str = "neg_elbo"
+    ):
         self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
-        self._feed: Feed | None = None
+        self.task, self.yardstick = task, yardstick
+        self.system = task_named(task).system(yardstick)
+        self._feed: Any = None
         self._processes: list[_Process] = []
         self._opening = ""
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> Any:
         """The data as this process sees them."""
         if self._feed is None:
-            self._feed = Feed(self.data, self.spec)
+            self._feed = self.system.feed(self.data, self.spec)
         return self._feed
 
     def __enter__(self) -> Crew:
         if self.workers > 1:
             where = dump_data(self.data, self.scratch / "data")
-            self._opening = json.dumps({"data": where, "spec": self.spec.model_dump(mode="json")})
+            spec = self.spec.model_dump(mode="json")
+            self._opening = json.dumps({"task": self.task, "yardstick": self.yardstick, "data": where, "spec": spec})
             self._processes = [_Process(self._opening) for _ in range(self.workers)]
         return self
 
@@ -95,7 +99,9 @@ class Crew:
         outcomes: dict[str, Outcome] = {}
         with one_thread():
             for job in todo:
-                done = jobs.run(job, self.feed, lambda j, epoch: progress([m.name for m in j.members], epoch))
+                done = jobs.run(
+                    job, self.system, self.feed, lambda j, epoch: progress([m.name for m in j.members], epoch)
+                )
                 outcomes.update({o.name: o for o in done})
         return outcomes
 

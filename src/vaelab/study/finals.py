@@ -12,15 +12,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from vaelab import evaluate, store
-from vaelab.fitted import Fitted
+from vaelab import store
 from vaelab.seeds import derive_seed
-from vaelab.spec import Spec
 from vaelab.study.balance import stacks
 from vaelab.study.jobs import Job, Member
-from vaelab.study.search import Search, trial_name
-
-FINALISTS = 5
+from vaelab.study.search import Search
+from vaelab.yardsticks import Yardstick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Finalist:
     """A trial trained anew: its search figure, and the runs of its seeds with their validation figures."""
 
     number: int
-    spec: Spec
+    spec: Any
     search: float
     runs: tuple[Path, ...]
     values: tuple[float, ...]
@@ -42,11 +39,11 @@ class Finalist:
     def se(self) -> float | None:
         return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, measure: Yardstick) -> dict[str, Any]:
         return {
             "number": self.number,
-            "search": self.search,
-            "mean": self.mean,
+            "search": measure.cost(self.search),
+            "mean": measure.cost(self.mean),
             "se": self.se,
             "parameters": self.parameters,
         }
@@ -60,7 +57,7 @@ def candidates(trials: Sequence[FrozenTrial]) -> list[int]:
 
 def plan(search: Search, left: float) -> tuple[list[int], int]:
     """Which trials are trained anew, and over how many seeds, in the seconds that are left."""
-    ranked, seeds = candidates(search.trials.all())[:FINALISTS], search.config.final_seeds
+    ranked, seeds = candidates(search.trials.all())[: search.config.finalists], search.config.final_seeds
     if math.isinf(left):
         return ranked, seeds
     while (
@@ -74,7 +71,7 @@ def plan(search: Search, left: float) -> tuple[list[int], int]:
 
 
 def _epochs(search: Search) -> int:
-    return search.base.epochs
+    return search.config.final_epochs or int(search.base.epochs)
 
 
 def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
@@ -88,8 +85,8 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
     members = {
         number: [
             Member(
-                f"{trial_name(number, spec)}-seed{s}",
-                spec.but(seed=derive_seed(search.config.seed, number, s + 1)),
+                f"{search.name(number, spec)}-seed{s}",
+                spec.but(seed=derive_seed(search.config.seed, number, s + 1), epochs=_epochs(search)),
             )
             for s in range(seeds)
         ]
@@ -98,10 +95,10 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
     todo = [m for group in members.values() for m in group if not (folder / m.name / "manifest.json").exists()]
     jobs = [
         Job(
-            tuple(part), search.base.epochs, str(search.work), search.config.yardstick, evaluate.FINAL_DRAWS,
+            tuple(part), _epochs(search), str(search.work), True,
             {m.name: str(folder / m.name) for m in part},
         )
-        for part in stacks(todo, search.crew.data.flat.shape[1], search.crew.workers)
+        for part in stacks(todo, search.crew.data.shape, search.crew.workers, search.crew.system)
     ]  # fmt: skip
     outcomes = search.crew.run(jobs, search.watch.epoch)
     for name, outcome in outcomes.items():
@@ -117,10 +114,10 @@ def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | No
         return None
     figures = [store.read_json(run / "metrics.json")["validation"] for run in runs]
     spec, trial = search.spec(number), search.trials.all()[number]
-    weight = spec.beta if search.config.yardstick == "weighted_loss" else 1.0
-    values = tuple(f["distortion"] + weight * f["rate"] for f in figures)
+    system = search.crew.system
+    values = tuple(system.cost(spec, f) for f in figures)
     assert trial.value is not None
-    return Finalist(number, spec, trial.value, tuple(runs), values, Fitted.load(runs[0]).parameter_count)
+    return Finalist(number, spec, trial.value, tuple(runs), values, system.load(runs[0]).parameter_count)
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist:
@@ -142,17 +139,15 @@ def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
     """
     seeds = []
     for run in winner.runs:
-        metrics, fitted = store.load_run(run).metrics, Fitted.load(run)
+        metrics, model = store.load_run(run).metrics, search.crew.system.load(run)
         if metrics.get("test") is None:
             store.count_test_opening(run)
-            metrics = store.update_metrics(
-                run, {"test": fitted.evaluate(search.crew.data, "test", evaluate.FINAL_DRAWS)}
-            )
-        seeds.append({"seed": fitted.spec.seed, "validation": metrics["validation"], "test": metrics["test"]})
+            metrics = store.update_metrics(run, {"test": search.crew.system.test(model, search.crew.data)})
+        seeds.append({"seed": model.spec.seed, "validation": metrics["validation"], "test": metrics["test"]})
     return seeds
 
 
-def keep_best(search: Search, winner: Finalist) -> Fitted:
+def keep_best(search: Search, winner: Finalist) -> Any:
     """A copy of the winner's best run becomes the study's best/."""
     target, fresh = search.folder / "best", search.work / "best"
     shutil.rmtree(fresh, ignore_errors=True)  # a copy that was cut short
@@ -160,7 +155,7 @@ def keep_best(search: Search, winner: Finalist) -> Fitted:
     if target.exists():
         shutil.rmtree(target)
     fresh.rename(target)
-    return Fitted.load(target)
+    return search.crew.system.load(target)
 
 
 def best_run(winner: Finalist) -> int:

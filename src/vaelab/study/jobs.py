@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab import evaluate, store, training
+from vaelab import store, training
 from vaelab.errors import StoreError
-from vaelab.feed import Feed
-from vaelab.fitted import Fitted
-from vaelab.spec import Spec
+from vaelab.study.task import System, task_named
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints on the way to a rung: what a kill can cost
 
@@ -25,7 +23,7 @@ class Member:
     """One training: a trial's search run, or a finalist's run with one seed. `name` is its identity everywhere."""
 
     name: str
-    spec: Spec
+    spec: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +36,7 @@ class Job:
     members: tuple[Member, ...]
     until: int
     work: str
-    yardstick: str = "neg_elbo"
-    draws: int = evaluate.SEARCH_DRAWS
+    is_final: bool = False
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pictures: bool = False
 
@@ -47,9 +44,9 @@ class Job:
         return json.dumps(dataclasses.asdict(self) | {"members": [_member_dict(m) for m in self.members]})
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
-        fields = json.loads(text)
-        members = tuple(Member(m["name"], Spec.create(**m["spec"])) for m in fields.pop("members"))
+    def from_json(cls, text: str, task: str = "vae") -> Job:
+        fields, kind = json.loads(text), task_named(task).spec
+        members = tuple(Member(m["name"], kind.create(**m["spec"])) for m in fields.pop("members"))
         return cls(members=members, **fields)
 
 
@@ -71,7 +68,7 @@ class Outcome:
 Progress = Callable[[Job, int], None]
 
 
-def run(job: Job, feed: Feed, progress: Progress) -> list[Outcome]:
+def run(job: Job, system: System, feed: Any, progress: Progress) -> list[Outcome]:
     """Do a job; a member that a checkpoint has past `until` is only read, not trained again."""
     work = Path(job.work)
     outcomes: list[Outcome] = []
@@ -79,21 +76,26 @@ def run(job: Job, feed: Feed, progress: Progress) -> list[Outcome]:
     for member in job.members:
         checkpoint = _Checkpoint.read(work, member)
         if checkpoint and checkpoint.state.epoch >= job.until and member.name not in job.folders:
-            value = _yardstick(job, member.spec, checkpoint.history[job.until - 1]["validation"])
+            value = system.cost(member.spec, checkpoint.history[job.until - 1]["validation"])
             outcomes.append(Outcome(member.name, value, checkpoint.seconds))
             continue
         groups.setdefault(checkpoint.state.epoch if checkpoint else 0, []).append((member, checkpoint))
     for group in groups.values():
-        outcomes += _run_group(job, feed, [m for m, _ in group], [c for _, c in group], progress)
+        outcomes += _run_group(job, system, feed, [m for m, _ in group], [c for _, c in group], progress)
     order = [member.name for member in job.members]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.name))
 
 
 def _run_group(
-    job: Job, feed: Feed, members: list[Member], checkpoints: Sequence[_Checkpoint | None], progress: Progress
+    job: Job,
+    system: System,
+    feed: Any,
+    members: list[Member],
+    checkpoints: Sequence[_Checkpoint | None],
+    progress: Progress,
 ) -> list[Outcome]:
     """Members that stand at the same epoch, as one stack."""
-    stack = training.Stack([m.spec for m in members], feed)
+    stack = training.Stack([m.spec for m in members], feed, method=system.method)
     resumed = [c for c in checkpoints if c is not None]
     if resumed:
         stack.restore([c.state for c in resumed])
@@ -122,38 +124,24 @@ def _run_group(
                 _Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
     seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
-    figures: list[Any] = _judge(job, stack, feed) if closing else [None] * len(stack)
+    figures: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
     for i, k in enumerate(alive):
         member, spent = members[k], before[k] + seconds
-        value = _yardstick(job, member.spec, figures[i] if closing else histories[k][-1]["validation"])
+        value = system.cost(member.spec, figures[i] if closing else histories[k][-1]["validation"])
         if not math.isfinite(value):
             outcomes.append(Outcome(member.name, None, spent, "the validation figure is not finite"))
             continue
         if closing:
-            _save_run(job, member, stack, i, histories[k], figures[i], spent)
+            _save_run(job, system, member, stack, i, histories[k], figures[i], spent)
         else:
             _Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
         outcomes.append(Outcome(member.name, value, spent, figures=figures[i]))
     return outcomes
 
 
-def _yardstick(job: Job, spec: Spec, figures: Mapping[str, float]) -> float:
-    """The figure that judges, lower is better."""
-    if job.yardstick == "weighted_loss":
-        return figures["distortion"] + spec.beta * figures["rate"]
-    return figures["neg_elbo"]
-
-
-def _judge(job: Job, stack: training.Stack, feed: Feed) -> list[Any]:
-    parameters = stack.views(stack.best)
-    batches = feed.batches("validation", job.draws)
-    scores = evaluate.score(stack.model, parameters, stack.specs, batches, job.draws, feed.log_jacobian)
-    reference = evaluate.baseline(feed, "validation")
-    return [evaluate.figures(scores, k, spec, reference) for k, spec in enumerate(stack.specs)]
-
-
 def _save_run(
     job: Job,
+    system: System,
     member: Member,
     stack: training.Stack,
     k: int,
@@ -164,14 +152,12 @@ def _save_run(
     best = max((row["epoch"] for row in history if row["is_best"]), default=len(history))
     metrics = {
         "validation": figures, "test": None, "test_opened": 0, "seconds": seconds,
-        "epochs": len(history), "best_epoch": best, "reference": evaluate.baseline(stack.feed, "validation").as_dict(),
+        "epochs": len(history), "best_epoch": best, "reference": system.reference(stack.feed),
     }  # fmt: skip
-    fitted = Fitted.of(stack.feed, member.spec, stack.best[k])
-    fitted = fitted.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
+    model = system.model(stack.feed, member.spec, stack.best[k], figures)
+    model = model.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
     if job.pictures:
-        from vaelab.pictures import draw_run  # matplotlib is imported by those who draw
-
-        draw_run(fitted, stack.feed.data, member.name)
+        system.draw(model, stack.feed.data, member.name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from vaelab.seeds import derive_seed
-from vaelab.spec import Spec
 from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
@@ -18,23 +18,18 @@ from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
 
-STEP_OVERHEAD, FLOPS = (
-    4e-4,
-    1e11,
-)  # seconds per step and products per second: only to balance work, never a result
-
 
 class OutOfTime(Exception):
     """The time for the search is spent; trials that still train are handed back."""
 
 
-def trial_name(number: int, spec: Spec) -> str:
-    """How a trial is named in folders and pictures.
+def trial_name(number: int, label: str) -> str:
+    """The number and what the model is.
 
-    >>> trial_name(7, Spec(latent_dim=16))
+    >>> trial_name(7, "latent16")
     '0007-latent16'
     """
-    return f"{number:04d}-latent{spec.latent_dim}"
+    return f"{number:04d}-{label}"
 
 
 @dataclasses.dataclass
@@ -46,12 +41,12 @@ class Search:
     crew: Crew
     trials: Trials
     watch: Watch
-    base: Spec  # resolved: likelihood, batch size and device decided
+    base: Any  # resolved: likelihood, batch size and device decided
     has_time: Callable[[float], bool] = lambda seconds: True
 
     def __post_init__(self) -> None:
         data = self.crew.data
-        self.pace = Pace(data.flat.shape[1], len(data.splits["train"]) / int(self.base.batch_size))
+        self.pace = Pace(data.shape, len(data.splits["train"]) / int(self.base.batch_size), self.crew.system)
 
     def run(self) -> None:
         """All cohorts; ends early, without an error, when the time is spent."""
@@ -66,7 +61,11 @@ class Search:
     def work(self) -> Path:
         return self.folder / ".work"
 
-    def spec(self, number: int) -> Spec:
+    def name(self, number: int, spec: Any) -> str:
+        """How a trial is named in folders and pictures, as 0007-latent16."""
+        return trial_name(number, self.config.doing.label(spec))
+
+    def spec(self, number: int) -> Any:
         """A trial's spec, with a seed of its own from (study seed, number)."""
         spec = self.config.space.spec(self.base.model_dump(), self.trials.params(number))
         return spec.but(seed=derive_seed(self.config.seed, number))
@@ -75,7 +74,7 @@ class Search:
         specs = {n: self.spec(n) for n in numbers}
         live = {n: spec for n, spec in specs.items() if not self.trials.is_finished(n)}
         epochs = self.base.epochs
-        ramp = max(spec.pretrain_epochs + spec.warmup for spec in specs.values())
+        ramp = max(spec.ramp for spec in specs.values())
         rungs = rung_epochs(epochs, ramp) if self.config.prune else []
         self.watch.cohort(live, rungs)
         done, spent = 0, dict[str, float]()
@@ -86,7 +85,7 @@ class Search:
             before, done = done, rung
             outcomes = self._advance(live, rung)
             for number, spec in live.items():
-                name = trial_name(number, spec)
+                name = self.name(number, spec)
                 self.pace.learn(spec, rung - before, outcomes[name].seconds - spent.get(name, 0.0))
                 spent[name] = outcomes[name].seconds
             live = self._drop_failed(live, outcomes, rung)
@@ -97,8 +96,8 @@ class Search:
         for path in self.work.glob("[0-9]*"):
             path.unlink()
 
-    def _advance(self, live: dict[int, Spec], rung: int) -> dict[str, Outcome]:
-        members = [Member(trial_name(n, spec), spec) for n, spec in live.items()]
+    def _advance(self, live: dict[int, Any], rung: int) -> dict[str, Outcome]:
+        members = [Member(self.name(n, spec), spec) for n, spec in live.items()]
         last = rung == self.base.epochs
         return self.crew.run(self._jobs(members, rung, last), self.watch.epoch)
 
@@ -106,17 +105,17 @@ class Search:
         pictures = self.config.figures == "all"
         return [
             Job(
-                tuple(part), until, str(self.work), self.config.yardstick,
+                tuple(part), until, str(self.work),
                 folders={m.name: str(self.folder / "trials" / m.name) for m in part} if close else {},
                 pictures=close and pictures,
             )
-            for part in stacks(members, self.crew.data.flat.shape[1], self.crew.workers)
+            for part in stacks(members, self.crew.data.shape, self.crew.workers, self.crew.system)
         ]  # fmt: skip
 
-    def _drop_failed(self, live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int) -> dict[int, Spec]:
+    def _drop_failed(self, live: dict[int, Any], outcomes: dict[str, Outcome], rung: int) -> dict[int, Any]:
         kept = {}
         for number, spec in live.items():
-            outcome = outcomes[trial_name(number, spec)]
+            outcome = outcomes[self.name(number, spec)]
             if outcome.failure is None:
                 kept[number] = spec
             else:
@@ -125,11 +124,11 @@ class Search:
         return kept
 
     def _judge(
-        self, numbers: list[int], live: dict[int, Spec], outcomes: dict[str, Outcome], rung: int
-    ) -> dict[int, Spec]:
+        self, numbers: list[int], live: dict[int, Any], outcomes: dict[str, Outcome], rung: int
+    ) -> dict[int, Any]:
         """Report a rung, then prune those that are not in the better half, whoever was first."""
         for number, spec in live.items():
-            value = outcomes[trial_name(number, spec)].value
+            value = outcomes[self.name(number, spec)].value
             assert value is not None
             self.trials.report(number, rung, value)
         history = self.trials.reported(rung, numbers[0])
@@ -138,28 +137,28 @@ class Search:
         self.watch.rung(rung, cohort, kept)
         pruned = {n: spec for n, spec in live.items() if n not in kept}
         if self.config.figures == "all" and pruned:
-            members = [Member(trial_name(n, spec), spec) for n, spec in pruned.items()]
+            members = [Member(self.name(n, spec), spec) for n, spec in pruned.items()]
             self.crew.run(self._jobs(members, rung, close=True), self.watch.epoch)
         for number, spec in pruned.items():
-            self.trials.prune(number, {"seconds": outcomes[trial_name(number, spec)].seconds, "epochs": rung})
+            self.trials.prune(number, {"seconds": outcomes[self.name(number, spec)].seconds, "epochs": rung})
             self.watch.finished(number, "PRUNED", cohort[number])
         return {n: live[n] for n in kept}
 
-    def _complete(self, live: dict[int, Spec], outcomes: dict[str, Outcome]) -> None:
+    def _complete(self, live: dict[int, Any], outcomes: dict[str, Outcome]) -> None:
         for number, spec in live.items():
-            outcome = outcomes[trial_name(number, spec)]
+            outcome = outcomes[self.name(number, spec)]
             assert outcome.value is not None
             assert outcome.figures is not None
-            facts = {k: outcome.figures[k] for k in ("rate", "distortion", "active_units", "verdict", "reason")}
+            facts = {k: outcome.figures[k] for k in self.crew.system.facts}
             facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
             self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
             self.watch.finished(number, "COMPLETE", outcome.value)
 
-    def estimate(self, specs: Sequence[Spec], epochs: int) -> float:
+    def estimate(self, specs: Sequence[Any], epochs: int) -> float:
         """Seconds that `epochs` epochs of these members take the crew, as far as the search has learned."""
         return self.pace.estimate(specs, epochs, self.crew.workers)
 
-    def _check_time(self, live: dict[int, Spec], done: int, rung: int) -> None:
+    def _check_time(self, live: dict[int, Any], done: int, rung: int) -> None:
         if self.pace.is_measured and not self.has_time(self.estimate(list(live.values()), rung - done)):
             raise OutOfTime
 

@@ -21,6 +21,7 @@ from vaelab.spec import Spec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.study.tune import default_folder
+from vaelab.study.vae import VAESystem
 from vaelab.training import VALIDATION_ROWS, one_thread
 
 
@@ -84,8 +85,8 @@ def train(
     with one_thread():
         members = [Member(f"start{i}", spec.but(seed=spec.seed + i)) for i in range(starts)]
         places = {m.name: str(partial / m.name) for m in members}
-        job = Job(tuple(members), spec.epochs, str(partial), draws=evaluate.FINAL_DRAWS, folders=places)
-        outcomes = jobs.run(job, feed, lambda _, epoch: progress(epoch))
+        job = Job(tuple(members), spec.epochs, str(partial), is_final=True, folders=places)
+        outcomes = jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
         kept = _best(outcomes)
         run = store.load_run(places[members[kept].name])
         reached = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -13,20 +14,15 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from vaelab import evaluate, plots, store
-from vaelab.data import Dataset, Scaling, describe
+from vaelab import store
+from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, StoreError
-from vaelab.feed import resolve
-from vaelab.fitted import Fitted
-from vaelab.pictures import draw_run
-from vaelab.report import build_study_report
 from vaelab.space import Space
-from vaelab.spec import Spec
-from vaelab.study import finals
+from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
-from vaelab.study.search import Clock, Search, trial_name
+from vaelab.study.search import Clock, Search
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
 from vaelab.training import one_thread
@@ -40,7 +36,7 @@ class Study:
     """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
 
     folder: Path
-    best: Fitted | None
+    best: Any
     trials: list[dict[str, Any]]
     results: dict[str, Any]
 
@@ -81,6 +77,7 @@ def tune(
         chosen,
         settings or {},
         int(np.prod(data.shape)),
+        shape=searched_shape(data, settings or {}, timeout, workers),
         trials=trials,
         timeout=timeout,
         seed=seed,
@@ -91,6 +88,14 @@ def tune(
         prune=prune,
     )
     return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def searched_shape(
+    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None
+) -> tuple[int, ...]:
+    """The shape that the default space is to suit: that of the data, or none where convolutions would take too long."""
+    fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
+    return data.shape if fits else ()
 
 
 def begin(
@@ -113,8 +118,11 @@ def _check(config: Config, data: Dataset, workers: int | None) -> None:
     """Refuse what cannot run, before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
-    base = resolve(Spec.create(**config.settings), data)
-    Scaling.for_data(data, base.likelihood)
+    system = config.doing.system(config.yardstick)
+    named = [dim for dim in config.space.dimensions if dim.name in ("network", "channels", "kernel")]
+    for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in named)):
+        chosen = dict(zip([dim.name for dim in named], values, strict=True))
+        system.resolve(config.doing.spec.create(**{**config.settings, **chosen}), data)
 
 
 def resume(
@@ -152,14 +160,14 @@ def default_folder(data: Dataset) -> Path:
 
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
-    base = resolve(Spec.create(**config.settings), data)
+    base = config.doing.system(config.yardstick).resolve(config.doing.spec.create(**config.settings), data)
     count = cores() if workers is None else workers
     work = folder / ".work"
     with (
         one_thread(),
         store.StudyLock(folder),
         _trials(config, folder) as trials,
-        Crew(data, base, count, work) as crew,
+        Crew(data, base, count, work, config.task, config.yardstick) as crew,
     ):
         _refuse_fewer(config, trials)
         config.save(folder, data.source)  # a resumed study's may be longer
@@ -188,7 +196,7 @@ def _study(
     config: Config,
     data: Dataset,
     folder: Path,
-    base: Spec,
+    base: Any,
     trials: Trials,
     crew: Crew,
     clock: Clock,
@@ -204,7 +212,8 @@ def _study(
     best, report = _finish(search, clock)
     table = [row for row in (_row(search, t) for t in trials.all()) if row is not None]
     results = _results(search, report, table, searched, clock.elapsed - searched)
-    _write(folder, results, table, crew.data)
+    store.write_json(folder / "results.json", results)
+    crew.system.report(folder, results, crew.data)
     shutil.rmtree(search.work)
     return Study(folder, best, table, results)
 
@@ -223,17 +232,22 @@ def _reserve(search: Search) -> float:
     ranked = finals.candidates(search.trials.all())[:1]
     if not ranked:
         return 0.0
-    return 1.15 * search.estimate([search.spec(ranked[0])] * search.config.final_seeds, search.base.epochs)
+    epochs = search.config.final_epochs or search.base.epochs
+    return 1.15 * search.estimate([search.spec(ranked[0])] * search.config.final_seeds, epochs)
 
 
-def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]]:
+def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     """The finals; returns the best model and what the results say of them."""
     numbers, seeds = finals.plan(search, clock.left / 1.15)
     if not numbers:
-        return None, {"best": None, "finalists": [], "notes": [_no_winner(search.trials.all())]}
+        return None, {
+            "best": None,
+            "finalists": [],
+            "notes": [_no_winner(search.trials.all(), search.config.doing.nothing)],
+        }
     notes = []
     if seeds < search.config.final_seeds or len(numbers) < min(
-        finals.FINALISTS, len(finals.candidates(search.trials.all()))
+        search.config.finalists, len(finals.candidates(search.trials.all()))
     ):
         notes.append(f"the time allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
     ended = finals.train_anew(search, numbers, seeds)
@@ -244,35 +258,36 @@ def _finish(search: Search, clock: Clock) -> tuple[Fitted | None, dict[str, Any]
             "finalists": [],
             "notes": ["every finalist failed when it was trained anew."],
         }
-    winner = finals.choose(ended)
+    system, winner = search.crew.system, finals.choose(ended)
     tested = finals.open_test(search, winner)
     index, best = finals.best_run(winner), finals.keep_best(search, winner)
     if search.config.figures != "none":
-        draw_run(best, search.crew.data, f"{trial_name(winner.number, winner.spec)}, best")
+        system.draw(best, search.crew.data, f"{search.name(winner.number, winner.spec)}, best")
     flattered = min(ended, key=lambda f: (f.search, f.number))
-    test_mean, test_se = finals.summary(tested, "test", "neg_elbo")
-    mean, se = finals.summary(tested, "validation", "neg_elbo")
+    test_mean, test_se = finals.summary(tested, "test", system.headline)
+    mean, se = finals.summary(tested, "validation", system.headline)
+    same = search.config.final_epochs in (None, search.base.epochs)
     report = {
         "best": {
             "number": winner.number, "spec": best.spec.model_dump(mode="json"), "parameters": winner.parameters,
             "validation": tested[index]["validation"], "test": tested[index]["test"], "seeds": tested,
             "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
         },
-        "finalists": [f.as_dict() for f in ended],
-        "optimism": flattered.mean - flattered.search,
+        "finalists": [f.as_dict(search.config.measure) for f in ended],
+        "optimism": flattered.mean - flattered.search if same else None,  # longer training is no test of luck
         "notes": notes,
     }  # fmt: skip
     return best, report
 
 
-def _no_winner(trials: list[FrozenTrial]) -> str:
+def _no_winner(trials: list[FrozenTrial], nothing: str) -> str:
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if complete:
         first = complete[0].user_attrs["reason"]
         of = f"{len(complete)} of {len(trials)} trials ran to the end"
         if len(complete) == 1:
-            return f"no shared structure was found, but only {of}: it collapsed ({first})."
-        return f"no shared structure was found: {of} and all collapsed (of trial {complete[0].number}: {first})."
+            return f"{nothing}, but only {of}: it collapsed ({first})."
+        return f"{nothing}: {of} and all collapsed (of trial {complete[0].number}: {first})."
     failed = [t for t in trials if t.state == TrialState.FAIL]
     reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
     return f"no trial was completed{reason or '; allow more time'}."
@@ -282,20 +297,16 @@ def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
     """A trial as the table, the report and the plots show it; None while it is not finished."""
     if trial.state not in STATES:
         return None
-    spec, notes = search.spec(trial.number), trial.user_attrs
-    folder = Path("trials") / trial_name(trial.number, spec)
+    spec, notes, measure = search.spec(trial.number), trial.user_attrs, search.config.measure
+    folder = Path("trials") / search.name(trial.number, spec)
     return {
         "number": trial.number,
         "state": STATES[trial.state],
         "params": dict(trial.params),
         "spec": spec.model_dump(mode="json"),
-        "rungs": {str(k): v for k, v in sorted(trial.intermediate_values.items())},
-        "value": trial.value if trial.state == TrialState.COMPLETE else None,
-        "verdict": notes.get("verdict"),
-        "reason": notes.get("reason"),
-        "rate": notes.get("rate"),
-        "distortion": notes.get("distortion"),
-        "active_units": notes.get("active_units"),
+        "rungs": {str(k): measure.cost(v) for k, v in sorted(trial.intermediate_values.items())},
+        "value": measure.cost(trial.value) if trial.value is not None and trial.state == TrialState.COMPLETE else None,
+        **{name: notes.get(name) for name in search.crew.system.facts},
         "epochs": notes.get("epochs"),
         "seconds": notes.get("seconds"),
         "folder": str(folder) if (search.folder / folder).exists() else None,
@@ -305,39 +316,22 @@ def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
 def _results(
     search: Search, report: dict[str, Any], table: list[dict[str, Any]], searched: float, final: float
 ) -> dict[str, Any]:
-    reference = evaluate.baseline(search.crew.feed, "validation")
-    best = report["best"]
     states = [row["state"] for row in table]
     return {
         "study": str(search.folder),
         "name": search.folder.name,
         "data": describe(search.crew.data),
+        "task": search.config.task,
         "yardstick": search.config.yardstick,
-        "likelihood": search.base.likelihood,
         "trials": {
             "total": len(table), "complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"),
             "failed": states.count("FAIL"),
         },
         "optimism": None,
         **report,
-        "baseline": reference.as_dict() | {"share": reference.share(best["validation"]["neg_elbo"]) if best else None},
+        **search.crew.system.results(search.crew.feed, report["best"]),
         "seconds": {"search": searched, "final": final},
         "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
         "importance": search.trials.importance(),
         "table": table,
     }  # fmt: skip
-
-
-def _write(folder: Path, results: dict[str, Any], table: list[dict[str, Any]], data: Dataset) -> None:
-    """results.json, the pictures of the study, and the report."""
-    store.write_json(folder / "results.json", results)
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    rows = [row | {"rungs": {int(k): v for k, v in row["rungs"].items()}} for row in table]
-    plots.plot_history(plots.history_data(rows), figures / "history.png")
-    if results["importance"]:  # too few finished trials tell nothing
-        plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
-    winner = results["best"]["number"] if results["best"] else None
-    plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png")
-    plots.plot_latent_size(plots.latent_size_data(rows, winner), figures / "latent_size.png")
-    build_study_report(folder, data)

@@ -78,9 +78,8 @@ def main() -> None:
     _leave_with_parent()
     import torch
 
-    from vaelab.feed import Feed
-    from vaelab.spec import Spec
     from vaelab.study import jobs
+    from vaelab.study.task import task_named
     from vaelab.training import keep_freed_memory
 
     torch.set_num_threads(1)
@@ -92,15 +91,17 @@ def main() -> None:
         answers.write(json.dumps(message) + "\n")
 
     opening = json.loads(sys.stdin.readline())
-    feed = Feed(open_data(opening["data"]), Spec.create(**opening["spec"]))
+    task = task_named(opening["task"])
+    system = task.system(opening["yardstick"])
+    feed = system.feed(open_data(opening["data"]), task.spec.create(**opening["spec"]))
     for line in sys.stdin:
-        job = jobs.Job.from_json(line)
+        job = jobs.Job.from_json(line, task.name)
 
         def progress(job: jobs.Job, epoch: int) -> None:
             say(progress=[m.name for m in job.members], epoch=epoch)
 
         try:
-            say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, feed, progress)])
+            say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, system, feed, progress)])
         except InputError as error:
             say(error=str(error))
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vaelab.yardsticks import Yardstick
+
 
 def errors() -> Console:
     return Console(file=sys.stderr)
@@ -23,6 +25,11 @@ def mean_se(figure: Mapping[str, Any]) -> str:
     mean, se = figure["mean"], figure["se"]
     digits = 2 if abs(mean) >= 2 else 4
     return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
+
+
+def figure(measure: Yardstick, cost: float) -> str:
+    """The figure behind a cost, with the digits that tell trials apart."""
+    return f"{measure.cost(cost):.{2 if measure.name in ('neg_elbo', 'weighted_loss') else 4}f}"
 
 
 def share(value: float | None) -> str:

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from vaelab.study.lineup import ComparisonWatch
 from vaelab.study.watch import Watch
-from vaelab.terminal.console import errors
+from vaelab.terminal.console import errors, figure
 from vaelab.wording import counted
+from vaelab.yardsticks import YARDSTICKS
 
 if TYPE_CHECKING:
     from vaelab.spec import Spec
@@ -66,6 +67,11 @@ def watch() -> Iterator[Watch]:
 class LogWatch(Watch):
     """One line per cohort, rung and note: for files and pipes."""
 
+    measure = YARDSTICKS["neg_elbo"]
+
+    def started(self, config: Config, numbers: Sequence[int]) -> None:
+        self.measure = config.measure
+
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr)
 
@@ -74,7 +80,8 @@ class LogWatch(Watch):
             self._say(f"trials {min(specs)} to {max(specs)}: rungs at epochs {', '.join(map(str, rungs)) or 'none'}")
 
     def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
-        self._say(f"epoch {rung}: best {min(values.values()):.2f}, {len(kept)} of {len(values)} go on")
+        best = figure(self.measure, min(values.values()))
+        self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} go on")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
         self._say(f"finals: trial {', '.join(map(str, numbers))}, trained anew, seeds each: {seeds}")
@@ -93,19 +100,24 @@ class LiveWatch(Watch):
         self.best: tuple[int | None, float] = (None, float("inf"))
         self.began, self.title, self.epochs = time.monotonic(), "search", 1
         self.already = 0
+        self.config: Config | None = None
+        self.measure = YARDSTICKS["neg_elbo"]
 
     def started(self, config: Config, numbers: Sequence[int]) -> None:
+        self.config, self.measure = config, config.measure
         self.total, self.finished_count, self.already = config.trials, len(numbers), len(numbers)
 
     def cohort(self, specs: Mapping[int, Spec], rungs: Sequence[int]) -> None:
         from vaelab.study.search import trial_name
 
+        assert self.config is not None
+        doing = self.config.doing
         self.rows = {}
         for number, spec in specs.items():
             self.epochs = spec.epochs
-            what = f"{'-'.join(map(str, spec.hidden_sizes)) or 'linear'}, lr {spec.lr:.1e}"
-            self.rows[trial_name(number, spec)] = {
-                "number": number, "what": what, "epoch": 0, "value": None, "state": "trains", "rung": "-",
+            self.rows[trial_name(number, doing.label(spec))] = {
+                "number": number, "what": doing.outline(spec), "epoch": 0, "value": None, "state": "trains",
+                "rung": "-",
             }  # fmt: skip
 
     def epoch(self, names: Sequence[str], epoch: int) -> None:
@@ -140,19 +152,19 @@ class LiveWatch(Watch):
             ("spec", "left"),
             ("epoch", "right"),
             ("rung", "right"),
-            ("nats", "right"),
+            (self.measure.short, "right"),
             ("", "left"),
         ):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         shown = sorted(self.rows.items(), key=lambda item: (item[1]["state"] != "trains", item[0]))[:SHOWN_TRIALS]
         for name, row in shown:
-            value = "" if row["value"] is None else f"{row['value']:.2f}"
+            value = "" if row["value"] is None else figure(self.measure, row["value"])
             table.add_row(name, row["what"], str(row["epoch"]), str(row["rung"]), value, row["state"])
         return Group(Text(self._headline(), style="bold cyan"), table)
 
     def _headline(self) -> str:
         number, value = self.best
-        best = "" if number is None else f" · best {value:.2f} (trial {number})"
+        best = "" if number is None else f" · best {figure(self.measure, value)} (trial {number})"
         done = self.finished_count - self.already
         elapsed = time.monotonic() - self.began
         left = (
