@@ -132,18 +132,18 @@ class Model:
 
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D), or q(z|x, y) for rows [x, y] (K, B, D + C)."""
-        heads = self.encoder(parameters, _widen(x, self.encoder.widths[0]), keep)
+        heads = self.encoder(parameters, widen(x, self.encoder.widths[0]), keep)
         return Posterior(*heads.split(self.latent, -1))
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = (), y: Tensor | None = None) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L), and y (K, B, C) under a condition."""
         if y is not None:  # y first, so that a member's own rows of the first layer stay together
-            z = _widen(torch.cat([y, z], -1), self.decoder.widths[0])
+            z = widen(torch.cat([y, z], -1), self.decoder.widths[0])
         outputs = self.decoder(parameters, z, keep)
         return outputs[..., : self.features] if self.more else outputs  # a slice's gradient costs two passes
 
 
-def _widen(x: Tensor, width: int) -> Tensor:
+def widen(x: Tensor, width: int) -> Tensor:
     """x (..., n) with zeros up to `width`."""
     more = width - x.shape[-1]
     return functional.pad(x, (0, more)) if more else x

@@ -155,10 +155,10 @@ class Stack:
         """
         spec = specs[0]
         self.method = method or Variational()
-        self.objective = objective or self.method.objective(spec)
+        self.objective: Any = objective or self.method.objective(spec)
         assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = self.method.model(spec, feed)
+        self.model: Any = self.method.model(spec, feed)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)

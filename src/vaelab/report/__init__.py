@@ -6,9 +6,16 @@ A page is a template, tables whose cells hold exact values, pictures, and one sc
 the explorer's points and 16-bit weights, and the trials of a search.
 """
 
+from vaelab.report.classifier import build_classifier_report
 from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
 from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
 
-__all__ = ["build_cluster_report", "build_comparison_report", "build_run_report", "build_study_report"]
+__all__ = [
+    "build_classifier_report",
+    "build_cluster_report",
+    "build_comparison_report",
+    "build_run_report",
+    "build_study_report",
+]
