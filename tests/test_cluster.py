@@ -25,7 +25,7 @@ from vaelab.study.cluster import Clustering, cluster, open_clusters, sample_clas
 from vaelab.study.cluster_options import Options
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
-QUICK: dict[str, Any] = {"settings": SETTINGS, "starts": 2, "figures": False, "budget": False}
+QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_results_are_what_is_promised(found: Clustering) -> None:
     assert few["graph"] > max(few["probe"], few["neighbours"])  # what the unlabelled examples are worth
     assert all((np.diff(curve) >= -1e-6).all() for curve in results["em"].values())
     assert results["labels"]["per_class"] == [10] * 10
+    assert results["methods"]["graph"]["ece"] < 0.1  # left as it spreads, 0.4
     assert store.read_json(found.folder / "model" / "metrics.json")["test_opened"] == 1
 
 
@@ -90,6 +91,40 @@ def test_shuffling_every_other_label_changes_no_byte_of_the_model(digits: Datase
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
     assert first.results["components"] == second.results["components"]
     assert first.results["test"]["nmi"] > 0.3 > second.results["test"]["nmi"]  # the figures do read the true classes
+
+
+def test_a_killed_clustering_resumes_as_if_nothing_had_happened(digits: Dataset, tmp_path: Path) -> None:
+    """kill -9 in the midst of the encoder's training, which goes on from its checkpoint."""
+    options: dict[str, Any] = QUICK | {"settings": SETTINGS | {"epochs": 8}, "starts": 2, "components": 10}
+    whole = cluster(digits, out=tmp_path / "whole", **options)
+    code = f"""
+import os, signal
+from vaelab.data import load
+from vaelab.study import jobs
+from vaelab.study.cluster import cluster
+jobs.CHECKPOINT_SECONDS = 0.0
+cluster(load("digits"), out={str(tmp_path / "killed")!r}, **{options!r},
+        epoch=lambda epoch: os.kill(os.getpid(), signal.SIGKILL) if epoch == 6 else None)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == -9
+    with pytest.raises(StoreError, match="`resume` to continue"):
+        cluster(digits, out=tmp_path / "killed", **options)
+    with pytest.raises(InputError, match="other data or options"):
+        cluster(digits, out=tmp_path / "killed", resume=True, **options | {"components": 20})
+    seen: list[int] = []
+    back = cluster(digits, out=tmp_path / "killed", resume=True, epoch=seen.append, **options)
+    assert seen == [6, 7, 8]
+    names = ["mixture.json", "mixture.safetensors", "labels.json", "config.toml", "model/model.safetensors"]
+    assert [n for n in names if (back.folder / n).read_bytes() != (whole.folder / n).read_bytes()] == []
+    assert back.results["test"] == whole.results["test"]
+    kept = min(whole.results["starts"], key=lambda start: start["neg_elbo"])
+    assert kept["kept"]
+    assert back.model.spec.seed == kept["seed"]
+    for folder, said in ("killed", "is finished"), ("nowhere", "nothing to resume"):
+        with pytest.raises(InputError, match=said):
+            cluster(digits, out=tmp_path / folder, resume=True, **options)
+    with pytest.raises(InputError, match="`starts` must be"):
+        cluster(digits, run=whole.folder / "model", starts=2, labels=10)
 
 
 def test_samples_of_a_class_come_from_its_components(found: Clustering, digits: Dataset) -> None:
@@ -138,6 +173,7 @@ def test_fewer_labels_than_classes_says_which_are_unknown(found: Clustering, dig
         **(QUICK | {"settings": {}}),
     )  # fmt: skip
     missing = made.results["labels"]["unknown_classes"]
+    assert any("not calibrated" in note for note in made.results["notes"])  # one label of each of four classes
     assert len(missing) == 6
     assert any(", ".join(missing) in note for note in made.results["notes"])
     table = np.array(made.results["confusion"])
@@ -207,7 +243,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, arguments:
         ({"covariance": "ful"}, "did you mean 'full'"),
         ({"points": "codes"}, "known: means, samples"),
         ({"reject": 1.5}, "`reject`"),
-        ({"starts": 0}, "`starts`"),
+        ({"em_starts": 0}, "`em_starts`"),
         ({"manifold": "umpa"}, "did you mean 'umap'"),
     ],
 )
@@ -267,6 +303,7 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
     )
     (way,) = results["directions"]
     assert way["other"]["examples"] == 36
+    assert way["scores"]["bound"]["known"] == 40
     assert set(way["scores"]) == {
         "bound", "pixel_entropy", "bound_minus_entropy", "typicality", "regret", "mixture",
     }  # fmt: skip
@@ -275,10 +312,17 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
     seen = vaelab.load(tmp_path / "a" / "model1")
     assert seen.facts.name == "digits without 0"
     assert (tmp_path / "a" / "figures" / "anomaly_1.png").exists()
+    again = anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", components=5, rows=40, out=tmp_path / "b")
+    assert again["directions"][0]["scores"] == way["scores"]  # the run says how to train, and is trained anew
+    with pytest.raises(InputError, match="leave out `settings`"):
+        anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", settings=SETTINGS, out=tmp_path / "c")
+    with pytest.raises(InputError, match="`rows` must be at least 2"):
+        anomaly(digits, held_out="0", rows=1, out=tmp_path / "c")
 
 
-def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
+def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flat images have less entropy than digits: told apart one way and failing the other, with the reason."""
+    monkeypatch.setattr("vaelab.study.anomaly.REGRET_ROWS", 20)
     rng = np.random.default_rng(0)
     flat = np.clip(rng.normal(0.02, 0.01, (300, 1, 1)) + rng.normal(0, 0.002, (300, 8, 8)), 0, 1)
     flat[0, 0, :2] = 0, 1
@@ -286,8 +330,7 @@ def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
     scaled = dataclasses.replace(digits, x=digits.x / digits.x.max())
     scaled = dataclasses.replace(scaled, x=scaled.x.astype(digits.x.dtype))
     results = anomaly(
-        scaled, other, settings={"latent_dim": 2, "hidden": "16", "epochs": 4}, components=3, rows=60,
-        out=tmp_path / "pair",
+        scaled, other, settings={"latent_dim": 2, "hidden": "16", "epochs": 4}, components=3, out=tmp_path / "pair",
     )  # fmt: skip
     ways = {way["name"]: way["scores"] for way in results["directions"]}
     own, back = ways.values()
@@ -295,6 +338,16 @@ def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path) -> None:
     assert own["pixel_entropy"]["auroc"] == pytest.approx(1 - back["pixel_entropy"]["auroc"])
     assert "simpler" in own["bound"]["sentence"] if own["bound"]["failed"] else own["bound"]["auroc"] >= 0.5
     assert back["bound"]["auroc"] > 0.9
+    test = len(digits.splits["test"]), len(other.splits["test"])
+    assert (own["bound"]["known"], own["bound"]["other"]) == test  # all of them, but where it would cost
+    assert (own["regret"]["known"], back["regret"]["other"]) == (20, 20)
+    assert any("at most 20" in note for note in results["notes"])
+    page = Page((tmp_path / "pair" / "report.html").read_text())
+    for name, row in zip(own, page.rows("Both directions")[1:], strict=True):
+        values = [own[name]["auroc"], back[name]["auroc"]]
+        assert [json.loads(cell["data-value"] or "") for cell in row[1:]] == [*values, min(values)]
+    assert own["pixel_entropy"]["sentence"] in page.text
+    assert len(page.tags("img")) == 2
 
 
 @pytest.mark.parametrize("covariance", ["full", "diag"])

@@ -25,7 +25,7 @@ LAYERS = (
     ("api", "estimators", "terminal"),
     ("__init__",),
     ("cli_options",),
-    ("cli_latent",),
+    ("cli_latent", "cli_study"),
     ("cli",),
     ("__main__",),
 )

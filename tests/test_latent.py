@@ -19,7 +19,7 @@ from vaelab.errors import InputError, StoreError
 from vaelab.latent import UNKNOWN, ClassTable, Clusters, component_shares, draw_balanced, scores
 from vaelab.latent.anomaly import judge, pixel_entropy
 from vaelab.latent.budget import by_graph, by_mixture, by_neighbours, by_probe, label_budget
-from vaelab.latent.graph import LabelGraph
+from vaelab.latent.graph import TEMPERATURES, Calibration, LabelGraph
 from vaelab.seeds import derive_seed
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
@@ -187,6 +187,10 @@ def test_scores_against_brute_force() -> None:
     known, other = rng.normal(size=50).round(1), rng.normal(1, 1, size=70).round(1)
     truth = np.repeat([0, 1], [50, 70])
     assert scores.auroc(known, other) == pytest.approx(roc_auc_score(truth, np.concatenate([known, other])))
+    many = [(rng.normal(size=50), rng.normal(1, 1, size=70)) for _ in range(400)]
+    errors = [scores.auroc_error(*pair) for pair in many]
+    assert np.mean(errors) == pytest.approx(np.std([scores.auroc(*pair) for pair in many]), rel=0.12)
+    assert scores.auroc_error(known, other[:1]) is None
 
 
 def test_coverage_curve() -> None:
@@ -222,6 +226,37 @@ def test_spreading_along_the_graph() -> None:
     assert (reference.transduction_ == y).mean() <= (F.argmax(1) == y).mean()
     apart = LabelGraph(np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]]), 2)
     np.testing.assert_allclose(apart.predict_proba([[9.1]], np.array([0]), np.array([0]), 2), [[0.5, 0.5]])
+
+
+def test_what_spreads_is_calibrated_by_leaving_labels_out() -> None:
+    """Each label is left out in turn, as by brute force, and the temperature makes the shares of others honest."""
+    rng = np.random.default_rng(1)
+    centres = 2.1 * rng.normal(size=(10, 5))  # of classes that overlap
+    y, other = rng.integers(0, 10, 1_500), rng.integers(0, 10, 2_000)
+    z, new = (centres[codes] + rng.normal(size=(len(codes), 5)) for codes in (y, other))
+    graph, rows = LabelGraph(z), draw_balanced(y, 50, 10, seed=2)
+    calibration = graph.calibration(rows, y[rows], 10)
+    assert calibration is not None
+    left_out = np.empty((50, 10))
+    for i, row in enumerate(rows):
+        rest = np.delete(rows, i)
+        arrived = graph.spread(rest, y[rest], 10)
+        weights = graph._weights(graph.away[[row]], graph.near[[row]], graph.reach[[row]])[0]
+        left_out[i] = weights @ (arrived / arrived.sum(1, keepdims=True))[graph.near[row]] / weights.sum()
+    losses = [scores.log_loss(Calibration(t, 50)(left_out), y[rows]) for t in TEMPERATURES]
+    assert calibration.temperature == pytest.approx(
+        TEMPERATURES[int(np.argmin(losses))], rel=0.07
+    )  # a step of the grid
+    shares = graph.predict_proba(new, rows, y[rows], 10)
+    honest = calibration(shares)
+    np.testing.assert_allclose(honest.sum(1), 1)
+    assert (honest.argmax(1) == shares.argmax(1)).all()
+    assert scores.calibration_error(honest, other) < 0.06 < 0.3 < scores.calibration_error(shares, other)
+    assert scores.log_loss(honest, other) < scores.log_loss(shares, other)
+    single = np.array([np.flatnonzero(y == c)[0] for c in range(10)])
+    assert graph.calibration(single, y[single], 10) is None
+    single = np.append(single, np.flatnonzero(y == 0)[1])  # of which only those of class 0 can be left out
+    assert graph.calibration(single, y[single], 10) is not None
 
 
 def test_budget_is_paired_and_counts_unknown_as_wrong() -> None:

@@ -8,11 +8,16 @@ import scipy.stats
 import torch
 from sklearn.mixture import GaussianMixture
 
+from vaelab.data import from_arrays
+from vaelab.errors import InputError
+from vaelab.feed import resolve
+from vaelab.fitted import Fitted
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
 from vaelab.objectives import Noise, Weights, elbo, importance_weighted
-from vaelab.priors import Mixture, Posterior, StandardNormal, prior_for
+from vaelab.priors import Mixture, Posterior, StandardNormal
 from vaelab.spec import Spec
+from vaelab.study import single
 
 K, B, L, C, PADDED = 2, 7, 3, 4, 16
 
@@ -152,10 +157,58 @@ def test_occupied_components_are_the_exponential_of_the_entropy():
     assert StandardNormal().occupied({}) is None
 
 
-@pytest.mark.parametrize(("samples", "covariance"), [(1, "full"), (3, "full"), (1, "diag")])
-def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples, covariance):
-    spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="mixture", components=C, covariance=covariance)
-    model = Model(5, (8,), PADDED, "tanh", likelihood_for(spec, is_image=False), prior_for(spec))
+def test_a_vamp_prior_is_the_mean_of_the_encoder_s_posteriors_at_its_pseudo_inputs():
+    spec = Spec(latent_dim=L, hidden=(8,), likelihood="gaussian", prior="vamp", components=C)
+    model = Model.for_spec(spec, 5, likelihood_for(spec, is_image=False))
+    rows = torch.rand(30, 5, generator=torch.Generator().manual_seed(0))
+    row = model.initial(spec, rows, torch.Generator().manual_seed(1))[None].double()
+    begun = model.layout.views(row)["prior.inputs"][0, :, None]
+    found = (begun == rows.double()).all(-1).double()  # each is a training row of its own
+    assert (found.sum(0).max(), found.sum()) == (1, C)
+    row = row + 0.1 * (row != 0) * torch.randn(row.shape, generator=torch.Generator().manual_seed(2))
+    wide = model.layout.views(row)
+    q = model.encode(wide, wide["prior.inputs"])
+    truth = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(C, dtype=torch.float64)),
+        torch.distributions.Independent(
+            torch.distributions.Normal(q.mean[0, :, :L], torch.exp(0.5 * q.log_var[0, :, :L])), 1
+        ),
+    )
+    z = points(1, B)
+    found = model.prior.log_prob(z, wide)[0] - 0.5 * L * math.log(2 * math.pi)
+    torch.testing.assert_close(found, truth.log_prob(z[0, :, :L]), rtol=1e-10, atol=1e-10)
+    mean, variance = model.prior.moments(wide)
+    torch.testing.assert_close(mean[0, 0, :L], truth.mean)
+    torch.testing.assert_close(variance[0, 0, :L], truth.variance)
+    rng, n = np.random.default_rng(0), 50_000
+    draws = model.prior.draw(torch.from_numpy(rng.standard_normal((n, L))), torch.from_numpy(rng.random(n)), wide)
+    assert ((draws.mean(0) - truth.mean).abs() < 4 * (truth.variance / n).sqrt()).all()
+
+
+def test_a_vamp_prior_is_trained_saved_and_judged(digits, tmp_path):
+    spec = Spec(latent_dim=2, hidden=(16,), prior="vamp", components=20, epochs=3)
+    run = single.train(digits, spec, out=tmp_path / "run", figures=False)
+    fitted = Fitted.load(run.folder)
+    x = digits.rows("validation")
+    np.testing.assert_array_equal(fitted.score_samples(x), run.model.score_samples(x))
+    bound = fitted.importance_bound(digits, "validation", 64)
+    assert bound.neg_log_p < run.metrics["validation"]["neg_elbo"]
+    assert fitted.sample(5).shape == (5, 8, 8)
+    with pytest.raises(InputError, match="`components` must be at most"):
+        resolve(spec.but(components=1000), from_arrays(np.eye(100)))
+    for wrong in ({"free_bits": 0.1}, {"pretrain": 2}):
+        with pytest.raises(InputError):
+            spec.but(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("samples", "prior", "covariance"),
+    [(1, "mixture", "full"), (3, "mixture", "full"), (1, "mixture", "diag"), (1, "vamp", "diag"), (3, "vamp", "diag")],
+)
+def test_gradient_of_the_loss_agrees_with_finite_differences_and_spares_padding(samples, prior, covariance):
+    settings = {"latent_dim": L, "hidden": (8,), "likelihood": "gaussian", "activation": "tanh", "components": C}
+    spec = Spec(**settings, prior=prior, covariance=covariance)
+    model = Model.for_spec(spec, 5, likelihood_for(spec, is_image=False))
     generator = torch.Generator().manual_seed(5)
     own = {n: torch.randn(s, generator=generator, dtype=torch.float64) * 0.4 for n, s in model.own_shapes(spec).items()}
     row = model.pad(own, spec)[None].requires_grad_()

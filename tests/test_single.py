@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pages import Page
 from vaelab import use
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.fitted import Fitted
 from vaelab.spec import Spec
 from vaelab.study import jobs, single
+from vaelab.study.jobs import Outcome
 
 SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
 
@@ -94,6 +96,29 @@ def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset,
     with pytest.raises(InputError, match="`overwrite` "):
         single.train(digits, SPEC, out=run.folder)
     assert Fitted.load(run.folder).spec.epochs == 2
+
+
+def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset, tmp_path: Path) -> None:
+    spec = SPEC.but(epochs=3, seed=5)
+    run = single.train(digits, spec, starts=3, out=tmp_path / "best", figures=False)
+    alone = [single.train(digits, spec.but(seed=5 + i), out=tmp_path / str(i), figures=False) for i in range(3)]
+    values = [one.metrics["validation"]["neg_elbo"] for one in alone]
+    best = int(np.argmin(values))
+    assert len(set(values)) == 3
+    assert run.metrics["starts"] == [
+        {"seed": 5 + i, "neg_elbo": value, "kept": i == best} for i, value in enumerate(values)
+    ]
+    assert run.model.spec == alone[best].model.spec
+    assert (run.folder / "model.safetensors").read_bytes() == (alone[best].folder / "model.safetensors").read_bytes()
+    assert run.metrics["test_opened"] == 0
+    page = Page((run.folder / "report.html").read_text())
+    assert [row[1]["data-value"] for row in page.rows("Starts")[1:]] == [str(value) for value in values]
+    assert f"seed {5 + best} was kept" in page.text
+    assert "starts" not in Page((alone[0].folder / "report.html").read_text()).text
+    outcomes = [Outcome("a", None, 0.0, "it diverged"), Outcome("b", 2.0, 0.0), Outcome("c", 1.0, 0.0)]
+    assert single._best(outcomes) == 2
+    with pytest.raises(InputError, match="`starts` must be at least 1"):
+        single.train(digits, spec, starts=0, out=tmp_path / "none")
 
 
 def test_a_diverging_run_says_so_and_leaves_nothing_half_written(tmp_path: Path) -> None:

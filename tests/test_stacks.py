@@ -46,6 +46,7 @@ VARIANTS = {  # a tuple holds a value for each member
         "latent_dim": 3,
         "samples": 3,
     },
+    "vamp": {"likelihood": "bernoulli", "prior": "vamp", "components": 7, "latent_dim": 5, "dropout": 0.1},
     "importance samples": {"likelihood": "gaussian", "samples": 3, "dropout": 0.1},
 }
 

@@ -41,7 +41,7 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
@@ -73,6 +73,29 @@ def tune(
     return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
 
 
+def classify(
+    x: Any,
+    y: Any = None,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 40,
+    *,
+    split_seed: int = 0,
+    **options: Any,
+) -> tuning.Study:
+    """Find the classifier that fits the labelled data; returns the best, a row per trial, and the study's folder.
+
+    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data. space: as {"layers": (1, 3)}.
+    options: `settings`, `yardstick`, `finalists`, `final_seeds`, `final_epochs`, `timeout`, `workers`, `seed`,
+    `sampler`, `figures`, `out`, as in `vaelab classify`.
+
+    >>> study = classify("digits", None, {"lr": (1e-3, 1e-2, "log")}, 2, settings={"epochs": 2}, workers=1,
+    ...                  figures="none", out=getfixture("tmp_path") / "study")
+    >>> study.best.predict_proba([[0.0] * 64]).shape
+    (1, 10)
+    """
+    return tuning.tune(as_dataset(x, y, split_seed), space, task="classifier", trials=trials, **options)
+
+
 def compare(
     x: Any, models: Mapping[str, Given], y: Any = None, *, split_seed: int = 0, **options: Any
 ) -> comparing.Comparison:
@@ -94,8 +117,8 @@ def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> cl
     """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
-    options: `settings`, `components`, `covariance`, `points`, `labels`, `reject`, `starts`, `seed`, `manifold`,
-    `budget`, `figures`, `out`, `overwrite`, as in `vaelab cluster`.
+    options: `settings`, `starts`, `components`, `covariance`, `points`, `labels`, `reject`, `em_starts`, `seed`,
+    `manifold`, `budget`, `figures`, `out`, `overwrite`, `resume`, as in `vaelab cluster`.
 
     >>> found = cluster("digits", settings={"latent_dim": 8, "epochs": 2}, components=10, labels=50, figures=False,
     ...                 budget=False, out=getfixture("tmp_path") / "clusters")

@@ -15,6 +15,7 @@ from vaelab.cli_options import (
     Overwrite,
     Settings,
     SplitSeed,
+    Starts,
     Target,
     load_again,
     load_data,
@@ -51,7 +52,8 @@ def cluster(
         typer.Option(metavar="N|validation", help="training labels drawn, as many of each class; default: 100"),
     ] = None,
     reject: Annotated[float, typer.Option(help="answer unknown below this probability")] = 0.0,
-    starts: Annotated[int, typer.Option(help="starts of EM; the likeliest is kept")] = 3,
+    em_starts: Annotated[int, typer.Option(help="starts of EM; the likeliest is kept")] = 3,
+    starts: Starts = 1,
     seed: Annotated[int, typer.Option(help="seed of the encoder, the mixture and the labels")] = 0,
     manifold: Annotated[str, typer.Option(help="none, or umap: also on a UMAP of the latents (an extra)")] = "none",
     budget: Annotated[bool, typer.Option("--budget/--no-budget", help="accuracy against the number of labels")] = True,
@@ -63,6 +65,7 @@ def cluster(
     download: Download = False,
     out: Out = None,
     overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a clustering that was stopped, in --out")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a Gaussian mixture to the latents, name its components by a few labels, judge it on the test split."""
@@ -78,9 +81,9 @@ def cluster(
     keep_freed_memory()
     with terminal.epochs(spec.epochs) as progress:
         found = clustering.cluster(
-            data, run=run, settings=fixed, out=out, overwrite=overwrite, say=tell, epoch=progress,
-            components=components, covariance=covariance, points=points, labels=labels, reject=reject, starts=starts,
-            seed=seed, manifold=manifold, budget=budget, figures=figures,
+            data, run=run, settings=fixed, starts=starts, out=out, overwrite=overwrite, resume=resume, say=tell,
+            epoch=progress, components=components, covariance=covariance, points=points, labels=labels,
+            reject=reject, em_starts=em_starts, seed=seed, manifold=manifold, budget=budget, figures=figures,
         )  # fmt: skip
     print_json(found.results) if as_json else terminal.print_clusters(found.results)
 
@@ -91,10 +94,13 @@ def anomaly(
         str | None, typer.Option(metavar="RUN|DATA", help="the other data; given as data, both directions are shown")
     ] = None,
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="CLASS", help="a class that the model must never have seen")
+        str | None,
+        typer.Option("--held-out", metavar="CLASS", help="a class, without which a model is trained anew"),
     ] = None,
     components: Annotated[int, typer.Option(min=1, help="Gaussians of the mixture on the latents")] = 50,
-    rows: Annotated[int, typer.Option(min=10, help="test examples of each kind that are scored")] = 1000,
+    rows: Annotated[
+        int | None, typer.Option(min=10, help="most test examples of each kind that are scored; default: all")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the model and of the rows")] = 0,
     settings: Settings = None,
     split_seed: SplitSeed = 0,

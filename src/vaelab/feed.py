@@ -57,7 +57,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
         changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
-    if spec.prior == "mixture" and spec.components > n:
+    if spec.prior != "normal" and spec.components > n:
         raise InputError(
             f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
             "choose fewer."

@@ -36,7 +36,8 @@ class Model:
     def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood, condition: int = 0) -> Model:
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
         latent = bucket(spec.latent_dim, 16)
-        return cls(features, hidden, latent, spec.activation, likelihood, prior_for(spec), condition)
+        model = cls(features, hidden, latent, spec.activation, likelihood, condition=condition)
+        return dataclasses.replace(model, prior=prior_for(spec, features, model.encode))
 
     def networks(self, features: int, hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
         """Encoder and decoder of given widths."""
@@ -101,8 +102,7 @@ class Model:
         )
         weights[f"encoder.{len(hidden)}.weight"][:, spec.latent_dim :] = 0
         weights[f"decoder.{len(hidden)}.bias"] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
-        prior = {name: torch.zeros(shape) for name, shape in self.prior.own_shapes.items()}
-        return self.pad(weights | self.likelihood.initial(x) | prior, spec)
+        return self.pad(weights | self.likelihood.initial(x) | self.prior.initial(x, generator), spec)
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
         """A member's own weights as a padded row (P,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +49,9 @@ class Prior(Protocol):
     def own_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of its parameters without padding."""
 
+    def initial(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Its initial parameters without padding, for training rows x (n, D)."""
+
     def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
         """log p(z) in nats (K, ...), without -L/2 log(2 pi) (see Posterior.log_prob)."""
 
@@ -76,6 +80,9 @@ class StandardNormal:
         return {}
 
     def shapes(self, latent: int) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def initial(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {}
 
     def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
@@ -174,6 +181,9 @@ class Mixture:
         }
         return shapes | {"prior.shear": (latent, C, latent)} if self.full else shapes
 
+    def initial(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {name: torch.zeros(shape) for name, shape in self.own_shapes.items()}
+
     def _own(self, parameters: Parameters) -> list[Tensor]:
         return [value for name, value in parameters.items() if name.startswith("prior")]
 
@@ -250,10 +260,56 @@ class Mixture:
         return means + away[:, 0]
 
 
-def prior_for(spec: Spec) -> Prior:
-    """The prior that a spec names."""
-    return (
-        StandardNormal()
-        if spec.prior == "normal"
-        else Mixture(spec.components, spec.latent_dim, spec.covariance == "full")
-    )
+@dataclasses.dataclass(frozen=True)
+class Vamp:
+    """The prior p(z) = 1/C sum_c q(z|u_c) (Tomczak & Welling 2018, equation 9), a mixture of the encoder's own.
+
+    Parameters of a member: the pseudo-inputs `prior.inputs` (C, D) in the model's units, learned with the rest, which
+    begin as training rows. The encoder sees them once for each batch, without dropout.
+    """
+
+    mixture: Mixture
+    features: int
+    encode: Callable[[Parameters, Tensor], Posterior]
+
+    @property
+    def own_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"prior.inputs": (self.mixture.components, self.features)}
+
+    def shapes(self, latent: int) -> dict[str, tuple[int, ...]]:
+        return self.own_shapes
+
+    def initial(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"prior.inputs": x[torch.randperm(len(x), generator=generator)[: self.mixture.components]].float()}
+
+    def _mixture(self, parameters: Parameters) -> dict[str, Tensor]:
+        """The parameters of the mixture that the encoder makes of the pseudo-inputs."""
+        q = self.encode(parameters, parameters["prior.inputs"])
+        even = q.mean.new_zeros(len(q.mean), 1, self.mixture.components)
+        return {"prior.logits": even, "prior.mean": q.mean, "prior.log_var": q.log_var}
+
+    def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
+        return self.mixture.log_prob(z, self._mixture(parameters))
+
+    def rate(self, q: Posterior, noise: Tensor, z: Tensor, parameters: Parameters) -> Tensor:
+        return self.mixture.rate(q, noise, z, self._mixture(parameters))
+
+    def kl(self, q: Posterior, parameters: Parameters) -> Tensor:
+        return self.mixture.kl(q, self._mixture(parameters))
+
+    def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        return self.mixture.moments(self._mixture(parameters))
+
+    def occupied(self, parameters: Parameters) -> None:
+        return None  # all weigh the same
+
+    def draw(self, normal: Tensor, uniform: Tensor, parameters: Parameters) -> Tensor:
+        return self.mixture.draw(normal, uniform, self._mixture(parameters))
+
+
+def prior_for(spec: Spec, features: int, encode: Callable[[Parameters, Tensor], Posterior]) -> Prior:
+    """The prior that a spec names, for examples of D = `features` and a model's encoder."""
+    if spec.prior == "normal":
+        return StandardNormal()
+    mixture = Mixture(spec.components, spec.latent_dim, spec.prior == "mixture" and spec.covariance == "full")
+    return mixture if spec.prior == "mixture" else Vamp(mixture, features, encode)

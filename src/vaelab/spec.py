@@ -15,7 +15,7 @@ from vaelab.errors import InputError, shown, unknown_name
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
 LikelihoodName = Literal["auto", "bernoulli", "gaussian", "laplace", "huber"]
 Binarize = Literal["none", "fixed", "dynamic"]
-PriorName = Literal["normal", "mixture"]
+PriorName = Literal["normal", "mixture", "vamp"]
 Schedule = Literal["constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 
@@ -127,8 +127,12 @@ class Spec(ModelSpec):
     )
     threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
     binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
-    prior: PriorName = Field("normal", description="p(z): standard normal, or a Gaussian mixture that is learned too")
-    components: Annotated[int, Field(ge=1, le=1000)] = Field(10, description="Gaussians of a mixture prior")
+    prior: PriorName = Field(
+        "normal", description="p(z): standard normal, a Gaussian mixture that is learned too, or a VampPrior"
+    )
+    components: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
+    )
     covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
     pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto",
@@ -149,10 +153,10 @@ class Spec(ModelSpec):
     def _fits_together(self) -> Self:
         if self.samples > 1 and self.free_bits > 0:
             raise ValueError("`free_bits` needs `samples` = 1: the importance-weighted bound has no KL term to relax")
-        if self.prior == "mixture" and self.free_bits > 0:
+        if self.prior != "normal" and self.free_bits > 0:
             raise ValueError("`free_bits` needs the normal prior: a mixture's rate is no sum over latent dimensions")
-        if self.prior == "normal" and self.pretrain not in ("auto", 0):
-            raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior 'normal'")
+        if self.prior != "mixture" and self.pretrain not in ("auto", 0):
+            raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior {self.prior!r}")
         if self.pretrain_epochs >= self.epochs:
             raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
         if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
@@ -169,7 +173,7 @@ class Spec(ModelSpec):
     @property
     def pretrain_epochs(self) -> int:
         """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
-        if self.prior == "normal":
+        if self.prior != "mixture":
             return 0
         return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
 
@@ -237,7 +241,7 @@ def allowed(name: str, of: type[ModelSpec] = Spec) -> str:
     """What a setting may be, in words, from its type and bounds.
 
     >>> allowed("latent_dim"), allowed("dropout"), allowed("prior"), allowed("batch_size")
-    ('1 to 4096', '0 to below 1', 'normal, mixture', 'auto, or at least 1')
+    ('1 to 4096', '0 to below 1', 'normal, mixture, vamp', 'auto, or at least 1')
     """
     field = of.model_fields[name]
     if name == "hidden":

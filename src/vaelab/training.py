@@ -35,7 +35,7 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         bucket(spec.latent_dim, 16),
         spec.activation,
         (spec.likelihood, spec.sigma, spec.threshold, spec.binarize),
-        (spec.prior, *(_mixture_key(spec) if spec.prior == "mixture" else ())),
+        (spec.prior, *(_mixture_key(spec) if spec.prior != "normal" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
     )
@@ -227,7 +227,8 @@ class Stack:
         self.best_loss = [state.best_loss for state in states]
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        return self.model.layout.views(buffer)
+        named: dict[str, Tensor] = self.model.layout.views(buffer)
+        return named
 
 
 def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:

@@ -22,6 +22,11 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     if spec.is_augmented and not data.is_image:
         name = "shift" if spec.shift else "flip"
         raise InputError(f"`{name}` needs images, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
+    if data.is_image and spec.shift >= min(data.shape[:2]):
+        raise InputError(
+            f"`shift` must be less than the images' sides, but got {spec.shift} for {data.shape[0]} x {data.shape[1]}; "
+            "choose a smaller one."
+        )
     return spec.but(**resolve_training(spec, data))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.latent.scores import auroc
+from vaelab.latent.scores import auroc, auroc_error
 
 Floats = npt.NDArray[np.float64]
 # Every score is higher for examples that the model finds stranger.
@@ -17,8 +17,8 @@ MEANINGS = {
     "pixel_entropy": "entropy of the pixels alone, nats, without any model",
     "bound_minus_entropy": "negative bound less the entropy of the pixels",
     "typicality": "distance of the negative bound from its mean over training examples, nats",
-    "regret": "likelihood regret, nats: how much a posterior of its own would gain over the encoder's",
-    "mixture": "negative log-density of the posterior mean under the mixture of the latents, nats",
+    "regret": "likelihood regret, nats: what a posterior of its own would gain",
+    "mixture": "negative log-density under a mixture of the latents, nats",
 }
 
 
@@ -39,7 +39,8 @@ def typicality(bound: Floats, reference: Floats) -> Floats:
 
 
 def judge(known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
-    """Per score: its AUROC for telling `other` from `known` examples, whether it failed, and one sentence.
+    """Per score: its AUROC for telling `other` from `known` examples, its standard error over examples, how many of
+    each kind were scored, whether it failed, and one sentence.
 
     An AUROC under 0.5 is a failure: by that score the strange examples look more usual than the model's own. It is
     not turned round, since which way to turn it is known only from strange examples, which nobody has beforehand.
@@ -48,16 +49,19 @@ def judge(known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str,
 
 
 def _verdict(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Any]:
-    value = auroc(known[name], other[name])
-    verdict: dict[str, Any] = {"auroc": value, "failed": value < 0.5, "meaning": MEANINGS[name]}
+    value, title = auroc(known[name], other[name]), name.replace("_", " ")
+    verdict: dict[str, Any] = {
+        "auroc": value, "se": auroc_error(known[name], other[name]), "failed": value < 0.5, "meaning": MEANINGS[name],
+        "known": len(known[name]), "other": len(other[name]),
+    }  # fmt: skip
     if value < 0.5:
         verdict["sentence"] = (
-            f"{name} FAILED (AUROC {value:.3f}): it calls the other data more usual than the model's own. "
+            f"{title} FAILED (AUROC {value:.3f}): it calls the other data more usual than the model's own. "
             + _why(name, known, other)
         )
     else:
         word = "no better than chance" if value < 0.55 else "weak" if value < 0.8 else "useful on this pair"
-        verdict["sentence"] = f"{name}: AUROC {value:.3f}, {word}."
+        verdict["sentence"] = f"{title}: AUROC {value:.3f}, {word}."
     return verdict
 
 
@@ -71,6 +75,8 @@ def _why(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) ->
             f"Their pixels are simpler: {others:.1f} nats of entropy against {own:.1f}, which alone, without a model, "
             f"gives {alone:.3f}; a likelihood measures how simple an image is as much as how familiar."
         )
+    if name in ("bound", "typicality"):
+        return "A likelihood measures how simple an example is as much as how familiar."
     if name == "mixture":
         return "The encoder maps what it has never seen into the midst of its own codes."
     return "The encoder's posterior fits them no worse than its own examples, so there is little to regret."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,34 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from sklearn.neighbors import NearestNeighbors
 
-from vaelab.latent.labels import UNKNOWN
+from vaelab.latent.labels import UNKNOWN, draw_balanced
+from vaelab.latent.scores import log_loss
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 ACCURACY = 1e-4  # of the equations' solution, relative to the labels
+HELD_OUT = 200  # labels that are left out in turn, at most, to calibrate
+TEMPERATURES = np.geomspace(0.02, 2, 81)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Class probabilities from what n labels spread: p(c|x) = (n q_c + 1/C) / (n + 1) with q ~ share^(1/T).
+
+    What spreads thins out, and shares are too modest by far: T < 1 sharpens them (Guo et al. 2017). One more label,
+    spread evenly over the classes, bounds how sure n labels can be. The order of the classes stays what it was.
+
+    >>> Calibration(0.5, 9)(np.array([[0.8, 0.2], [0.5, 0.5]])).round(3).tolist()
+    [[0.897, 0.103], [0.5, 0.5]]
+    """
+
+    temperature: float
+    labels: int
+
+    def __call__(self, shares: Floats) -> Floats:
+        logs = np.log(np.maximum(shares, 1e-300)) / self.temperature
+        sharp = normalised(np.exp(logs - logs.max(1, keepdims=True)))
+        return np.asarray((self.labels * sharp + 1 / shares.shape[1]) / (self.labels + 1))
 
 
 class LabelGraph:
@@ -40,10 +64,11 @@ class LabelGraph:
         self.search = NearestNeighbors(n_neighbors=self.neighbours + 1).fit(points)
         away, near = self.search.kneighbors(points)
         self.reach = np.maximum(away[:, -1], 1e-12)
-        weights = self._weights(away[:, 1:], near[:, 1:], self.reach)
+        self.away, self.near = away[:, 1:], near[:, 1:]
+        weights = self._weights(self.away, self.near, self.reach)
         n = len(points)
         rows = np.repeat(np.arange(n), self.neighbours)
-        edges = sparse.csr_matrix((weights.ravel(), (rows, near[:, 1:].ravel())), shape=(n, n))
+        edges = sparse.csr_matrix((weights.ravel(), (rows, self.near.ravel())), shape=(n, n))
         edges = edges.maximum(edges.T)
         scale = 1 / np.sqrt(np.maximum(np.asarray(edges.sum(1)).ravel(), 1e-300))
         self.smooth = sparse.diags(scale) @ edges @ sparse.diags(scale)
@@ -53,8 +78,11 @@ class LabelGraph:
 
     def spread(self, rows: Ints, codes: Ints, classes: int) -> Floats:
         """F (n, C) from labels `codes` at the points `rows`; each class's labels weigh 1 in all."""
-        given = np.zeros((self.smooth.shape[0], classes))
+        given = np.zeros((len(self.near), classes))
         given[rows, codes] = 1 / np.bincount(codes, minlength=classes)[codes]
+        return self._solved(given)
+
+    def _solved(self, given: Floats) -> Floats:
         system = sparse.identity(len(given), format="csr") - self.alpha * self.smooth
         columns = [cg(system, column, rtol=ACCURACY)[0] for column in given.T]
         return np.maximum((1 - self.alpha) * np.stack(columns, 1), 0)  # rounding, where nothing arrived
@@ -62,11 +90,34 @@ class LabelGraph:
     def predict_proba(self, points: Any, rows: Ints, codes: Ints, classes: int) -> Floats:
         """Class shares (m, C) of new points (m, L): what spread to their neighbours; even where nothing did."""
         away, near = self.search.kneighbors(points, self.neighbours)
-        reach = np.maximum(away[:, -1], 1e-12)
-        shares = normalised(self.spread(rows, codes, classes))
-        weights = self._weights(away, near, reach)
+        return self._placed(away, near, self.spread(rows, codes, classes)[near])
+
+    def _placed(self, away: Floats, near: Ints, arrived: Floats) -> Floats:
+        """Shares (m, C) at points whose neighbours are so far `away` (m, k), from what `arrived` there (m, k, C)."""
+        weights = self._weights(away, near, np.maximum(away[:, -1], 1e-12))
         weights /= weights.sum(1, keepdims=True)
-        return np.asarray(np.einsum("mk,mkc->mc", weights, shares[near]))
+        return np.asarray(np.einsum("mk,mkc->mc", weights, normalised(arrived)))
+
+    def calibration(self, rows: Ints, codes: Ints, classes: int) -> Calibration | None:
+        """The temperature of highest likelihood for labels that are left out one at a time; no other label is read.
+
+        Spreading is linear: without one of its n_c labels a class spreads (n_c F_c - G) / (n_c - 1), G what that label
+        spreads alone. None where no class has two labels, so that none can be left out.
+        """
+        counts = np.bincount(codes, minlength=classes)
+        several = np.where(counts[codes] > 1, codes, -1)
+        if (several < 0).all():
+            return None
+        left = draw_balanced(several, min(HELD_OUT, int((several >= 0).sum())), classes)
+        alone = np.zeros((len(self.near), len(left)))
+        alone[rows[left], np.arange(len(left))] = 1
+        alone, own, near = self._solved(alone), codes[left], self.near[rows[left]]
+        arrived, turn, n = self.spread(rows, codes, classes)[near], np.arange(len(left)), counts[own][:, None]
+        missing = alone[near, turn[:, None]]
+        arrived[turn, :, own] = np.maximum((n * arrived[turn, :, own] - missing) / (n - 1), 0)
+        shares = self._placed(self.away[rows[left]], near, arrived)
+        found = [log_loss(Calibration(t, len(rows))(shares), own) for t in TEMPERATURES]
+        return Calibration(float(TEMPERATURES[int(np.argmin(found))]), len(rows))
 
     @staticmethod
     def answers(proba: Floats, reject: float = 0.0) -> Ints:
@@ -76,7 +127,7 @@ class LabelGraph:
 
 
 def normalised(found: Floats) -> Floats:
-    """Rows that sum to 1; a row of zeros becomes even."""
-    total = found.sum(1, keepdims=True)
-    even = np.full_like(found, 1 / found.shape[1])
+    """Numbers that sum to 1 along the last axis; all of them 0 become even."""
+    total = found.sum(-1, keepdims=True)
+    even = np.full_like(found, 1 / found.shape[-1])
     return np.where(total > 0, found / np.where(total > 0, total, 1), even)

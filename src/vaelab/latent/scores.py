@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 Floats = npt.NDArray[np.float64]
@@ -127,8 +128,20 @@ def auroc(known: Any, other: Any) -> float:
     >>> auroc([0.0, 1.0], [1.0, 2.0])
     0.875
     """
-    from scipy.stats import rankdata
+    return float(_placements(known, other)[1].mean())
 
+
+def auroc_error(known: Any, other: Any) -> float | None:
+    """The standard error of `auroc` over draws of examples (DeLong et al. 1988); None for fewer than two of a kind."""
+    beaten, beats = _placements(known, other)
+    if min(len(beaten), len(beats)) < 2:
+        return None
+    return float(np.sqrt(beaten.var(ddof=1) / len(beaten) + beats.var(ddof=1) / len(beats)))
+
+
+def _placements(known: Any, other: Any) -> tuple[Floats, Floats]:
+    """For each known example (n,) the share of others above it; for each other (m,) the share of known ones below."""
     known, other = np.asarray(known, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    ranks = rankdata(np.concatenate([known, other]))[len(known) :]
-    return float((ranks.sum() - len(other) * (len(other) + 1) / 2) / (len(known) * len(other)))
+    n, m = len(known), len(other)
+    ranks = rankdata(np.concatenate([known, other]))
+    return 1 - (ranks[:n] - rankdata(known)) / m, (ranks[n:] - rankdata(other)) / n

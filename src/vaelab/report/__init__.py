@@ -1,4 +1,4 @@
-"""One self-contained page about a run, a study, a comparison or a clustering.
+"""One self-contained page about a run, a study, a comparison, a clustering or anomaly scores.
 
 It makes no outside request, and text is escaped by construction.
 
@@ -6,6 +6,7 @@ A page is a template, tables whose cells hold exact values, pictures, and one sc
 the explorer's points and 16-bit weights, and the trials of a search.
 """
 
+from vaelab.report.anomaly import build_anomaly_report
 from vaelab.report.classifier import build_classifier_report
 from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
@@ -13,6 +14,7 @@ from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
 
 __all__ = [
+    "build_anomaly_report",
     "build_classifier_report",
     "build_cluster_report",
     "build_comparison_report",

@@ -188,6 +188,14 @@ CLUSTER = {
     ),
 }
 
+ANOMALY = {
+    "anomaly": (
+        "Every score of the model's own test examples (blue) and of the strange ones (orange), further right for "
+        "stranger. Where orange lies to the left of blue, the score calls strange examples the more usual ones: it is "
+        "marked as failed, and is not turned round, since nobody knows beforehand which way to turn it."
+    ),
+}
+
 CLASSIFIER = {
     "learning": (
         "Log-loss and accuracy after every epoch. Train figures are taken while the weights move, under dropout and "

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.captions import CLUSTER, captions
-from vaelab.report.page import Card, figures, finite, pairs, read_object, read_text, render, settings
+from vaelab.report.page import Card, closing, figures, finite, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
-from vaelab.wording import counted
+from vaelab.wording import counted, kept_start
 
 PICTURES = ("pca", "components", "class_samples", "confusion", "coverage", "budget", "em")
 OF_MODEL = ("reconstructions", "samples", "losses", "latent")
@@ -70,10 +70,7 @@ def build_cluster_report(folder: str | Path) -> Path:
             "the clustering", missing, captions=CLUSTER,
         ),
         model_figures=figures(of_model, "the encoder", missing, captions=captions(results.get("data") or {})),
-        settings=settings(results.get("spec") or {}, []),
-        data=pairs(results.get("data") or {}),
-        config=read_text(folder / "config.toml"),
-        notes=[*map(str, results.get("notes") or []), *missing],
+        **closing(folder, results, missing),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)
 
@@ -95,7 +92,7 @@ def _choice(results: Mapping[str, Any]) -> str:
 
 
 def _course(results: Mapping[str, Any]) -> list[str]:
-    said = []
+    said = [text] if (text := kept_start(results.get("starts") or [])) else []
     methods = results.get("methods") or {}
     scored = {name: finite((own or {}).get("labelled_accuracy")) for name, own in methods.items()}
     sound = {name: value for name, value in scored.items() if value is not None}

@@ -143,6 +143,16 @@ def settings(
     ]
 
 
+def closing(folder: Path, results: Mapping[str, Any], missing: Sequence[str]) -> dict[str, Any]:
+    """What a page of results.json ends with: the model's settings, the data, the configuration; and the notes."""
+    return {
+        "settings": settings(results.get("spec") or {}, []),
+        "data": pairs(results.get("data") or {}),
+        "config": read_text(folder / "config.toml"),
+        "notes": [*map(str, results.get("notes") or []), *missing],
+    }
+
+
 def setting(name: str, value: Any) -> str:
     """A setting's value for people; a seed that was derived has 19 digits that nobody reads.
 

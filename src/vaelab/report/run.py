@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vaelab.data import Dataset
 from vaelab.report import words
@@ -19,9 +21,9 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import history_table
+from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.store import write_atomic
-from vaelab.wording import counted
+from vaelab.wording import counted, kept_start
 
 PICTURES = ("losses", "latent", "reconstructions", "samples")
 
@@ -38,7 +40,7 @@ def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
     history = read_history(folder / "history.jsonl")
     missing: list[str] = []
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
-    value = validation.get("neg_elbo")
+    value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)
     headline = (
         "A trained model" if value is None else f"{words.number(value)} nats per example on the validation split."
     )
@@ -47,7 +49,7 @@ def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
         "run.html.jinja",
         title=title,
         headline=headline,
-        course=[f"The model has {words.model(spec)}."] if words.model(spec) else [],
+        course=[text for text in (size and f"The model has {size}.", kept_start(starts)) if text],
         cards=metric_cards(validation, test),
         best_figures=figures(
             folder_pictures(folder, PICTURES), "the model", missing, captions=captions(metrics.get("data") or {})
@@ -56,8 +58,20 @@ def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
         data=pairs(metrics.get("data") or {}),
         epochs=counted(len(history), "epoch") if history else "",
         history=history_table(history),
+        starts=_starts(starts) if len(starts) > 1 else None,
         config=read_text(folder / "config.toml"),
         explorer=explore({title: folder}, data, bool(test), missing),
         notes=missing,
     )
     return write_atomic(folder / "report.html", page)
+
+
+def _starts(starts: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        Row(
+            [Cell.of(start["seed"]), Cell.of(start["neg_elbo"]), Cell("kept" if start["kept"] else "")],
+            "winner" if start["kept"] else "",
+        )
+        for start in starts
+    ]
+    return Table("Starts", ["seed", "validation, nats", ""], rows)

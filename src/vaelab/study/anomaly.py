@@ -12,23 +12,25 @@ import numpy.typing as npt
 import tomli_w
 
 from vaelab import store
-from vaelab.data import Dataset
+from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, unknown_name
 from vaelab.fitted import Array, Fitted
 from vaelab.latent import LatentMixture
 from vaelab.latent.anomaly import judge, pixel_entropy, typicality
 from vaelab.plots.clusters import plot_anomaly
 from vaelab.regret import likelihood_regret
+from vaelab.report import build_anomaly_report
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 from vaelab.study import single
 from vaelab.study.cluster import Say
-from vaelab.study.cluster_options import EM_ROWS
+from vaelab.study.cluster_options import EM_ROWS, settings_table
 from vaelab.study.tune import default_folder
 from vaelab.training import one_thread
 
 Floats = npt.NDArray[np.float64]
 REFERENCE_ROWS = 2_000  # training examples whose mean bound is the typical one
+REGRET_ROWS = 500  # test examples of each kind whose regret is taken: each fits a posterior of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ def anomaly(
     other_run: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     components: int = 50,
-    rows: int = 1_000,
+    rows: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -62,24 +64,31 @@ def anomaly(
     """Score test examples of `data` and of `other` (or of the class `held_out`) by models that know only the first.
 
     With two data sets both directions are judged, each by a model of its own, trained by `settings` unless `run` or
-    `other_run` is its folder; where only `run` is given, only its direction. An AUROC under 0.5 is a failure and is
-    told as one. Writes OUT/results.json and a picture for each direction.
+    `other_run` is its folder; where only `run` is given, only its direction. For a class a model is trained without
+    it, by `settings` or by those of `run`. An AUROC under 0.5 is a failure and is told as one.
+
+    rows: the most test examples of each kind that are scored, evenly spaced; by default all of them. Likelihood regret
+    fits a posterior to each example, and is taken on 500 of each kind at most. Writes OUT/results.json, OUT/report.html
+    and a picture for each direction; the test splits are read.
     """
+    if rows is not None and rows < 2:
+        raise InputError(f"`rows` must be at least 2, but got {rows}.")
     if held_out is not None:
-        if run is not None:
-            raise InputError("a run that exists has seen the class; give DATA, so that a model is trained without it.")
         ways = [_without_class(data, held_out, rows)]
     else:
         assert other is not None
         ways = _pair(data, other, run, other_run, rows)
-    if settings and all(way.run is not None for way in ways):
+    if settings and run is not None and (held_out is not None or all(way.run is not None for way in ways)):
         raise InputError("runs that exist already have their settings; leave out `settings`.")
     spec = Spec.create(**{"seed": seed, **(settings or {})})
+    if held_out is not None and run is not None:
+        spec = Fitted.load(run).spec  # what it was, for a model that has not seen the class
     folder = default_folder(dataclasses.replace(data, name=f"{data.name}-anomaly")) if out is None else Path(out)
     store.new_folder(folder, overwrite)
     with store.StudyLock(folder), one_thread():
-        table = {"components": components, "rows": rows, "seed": seed, "directions": [way.name for way in ways]}
-        store.write_atomic(folder / "config.toml", tomli_w.dumps({"anomaly": table}))
+        table = {"components": components, "rows": rows or "all", "seed": seed, "directions": [w.name for w in ways]}
+        text = {"anomaly": table, "settings": settings_table(settings or {})}
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(text))
         found = []
         for number, way in enumerate(ways, 1):
             say(f"{way.name}: {'scoring' if way.run else f'training, {spec.epochs} epochs, and scoring'}")
@@ -89,13 +98,18 @@ def anomaly(
                 else Fitted.load(way.run)
             )
             found.append(_judge(way, fitted, components, seed, folder / "figures" / f"anomaly_{number}.png"))
-        results = {"anomaly": str(folder), "directions": found, "notes": _notes(ways, rows)}
+        results = {
+            "anomaly": str(folder), "name": folder.resolve().name, "data": describe(data),
+            "spec": Fitted.load(found[0]["run"]).spec.model_dump(mode="json"), "directions": found,
+            "notes": _notes(ways, rows),
+        }  # fmt: skip
         store.write_json(folder / "results.json", results)
+        build_anomaly_report(folder)
     return results
 
 
 def _pair(
-    data: Dataset, other: Dataset, run: str | Path | None, other_run: str | Path | None, rows: int
+    data: Dataset, other: Dataset, run: str | Path | None, other_run: str | Path | None, rows: int | None
 ) -> list[Direction]:
     if other.shape != data.shape or other.x.dtype != data.x.dtype:
         raise InputError(
@@ -115,13 +129,16 @@ def _path(run: str | Path | None) -> Path | None:
     return None if run is None else Path(run)
 
 
-def _test_rows(data: Dataset, most: int, keep: Callable[[Array], Array] = lambda rows: rows) -> Array:
-    """At most so many test examples, evenly spaced."""
-    rows = keep(data.splits["test"])
-    return data.flat[rows[:: -(-len(rows) // most)]]
+def _test_rows(data: Dataset, most: int | None, keep: Callable[[Array], Array] = lambda rows: rows) -> Array:
+    """Test examples; of more than `most`, so many of them, evenly spaced."""
+    return _thinned(data.flat[keep(data.splits["test"])], most)
 
 
-def _without_class(data: Dataset, name: str, most: int) -> Direction:
+def _thinned(x: Array, most: int | None) -> Array:
+    return x if most is None or len(x) <= most else x[np.arange(most) * len(x) // most]
+
+
+def _without_class(data: Dataset, name: str, most: int | None) -> Direction:
     """The data without a class in training and validation; its test examples are the strange ones."""
     if data.labels is None or name not in data.classes:
         raise (
@@ -159,17 +176,21 @@ def _judge(way: Direction, fitted: Fitted, components: int, seed: int, picture: 
 
 
 def _scores(fitted: Fitted, x: Array, mixture: LatentMixture, reference: Floats) -> dict[str, Floats]:
-    """Every score (n,), higher for stranger examples; entropies only where pixels are probabilities."""
+    """Every score (n,), higher for stranger examples; regret of some, entropies only where pixels are probabilities."""
     bound = -fitted.score_samples(x)
-    found = {"bound": bound, "typicality": typicality(bound, reference), "regret": likelihood_regret(fitted, x)}
+    regret = likelihood_regret(fitted, _thinned(x, REGRET_ROWS))
+    found = {"bound": bound, "typicality": typicality(bound, reference), "regret": regret}
     if fitted.spec.likelihood == "bernoulli":
         entropy = pixel_entropy(fitted.scaling.to_model(fitted.rows(x)))
         found |= {"pixel_entropy": entropy, "bound_minus_entropy": bound - entropy}
     return found | {"mixture": -mixture.score_samples(fitted.encode(x)[0])}
 
 
-def _notes(ways: list[Direction], rows: int) -> list[str]:
-    notes = [f"at most {rows:,} test examples of each kind, evenly spaced."]
+def _notes(ways: list[Direction], rows: int | None) -> list[str]:
+    notes = [] if rows is None else [f"at most {rows:,} test examples of each kind, evenly spaced."]
+    if max(len(x) for way in ways for x in (way.known, way.other)) > REGRET_ROWS:
+        notes.append(f"regret fits a posterior to each example: on at most {REGRET_ROWS} of each kind, evenly spaced.")
+    notes.append("an AUROC is of these two kinds alone: what tells one pair apart may fail on another.")
     if len(ways) == 1 and "against" in ways[0].name:
         notes.append("one direction only: a score that tells one pair apart may fail the other way round.")
     return notes

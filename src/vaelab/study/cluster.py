@@ -73,17 +73,21 @@ def cluster(
     *,
     run: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    starts: int = 1,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     say: Say = lambda text: None,
     epoch: Callable[[int], None] = lambda epoch: None,
     **options: Any,
 ) -> Clustering:
     """Cluster the latents of a VAE that is trained here by `settings`, or of a trained `run` on the same data.
 
-    options: `components`, `covariance`, `points`, `labels`, `reject`, `starts`, `seed`, `manifold`, `budget`,
+    options: `components`, `covariance`, `points`, `labels`, `reject`, `em_starts`, `seed`, `manifold`, `budget`,
     `figures`, as in `vaelab cluster`; `labels` may also be row numbers of `data`, and no other label is then read
-    by anything that is saved. out: by default RUN/clusters, or runs/<data>-cluster-<time>.
+    by anything that is saved. starts: encoders to choose from by validation, without labels (see `single.train`).
+    out: by default RUN/clusters, or runs/<data>-cluster-<time>. resume: continue in `out` what was stopped there; the
+    encoder goes on from its last checkpoint, and comes out as if it had not been stopped.
 
     Raises InputError for bad input, before anything is trained or written. The test split is opened once.
     """
@@ -92,18 +96,50 @@ def cluster(
         raise InputError("a run that exists has its settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
     spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **(settings or {})})
+    if starts < 1 or (fitted is not None and starts > 1):
+        raise InputError(f"`starts` must be at least 1, and 1 with a run, which is trained already, but got {starts}.")
     numbers = numbers_to_try(chosen, data)
     rows = label_rows(chosen, data)
     folder = _folder(data, fitted, out)
-    store.new_folder(folder, overwrite)
+    config = {
+        "cluster": options_table(chosen) | {"starts": starts},
+        "data": {k: v for k, v in data.source.items() if v is not None},
+        "settings": settings_table(settings or {}),
+    }
+    if resume:
+        _check_begun(folder, config, chosen.figures)
+    else:
+        store.new_folder(folder, overwrite)
     with store.StudyLock(folder), one_thread():
-        table = {"cluster": options_table(chosen), "data": {k: v for k, v in data.source.items() if v is not None}}
-        store.write_atomic(folder / "config.toml", tomli_w.dumps(table | {"settings": settings_table(settings or {})}))
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(config))
         if fitted is None:
             assert spec is not None
-            say(f"training the encoder, {spec.epochs} epochs")
-            fitted = single.train(data, spec, out=folder / "model", figures=chosen.figures, progress=epoch).model
+            fitted = _encoder(data, spec, folder / "model", starts, chosen.figures, say, epoch)
         return _conclude(fitted, data, chosen, numbers, rows, folder, say)
+
+
+def _check_begun(folder: Path, config: Mapping[str, Any], figures: bool) -> None:
+    """Refuse to resume what was never begun, is another clustering, or is finished."""
+    if not (folder / "config.toml").is_file():
+        raise InputError(f"there is nothing to resume: {folder} has no config.toml; cluster without `resume`.")
+    if (folder / "config.toml").read_text() != tomli_w.dumps(config):
+        raise InputError(f"{folder} was begun with other data or options, see its config.toml; give the same again.")
+    if (folder / ("report.html" if figures else "results.json")).exists():
+        raise InputError(f"{folder} is finished, so there is nothing to resume; `overwrite` it to make it anew.")
+
+
+def _encoder(
+    data: Dataset, spec: Spec, folder: Path, starts: int, figures: bool, say: Say, epoch: Callable[[int], None]
+) -> Fitted:
+    """The encoder that is trained here, or was before this clustering was stopped."""
+    begun = folder.with_name(f"{folder.name}.partial").exists()
+    if folder.exists() and not begun:
+        return Fitted.load(folder)
+    kept = f", the best of {starts} starts" if starts > 1 else ""
+    say(f"training the encoder{kept}, {spec.epochs} epochs")
+    return single.train(
+        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=epoch
+    ).model  # fmt: skip
 
 
 def _given(run: Path, data: Dataset) -> Fitted:
@@ -149,7 +185,7 @@ def _mixtures(
     found = []
     for number in numbers:
         began = time.perf_counter()
-        found.append(LatentMixture(number, options.covariance, options.starts, seed=options.seed).fit(points))
+        found.append(LatentMixture(number, options.covariance, options.em_starts, seed=options.seed).fit(points))
         say(f"{number} components: {found[-1].n_iter_} iterations, {time.perf_counter() - began:.1f} s")
     return found, points
 
@@ -190,6 +226,7 @@ def _conclude(
         "data": describe(data),
         "run": str(fitted.folder),
         "spec": fitted.spec.model_dump(mode="json"),
+        "starts": store.read_json(fitted.folder / "metrics.json").get("starts", []),
         "components": numbers[best],
         "bic": {str(number): bic for number, bic in zip(numbers, bics, strict=True)},
         "mixtures": rows,
@@ -206,6 +243,7 @@ def _conclude(
         results |= {
             "labels": None,
             "methods": {},
+            "graph": None,
             "confusion": None,
             "coverage": None,
             "manifold": None,
@@ -300,7 +338,13 @@ def _labelled(
     nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
     nodes = np.union1d(nodes, rows)
     graph, new = LabelGraph(latents.mean[nodes]), latents.mean[test]
-    guess = graph.predict_proba(new, np.searchsorted(nodes, rows), codes, classes)
+    places = np.searchsorted(nodes, rows)
+    guess, calibration = graph.predict_proba(new, places, codes, classes), graph.calibration(places, codes, classes)
+    guess = guess if calibration is None else calibration(guess)
+    found["graph"] = {
+        "neighbours": graph.neighbours, "alpha": graph.alpha,
+        "temperature": None if calibration is None else calibration.temperature,
+    }  # fmt: skip
     found["methods"] = {
         "mixture": scores.answer_figures(proba, answers, truth),
         "graph": scores.answer_figures(guess, graph.answers(guess, options.reject), truth),
@@ -334,7 +378,7 @@ def _manifold(
     classes = len(latents.classes)
     umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
     places, new = umap.fit(latents.mean[nodes]), umap.place(latents.mean[test])
-    mixture = LatentMixture(classes, options.covariance, options.starts, seed=options.seed).fit(places)
+    mixture = LatentMixture(classes, options.covariance, options.em_starts, seed=options.seed).fit(places)
     known, seen = mixture.predict_proba(places), mixture.predict_proba(new)
     table = ClassTable.of(known[np.searchsorted(nodes, rows)], latents.codes[rows], classes)
     truth = latents.codes[test]
@@ -365,6 +409,8 @@ def _notes(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], latent
     labels = results.get("labels")
     if labels is None:
         return [*notes, "there are no labels, so clusters have no names, and nothing says whether they are classes."]
+    if results["graph"]["temperature"] is None:
+        notes.append("the graph's probabilities are not calibrated: no class has a label that could be left out.")
     if labels["unknown_classes"]:
         names = ", ".join(labels["unknown_classes"])
         notes.append(f"no label was drawn of {names}: these are never answered, and count as errors.")

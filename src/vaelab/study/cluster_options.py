@@ -34,7 +34,7 @@ class Options:
     points: Points = "samples"
     labels: int | str | tuple[int, ...] = LABELS  # how many, "validation", or row numbers
     reject: float = 0.0
-    starts: int = 3
+    em_starts: int = 3
     seed: int = 0
     manifold: str = "none"
     budget: bool = True
@@ -54,7 +54,7 @@ class Options:
             available()
         if not 0 <= one.reject < 1:
             raise InputError(f"`reject` must be a probability from 0 to below 1, but got {one.reject}.")
-        for name, value, least in ("starts", one.starts, 1), ("seed", one.seed, 0):
+        for name, value, least in ("em_starts", one.em_starts, 1), ("seed", one.seed, 0):
             if value < least:
                 raise InputError(f"`{name}` must be at least {least}, but got {value}.")
         return one

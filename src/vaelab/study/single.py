@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vaelab.pictures import draw_run
 from vaelab.report import build_run_report
 from vaelab.spec import Spec
 from vaelab.study import jobs
-from vaelab.study.jobs import Job, Member
+from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.study.tune import default_folder
 from vaelab.study.vae import VAESystem
 from vaelab.training import VALIDATION_ROWS, one_thread
@@ -58,6 +58,7 @@ def train(
     spec: Spec,
     *,
     out: str | Path | None = None,
+    starts: int = 1,
     overwrite: bool = False,
     resume: bool = False,
     open_test: bool = False,
@@ -66,9 +67,15 @@ def train(
 ) -> TrainedRun:
     """Train one model and write its run folder, default runs/<data>-<time>.
 
+    starts: how many models train as one stack, from the spec's seed and those that follow it; the one of lowest
+    validation neg_elbo is kept, as if its seed alone had been trained, and metrics.json has the figures of all. No
+    label takes part in the choice.
+
     A run that was stopped continues with `resume`, bit for bit as if it had not been: its checkpoint is in
     <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
     """
+    if starts < 1:
+        raise InputError(f"`starts` must be at least 1, but got {starts}.")
     spec = resolve(spec, data)
     feed = Feed(data, spec)  # refuses data that the likelihood cannot take, before anything is written
     folder = default_folder(data) if out is None else Path(out)
@@ -76,16 +83,20 @@ def train(
     _prepare(folder, partial, overwrite, resume)
     began = time.perf_counter()
     with one_thread():
-        job = Job(
-            (Member("run", spec),),
-            spec.epochs,
-            str(partial),
-            is_final=True,
-            folders={"run": str(folder)},
-        )
-        (outcome,) = jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
-        if outcome.failure is not None:
-            raise TrainingFailed(f"training failed: {outcome.failure}; lower `lr` or `clip`.")
+        members = [Member(f"start{i}", spec.but(seed=spec.seed + i)) for i in range(starts)]
+        places = {m.name: str(partial / m.name) for m in members}
+        job = Job(tuple(members), spec.epochs, str(partial), is_final=True, folders=places)
+        outcomes = jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
+        kept = _best(outcomes)
+        run = store.load_run(places[members[kept].name])
+        reached = [
+            {"seed": member.spec.seed, "neg_elbo": outcome.value, "kept": i == kept}
+            for i, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
+        ]
+        store.save_run(
+            folder, spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
+            metrics=run.metrics | {"starts": reached}, overwrite=True,
+        )  # fmt: skip
         model = Fitted.load(folder)
         changes = {
             "data": describe(data),
@@ -98,10 +109,18 @@ def train(
         store.update_metrics(folder, changes)
         if figures:
             draw_run(model, data, folder.name)
-    shutil.rmtree(partial)
     build_run_report(folder, data)
+    shutil.rmtree(partial)
     run = store.load_run(folder)
     return TrainedRun(folder, model, run.history, run.metrics, data)
+
+
+def _best(outcomes: Sequence[Outcome]) -> int:
+    """Which start has the lowest validation figure, the first of equals; one that failed has none."""
+    values = {i: outcome.value for i, outcome in enumerate(outcomes) if outcome.value is not None}
+    if not values:
+        raise TrainingFailed(f"training failed: {outcomes[0].failure}; lower `lr` or `clip`.")
+    return min(values, key=values.__getitem__)
 
 
 def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None:

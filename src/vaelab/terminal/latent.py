@@ -80,10 +80,12 @@ def print_anomalies(results: Mapping[str, Any]) -> None:
         table.add_column("AUROC", justify="right")
         table.add_column("")
         for name, verdict in way["scores"].items():
-            table.add_row(name.replace("_", " "), f"{verdict['auroc']:.3f}", "FAILED" if verdict["failed"] else "")
+            error = "" if verdict["se"] is None else f" ± {verdict['se']:.3f}"
+            failed = "FAILED" if verdict["failed"] else ""
+            table.add_row(name.replace("_", " "), f"{verdict['auroc']:.3f}{error}", failed)
         print_titled(console, way["name"], table)
         for verdict in way["scores"].values():
             if verdict["failed"]:
                 console.print(Text(verdict["sentence"]))
     print_notes(console, results["notes"])
-    console.print(Text(f"folder: {results['anomaly']}"), soft_wrap=True)
+    console.print(Text(f"folder: {results['anomaly']}   report: {results['anomaly']}/report.html"), soft_wrap=True)
