@@ -11,7 +11,7 @@ ROOT = Path(vaelab.__file__).parent
 LAYERS = (
     ("errors", "seeds", "wording", "yardsticks"),
     ("spec", "data", "noise", "networks", "store", "probes", "mixture"),
-    ("space", "likelihoods", "priors", "optimizers", "latent"),
+    ("space", "likelihoods", "priors", "convolutions", "optimizers", "latent"),
     ("model", "modules", "feed"),
     ("objectives", "evaluate"),
     ("pretraining",),

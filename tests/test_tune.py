@@ -151,13 +151,13 @@ def test_grid_and_random_samplers_visit_what_they_should(digits: Dataset, tmp_pa
 
 
 def test_beta_may_be_searched_under_a_yardstick_that_it_does_not_enter():
-    config = Config.create(None, {}, 64)
+    config = Config.create(None, {}, (64,))
     assert not config.warnings()
     beta = Space.parse({"beta": (0.1, 4.0)})
-    assert "can only find about 1" in Config.create(beta, {}, 64).warnings()[0]
+    assert "can only find about 1" in Config.create(beta, {}, (64,)).warnings()[0]
     with pytest.raises(InputError, match="cannot be searched under the yardstick weighted_loss"):
-        Config.create(beta, {}, 64, yardstick="weighted_loss")
-    assert Config.create(Space.parse({"lr": (1e-3, 1e-2)}), {"beta": 4.0}, 64, yardstick="weighted_loss")
+        Config.create(beta, {}, (64,), yardstick="weighted_loss")
+    assert Config.create(Space.parse({"lr": (1e-3, 1e-2)}), {"beta": 4.0}, (64,), yardstick="weighted_loss")
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=30))
@@ -166,7 +166,7 @@ def test_every_member_is_in_one_stack_of_its_kind(shapes):
         Member(str(i), Spec(width=w, latent_dim=d, layers=n, likelihood="bernoulli", batch_size=32, device="cpu"))
         for i, (w, d, n) in enumerate(shapes)
     ]
-    parts = stacks(members, 64, 2, VAESystem())
+    parts = stacks(members, (64,), 2, VAESystem())
     assert sorted(m.name for part in parts for m in part) == sorted(m.name for m in members)
     assert all(len({m.spec.layers for m in part}) == 1 for part in parts)
     job = Job(tuple(parts[0]), 3, "work", folders={parts[0][0].name: "run"})
@@ -174,7 +174,7 @@ def test_every_member_is_in_one_stack_of_its_kind(shapes):
 
 
 def test_pace_learns_from_what_was_spent():
-    spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace(784, 540.0, VAESystem())
+    spec, pace = Spec(batch_size=100, likelihood="bernoulli"), Pace((784,), 540.0, VAESystem())
     guess = pace.estimate([spec], 10, workers=1)
     pace.learn(spec, 5, seconds=guess)  # twice as long as guessed
     pace.learn(spec, 5, seconds=guess)

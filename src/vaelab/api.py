@@ -9,7 +9,7 @@ from typing import Any
 from vaelab import data as data_module
 from vaelab.data import Dataset
 from vaelab.space import Space
-from vaelab.spec import Spec
+from vaelab.spec import Spec, check_idle
 from vaelab.study import cluster as clustering
 from vaelab.study import compare as comparing
 from vaelab.study import single
@@ -41,12 +41,14 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `starts`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
     torch.Size([180, 2])
     """
+    if not isinstance(spec, Spec):
+        check_idle(spec or {})
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
     return single.train(as_dataset(x, y, split_seed), chosen, **options)
 

@@ -125,6 +125,9 @@ def train(
     open_test: Annotated[
         bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
     ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="seconds; without --set epochs=N it decides their number, else it stops early")
+    ] = None,
     target: Target = None,
     data_dir: DataDir = None,
     download: Download = False,
@@ -135,18 +138,20 @@ def train(
 ) -> None:
     """Train one VAE into a run folder."""
     from vaelab import terminal
-    from vaelab.spec import Spec, parse_settings
+    from vaelab.spec import Spec, check_idle, parse_settings
 
-    spec = Spec.create(**{"seed": seed, **parse_settings(settings or [])})
+    chosen = parse_settings(settings or [])
+    check_idle(chosen)
+    spec = Spec.create(**{"seed": seed, **chosen})
     data = load_data(source, target, data_dir, download, split_seed)
     from vaelab.study import single
     from vaelab.training import keep_freed_memory
 
     keep_freed_memory()
-    with terminal.epochs(spec.epochs) as progress:
+    with terminal.epochs(None if timeout else spec.epochs) as progress:
         run = single.train(
             data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
-            progress=progress,
+            timeout=timeout, progress=progress, note=lambda text: tell(f"note: {text}"),
         )  # fmt: skip
     result = {
         "run": str(run.folder),

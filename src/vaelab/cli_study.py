@@ -67,7 +67,7 @@ def tune(
     options = {"yardstick": yardstick, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
-        "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
+        "vae", source, search, space, settings, options | {"trials": trials}, resume, config, workers,
         (target, data_dir, download, split_seed),
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
@@ -110,7 +110,7 @@ def classify(
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
-        "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config,
+        "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config, workers,
         (target, data_dir, download, split_seed),
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
@@ -128,6 +128,7 @@ def _study(
     options: dict[str, Any],
     resume: Path | None,
     config: Path | None,
+    workers: int | None,
     where: tuple[str | None, Path | None, bool, int],
 ) -> tuple[Config, Dataset]:
     """The configuration, refused before the data are read where it is bad, and the data."""
@@ -153,9 +154,12 @@ def _study(
     ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
     fixed = parse_settings(settings or [], kind)
     named = {name: value for name, value in options.items() if value is not None}
-    Config.create(ranges, fixed, 1, task=task, **named)
+    Config.create(ranges, fixed, (1,), task=task, **named)
     data = load_data(source, *where)
-    return Config.create(ranges, fixed, data.flat.shape[1], task=task, **named), data
+    from vaelab.study.tune import searched_shape
+
+    shape = searched_shape(data, fixed, named.get("timeout"), workers, task)
+    return Config.create(ranges, fixed, shape, task=task, **named), data
 
 
 def _run(

@@ -12,6 +12,7 @@ from vaelab import pictures, plots, store
 from vaelab.data import Dataset
 from vaelab.evaluate import SEARCH_DRAWS
 from vaelab.fitted import Fitted
+from vaelab.spec import written
 
 EXAMPLES, NEW, MAX_ERROR_ROWS, NEW_ROWS = 12, 28, 3_000, 1_000
 SINGLE = ("latent", "traversals", "interpolations")  # pictures of one model each, numbered from 1
@@ -73,13 +74,15 @@ def _architectures(first: Mapping[str, Fitted], results: Mapping[str, Any]) -> l
     networks = {}
     for name, fitted in first.items():
         spec = fitted.spec
-        parts = [spec.activation if spec.hidden_sizes else "linear", spec.likelihood]
+        conv = spec.network == "conv"
+        parts = [f"conv {written('channels', spec.channels)}"] if conv else []
+        parts += [spec.activation if conv or spec.hidden_sizes else "linear", spec.likelihood]
         parts += [f"beta {spec.beta:g}"] if spec.beta != 1 else []
         parts += [f"dropout {spec.dropout:g}"] if spec.dropout else []
         count = recorded.get(name)
         networks[name] = {
             "features": fitted.model.features,
-            "hidden": spec.hidden_sizes,
+            "hidden": [*fitted.model.map_values, *spec.hidden_sizes],
             "latent": spec.latent_dim,
             "parameters": count if isinstance(count, int) else fitted.parameter_count,
             "about": "  ·  ".join(parts),

@@ -21,6 +21,8 @@ from vaelab.spec import (
     Activation,
     Binarize,
     LikelihoodName,
+    Network,
+    Norm,
     OptimizerName,
     PriorName,
     Schedule,
@@ -36,7 +38,7 @@ FEWEST_TO_SPLIT = 100  # rows; with fewer, a tenth of them says less about an ep
 _DOC = """A variational autoencoder as a scikit-learn transformer and density model.
 
     The model is z ~ N(0, I), x ~ p(x|z), with q(z|x) a diagonal Gaussian; encoder and decoder are fully
-    connected networks, trained to maximise the evidence lower bound
+    connected or convolutional networks, trained to maximise the evidence lower bound
 
         ELBO(x) = E_q log p(x|z) - beta KL(q(z|x) || p(z))  <=  log p(x) for beta = 1.
 
@@ -128,6 +130,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         taper: float = 0.5,
         hidden: tuple[int, ...] | str | None = None,
         activation: Activation = "silu",
+        network: Network = "mlp",
+        channels: tuple[int, ...] | str = (32, 64),
+        blocks: int = 0,
+        kernel: int = 3,
+        norm: Norm = "none",
         dropout: float = 0.0,
         likelihood: LikelihoodName = "auto",
         sigma: float | Literal["auto", "shared", "feature"] = "auto",
@@ -148,7 +155,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 30,
-        precision: Literal["float32"] = "float32",
+        precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
     ):
@@ -158,6 +165,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.taper = taper
         self.hidden = hidden
         self.activation = activation
+        self.network = network
+        self.channels = channels
+        self.blocks = blocks
+        self.kernel = kernel
+        self.norm = norm
         self.dropout = dropout
         self.likelihood = likelihood
         self.sigma = sigma

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from vaelab import noise
+from vaelab.convolutions import Grid, why_unfit
 from vaelab.data import Dataset, Scaling
 from vaelab.data.dataset import Array
 from vaelab.errors import InputError
@@ -67,6 +68,12 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
         raise InputError(f"`{name}` weighs a term of an inverse problem; leave it out, or use `vaelab invert`.")
     if data.condition and spec.prior != "normal":
         raise InputError(f"an inverse problem needs the normal prior, but got prior = {spec.prior!r}; leave it out.")
+    if spec.network == "conv":
+        if data.condition:
+            raise InputError(
+                "an inverse problem needs network = mlp: a condition has no place in an image; leave it out."
+            )
+        check_convolutions(spec, data)
     return spec.but(**changes)
 
 
@@ -85,7 +92,31 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     elif not _is_available(spec.device):
         raise InputError(f"device {spec.device!r} is not available here; use auto or cpu.")
+    device = str(changes.get("device", spec.device))
+    if spec.precision == "bf16" and not _has_bfloat16(device):
+        raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
     return changes
+
+
+def check_convolutions(spec: ModelSpec, data: Dataset) -> None:
+    """Refuse data in which there are no neighbours, and settings that do not suit their size."""
+    if data.features:
+        raise InputError(
+            "`network` = conv needs images or curves, in which neighbours belong together, but got a table with "
+            "named columns; use mlp, or give curves as an array without names (.npy)."
+        )
+    reason = why_unfit(Grid.of(data.shape).shape, spec.channels, spec.kernel)
+    if reason is not None:
+        raise InputError(reason)
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Whether the processor has instructions for bfloat16: else its products would be slower than float32's."""
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return kind == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
 
 
 def _is_available(device: str) -> bool:
@@ -162,6 +193,7 @@ class Rows:
         self._raw = as_tensor(data.flat).to(device)
         self.condition = data.condition
         self.features = units.features(self._raw) - self.condition
+        self.grid = grid_of(data.shape, units.scaling)
         self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
 
     def rows(self, split: str) -> Tensor:
@@ -217,6 +249,11 @@ class Feed(Rows):
 
     def _binarised(self) -> Tensor:
         return self.units.batches(self._raw, 1).gather(self.features, torch.uint8)
+
+
+def grid_of(shape: Sequence[int], scaling: Scaling) -> Grid:
+    """Where the values that a model sees lie in examples of this shape (any kind of data has such a place)."""
+    return Grid.of(shape, None if scaling.kept is None else torch.from_numpy(scaling.kept))
 
 
 def as_tensor(rows: Array) -> Tensor:

@@ -17,7 +17,7 @@ from vaelab import evaluate, store
 from vaelab.data import Dataset, Scaling, rows_for
 from vaelab.errors import InputError, StoreError
 from vaelab.evaluate import Bound, MutualInformation
-from vaelab.feed import Feed, Units, as_tensor
+from vaelab.feed import Feed, Units, as_tensor, grid_of
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
 from vaelab.modules import Decoder, Encoder
@@ -62,7 +62,7 @@ class DataFacts:
 class Fitted:
     """One trained model with everything that using it needs. Inputs and outputs are arrays in the data's own units.
 
-    `row` (1, P) holds the parameters; float64 parameters make scores exact in any batch, float32 is faster.
+    `row` (1, P + Q) holds parameters and statistics; in float64 scores are exact in any batch, float32 is faster.
     """
 
     def __init__(self, spec: Spec, facts: DataFacts, scaling: Scaling, row: Tensor, folder: Path | None = None):
@@ -73,9 +73,8 @@ class Fitted:
 
     def __repr__(self) -> str:
         spec = self.spec
-        hidden = "-".join(map(str, spec.hidden_sizes)) or "linear"
         where = f", {str(self.folder)!r}" if self.folder else ""
-        return f"Fitted({self.facts.name}, latent_dim={spec.latent_dim}, hidden={hidden}, {spec.likelihood}{where})"
+        return f"Fitted({self.facts.name}, latent_dim={spec.latent_dim}, {spec.layers_text}, {spec.likelihood}{where})"
 
     @functools.cached_property
     def model(self) -> Model:
@@ -83,7 +82,7 @@ class Fitted:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        return self.model.layout.views(self.row)
+        return self.model.views(self.row)
 
     @property
     def log_jacobian(self) -> float:
@@ -91,7 +90,7 @@ class Fitted:
 
     @classmethod
     def of(cls, feed: Feed, spec: Spec, row: Tensor) -> Fitted:
-        """The model whose parameters (P,) were trained on `feed`."""
+        """The model whose parameters and statistics (P + Q,) were trained on `feed`."""
         return cls(spec, DataFacts.of(feed.data), feed.units.scaling, row[None].clone())
 
     def double(self) -> Fitted:
@@ -179,13 +178,16 @@ class Fitted:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """A torch module of its own: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
-        return Encoder(self._weights(), self.spec.activation, self.scaling)
+        return Encoder(self._weights(), self.spec.activation, self.scaling, self.model.convolutions)
 
     @functools.cached_property
     def decoder(self) -> Decoder:
         """A torch module of its own: points (n, L) to E[x|z] (n, *shape)."""
-        sigmoid = not self.model.likelihood.is_density
-        return Decoder(self._weights(), self.spec.activation, self.scaling, self.facts.shape, sigmoid)
+        model = self.model
+        return Decoder(
+            self._weights(), self.spec.activation, self.scaling, self.facts.shape,
+            not model.likelihood.is_density, model.convolutions,
+        )  # fmt: skip
 
     def _weights(self) -> dict[str, Tensor]:
         return self.model.unpad(self.row[0], self.spec)
@@ -217,7 +219,7 @@ class Fitted:
         return mean, np.sqrt(variance)
 
     def _on_cpu(self) -> dict[str, Tensor]:
-        return self.model.layout.views(self.row.detach().cpu().double())
+        return self.model.views(self.row.detach().cpu().double())
 
     def score_samples(self, x: Any, draws: int = evaluate.SEARCH_DRAWS) -> Array:
         """The evidence lower bound of each example in nats (n,), on noise keyed by the example; higher is better."""
@@ -289,7 +291,8 @@ class Fitted:
         parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
         scaling = Scaling(**parts, dequantise=bool(run.data.get("dequantise", False)))
         model = _model(spec, facts, scaling)
-        expected = {name: (shape, "float32") for name, shape in model.own_shapes(spec).items()}
+        shapes = model.own_shapes(spec) | {block.name: block.shape for block in model.statistics}
+        expected = {name: (shape, "float32") for name, shape in shapes.items()}
         store.check_arrays(arrays, expected, run.folder)
         row = model.pad({name: torch.from_numpy(array) for name, array in arrays.items()}, spec)
         return cls(spec, facts, scaling, row[None], run.folder)
@@ -298,4 +301,5 @@ class Fitted:
 def _model(spec: Spec, facts: DataFacts, scaling: Scaling) -> Model:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
     likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2)
-    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition)
+    grid = grid_of(facts.shape, scaling)
+    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vaelab.convolutions import Convolutions, Grid
 from vaelab.likelihoods import Likelihood
-from vaelab.networks import LINE, MLP, Layout, Parameters, bucket, initial_dense
+from vaelab.networks import LINE, MLP, Layout, Parameters, Training, bucket, initial_dense
 from vaelab.priors import Posterior, Prior, StandardNormal, prior_for
 from vaelab.spec import Spec
 
@@ -31,12 +33,24 @@ class Model:
     likelihood: Likelihood
     prior: Prior = dataclasses.field(default_factory=StandardNormal)
     condition: int = 0
+    convolutions: Convolutions | None = None  # between the data and the dense layers
+    half: bool = False  # in training the networks' products are in bfloat16
 
     @classmethod
-    def for_spec(cls, spec: Spec, features: int, likelihood: Likelihood, condition: int = 0) -> Model:
+    def for_spec(
+        cls, spec: Spec, features: int, likelihood: Likelihood, condition: int = 0, grid: Grid | None = None
+    ) -> Model:
+        """`grid` says where the features lie in an image or a curve, which convolutions need."""
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
         latent = bucket(spec.latent_dim, 16)
-        model = cls(features, hidden, latent, spec.activation, likelihood, condition=condition)
+        convolutions = None
+        if spec.network == "conv":
+            assert grid is not None
+            convolutions = Convolutions.for_spec(spec, grid)
+        model = cls(
+            features, hidden, latent, spec.activation, likelihood,
+            condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
+        )  # fmt: skip
         return dataclasses.replace(model, prior=prior_for(spec, features, model.encode))
 
     def networks(self, features: int, hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
@@ -50,14 +64,27 @@ class Model:
         return (rows[..., : self.features], rows[..., self.features :]) if self.condition else (rows, None)
 
     @functools.cached_property
+    def ends(self) -> int:
+        """Values at the outer ends of the dense layers: the features of the data, or those of the convolutions."""
+        return self.features if self.convolutions is None else self.convolutions.features
+
+    @property
+    def map_values(self) -> list[int]:
+        """Values of the convolutions' maps, stage by stage."""
+        if self.convolutions is None:
+            return []
+        trunk = self.convolutions.trunk
+        return [H * W * C for (H, W), C in zip(trunk.sizes[1:], trunk.channels, strict=True)]
+
+    @functools.cached_property
     def more(self) -> int:
-        """Features of padding, silent like padded units (see networks.LINE)."""
-        return -self.features % LINE
+        """Values of padding at the ends, silent like padded units (see networks.LINE)."""
+        return -self.ends % LINE
 
     @functools.cached_property
     def padded(self) -> tuple[MLP, MLP]:
         condition = self.condition + -self.condition % LINE
-        return self.networks(self.features + self.more, self.hidden, self.latent, condition)
+        return self.networks(self.ends + self.more, self.hidden, self.latent, condition)
 
     @property
     def encoder(self) -> MLP:
@@ -69,8 +96,24 @@ class Model:
 
     @functools.cached_property
     def layout(self) -> Layout:
-        networks = {**self.encoder.shapes, **self.decoder.shapes}
+        networks = {**self.encoder.shapes, **self.decoder.shapes, **self._outer_shapes}
         return Layout(networks | self.likelihood.shapes(self.features) | self.prior.shapes(self.latent))
+
+    @functools.cached_property
+    def statistics(self) -> Layout:
+        """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
+        return Layout({} if self.convolutions is None else self.convolutions.statistics)
+
+    @property
+    def _outer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the convolutions' parameters, and of a bias per feature, which they have for their like."""
+        if self.convolutions is None:
+            return {}
+        return self.convolutions.shapes | {"decoder.bias": (1, self.features)}
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
+        return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
 
     @functools.cached_property
     def largest_layer(self) -> int:
@@ -83,30 +126,37 @@ class Model:
         return 2 * sum(self.hidden)
 
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
-        """Shapes of a member's parameters without padding."""
-        encoder, decoder = self.networks(self.features, spec.hidden_sizes, spec.latent_dim, self.condition)
-        networks = {**encoder.shapes, **decoder.shapes}
+        """Shapes of a member's parameters without padding. Statistics have none: theirs are `statistics`."""
+        encoder, decoder = self.networks(self.ends, spec.hidden_sizes, spec.latent_dim, self.condition)
+        networks = {**encoder.shapes, **decoder.shapes, **self._outer_shapes}
         return networks | self.likelihood.shapes(self.features) | self.prior.own_shapes
 
     def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
-        """One member's initial parameters, a padded row (P,).
+        """One member's initial parameters and statistics, a padded row (P + Q,).
 
         The log-variance head starts at 0, so that q starts as wide as the prior, which is standard normal at first,
         whatever its kind; the decoder's last bias starts at the best model without latents for the rows x (n, D), which
         no epoch need then be spent on.
         """
         hidden, x = spec.hidden_sizes, self.split(x)[0]
-        encoder, decoder = self.networks(self.features, hidden, spec.latent_dim, self.condition)
+        encoder, decoder = self.networks(self.ends, hidden, spec.latent_dim, self.condition)
         weights = initial_dense("encoder", encoder.widths, generator) | initial_dense(
             "decoder", decoder.widths, generator
         )
         weights[f"encoder.{len(hidden)}.weight"][:, spec.latent_dim :] = 0
-        weights[f"decoder.{len(hidden)}.bias"] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
+        last = f"decoder.{len(hidden)}.bias"
+        if self.convolutions is not None:
+            weights |= self.convolutions.initial(generator)
+            last = "decoder.bias"
+        weights[last] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
         return self.pad(weights | self.likelihood.initial(x) | self.prior.initial(x, generator), spec)
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
-        """A member's own weights as a padded row (P,)."""
-        return self.layout.pad(self._heads(weights, spec, widen=True))
+        """A member's own weights and statistics as a padded row (P + Q,)."""
+        statistics = {name: weights[name] for name in self.statistics.blocks}
+        own = {name: weight for name, weight in weights.items() if name not in statistics}
+        row = self.layout.pad(self._heads(own, spec, widen=True))
+        return torch.cat([row, self.statistics.pad(statistics)]) if statistics else row
 
     def unpad(self, row: Tensor, spec: Spec) -> dict[str, Tensor]:
         """The inverse of `pad`."""
@@ -114,7 +164,10 @@ class Model:
         last = f"encoder.{len(self.hidden)}"
         for name, rows in (f"{last}.weight", shapes[f"{last}.weight"][0]), (f"{last}.bias", 1):
             shapes[name] = (rows, 2 * self.latent)
-        return self._heads(self.layout.unpad(row, shapes), spec, widen=False)
+        statistics = {block.name: block.shape for block in self.statistics}
+        return self._heads(self.layout.unpad(row, shapes), spec, widen=False) | self.statistics.unpad(
+            row[self.layout.size :], statistics
+        )
 
     def _heads(self, weights: dict[str, Tensor], spec: Spec, widen: bool) -> dict[str, Tensor]:
         """The encoder's last layer holds two heads side by side, so its padding lies in the middle and at the end."""
@@ -132,15 +185,33 @@ class Model:
 
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D), or q(z|x, y) for rows [x, y] (K, B, D + C)."""
-        heads = self.encoder(parameters, widen(x, self.encoder.widths[0]), keep)
-        return Posterior(*heads.split(self.latent, -1))
+        with autocast(self.half, parameters, x):
+            if self.convolutions is not None:
+                x = self.convolutions.encode(parameters, x)
+            heads = self.encoder(parameters, widen(x, self.encoder.widths[0]), keep)
+        return Posterior(*self._full(heads).split(self.latent, -1))
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = (), y: Tensor | None = None) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L), and y (K, B, C) under a condition."""
         if y is not None:  # y first, so that a member's own rows of the first layer stay together
             z = widen(torch.cat([y, z], -1), self.decoder.widths[0])
-        outputs = self.decoder(parameters, z, keep)
-        return outputs[..., : self.features] if self.more else outputs  # a slice's gradient costs two passes
+        with autocast(self.half, parameters, z):
+            outputs = self.decoder(parameters, z, keep)
+            outputs = outputs[..., : self.ends] if self.more else outputs  # a slice's gradient costs two passes
+            if self.convolutions is not None:
+                outputs = self.convolutions.decode(parameters, outputs)
+        outputs = self._full(outputs)
+        return outputs if self.convolutions is None else outputs + parameters["decoder.bias"]
+
+    def _full(self, outputs: Tensor) -> Tensor:
+        return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+
+
+def autocast(half: bool, parameters: Parameters, x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Inside, products are in bfloat16 if `half`; in training only, since figures are to be exact."""
+    if half and isinstance(parameters, Training):
+        return torch.autocast(x.device.type, torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def widen(x: Tensor, width: int) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vaelab.convolutions import GROUPS, Convolutions, Generator, Grid, Layer, Trunk
 from vaelab.data import Scaling
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -21,27 +23,128 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+Weights = Mapping[str, Tensor]  # unpadded, as `Model.unpad` gives them
+
+
+def _dense(weights: Weights, prefix: str, activation: str) -> list[nn.Module]:
+    """Dense layers from "<prefix>.<i>.weight" (in, out) and ".bias" (1, out), with an activation between them."""
+    layers: list[nn.Module] = []
+    while f"{prefix}.{len(layers) // 2}.weight" in weights:
+        i = len(layers) // 2
+        weight, bias = weights[f"{prefix}.{i}.weight"], weights[f"{prefix}.{i}.bias"]
+        n_in, n_out = weight.shape
+        layer = nn.Linear(n_in, n_out, dtype=weight.dtype, device=weight.device)
+        layer.load_state_dict({"weight": weight.T, "bias": bias[0]})
+        layers += [layer, ACTIVATIONS[activation]()]
+    return layers[:-1]
+
+
+class _AsMaps(nn.Module):
+    """Rows (n, D) as images (n, C, H, W)."""
+
+    def __init__(self, grid: Grid):
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        images: Tensor = self.grid.spread(x).unflatten(1, self.grid.shape)
+        return images.permute(0, 3, 1, 2)
+
+
+class _AsRows(nn.Module):
+    """Images (n, C, H, W) as rows (n, D)."""
+
+    def __init__(self, grid: Grid):
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.grid.take(maps.permute(0, 2, 3, 1).flatten(1))
+
+
+class _Residual(nn.Module):
+    """act(x + inner(x))."""
+
+    def __init__(self, inner: nn.Module, activation: nn.Module):
+        super().__init__()
+        self.inner, self.activation = inner, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(x + self.inner(x))
+        return out
+
+
+class _Bias(nn.Module):
+    def __init__(self, bias: Tensor):
+        super().__init__()
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+def _convolution(stages: Trunk | Generator, layer: Layer, weights: Weights) -> list[nn.Module]:
+    """One convolution, and its norm if it has one."""
+    weight, bias = weights[f"{layer.name}.weight"], weights.get(f"{layer.name}.bias")
+    kind: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+    kernel = stages.kernel_size()
+    around = (kernel[0] // 2, kernel[1] // 2)
+    own: nn.Module
+    if layer.transposed:
+        (H, W), half = stages.sizes[layer.stage], stages.sizes[layer.stage + 1]
+        more = (H - (2 * half[0] - 1), W - (2 * half[1] - 1))
+        own = nn.ConvTranspose2d(layer.n_in, layer.n_out, kernel, 2, around, more, bias=bias is not None, **kind)
+    else:
+        stride = 1 if layer.in_block else 2
+        own = nn.Conv2d(layer.n_in, layer.n_out, kernel, stride, around, bias=bias is not None, **kind)
+    own.load_state_dict({"weight": weight.permute(0, 3, 1, 2)} | ({} if bias is None else {"bias": bias}))
+    if layer.norm == "none":
+        return [own]
+    state = {"weight": weights[f"{layer.name}.scale"], "bias": weights[f"{layer.name}.shift"]}
+    norm: nn.Module
+    if layer.norm == "group":
+        norm = nn.GroupNorm(math.gcd(layer.n_out, GROUPS), layer.n_out, **kind)
+    else:
+        norm = nn.BatchNorm2d(layer.n_out, **kind)
+        state |= {f"running_{name}": weights[f"{layer.name}.{name}"] for name in ("mean", "var")}
+    norm.load_state_dict(state, strict=False)
+    return [own, norm]
+
+
+def _maps(stages: Trunk | Generator, weights: Weights) -> list[nn.Module]:
+    """All stages of an encoder's or a decoder's convolutions."""
+    modules: list[nn.Module] = []
+    act = ACTIVATIONS[stages.activation]
+    inner: list[nn.Module] = []
+    for layer in stages.layers:
+        own = _convolution(stages, layer, weights)
+        if layer.in_block:
+            inner += own
+            if layer.silent:
+                modules.append(_Residual(nn.Sequential(*inner), act()))
+                inner = []
+            else:
+                inner.append(act())
+        else:
+            modules += [*own, act()]
+    return [act(), *modules[:-1]] if isinstance(stages, Generator) else modules
+
+
 class _Network(nn.Module):
-    """Dense layers with an activation between them, and the scaling between the data's own units and the model's."""
+    """Layers, and the scaling between the data's own units and the model's. For use: batch norms do not learn."""
 
     offset: Tensor
     scale: Tensor
 
-    def __init__(self, weights: Mapping[str, Tensor], prefix: str, activation: str, scaling: Scaling):
-        """weights: unpadded, as `Model.unpad` gives them: "<prefix>.<i>.weight" (in, out) and ".bias" (1, out)."""
+    def __init__(self, layers: Sequence[nn.Module], scaling: Scaling):
         super().__init__()
-        layers: list[nn.Module] = []
-        for i in range(sum(name.startswith(f"{prefix}.") for name in weights) // 2):
-            weight, bias = weights[f"{prefix}.{i}.weight"], weights[f"{prefix}.{i}.bias"]
-            n_in, n_out = weight.shape
-            layer = nn.Linear(n_in, n_out, dtype=weight.dtype, device=weight.device)
-            layer.load_state_dict({"weight": weight.T, "bias": bias[0]})
-            layers += [ACTIVATIONS[activation]()] * (i > 0) + [layer]
         self.layers = nn.Sequential(*layers)
-        kind: dict[str, Any] = {"dtype": layer.weight.dtype, "device": layer.weight.device}
+        some = next(self.layers.parameters())
+        kind: dict[str, Any] = {"dtype": some.dtype, "device": some.device}
         middle = 0.5 if scaling.dequantise else 0.0  # of the cell over which a grey level is spread
         self.register_buffer("offset", torch.tensor(scaling.offset - np.float32(middle), **kind))
         self.register_buffer("scale", torch.tensor(scaling.scale, **kind))
+        self.eval()
 
     def _as_input(self, x: Any) -> Tensor:
         return torch.as_tensor(x).to(self.scale)
@@ -56,8 +159,13 @@ class Encoder(_Network):
 
     kept: Tensor | None
 
-    def __init__(self, weights: Mapping[str, Tensor], activation: str, scaling: Scaling):
-        super().__init__(weights, "encoder", activation, scaling)
+    def __init__(self, weights: Weights, activation: str, scaling: Scaling, convolutions: Convolutions | None = None):
+        layers = _dense(weights, "encoder", activation)
+        if convolutions is not None:
+            smallest = Grid(convolutions.trunk.map_shape)
+            maps = [_AsMaps(convolutions.grid), *_maps(convolutions.trunk, weights), _AsRows(smallest)]
+            layers = [*maps, *layers]
+        super().__init__(layers, scaling)
         kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(self.scale.device)
         self.register_buffer("kept", kept)
 
@@ -75,9 +183,20 @@ class Decoder(_Network):
     fill: Tensor | None
 
     def __init__(
-        self, weights: Mapping[str, Tensor], activation: str, scaling: Scaling, shape: tuple[int, ...], sigmoid: bool
+        self,
+        weights: Weights,
+        activation: str,
+        scaling: Scaling,
+        shape: tuple[int, ...],
+        sigmoid: bool,
+        convolutions: Convolutions | None = None,
     ):
-        super().__init__(weights, "decoder", activation, scaling)
+        layers = _dense(weights, "decoder", activation)
+        if convolutions is not None:
+            smallest = Grid(convolutions.generator.map_shape)
+            maps = [_AsMaps(smallest), *_maps(convolutions.generator, weights), _AsRows(convolutions.grid)]
+            layers = [*layers, *maps, _Bias(weights["decoder.bias"])]
+        super().__init__(layers, scaling)
         self.shape, self.sigmoid = shape, sigmoid
         device = self.scale.device
         self.register_buffer("kept", None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device))

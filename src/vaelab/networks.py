@@ -15,6 +15,11 @@ from torch.nn import functional
 
 Parameters = Mapping[str, Tensor]
 
+
+class Training(dict[str, Tensor]):
+    """Parameters in a training step: given these, norms use a batch's own statistics and keep count of them."""
+
+
 # Floats in 64 bytes. A product may round otherwise where a matrix starts off such a boundary, so every member's
 # matrices start at the same distance from one: else its bits would depend on its place in the stack.
 LINE = 16

@@ -17,8 +17,8 @@ START_VARIANCE = 0.1  # of q(z|x), as a share of the mean variance within compon
 
 @torch.no_grad()
 def latents(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
-    """Posterior means (n, latent_dim) of the training rows for one member's parameters (P,)."""
-    parameters = model.layout.views(row[None])
+    """Posterior means (n, latent_dim) of the training rows for one member's parameters (P + Q,)."""
+    parameters = model.views(row[None])
     batches = feed.batches("train", 1)
     means = row.new_empty(batches.rows, spec.latent_dim)
     for place, x, _ in batches:
@@ -29,7 +29,7 @@ def latents(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
 @torch.no_grad()
 def errors(model: Model, row: Tensor, feed: Feed) -> Tensor:
     """What reconstructions from the means miss of some training rows, in the model's units (n, D)."""
-    x, parameters = feed.sample_rows(INITIAL_ROWS).to(row), model.layout.views(row[None])
+    x, parameters = feed.sample_rows(INITIAL_ROWS).to(row), model.views(row[None])
     outputs = model.decode(parameters, evaluate.encode(model, parameters, x).mean)[0]
     return (x - model.likelihood.mean(outputs)).cpu()
 
@@ -48,7 +48,7 @@ def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
-    """A member's parameters (P,) with the mixture fitted to its latents, in the coordinates of that fit.
+    """A member's parameters (P + Q,) with the mixture fitted to its latents, in the coordinates of that fit.
 
     Reconstructions from the means stay what they were; learned scales start at those of the errors. Raises
     FloatingPointError where the latents are not finite.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.spec import ModelSpec, Spec, number_kind, parse_value
+from vaelab.spec import WIDTHS, ModelSpec, Spec, check_idle, number_kind, parse_value, written
 
 # What `tune` searches unless told otherwise, beside widths and latent sizes that suit the data. Batch size and
 # activation are left out on purpose: models that differ in them cannot be trained as one stack.
@@ -24,6 +24,10 @@ DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
     "weight_decay": (1e-6, 1e-2, "log"),
     "dropout": (0.0, 0.2),
 }
+
+# What `tune` adds for images whose sides are at least SMALLEST_IMAGE: dense layers alone, or convolutions before them.
+SMALLEST_IMAGE = 16
+NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["16-32", "32-64"]}
 
 LARGEST_SPACE_FILE = 1 << 20  # bytes
 
@@ -265,18 +269,28 @@ class Space:
         return cls.parse(table, of)
 
     @classmethod
-    def default(cls, features: int) -> Space:
-        """The space that `tune` searches for examples of so many features, unless told otherwise.
+    def default(cls, shape: Sequence[int]) -> Space:
+        """The space that `tune` searches for examples of this shape, unless told otherwise.
 
         Widths reach to four times the features but at most 1024, latent sizes to half the features but at most 64.
+        Images from 16 x 16 on try convolutions too.
 
-        >>> Space.default(64).to_json()["width"], Space.default(784).to_json()["width"]
+        >>> Space.default((8, 8)).to_json()["width"], Space.default((784,)).to_json()["width"]
         ('32..256:log', '128..1024:log')
+        >>> [name for name in Space.default((28, 28)).names if name not in Space.default((784,))]
+        ['network', 'channels']
         """
+        features = math.prod(shape)
+        both = len(shape) >= 2 and min(shape[:2]) >= SMALLEST_IMAGE
         widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
         most = min(64, max(2, features // 2))
         return cls.parse(
-            {"width": (widest // 8, widest, "log"), "latent_dim": (max(2, most // 16), most, "log"), **DEFAULT_RANGES}
+            {
+                "width": (widest // 8, widest, "log"),
+                "latent_dim": (max(2, most // 16), most, "log"),
+                **DEFAULT_RANGES,
+                **(NETWORKS if both else {}),
+            }
         )
 
     @classmethod
@@ -304,7 +318,7 @@ class Space:
 
         Fixing `hidden` drops layers, width and taper too, which it overrides.
 
-        >>> Space.default(64).without(["hidden", "lr", "seed"]).names
+        >>> Space.default((64,)).without(["hidden", "lr", "seed"]).names
         ('latent_dim', 'weight_decay', 'dropout')
         """
         if isinstance(names, str):
@@ -343,7 +357,7 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
 
     Raises InputError before anything is trained: every pair of ends or choices is tried beside `settings`.
 
-    >>> check_disjoint({"lr": 1e-3}, Space.default(64))
+    >>> check_disjoint({"lr": 1e-3}, Space.default((64,)))
     Traceback (most recent call last):
     vaelab.errors.InputError: `lr` is both set and searched; keep one of the two.
     """
@@ -356,11 +370,21 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
     idle = [name for name in space.of.under_hidden if name in settings]
     if "hidden" in space and idle:
         raise InputError(f"`hidden` is searched and overrides {', '.join(idle)}; do not set them.")
+    if "conv" not in networks_of(settings, space):
+        check_idle({**settings, **dict.fromkeys(space.names)})
     values = {dim.name: dim.choices or (dim.low, dim.high) for dim in space.dimensions}
     # No rule of Spec spans more than two settings.
     for names in itertools.combinations(values, min(2, len(values))):
         for corner in itertools.product(*(values[name] for name in names)):
             space.of.create(**{**settings, **dict(zip(names, corner, strict=True))})
+
+
+def networks_of(settings: Mapping[str, Any], space: Space) -> tuple[str, ...]:
+    """The kinds of network that trials of a study may have."""
+    for dimension in space.dimensions:
+        if dimension.name == "network":
+            return dimension.choices
+    return (settings.get("network", space.of.model_fields["network"].default),)
 
 
 def _check_name(name: str, of: type[ModelSpec]) -> None:
@@ -372,7 +396,7 @@ def _number_kind_of(name: str, of: type[ModelSpec]) -> type:
     _check_name(name, of)
     kind = number_kind(name, of)
     if kind is None:
-        example = "512-256,256-128" if name == "hidden" else "a,b,c"
+        example = "512-256,256-128" if name in WIDTHS else "a,b,c"
         raise InputError(f"`{name}` is not a number and has no range; list its choices as {name}={example}.")
     return kind
 
@@ -386,10 +410,10 @@ def _number(name: str, text: str, kind: type) -> Any:
 
 
 def _canonical(name: str, value: Any, of: type[ModelSpec]) -> Any:
-    """The value as Spec holds it, so that 1 and "1" are one choice; hidden widths as text."""
+    """The value as Spec holds it, so that 1 and "1" are one choice; widths as text."""
     held = getattr(of.create(**{name: value}), name)
-    if name != "hidden":
+    if name not in WIDTHS:
         return held
     if held is None:
         raise InputError("a choice of `hidden` is written as '512-256', or 'none', but got None.")
-    return "-".join(str(width) for width in held) or "none"
+    return written(name, held)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field, field_validator, model_validator
 
 from vaelab.errors import InputError, shown, unknown_name
+from vaelab.wording import counted
 
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
 LikelihoodName = Literal["auto", "bernoulli", "gaussian", "laplace", "huber"]
@@ -18,6 +19,14 @@ Binarize = Literal["none", "fixed", "dynamic"]
 PriorName = Literal["normal", "mixture", "vamp"]
 Schedule = Literal["constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+Network = Literal["mlp", "conv"]
+Norm = Literal["none", "batch", "group"]
+
+# What shapes convolutions and means nothing to a network without them.
+CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
+
+# Written as '512-256'; whether they may be empty.
+WIDTHS = {"hidden": True, "channels": False}
 
 
 class ModelSpec(pydantic.BaseModel):
@@ -32,6 +41,13 @@ class ModelSpec(pydantic.BaseModel):
         description="hidden widths, as '512-256' ('none': linear); overrides the settings of layers and their widths",
     )
     activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
+    network: Network = Field("mlp", description="dense layers, or convolutions with dense layers behind them")
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)] = Field(
+        (32, 64), description="channels of the convolutions, as '32-64': one stage each, which halves the size"
+    )
+    blocks: Annotated[int, Field(ge=0, le=16)] = Field(0, description="residual blocks in each stage of convolutions")
+    kernel: Annotated[int, Field(ge=1, le=31)] = Field(3, description="side of the convolutions' kernels; odd")
+    norm: Norm = Field("none", description="what normalises the convolutions' outputs")
     optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
     lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
@@ -41,7 +57,9 @@ class ModelSpec(pydantic.BaseModel):
     schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
     epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
-    precision: Literal["float32"] = Field("float32", description="number format of the training step")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="number format of the networks' products in training; loss and weights stay float32"
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps"
     )
@@ -57,17 +75,33 @@ class ModelSpec(pydantic.BaseModel):
             raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
         return value
 
-    @field_validator("hidden", mode="before")
+    @field_validator(*WIDTHS, mode="before")
     @classmethod
-    def _parse_hidden(cls, value: Any) -> Any:
+    def _parse_widths(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         if isinstance(value, str):
-            parts = () if value in ("", "none") else tuple(value.split("-"))
+            may_be_empty = WIDTHS[str(info.field_name)]
+            parts = () if may_be_empty and value in ("", "none") else tuple(value.split("-"))
             if not all(part.isascii() and part.isdigit() for part in parts):
-                raise ValueError(f"`hidden` is written as '512-256', or 'none', but got {shown(value)}")
+                example = "'512-256', or 'none'" if may_be_empty else "'32-64'"
+                raise ValueError(f"`{info.field_name}` is written as {example}, but got {shown(value)}")
             return parts
         if isinstance(value, int) and not isinstance(value, bool):
             return (value,)
         return value
+
+    @field_validator("kernel")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"`kernel` must be odd, so that it has a middle, but got {value}")
+        return value
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether a stack holds one member: on a CPU groups of channels are no faster than one member after the other,
+        and round otherwise (benchmarks/convolutions.py).
+        """
+        return self.network == "conv" and not self.device.startswith("cuda")
 
     @property
     def pretrain_epochs(self) -> int:
@@ -171,6 +205,19 @@ class Spec(ModelSpec):
         return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.layers))
 
     @property
+    def layers_text(self) -> str:
+        """The encoder's layers in one word or two.
+
+        >>> Spec(hidden="64").layers_text, Spec(network="conv", blocks=1, hidden="none").layers_text
+        ('64', 'conv 32-64, 1 block each')
+        """
+        hidden = "-".join(map(str, self.hidden_sizes))
+        if self.network == "mlp":
+            return hidden or "linear"
+        blocks = f", {counted(self.blocks, 'block')} each" if self.blocks else ""
+        return f"conv {written('channels', self.channels)}{blocks}" + (f", {hidden}" if hidden else "")
+
+    @property
     def pretrain_epochs(self) -> int:
         """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
         if self.prior != "mixture":
@@ -190,7 +237,7 @@ def explain(error: pydantic.ValidationError) -> str:
         return f"{fault['ctx']['error']}."
     name = str(fault["loc"][0])
     # A setting that may be a word or a number fails once per kind; other settings' faults are not its rules.
-    faults = [e for e in error.errors() if e["loc"][0] == name] if name != "hidden" else [fault]
+    faults = [e for e in error.errors() if e["loc"][0] == name] if name not in WIDTHS else [fault]
     rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
     if rule.startswith("String should "):
         return f"`{name}` {rule.removeprefix('String ')}, but got {shown(fault['input'])}."
@@ -210,7 +257,7 @@ def parse_value(name: str, text: str, of: type[ModelSpec] = Spec) -> Any:
             value = kind(text)
         except ValueError:
             continue
-        return text if name == "hidden" else value
+        return text if name in WIDTHS else value
     return text
 
 
@@ -244,8 +291,8 @@ def allowed(name: str, of: type[ModelSpec] = Spec) -> str:
     ('1 to 4096', '0 to below 1', 'normal, mixture, vamp', 'auto, or at least 1')
     """
     field = of.model_fields[name]
-    if name == "hidden":
-        return f"none, or widths of {_allowed(field.annotation, [])}"
+    if name in WIDTHS:
+        return ("none, or " if WIDTHS[name] else "") + f"widths of {_allowed(field.annotation, [])}"
     return _allowed(field.annotation, field.metadata)
 
 
@@ -275,6 +322,27 @@ def _short(bound: float) -> str:
     return "2**63" if bound == 2**63 else str(bound)
 
 
+def written(name: str, value: Any) -> str:
+    """A setting's value as `--set` takes it.
+
+    >>> written("hidden", (512, 256)), written("hidden", ()), written("lr", 1e-3)
+    ('512-256', 'none', '0.001')
+    """
+    return "-".join(map(str, value)) or "none" if name in WIDTHS else str(value)
+
+
+def check_idle(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of convolutions for a network without them.
+
+    >>> check_idle({"channels": "16-32"})
+    Traceback (most recent call last):
+    vaelab.errors.InputError: `channels` shapes convolutions, but network is mlp; set network = conv too.
+    """
+    idle = [name for name in CONVOLUTIONS if name in settings]
+    if idle and settings.get("network", "mlp") == "mlp":
+        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set network = conv too.")
+
+
 def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]]:
     """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
 
@@ -285,6 +353,6 @@ def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]
     fields = ((name, of.model_fields[name]) for name in own)
     by = f"by {', '.join(of.under_hidden)}"
     return [
-        (name, by if name == "hidden" else str(field.default), allowed(name, of), field.description or "")
+        (name, by if name == "hidden" else written(name, field.default), allowed(name, of), field.description or "")
         for name, field in fields
     ]

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import dataclasses
 import math
+import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,13 +19,14 @@ from torch import Tensor
 from vaelab import evaluate, pretraining
 from vaelab.feed import INITIAL_ROWS, Feed
 from vaelab.model import Model
-from vaelab.networks import Block, bucket, fast_products
+from vaelab.networks import Block, Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
 NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # of a measurement of the pace
 VALIDATION_ROWS = 10_000  # most rows that the validation after each epoch looks at
 
 
@@ -38,7 +41,12 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         (spec.prior, *(_mixture_key(spec) if spec.prior != "normal" else ())),
         (spec.batch_size, spec.epochs, spec.samples, spec.precision, spec.device),
         (spec.dropout > 0, spec.free_bits > 0),
+        (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
     )
+
+
+def _convolutions_key(spec: Spec) -> tuple[object, ...]:
+    return spec.channels, spec.blocks, spec.kernel, spec.norm
 
 
 def _mixture_key(spec: Spec) -> tuple[object, ...]:
@@ -89,7 +97,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class MemberState:
-    """One member between two epochs: parameters, moments, best weights, generator; and how far it is."""
+    """One member between two epochs: parameters, statistics, moments, best weights, generator; and how far it is."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     epoch: int
@@ -124,10 +132,12 @@ class Method(Protocol):
         """What members must share to be one stack: a function of the spec alone."""
 
     def model(self, spec: Any, feed: Any) -> Any:
-        """The network of a stack."""
+        """The network of a stack: its `layout` of P parameters, `statistics` of Q numbers that no gradient moves, and
+        `views` of both.
+        """
 
     def initial(self, model: Any, spec: Any, feed: Any, generator: torch.Generator) -> Tensor:
-        """A member's initial parameters, a padded row (P,)."""
+        """A member's initial parameters and statistics, a padded row (P + Q,)."""
 
     def objective(self, spec: Any) -> Callable[..., Losses]:
         """What a batch costs, unless told."""
@@ -166,11 +176,12 @@ class Stack:
             self.method.initial(self.model, s, feed, torch.Generator().manual_seed(derive_seed(s.seed, 0)))
             for s in specs
         ]
-        self.parameters = torch.stack(initial).to(feed.device)
+        rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
+        self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
         self.begin_phase()
-        self.best = self.parameters.clone()
+        self.best = rows.clone()
         self.best_loss = [math.inf] * len(specs)
         self.failures: list[str | None] = [None] * len(specs)
         self._bind()
@@ -192,11 +203,13 @@ class Stack:
     def _bind(self) -> None:
         self.gradient = torch.empty_like(self.parameters)
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
+        self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
 
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; what they compute from here on is what they would have computed anyway."""
         index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
-        self.parameters, self.best = self.parameters.index_select(0, index), self.best.index_select(0, index)
+        for name in ("parameters", "statistics", "best"):
+            setattr(self, name, getattr(self, name).index_select(0, index))
         self.optimizer.select(members, self.parameters)
         for name in ("specs", "generators", "best_loss", "failures"):
             setattr(self, name, [getattr(self, name)[k] for k in members])
@@ -206,7 +219,7 @@ class Stack:
         """Everything that a bit-exact continuation of one member after a whole epoch needs."""
         optimizer = self.optimizer
         tensors = {
-            "parameters": self.parameters[k], "best": self.best[k],
+            "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
             "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
         }  # fmt: skip
         arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
@@ -219,16 +232,28 @@ class Stack:
         self.optimizer.step_number = step
         for k, state in enumerate(states):
             for mine, name in (
-                (self.parameters, "parameters"), (self.best, "best"),
+                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.best, "best"),
                 (self.optimizer.first, "first"), (self.optimizer.second, "second"),
             ):  # fmt: skip
                 mine[k] = torch.from_numpy(state.arrays[name])
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
 
-    def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        named: dict[str, Tensor] = self.model.layout.views(buffer)
-        return named
+    def keep_unfinished(self) -> None:
+        """Where training ends before any epoch counted as best, the best weights are those of now."""
+        for k, loss in enumerate(self.best_loss):
+            if math.isinf(loss):
+                self.best[k] = self.rows[k]
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q), such as `rows` or `best`, by name."""
+        views: dict[str, Tensor] = self.model.views(rows)
+        return views
+
+    @property
+    def rows(self) -> Tensor:
+        """The members as they are, parameters and statistics (K, P + Q)."""
+        return torch.cat([self.parameters, self.statistics], 1) if self.statistics.shape[1] else self.parameters
 
 
 def epochs(stack: Stack, until: int | None = None) -> Iterator[list[Record]]:
@@ -248,20 +273,47 @@ def _fit_mixtures(stack: Stack) -> None:
     """Between the phases: every member's mixture is fitted to its own latents. A function of the parameters alone."""
     for k, spec in enumerate(stack.specs):
         try:
-            fitted = pretraining.with_mixture(stack.model, stack.parameters[k].detach(), spec, stack.feed)
+            fitted = pretraining.with_mixture(stack.model, stack.rows[k].detach(), spec, stack.feed)
         except FloatingPointError as error:
             stack.failures[k] = stack.failures[k] or f"{error} in epoch {stack.epoch}"
         else:
             with torch.no_grad():
-                stack.parameters[k] = fitted
+                stack.parameters[k] = fitted[: stack.model.layout.size]
     stack.begin_phase()
 
 
-def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
-    """All steps of one epoch; returns the sum of each stored term (K,) and the learning rates at its start."""
+def pace(stack: Stack) -> tuple[float, float]:
+    """Seconds of a training epoch, and of judging one validation row by one draw; the stack is spent by it.
+
+    From a few steps: the median of several short runs, after one that warms up.
+    """
+    feed, steps = stack.feed, min(PACE_STEPS, stack.steps_per_epoch)
+    took = [_timed(lambda: _run_epoch(stack, steps)) for _ in range(1 + PACE_RUNS)]
+    views, judging = stack.views(stack.rows), list[float]()
+    for _ in range(1 + PACE_RUNS):
+        rows = feed.batches("validation", 1, PACE_ROWS)
+        spent = _timed(lambda: evaluate.mean_terms(stack.model, views, stack.specs, rows, 0.0))  # noqa: B023
+        judging.append(spent / rows.rows)
+    row = statistics.median(judging[1:])
+    validated = min(VALIDATION_ROWS, len(feed.data.splits["validation"]))
+    return statistics.median(took[1:]) / steps * stack.steps_per_epoch + row * validated, row
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _run_epoch(stack: Stack, steps: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """All steps of one epoch, or its first ones; returns the sum of each stored term (K,) and the learning rates at
+    its start.
+    """
     feed, K = stack.feed, len(stack)
     rows = feed.rows("train")
     order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
+    if steps is not None:
+        order = order[:, : steps * stack.batch_size]
     sums: dict[str, Tensor] = {}
     rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
@@ -359,12 +411,12 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
     """Validate, keep the best weights so far, and make the records."""
     n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
-    records = []
+    records, rows = [], stack.rows
     for k, (spec, judged) in enumerate(zip(stack.specs, stack.method.judge(stack, train), strict=True)):
         better = judged.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
         if better:
             stack.best_loss[k] = judged.target
-            stack.best[k] = stack.parameters[k]
+            stack.best[k] = rows[k]
         if not math.isfinite(judged.target + sum(judged.train.values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
         records.append(Record(stack.epoch, rates[k], judged.train, judged.validation, better, judged.beta))
@@ -378,7 +430,7 @@ class Variational:
         return stack_key(spec, features)
 
     def model(self, spec: Spec, feed: Feed) -> Model:
-        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition)
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
 
     def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
         return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
@@ -401,7 +453,10 @@ class Variational:
             rows = order[:, offset : offset + stack.batch_size]
             K, size = rows.shape
             x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
-            yield stack.objective(stack.model, stack.leaves, x.view(K, size, -1), noise.batch(offset, size), weights)
+            terms = stack.objective(
+                stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
+            )
+            yield terms
 
     def frozen(self, stack: Stack) -> Sequence[Block]:
         """As an autoencoder a model could make features exact, and a density that learns its scale grow without end."""
@@ -411,9 +466,7 @@ class Variational:
         """The target is the member's own loss at full beta."""
         feed = stack.feed
         batches = feed.batches("validation", 1, VALIDATION_ROWS)
-        validation = evaluate.mean_terms(
-            stack.model, stack.views(stack.parameters), stack.specs, batches, feed.log_jacobian
-        )
+        validation = evaluate.mean_terms(stack.model, stack.views(stack.rows), stack.specs, batches, feed.log_jacobian)
         judged = []
         for spec, own, (distortion, rate) in zip(stack.specs, train, validation, strict=True):
             own["distortion"] += feed.log_jacobian

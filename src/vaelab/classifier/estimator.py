@@ -18,7 +18,7 @@ from vaelab.classifier.learning import Discriminative, logits_of
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, split_rows
 from vaelab.errors import InputError
-from vaelab.spec import Activation, OptimizerName, Schedule, settings_table
+from vaelab.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
 from vaelab.training import Stack, epochs, one_thread
 
 Array = npt.NDArray[Any]
@@ -91,6 +91,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dropout3: float = 0.2,
         hidden: tuple[int, ...] | str | None = None,
         activation: Activation = "silu",
+        network: Network = "mlp",
+        channels: tuple[int, ...] | str = (32, 64),
+        blocks: int = 0,
+        kernel: int = 3,
+        norm: Norm = "batch",
+        pooling: Literal["stride", "max"] = "stride",
         label_smoothing: float = 0.0,
         shift: int = 0,
         flip: Literal["none", "horizontal"] = "none",
@@ -101,7 +107,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 30,
-        precision: Literal["float32"] = "float32",
+        precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
     ):
@@ -114,6 +120,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.dropout3 = dropout3
         self.hidden = hidden
         self.activation = activation
+        self.network = network
+        self.channels = channels
+        self.blocks = blocks
+        self.kernel = kernel
+        self.norm = norm
+        self.pooling = pooling
         self.label_smoothing = label_smoothing
         self.shift = shift
         self.flip = flip

@@ -13,7 +13,7 @@ from vaelab.classifier.augment import augmented
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling
 from vaelab.errors import InputError, shown
-from vaelab.feed import Rows, Units, resolve_training
+from vaelab.feed import Rows, Units, check_convolutions, resolve_training
 
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
@@ -27,6 +27,8 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
             f"`shift` must be less than the images' sides, but got {spec.shift} for {data.shape[0]} x {data.shape[1]}; "
             "choose a smaller one."
         )
+    if spec.network == "conv":
+        check_convolutions(spec, data)
     return spec.but(**resolve_training(spec, data))
 
 

@@ -21,7 +21,7 @@ from vaelab.classifier.scores import Floats, Ints
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling, rows_for
 from vaelab.errors import StoreError
-from vaelab.feed import Units, as_tensor
+from vaelab.feed import Units, as_tensor, grid_of
 from vaelab.fitted import SCALING_ARRAYS, Array, DataFacts
 
 KIND = "classifier"  # how data.json tells the run of a classifier from a VAE's
@@ -70,7 +70,7 @@ class FittedClassifier:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        return self.model.layout.views(self.row)
+        return self.model.views(self.row)
 
     @property
     def parameter_count(self) -> int:
@@ -133,7 +133,10 @@ class FittedClassifier:
         parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
         scaling = Scaling(**parts)
         model = _model(spec, facts, scaling)
-        expected: dict[str, Any] = {name: (shape, "float32") for name, shape in model.own_shapes(spec).items()}
+        expected: dict[str, Any] = {
+            name: (shape, "float32")
+            for name, shape in [*model.own_shapes(spec).items(), *((b.name, b.shape) for b in model.statistics)]
+        }
         store.check_arrays(arrays, expected | {"temperature": ((1,), "float64")}, run.folder)
         temperature = float(arrays.pop("temperature")[0])
         row = model.pad({name: torch.from_numpy(array) for name, array in arrays.items()}, spec)
@@ -142,4 +145,4 @@ class FittedClassifier:
 
 def _model(spec: ClassifierSpec, facts: DataFacts, scaling: Scaling) -> ClassifierModel:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
-    return ClassifierModel.for_spec(spec, features, len(facts.classes))
+    return ClassifierModel.for_spec(spec, features, len(facts.classes), grid_of(facts.shape, scaling))

@@ -34,10 +34,11 @@ class Discriminative:
             spec.activation,
             (spec.batch_size, spec.epochs, spec.precision, spec.device),
             (any(spec.dropouts), spec.shift, spec.flip),
+            (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
         )
 
     def model(self, spec: ClassifierSpec, feed: LabelledFeed) -> ClassifierModel:
-        return ClassifierModel.for_spec(spec, feed.features, feed.classes)
+        return ClassifierModel.for_spec(spec, feed.features, feed.classes, feed.grid)
 
     def initial(
         self, model: ClassifierModel, spec: ClassifierSpec, feed: LabelledFeed, generator: torch.Generator
@@ -81,7 +82,7 @@ class Discriminative:
             uniform = moves[:, part].flatten(0, 1) if spec.is_augmented else None
             x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
             kept = keep[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
-            logits = stack.model.logits(stack.leaves, x, kept)
+            logits = stack.model.logits(stack.in_training, x, kept)
             yield stack.objective(logits, feed.labels[rows], smoothing)
 
     def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
@@ -89,7 +90,7 @@ class Discriminative:
         feed = stack.feed
         codes = feed.codes("validation")[:VALIDATION_ROWS]
         batches = feed.batches("validation", 1, VALIDATION_ROWS)
-        every = logits_of(stack.model, stack.views(stack.parameters), batches)
+        every = logits_of(stack.model, stack.views(stack.rows), batches)
         judged = []
         for own, logits in zip(train, every, strict=True):
             table = contingency(codes, logits.argmax(1), feed.classes, feed.classes)
@@ -98,6 +99,10 @@ class Discriminative:
             seen = {"accuracy": 1 - own["error"], "log_loss": own["log_loss"]}
             judged.append(Judged(seen, found, target + (1e-6 * found["log_loss"] if self.measure.rises else 0.0)))
         return judged
+
+
+def _convolutions_key(spec: ClassifierSpec) -> tuple[object, ...]:
+    return spec.channels, spec.blocks, spec.kernel, spec.norm, spec.pooling
 
 
 def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vaelab.spec import ModelSpec
+from vaelab.spec import ModelSpec, Norm
 
 Units = Annotated[int, Field(ge=1, le=16384)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -31,6 +31,10 @@ class ClassifierSpec(ModelSpec):
     dropout1: Share = Field(0.2, description="share of the first layer's units dropped in training")
     dropout2: Share = Field(0.2, description="share of the second layer's units dropped in training")
     dropout3: Share = Field(0.2, description="share of units dropped in the third layer, and in deeper ones")
+    norm: Norm = Field("batch", description="what normalises the convolutions' outputs")
+    pooling: Literal["stride", "max"] = Field(
+        "stride", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
+    )
     label_smoothing: Share = Field(0.0, description="share of a target's mass that is spread over all classes")
     shift: Annotated[int, Field(ge=0, le=64)] = Field(
         0, description="most pixels by which images are moved at random in training, each way"

@@ -15,8 +15,9 @@ from vaelab.classifier import scores
 from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative, logits_of
-from vaelab.classifier.model import padded_sizes
+from vaelab.classifier.model import padded_sizes, trunk_of
 from vaelab.classifier.spec import ClassifierSpec
+from vaelab.convolutions import Grid
 from vaelab.data import Dataset
 from vaelab.latent.scores import log_loss
 from vaelab.training import Stack
@@ -41,9 +42,14 @@ class ClassifierSystem:
     def feed(self, data: Dataset, spec: ClassifierSpec) -> LabelledFeed:
         return LabelledFeed(data, spec)
 
-    def step_seconds(self, spec: ClassifierSpec, features: int) -> float:
-        widths = (features, *padded_sizes(spec.hidden_sizes), 16)
-        return 6.0 * int(spec.batch_size) * sum(a * b for a, b in itertools.pairwise(widths)) / FLOPS
+    def step_seconds(self, spec: ClassifierSpec, shape: Sequence[int]) -> float:
+        ends, products = math.prod(shape), 0
+        if spec.network == "conv":
+            trunk = trunk_of(spec, Grid.of(shape))
+            # With pooling the first convolution of a stage works at twice the height and width.
+            ends, products = trunk.features, trunk.products * (2 if spec.pooling == "max" else 1)
+        widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
+        return 6.0 * int(spec.batch_size) * (products + sum(a * b for a, b in itertools.pairwise(widths))) / FLOPS
 
     def cost(self, spec: ClassifierSpec, figures: Mapping[str, Any]) -> float:
         """A log-loss judges as it was learned: the temperature is fitted on the examples that judge."""

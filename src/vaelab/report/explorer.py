@@ -194,6 +194,8 @@ def _principal(means: Array, held: Sequence[int]) -> dict[str, Any] | None:
 
 def _decoder(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]:
     """The decoder in float16 with all that turns its outputs into the data's own units; or None and why not."""
+    if fitted.model.convolutions is not None:
+        return None, "Its decoder has convolutions; a page decodes with dense layers alone."
     weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
     layers = len(fitted.spec.hidden_sizes) + 1
     tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]

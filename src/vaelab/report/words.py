@@ -67,13 +67,18 @@ def model(spec: Json) -> str:
     parts = []
     if "latent_dim" in spec:
         parts.append(counted(spec["latent_dim"], "latent dimension"))
+    if spec.get("network") == "conv":
+        blocks = f" and {counted(spec['blocks'], 'residual block')} each" if spec.get("blocks") else ""
+        norm = f", {spec['norm']} norm" if spec.get("norm", "none") != "none" else ""
+        channels = "-".join(str(number) for number in spec["channels"])
+        parts.append(f"convolutions of {channels} channels{blocks}{norm}")
     sizes = hidden_sizes(spec)
     if sizes:
         listed = " and ".join(str(size) for size in sizes) if len(sizes) < 3 else "-".join(str(s) for s in sizes)
         shape = f"one hidden layer of {sizes[0]} units" if len(sizes) == 1 else f"hidden layers of {listed} units"
         parts.append(shape + (f" ({spec['activation']})" if "activation" in spec else ""))
     elif "latent_dim" in spec and ("layers" in spec or "hidden" in spec):
-        parts.append("no hidden layer")
+        parts.append("no hidden layer" if spec.get("network") != "conv" else "no dense layer between")
     if "lr" in spec:
         parts.append(f"learning rate {spec['lr']:.3g}")
     if spec.get("beta", 1) != 1:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vaelab.convolutions import Convolutions, Grid
+from vaelab.data import Dataset
+from vaelab.feed import resolve
 from vaelab.networks import bucket
 from vaelab.spec import Spec
 from vaelab.study.jobs import Member
@@ -15,6 +18,7 @@ from vaelab.study.task import System
 
 STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
 LARGEST_STACK = 64
+SEVERAL = 8  # trainings of a network with convolutions that a search should have time for
 STACK_STEP = 2e-3  # seconds of products in a step beyond which more members only blur the balance
 
 
@@ -23,24 +27,37 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def step_seconds(spec: Spec, features: int) -> float:
-    """A rough time of one member's products in one step, padding included."""
+def step_seconds(spec: Spec, shape: Sequence[int]) -> float:
+    """A rough time of one member's products in one step, padding included, for examples of this shape."""
     hidden, latent = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16)
-    encoder, decoder = [features, *hidden, 2 * latent], [latent, *reversed(hidden), features]
-    weights = sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
-    return 6.0 * int(spec.batch_size) * weights / FLOPS
+    ends, products = math.prod(shape), 0
+    if spec.network == "conv":
+        convolutions = Convolutions.for_spec(spec, Grid.of(shape))
+        ends, products = convolutions.features, convolutions.products
+    encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
+    products += sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
+    return 6.0 * int(spec.batch_size) * products / FLOPS
 
 
-def stacks(members: Sequence[Member], features: int, workers: int, system: System) -> list[list[Member]]:
+def affords_convolutions(data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int) -> bool:
+    """Whether a search that has `timeout` seconds can train several networks with convolutions: a guess ahead."""
+    if timeout is None:
+        return True
+    spec = resolve(Spec.create(**{**settings, "network": "conv"}), data)
+    steps = spec.epochs * len(data.splits["train"]) / int(spec.batch_size)
+    return SEVERAL * steps * step_seconds(spec, data.shape) <= timeout * workers
+
+
+def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system: System) -> list[list[Member]]:
     """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
-        groups.setdefault(system.method.key(member.spec, features), []).append(member)
-    cost = {key: system.step_seconds(group[0].spec, features) for key, group in groups.items()}
+        groups.setdefault(system.method.key(member.spec, math.prod(shape)), []).append(member)
+    cost = {key: system.step_seconds(group[0].spec, shape) for key, group in groups.items()}
     total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
-        at_most = max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
+        at_most = 1 if group[0].spec.trains_alone else max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
         share = (STEP_OVERHEAD + cost[key] * len(group)) / (total / workers)
         pieces = min(len(group), max(math.ceil(len(group) / at_most), math.ceil(share - 0.25)))
         parts = [group[i::pieces] for i in range(pieces)]
@@ -49,29 +66,34 @@ def stacks(members: Sequence[Member], features: int, workers: int, system: Syste
 
 
 class Pace:
-    """How long members take, learned as a search goes."""
+    """How long members take, learned as a search goes, for each kind of network."""
 
-    def __init__(self, features: int, steps_per_epoch: float, system: System):
-        self.features, self.steps_per_epoch, self.system = features, steps_per_epoch, system
-        self._spent, self._guessed = 0.0, 0.0
+    def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: System):
+        self.shape, self.steps_per_epoch, self.system = shape, steps_per_epoch, system
+        self._spent, self._guessed = dict[str, float](), dict[str, float]()
 
     def _guess(self, spec: Any) -> float:
-        return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.features))
+        return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.shape))
 
     @property
     def is_measured(self) -> bool:
-        return self._guessed > 0
+        return bool(self._guessed)
 
     def learn(self, spec: Any, epochs: int, seconds: float) -> None:
         """A member took so many seconds for `epochs` epochs. What a checkpoint spared is no measurement."""
         if seconds > 0:
-            self._spent += seconds
-            self._guessed += epochs * self._guess(spec)
+            self._spent[spec.network] = self._spent.get(spec.network, 0.0) + seconds
+            self._guessed[spec.network] = self._guessed.get(spec.network, 0.0) + epochs * self._guess(spec)
+
+    def _factor(self, network: str) -> float:
+        """Measured seconds per guessed one: of this kind of network, else of all, else 1."""
+        known = [network] if network in self._guessed else list(self._guessed)
+        return sum(self._spent[k] for k in known) / sum(self._guessed[k] for k in known) if known else 1.0
 
     def estimate(self, specs: Sequence[Any], epochs: int, workers: int) -> float:
         """Seconds that `epochs` epochs of these members take so many workers."""
-        factor = self._spent / self._guessed if self.is_measured else 1.0
+        seconds = (self._factor(spec.network) * epochs * self._guess(spec) for spec in specs)
         busy = [0.0] * workers
-        for seconds in sorted((factor * epochs * self._guess(spec) for spec in specs), reverse=True):
-            busy[busy.index(min(busy))] += seconds  # whoever is free first takes the next
+        for one in sorted(seconds, reverse=True):
+            busy[busy.index(min(busy))] += one  # whoever is free first takes the next
         return max(busy)

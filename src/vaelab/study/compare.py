@@ -229,7 +229,7 @@ def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: in
                     tuple(part), part[0].spec.epochs, str(work), is_final=True,
                     folders={m.name: str(run) for m, run in group if m in part},
                 )
-                for part in stacks([m for m, _ in group], crew.feed.features, workers, crew.system)
+                for part in stacks([m for m, _ in group], crew.data.shape, workers, crew.system)
             ]  # fmt: skip
             outcomes = crew.run(jobs, watch.epoch)
         notes += [f"{m.name} failed: {f}." for m, _ in group if (f := outcomes[m.name].failure) is not None]

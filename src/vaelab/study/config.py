@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tomli_w
 from vaelab import store
 from vaelab.errors import InputError, StoreError, unknown_name
 from vaelab.space import Space, check_disjoint
+from vaelab.spec import written
 from vaelab.study.task import Task, task_named
 from vaelab.yardsticks import YARDSTICKS, Yardstick
 
@@ -56,17 +57,17 @@ class Config:
         cls,
         space: Space | None,
         settings: Mapping[str, Any],
-        features: int,
+        shape: Sequence[int],
         *,
         task: str = "vae",
         figures: str = "auto",
         trials: int = 40,
         **options: Any,
     ) -> Config:
-        """A checked configuration; without a space, the default one for `features` is searched, less what is set."""
+        """A checked configuration; without a space, the default one for this `shape` is searched, less what is set."""
         doing = task_named(task)
         doing.spec.create(**settings)
-        chosen = doing.default_space(features, settings) if space is None else space
+        chosen = doing.default_space(shape, settings) if space is None else space
         options = {"yardstick": doing.yardsticks[0], **doing.defaults, **options}
         if not len(chosen):
             raise InputError("a study needs at least one searched setting; name one, or train a single model.")
@@ -117,11 +118,11 @@ class Config:
 
     def warnings(self) -> list[str]:
         """What the user should know before waiting for the study."""
-        return self.doing.warnings(self.space)
+        return self.doing.warnings(self.settings, self.space)
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")}
-        settings = {k: _plain(v) for k, v in self.settings.items() if v is not None}
+        settings = {k: _plain(k, v) for k, v in self.settings.items() if v is not None}
         table = {
             "study": {k: v for k, v in study.items() if v is not None},
             "data": {k: v for k, v in data.items() if v is not None},
@@ -154,6 +155,6 @@ class Config:
         store.write_atomic(folder / "config.toml", self.to_toml(data))
 
 
-def _plain(value: Any) -> Any:
-    """Hidden widths as --set takes them; TOML knows the rest."""
-    return "-".join(map(str, value)) or "none" if isinstance(value, tuple) else value
+def _plain(name: str, value: Any) -> Any:
+    """Widths as --set takes them; TOML knows the rest."""
+    return written(name, value) if isinstance(value, tuple) else value

@@ -98,7 +98,7 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
             tuple(part), _epochs(search), str(search.work), True,
             {m.name: str(folder / m.name) for m in part},
         )
-        for part in stacks(todo, search.crew.data.flat.shape[1], search.crew.workers, search.crew.system)
+        for part in stacks(todo, search.crew.data.shape, search.crew.workers, search.crew.system)
     ]  # fmt: skip
     outcomes = search.crew.run(jobs, search.watch.epoch)
     for name, outcome in outcomes.items():

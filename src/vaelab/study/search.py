@@ -46,7 +46,7 @@ class Search:
 
     def __post_init__(self) -> None:
         data = self.crew.data
-        self.pace = Pace(data.flat.shape[1], len(data.splits["train"]) / int(self.base.batch_size), self.crew.system)
+        self.pace = Pace(data.shape, len(data.splits["train"]) / int(self.base.batch_size), self.crew.system)
 
     def run(self) -> None:
         """All cohorts; ends early, without an error, when the time is spent."""
@@ -109,7 +109,7 @@ class Search:
                 folders={m.name: str(self.folder / "trials" / m.name) for m in part} if close else {},
                 pictures=close and pictures,
             )
-            for part in stacks(members, self.crew.data.flat.shape[1], self.crew.workers, self.crew.system)
+            for part in stacks(members, self.crew.data.shape, self.crew.workers, self.crew.system)
         ]  # fmt: skip
 
     def _drop_failed(self, live: dict[int, Any], outcomes: dict[str, Outcome], rung: int) -> dict[int, Any]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, StoreError
 from vaelab.space import Space
-from vaelab.study import finals
+from vaelab.spec import CONVOLUTIONS
+from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
@@ -81,7 +83,7 @@ def tune(
     config = Config.create(
         chosen,
         settings or {},
-        int(np.prod(data.shape)),
+        searched_shape(data, settings or {}, timeout, workers, task),
         trials=trials,
         timeout=timeout,
         seed=seed,
@@ -92,6 +94,16 @@ def tune(
         **{name: value for name, value in named.items() if value is not None},
     )
     return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def searched_shape(
+    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None, task: str = "vae"
+) -> tuple[int, ...]:
+    """The shape that the default space is to suit: the data's, or a flat one where convolutions would take too long."""
+    if task != "vae":  # no other default space tries convolutions beside dense layers
+        return data.shape
+    fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
+    return data.shape if fits else (math.prod(data.shape),)
 
 
 def begin(
@@ -114,7 +126,13 @@ def _check(config: Config, data: Dataset, workers: int | None) -> None:
     """Refuse what cannot run, before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
-    config.doing.system(config.yardstick).resolve(config.doing.spec.create(**config.settings), data)
+    system = config.doing.system(config.yardstick)
+    # What depends on the data, at the ends of what is searched.
+    dimensions = [dim for dim in config.space.dimensions if dim.name in ("network", *CONVOLUTIONS)]
+    names = [dim.name for dim in dimensions]
+    for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in dimensions)):
+        settings = {**config.settings, **dict(zip(names, values, strict=True))}
+        system.resolve(config.doing.spec.create(**settings), data)
 
 
 def resume(

@@ -34,8 +34,8 @@ class VAESystem:
     def feed(self, data: Dataset, spec: Spec) -> Feed:
         return Feed(data, spec)
 
-    def step_seconds(self, spec: Spec, features: int) -> float:
-        return step_seconds(spec, features)
+    def step_seconds(self, spec: Spec, shape: Sequence[int]) -> float:
+        return step_seconds(spec, shape)
 
     def cost(self, spec: Spec, figures: Mapping[str, Any]) -> float:
         if self.yardstick == "weighted_loss":
