@@ -109,12 +109,12 @@ def test_hidden_widths_reach_optuna_as_text_and_spec_as_widths():
 
 
 def test_parse_returns_a_space_as_it_is():
-    space = Space.default(64)
+    space = Space.default((64,))
     assert Space.parse(space) is space
 
 
 def test_default_space():
-    space = Space.default(64)
+    space = Space.default((64,))
     assert space.names == ("width", "latent_dim", *DEFAULT_RANGES)
     assert not {"batch_size", "activation", "hidden"} & set(space.names)
     assert "lr" in space
@@ -232,7 +232,7 @@ def test_a_range_of_one_value():
 
 
 def test_without():
-    space = Space.default(64)
+    space = Space.default((64,))
     assert space.without(["lr", "epochs"]).names == tuple(n for n in space.names if n != "lr")
     assert space.without({"hidden": "64"}).names == ("latent_dim", "lr", "weight_decay", "dropout")
     assert len(space.without(space.names)) == 0
@@ -257,12 +257,12 @@ def test_check_disjoint(fixed, space, words):
 
 
 def test_check_disjoint_accepts_what_fits():
-    check_disjoint({"lr": 0.1, "hidden": "64"}, Space.default(64).without(["lr", "hidden"]))
+    check_disjoint({"lr": 0.1, "hidden": "64"}, Space.default((64,)).without(["lr", "hidden"]))
     check_disjoint({"samples": 4}, Space.parse({"latent_dim": (1, 20)}))
 
 
 def test_spec_puts_parameters_over_settings():
-    space = Space.default(64)
+    space = Space.default((64,))
     spec = space.spec({"latent_dim": 2, "seed": 4}, {"latent_dim": 8, "lr": 1e-3})
     assert spec == Spec(latent_dim=8, seed=4, lr=1e-3)
     with pytest.raises(InputError, match="did you mean"):
@@ -288,7 +288,7 @@ def test_grid_points():
     assert grid["optimizer"] == ["adam", "sgd"]
     assert all(type(value) is int for name in ("latent_dim", "width", "epochs") for value in grid[name])
     for points in (1, 0, -3):
-        assert "points_per_range >= 2" in refusal(Space.default(64).grid, points)
+        assert "points_per_range >= 2" in refusal(Space.default((64,)).grid, points)
 
 
 def test_optuna_visits_the_whole_grid_and_every_value_is_a_spec():
@@ -307,7 +307,7 @@ def test_same_seed_same_parameters_and_all_within_the_ranges():
         return [space.suggest(study.ask()) for _ in range(50)]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = Space.default(64)
+    space = Space.default((64,))
     drawn = draw(space)
     assert drawn == draw(Space.from_json(space.to_json()))
     for params in drawn:

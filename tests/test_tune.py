@@ -151,13 +151,13 @@ def test_grid_and_random_samplers_visit_what_they_should(digits: Dataset, tmp_pa
 
 
 def test_beta_may_be_searched_under_a_yardstick_that_it_does_not_enter():
-    config = Config.create(None, {}, 64)
+    config = Config.create(None, {}, (64,))
     assert not config.warnings()
     beta = Space.parse({"beta": (0.1, 4.0)})
-    assert "can only find about 1" in Config.create(beta, {}, 64).warnings()[0]
+    assert "can only find about 1" in Config.create(beta, {}, (64,)).warnings()[0]
     with pytest.raises(InputError, match="cannot be searched under the yardstick weighted_loss"):
-        Config.create(beta, {}, 64, yardstick="weighted_loss")
-    assert Config.create(Space.parse({"lr": (1e-3, 1e-2)}), {"beta": 4.0}, 64, yardstick="weighted_loss")
+        Config.create(beta, {}, (64,), yardstick="weighted_loss")
+    assert Config.create(Space.parse({"lr": (1e-3, 1e-2)}), {"beta": 4.0}, (64,), yardstick="weighted_loss")
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=30))

@@ -9,7 +9,7 @@ from typing import Any
 from vaelab import data as data_module
 from vaelab.data import Dataset
 from vaelab.space import Space
-from vaelab.spec import Spec
+from vaelab.spec import Spec, check_idle
 from vaelab.study import cluster as clustering
 from vaelab.study import compare as comparing
 from vaelab.study import single
@@ -41,12 +41,14 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `starts`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
     torch.Size([180, 2])
     """
+    if not isinstance(spec, Spec):
+        check_idle(spec or {})
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
     return single.train(as_dataset(x, y, split_seed), chosen, **options)
 
@@ -71,6 +73,29 @@ def tune(
     (3, 8, 8)
     """
     return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
+
+
+def classify(
+    x: Any,
+    y: Any = None,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 40,
+    *,
+    split_seed: int = 0,
+    **options: Any,
+) -> tuning.Study:
+    """Find the classifier that fits the labelled data; returns the best, a row per trial, and the study's folder.
+
+    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data. space: as {"layers": (1, 3)}.
+    options: `settings`, `yardstick`, `finalists`, `final_seeds`, `final_epochs`, `timeout`, `workers`, `seed`,
+    `sampler`, `figures`, `out`, as in `vaelab classify`.
+
+    >>> study = classify("digits", None, {"lr": (1e-3, 1e-2, "log")}, 2, settings={"epochs": 2}, workers=1,
+    ...                  figures="none", out=getfixture("tmp_path") / "study")
+    >>> study.best.predict_proba([[0.0] * 64]).shape
+    (1, 10)
+    """
+    return tuning.tune(as_dataset(x, y, split_seed), space, task="classifier", trials=trials, **options)
 
 
 def compare(

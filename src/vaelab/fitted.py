@@ -279,6 +279,8 @@ class Fitted:
         A `conditional` model is one part of an inverse problem's run and means nothing without the rest.
         """
         run = store.load_run(folder)
+        if run.data.get("kind") == "classifier":
+            raise StoreError(f"{run.folder} is the run of a classifier; use `vaelab predict`.")
         spec = Spec.create(**run.spec).but(device="cpu")
         facts = DataFacts.from_dict(run.data)
         if facts.condition and not conditional:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.spec import CONVOLUTIONS, WIDTHS, ModelSpec, Spec, number_kind, parse_value, written
+from vaelab.spec import WIDTHS, ModelSpec, Spec, check_idle, number_kind, parse_value, written
 
 # What `tune` searches unless told otherwise, beside widths and latent sizes that suit the data. Batch size and
 # activation are left out on purpose: models that differ in them cannot be trained as one stack.
@@ -215,7 +215,7 @@ class Space:
         Raises InputError with one line if a name is unknown or a range is not one that `of` allows.
         """
         if isinstance(space, Space):
-            return space
+            return space if space.of is of else cls.parse(space.to_json(), of)
         if not isinstance(space, Mapping):
             raise InputError(f"a search space is a mapping of settings to ranges, but got {shown(space)}.")
         if not space:
@@ -269,18 +269,19 @@ class Space:
         return cls.parse(table, of)
 
     @classmethod
-    def default(cls, features: int, shape: Sequence[int] = ()) -> Space:
-        """The space that `tune` searches for examples of so many features and this shape, unless told otherwise.
+    def default(cls, shape: Sequence[int]) -> Space:
+        """The space that `tune` searches for examples of this shape, unless told otherwise.
 
         Widths reach to four times the features but at most 1024, latent sizes to half the features but at most 64.
         Images from 16 x 16 on try convolutions too.
 
-        >>> Space.default(64).to_json()["width"], Space.default(784).to_json()["width"]
+        >>> Space.default((8, 8)).to_json()["width"], Space.default((784,)).to_json()["width"]
         ('32..256:log', '128..1024:log')
-        >>> [name for name in Space.default(784, (28, 28)).names if name not in Space.default(784)]
+        >>> [name for name in Space.default((28, 28)).names if name not in Space.default((784,))]
         ['network', 'channels']
         """
-        is_image = len(shape) >= 2 and min(shape[:2]) >= SMALLEST_IMAGE
+        features = math.prod(shape)
+        both = len(shape) >= 2 and min(shape[:2]) >= SMALLEST_IMAGE
         widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
         most = min(64, max(2, features // 2))
         return cls.parse(
@@ -288,7 +289,7 @@ class Space:
                 "width": (widest // 8, widest, "log"),
                 "latent_dim": (max(2, most // 16), most, "log"),
                 **DEFAULT_RANGES,
-                **(NETWORKS if is_image else {}),
+                **(NETWORKS if both else {}),
             }
         )
 
@@ -317,7 +318,7 @@ class Space:
 
         Fixing `hidden` drops layers, width and taper too, which it overrides.
 
-        >>> Space.default(64).without(["hidden", "lr", "seed"]).names
+        >>> Space.default((64,)).without(["hidden", "lr", "seed"]).names
         ('latent_dim', 'weight_decay', 'dropout')
         """
         if isinstance(names, str):
@@ -356,7 +357,7 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
 
     Raises InputError before anything is trained: every pair of ends or choices is tried beside `settings`.
 
-    >>> check_disjoint({"lr": 1e-3}, Space.default(64))
+    >>> check_disjoint({"lr": 1e-3}, Space.default((64,)))
     Traceback (most recent call last):
     vaelab.errors.InputError: `lr` is both set and searched; keep one of the two.
     """
@@ -369,10 +370,8 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
     idle = [name for name in space.of.under_hidden if name in settings]
     if "hidden" in space and idle:
         raise InputError(f"`hidden` is searched and overrides {', '.join(idle)}; do not set them.")
-    networks = set(networks_of(settings, space))
-    idle = [name for name in CONVOLUTIONS if name in settings or name in space]
-    if idle and "conv" not in networks:
-        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set or search network = conv too.")
+    if "conv" not in networks_of(settings, space):
+        check_idle({**settings, **dict.fromkeys(space.names)})
     values = {dim.name: dim.choices or (dim.low, dim.high) for dim in space.dimensions}
     # No rule of Spec spans more than two settings.
     for names in itertools.combinations(values, min(2, len(values))):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field, field_validator, model_validator
 
 from vaelab.errors import InputError, shown, unknown_name
+from vaelab.wording import counted
 
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
 LikelihoodName = Literal["auto", "bernoulli", "gaussian", "laplace", "huber"]
@@ -24,8 +25,8 @@ Norm = Literal["none", "batch", "group"]
 # What shapes convolutions and means nothing to a network without them.
 CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
 
-# Written as '512-256'; what an empty one means, where it may be empty.
-WIDTHS = {"hidden": "linear", "channels": None}
+# Written as '512-256'; whether they may be empty.
+WIDTHS = {"hidden": True, "channels": False}
 
 
 class ModelSpec(pydantic.BaseModel):
@@ -78,10 +79,10 @@ class ModelSpec(pydantic.BaseModel):
     @classmethod
     def _parse_widths(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         if isinstance(value, str):
-            empty = WIDTHS[str(info.field_name)] is not None
-            parts = () if empty and value in ("", "none") else tuple(value.split("-"))
+            may_be_empty = WIDTHS[str(info.field_name)]
+            parts = () if may_be_empty and value in ("", "none") else tuple(value.split("-"))
             if not all(part.isascii() and part.isdigit() for part in parts):
-                example = "'512-256', or 'none'" if empty else "'32-64'"
+                example = "'512-256', or 'none'" if may_be_empty else "'32-64'"
                 raise ValueError(f"`{info.field_name}` is written as {example}, but got {shown(value)}")
             return parts
         if isinstance(value, int) and not isinstance(value, bool):
@@ -96,22 +97,11 @@ class ModelSpec(pydantic.BaseModel):
         return value
 
     @property
-    def hidden_sizes(self) -> tuple[int, ...]:
-        """Widths of the hidden layers, in order."""
-        return self.hidden or ()
-
-    @property
-    def layers_text(self) -> str:
-        """The encoder's layers in one word or two.
-
-        >>> Spec(hidden="64").layers_text, Spec(network="conv", blocks=1, hidden="none").layers_text
-        ('hidden=64', 'conv 32-64 (blocks 1)')
+    def trains_alone(self) -> bool:
+        """Whether a stack holds one member: on a CPU groups of channels are no faster than one member after the other,
+        and round otherwise (benchmarks/convolutions.py).
         """
-        hidden = "-".join(map(str, self.hidden_sizes))
-        if self.network == "mlp":
-            return f"hidden={hidden or 'linear'}"
-        blocks = f" (blocks {self.blocks})" if self.blocks else ""
-        return f"conv {'-'.join(map(str, self.channels))}{blocks}" + (f", hidden={hidden}" if hidden else "")
+        return self.network == "conv" and not self.device.startswith("cuda")
 
     @property
     def pretrain_epochs(self) -> int:
@@ -217,6 +207,19 @@ class Spec(ModelSpec):
         return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.layers))
 
     @property
+    def layers_text(self) -> str:
+        """The encoder's layers in one word or two.
+
+        >>> Spec(hidden="64").layers_text, Spec(network="conv", blocks=1, hidden="none").layers_text
+        ('64', 'conv 32-64, 1 block each')
+        """
+        hidden = "-".join(map(str, self.hidden_sizes))
+        if self.network == "mlp":
+            return hidden or "linear"
+        blocks = f", {counted(self.blocks, 'block')} each" if self.blocks else ""
+        return f"conv {written('channels', self.channels)}{blocks}" + (f", {hidden}" if hidden else "")
+
+    @property
     def pretrain_epochs(self) -> int:
         """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
         if self.prior != "mixture":
@@ -291,8 +294,7 @@ def allowed(name: str, of: type[ModelSpec] = Spec) -> str:
     """
     field = of.model_fields[name]
     if name in WIDTHS:
-        widths = f"widths of {_allowed(field.annotation, [])}"
-        return widths if WIDTHS[name] is None else f"none, or {widths}"
+        return ("none, or " if WIDTHS[name] else "") + f"widths of {_allowed(field.annotation, [])}"
     return _allowed(field.annotation, field.metadata)
 
 
@@ -331,6 +333,18 @@ def written(name: str, value: Any) -> str:
     return "-".join(map(str, value)) or "none" if name in WIDTHS else str(value)
 
 
+def check_idle(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of convolutions for a network without them.
+
+    >>> check_idle({"channels": "16-32"})
+    Traceback (most recent call last):
+    vaelab.errors.InputError: `channels` shapes convolutions, but network is mlp; set network = conv too.
+    """
+    idle = [name for name in CONVOLUTIONS if name in settings]
+    if idle and settings.get("network", "mlp") == "mlp":
+        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set network = conv too.")
+
+
 def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]]:
     """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
 
@@ -341,11 +355,6 @@ def settings_table(of: type[ModelSpec] = Spec) -> list[tuple[str, str, str, str]
     fields = ((name, of.model_fields[name]) for name in own)
     by = f"by {', '.join(of.under_hidden)}"
     return [
-        (
-            name,
-            by if name == "hidden" else written(name, field.default),
-            allowed(name, of),
-            field.description or "",
-        )
+        (name, by if name == "hidden" else written(name, field.default), allowed(name, of), field.description or "")
         for name, field in fields
     ]

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import dataclasses
 import math
+import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
 NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # of a measurement of the pace
 VALIDATION_ROWS = 10_000  # most rows that the validation after each epoch looks at
 
 
@@ -129,10 +132,12 @@ class Method(Protocol):
         """What members must share to be one stack: a function of the spec alone."""
 
     def model(self, spec: Any, feed: Any) -> Any:
-        """The network of a stack."""
+        """The network of a stack: its `layout` of P parameters, `statistics` of Q numbers that no gradient moves, and
+        `views` of both.
+        """
 
     def initial(self, model: Any, spec: Any, feed: Any, generator: torch.Generator) -> Tensor:
-        """A member's initial parameters, a padded row (P,)."""
+        """A member's initial parameters and statistics, a padded row (P + Q,)."""
 
     def objective(self, spec: Any) -> Callable[..., Losses]:
         """What a batch costs, unless told."""
@@ -157,10 +162,10 @@ class Stack:
         """`method` says what kind of model it is and what it minimises; by default a VAE and its bound."""
         spec = specs[0]
         self.method = method or Variational()
-        self.objective = self.method.objective(spec)
+        self.objective: Any = self.method.objective(spec)
         assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = self.method.model(spec, feed)
+        self.model: Any = self.method.model(spec, feed)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
@@ -231,9 +236,16 @@ class Stack:
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
 
+    def keep_unfinished(self) -> None:
+        """Where training ends before any epoch counted as best, the best weights are those of now."""
+        for k, loss in enumerate(self.best_loss):
+            if math.isinf(loss):
+                self.best[k] = self.rows[k]
+
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """Whole members (K, P + Q), such as `rows` or `best`, by name."""
-        return self.model.views(rows)
+        views: dict[str, Tensor] = self.model.views(rows)
+        return views
 
     @property
     def rows(self) -> Tensor:
@@ -267,11 +279,38 @@ def _fit_mixtures(stack: Stack) -> None:
     stack.begin_phase()
 
 
-def _run_epoch(stack: Stack) -> tuple[dict[str, Tensor], list[float]]:
-    """All steps of one epoch; returns the sum of each stored term (K,) and the learning rates at its start."""
+def pace(stack: Stack) -> tuple[float, float]:
+    """Seconds of a training epoch, and of judging one validation row by one draw; the stack is spent by it.
+
+    From a few steps: the median of several short runs, after one that warms up.
+    """
+    feed, steps = stack.feed, min(PACE_STEPS, stack.steps_per_epoch)
+    took = [_timed(lambda: _run_epoch(stack, steps)) for _ in range(1 + PACE_RUNS)]
+    views, judging = stack.views(stack.rows), list[float]()
+    for _ in range(1 + PACE_RUNS):
+        rows = feed.batches("validation", 1, PACE_ROWS)
+        spent = _timed(lambda: evaluate.mean_terms(stack.model, views, stack.specs, rows, 0.0))  # noqa: B023
+        judging.append(spent / rows.rows)
+    row = statistics.median(judging[1:])
+    validated = min(VALIDATION_ROWS, len(feed.data.splits["validation"]))
+    return statistics.median(took[1:]) / steps * stack.steps_per_epoch + row * validated, row
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _run_epoch(stack: Stack, steps: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """All steps of one epoch, or its first ones; returns the sum of each stored term (K,) and the learning rates at
+    its start.
+    """
     feed, K = stack.feed, len(stack)
     rows = feed.rows("train")
     order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
+    if steps is not None:
+        order = order[:, : steps * stack.batch_size]
     sums: dict[str, Tensor] = {}
     rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
@@ -369,7 +408,7 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
     """Validate, keep the best weights so far, and make the records."""
     n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
-    rows, records = stack.rows, []
+    records, rows = [], stack.rows
     for k, (spec, judged) in enumerate(zip(stack.specs, stack.method.judge(stack, train), strict=True)):
         better = judged.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
         if better:
@@ -416,9 +455,10 @@ class Variational:
             rows = order[:, offset : offset + stack.batch_size]
             K, size = rows.shape
             x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
-            yield stack.objective(
+            terms = stack.objective(
                 stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights
             )
+            yield terms
 
     def frozen(self, stack: Stack) -> Sequence[Block]:
         """As an autoencoder a model could make features exact, and a density that learns its scale grow without end."""

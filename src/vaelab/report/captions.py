@@ -196,6 +196,26 @@ ANOMALY = {
     ),
 }
 
+CLASSIFIER = {
+    "learning": (
+        "Log-loss and accuracy after every epoch. Train figures are taken while the weights move, under dropout and "
+        "augmentation, so they may lie below those of validation. Log-loss that turns up while accuracy stays says "
+        "that the model grows too sure; the dot is the epoch that was kept."
+    ),
+    "reliability": (
+        "How often an answer of a given probability is right. As trained, networks are often too sure: dots below the "
+        "dashed line. One number, the temperature, is fitted on validation and divides the logits; no answer changes."
+    ),
+    "confusion": (
+        "True classes as rows, answers as columns. Orange squares are the mistakes to look at first: pairs of classes "
+        "that the model cannot tell apart."
+    ),
+    "mistakes": (
+        "The wrong answers that the model was surest of. Look whether the label is right: a good model's surest "
+        "mistakes are often mistakes of the labels."
+    ),
+}
+
 INVERSE = {
     "candidates": (
         "What the network proposes for some measurements, before any filter. Dashed: the x that was measured and "

@@ -29,25 +29,14 @@ def cores() -> int:
 
 def step_seconds(spec: Spec, shape: Sequence[int]) -> float:
     """A rough time of one member's products in one step, padding included, for examples of this shape."""
-    hidden, latent, products = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16), 0
-    ends = math.prod(shape)
+    hidden, latent = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16)
+    ends, products = math.prod(shape), 0
     if spec.network == "conv":
         convolutions = Convolutions.for_spec(spec, Grid.of(shape))
         ends, products = convolutions.features, convolutions.products
     encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
     products += sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
     return 6.0 * int(spec.batch_size) * products / FLOPS
-
-
-def largest_stack(spec: Any, seconds: float) -> int:
-    """How many members may train as one stack, whose products take one of them so many seconds a step.
-
-    More than fill a step with products only blur the balance. On a CPU convolutions train alone: groups of channels are
-    no faster there than one member after the other, and would round otherwise (benchmarks/convolutions.py).
-    """
-    if spec.network == "conv" and not spec.device.startswith("cuda"):
-        return 1
-    return max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / seconds)))
 
 
 def affords_convolutions(data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int) -> bool:
@@ -68,7 +57,7 @@ def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system
     total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
-        at_most = largest_stack(group[0].spec, cost[key])
+        at_most = 1 if group[0].spec.trains_alone else max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
         share = (STEP_OVERHEAD + cost[key] * len(group)) / (total / workers)
         pieces = min(len(group), max(math.ceil(len(group) / at_most), math.ceil(share - 0.25)))
         parts = [group[i::pieces] for i in range(pieces)]
@@ -80,9 +69,8 @@ class Pace:
     """How long members take, learned as a search goes, for each kind of network."""
 
     def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: System):
-        self.shape, self.steps_per_epoch, self.system = tuple(shape), steps_per_epoch, system
-        self._spent: dict[str, float] = {}
-        self._guessed: dict[str, float] = {}
+        self.shape, self.steps_per_epoch, self.system = shape, steps_per_epoch, system
+        self._spent, self._guessed = dict[str, float](), dict[str, float]()
 
     def _guess(self, spec: Any) -> float:
         return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.shape))

@@ -12,7 +12,7 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, StoreError, unknown_name
-from vaelab.space import Space, check_disjoint, networks_of
+from vaelab.space import Space, check_disjoint
 from vaelab.spec import written
 from vaelab.study.task import Task, task_named
 from vaelab.yardsticks import YARDSTICKS, Yardstick
@@ -57,20 +57,17 @@ class Config:
         cls,
         space: Space | None,
         settings: Mapping[str, Any],
-        features: int,
+        shape: Sequence[int],
         *,
         task: str = "vae",
-        shape: Sequence[int] = (),
         figures: str = "auto",
         trials: int = 40,
         **options: Any,
     ) -> Config:
-        """A checked configuration; without a space, the task's default one for examples of so many `features` and of
-        `shape` is searched, less what is set.
-        """
+        """A checked configuration; without a space, the default one for this `shape` is searched, less what is set."""
         doing = task_named(task)
         doing.spec.create(**settings)
-        chosen = doing.default_space(features, shape, settings) if space is None else space
+        chosen = doing.default_space(shape, settings) if space is None else space
         options = {"yardstick": doing.yardsticks[0], **doing.defaults, **options}
         if not len(chosen):
             raise InputError("a study needs at least one searched setting; name one, or train a single model.")
@@ -121,10 +118,7 @@ class Config:
 
     def warnings(self) -> list[str]:
         """What the user should know before waiting for the study."""
-        notes = self.doing.warnings(self.space)
-        if "conv" in networks_of(self.settings, self.space):
-            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
-        return notes
+        return self.doing.warnings(self.settings, self.space)
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")}

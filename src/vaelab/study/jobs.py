@@ -31,6 +31,7 @@ class Job:
     """Train these members (one stack) until an epoch; then judge those that have a folder, or leave a checkpoint.
 
     `work` holds checkpoints; `folders` says whose run folder goes where, `pictures` whether it gets its pictures.
+    With `seconds` no epoch begins that would end later, and the best weights so far are the result.
     """
 
     members: tuple[Member, ...]
@@ -39,6 +40,7 @@ class Job:
     is_final: bool = False
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pictures: bool = False
+    seconds: float | None = None
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self) | {"members": [_member_dict(m) for m in self.members]})
@@ -102,7 +104,7 @@ def _run_group(
     histories: list[list[dict[str, Any]]] = [[dict(row) for row in c.history] if c else [] for c in checkpoints]
     before = [c.seconds if c else 0.0 for c in checkpoints]
     alive, outcomes = list(range(len(members))), list[Outcome]()
-    started = saved = time.perf_counter()
+    started = saved = ended = time.perf_counter()
     for records in training.epochs(stack, job.until):
         for k, record in zip(alive, records, strict=True):
             histories[k].append(record.as_dict())
@@ -117,6 +119,10 @@ def _run_group(
                 return outcomes
             stack.select(going)
         progress(job, stack.epoch)
+        latest, ended = time.perf_counter() - ended, time.perf_counter()
+        if job.seconds is not None and stack.epoch < job.until and ended - started + latest > job.seconds:
+            stack.keep_unfinished()
+            break
         if stack.epoch < job.until and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             saved = time.perf_counter()
             share = (saved - started) / len(members)
@@ -158,6 +164,12 @@ def _save_run(
     model = model.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
     if job.pictures:
         system.draw(model, stack.feed.data, member.name)
+
+
+def begun_epochs(work: Path, name: str) -> int | None:
+    """The epochs that a member was begun with, as its checkpoint says."""
+    path = work / f"{name}.json"
+    return int(store.read_json(path)["member"]["spec"]["epochs"]) if path.exists() else None
 
 
 @dataclasses.dataclass(frozen=True)

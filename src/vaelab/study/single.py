@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab import evaluate, store
+from vaelab import evaluate, store, training
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
@@ -23,6 +23,9 @@ from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.study.tune import default_folder
 from vaelab.study.vae import VAESystem
 from vaelab.training import VALIDATION_ROWS, one_thread
+from vaelab.wording import counted
+
+MARGIN = 0.95  # of the time that is planned for: a neighbour may slow the machine
 
 
 class TrainingFailed(RuntimeError):
@@ -63,30 +66,57 @@ def train(
     resume: bool = False,
     open_test: bool = False,
     figures: bool = True,
+    timeout: float | None = None,
     progress: Callable[[int], None] = lambda epoch: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> TrainedRun:
     """Train one model and write its run folder, default runs/<data>-<time>.
 
-    starts: how many models train as one stack, from the spec's seed and those that follow it; the one of lowest
-    validation neg_elbo is kept, as if its seed alone had been trained, and metrics.json has the figures of all. No
-    label takes part in the choice.
+    timeout: seconds for training and judging. Where the spec was not told its epochs, the pace of a few steps decides
+    their number, so that the schedule ends in time: `note` says it, and the spec records it. Where it was, training
+    stops at the time, and the best epoch so far is kept.
+
+    starts: how many models train, where that is faster as one stack, from the spec's seed and those that follow it; the
+    one of lowest validation neg_elbo is kept, as if its seed alone had been trained, and metrics.json has the figures
+    of all. No label takes part in the choice.
 
     A run that was stopped continues with `resume`, bit for bit as if it had not been: its checkpoint is in
     <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
     """
     if starts < 1:
         raise InputError(f"`starts` must be at least 1, but got {starts}.")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"`timeout` must be a positive number of seconds, but got {timeout}.")
+    began, is_planned = time.perf_counter(), "epochs" in spec.model_fields_set
     spec = resolve(spec, data)
     feed = Feed(data, spec)  # refuses data that the likelihood cannot take, before anything is written
     folder = default_folder(data) if out is None else Path(out)
     partial = folder.with_name(folder.name + ".partial")
     _prepare(folder, partial, overwrite, resume)
-    began = time.perf_counter()
+    begun = jobs.begun_epochs(partial, "start0") if resume and not is_planned else None
+    if begun is not None:
+        spec, is_planned = spec.but(epochs=begun), True
     with one_thread():
+        seconds = None
+        if timeout is not None:
+            epoch, judging = _pace(spec, feed, starts, open_test)
+            seconds = timeout - (time.perf_counter() - began) - judging
+            if not is_planned:
+                spec = spec.but(epochs=max(spec.pretrain_epochs + 1, int(MARGIN * seconds / epoch)))
+                note(
+                    f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fill {timeout:g} s; repeat it by "
+                    f"epochs = {spec.epochs}."
+                )
         members = [Member(f"start{i}", spec.but(seed=spec.seed + i)) for i in range(starts)]
         places = {m.name: str(partial / m.name) for m in members}
-        job = Job(tuple(members), spec.epochs, str(partial), is_final=True, folders=places)
-        outcomes = jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
+        outcomes: list[Outcome] = []
+        stacks = [(member,) for member in members] if spec.trains_alone else [tuple(members)]
+        for stack in stacks:
+            job = Job(
+                stack, spec.epochs, str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
+                seconds=None if seconds is None else seconds / len(stacks),
+            )  # fmt: skip
+            outcomes += jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
         kept = _best(outcomes)
         run = store.load_run(places[members[kept].name])
         reached = [
@@ -107,6 +137,9 @@ def train(
             store.count_test_opening(folder)
             changes["test"] = model.evaluate(data, "test", evaluate.FINAL_DRAWS)
         store.update_metrics(folder, changes)
+        trained = len(store.load_run(folder).history)
+        if trained < spec.epochs:
+            note(f"stopped by the time after epoch {trained} of {spec.epochs}; the best epoch so far is kept.")
         if figures:
             draw_run(model, data, folder.name)
     build_run_report(folder, data)
@@ -121,6 +154,16 @@ def _best(outcomes: Sequence[Outcome]) -> int:
     if not values:
         raise TrainingFailed(f"training failed: {outcomes[0].failure}; lower `lr` or `clip`.")
     return min(values, key=values.__getitem__)
+
+
+def _pace(spec: Spec, feed: Feed, starts: int, open_test: bool) -> tuple[float, float]:
+    """Seconds of an epoch of all starts, and of judging what was trained, as a few steps tell."""
+    together = 1 if spec.trains_alone else starts
+    epoch, row = training.pace(training.Stack([spec.but(prior="normal", pretrain="auto")] * together, feed))
+    rows = {name: len(split) for name, split in feed.data.splits.items()}
+    judged = starts * rows["validation"] + (rows["test"] if open_test else 0)
+    draws = evaluate.FINAL_DRAWS * judged + min(rows["train"], VALIDATION_ROWS)
+    return epoch * starts / together, row / together * draws
 
 
 def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None:

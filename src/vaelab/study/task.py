@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vaelab.errors import InputError, unknown_name
-from vaelab.space import Space
+from vaelab.space import Space, networks_of
 from vaelab.spec import CONVOLUTIONS, ModelSpec, Spec
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class System(Protocol):
         """The data as these models see them."""
 
     def step_seconds(self, spec: Any, shape: Sequence[int]) -> float:
-        """A rough time of one member's products in a step; it balances work and never changes a result."""
+        """A rough time of one member's products in one step, for examples of this shape.
+
+        It balances work and never changes a result.
+        """
 
     def cost(self, spec: Any, figures: Mapping[str, Any]) -> float:
         """The yardstick's cost, from the figures of a record or of `judge`."""
@@ -109,8 +112,8 @@ class Task(Protocol):
     def defaults(self) -> Mapping[str, Any]:
         """Options of a study that differ from those of `Config`."""
 
-    def default_space(self, features: int, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
-        """What is searched of examples with so many features and this shape, unless told otherwise."""
+    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+        """What is searched for examples of this shape, unless told otherwise."""
 
     def check(self, yardstick: str, space: Space) -> None:
         """Refuse with InputError what could not be compared."""
@@ -119,7 +122,7 @@ class Task(Protocol):
     def nothing(self) -> str:
         """What it means if every trial collapsed."""
 
-    def warnings(self, space: Space) -> list[str]:
+    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
         """What the user should know before waiting for the study."""
 
     def label(self, spec: Any) -> str:
@@ -152,9 +155,9 @@ class VAETask:
     defaults: Mapping[str, Any] = {}
     weights = ("beta", "warmup", "free_bits")
 
-    def default_space(self, features: int, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
         idle = CONVOLUTIONS if settings.get("network") == "mlp" else ()
-        return Space.default(features, shape).without({*settings, *idle})
+        return Space.default(shape).without({*settings, *idle})
 
     def check(self, yardstick: str, space: Space) -> None:
         searched = [name for name in self.weights if name in space]
@@ -164,16 +167,19 @@ class VAETask:
                 "always win; use the yardstick neg_elbo, which no weight enters."
             )
 
-    def warnings(self, space: Space) -> list[str]:
-        if "beta" not in space:
-            return []
-        return ["beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1."]
+    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+        notes = []
+        if "beta" in space:
+            notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
+        if "conv" in networks_of(settings, space):
+            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
+        return notes
 
     def label(self, spec: Spec) -> str:
         return f"latent{spec.latent_dim}"
 
     def outline(self, spec: Spec) -> str:
-        return f"{spec.layers_text.removeprefix('hidden=')}, lr {spec.lr:.1e}"
+        return f"{spec.layers_text}, lr {spec.lr:.1e}"
 
     def system(self, yardstick: str) -> System:
         from vaelab.study.vae import VAESystem

@@ -75,7 +75,7 @@ class VAESystem:
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
         from vaelab import plots
         from vaelab.report import build_study_report
-        from vaelab.study.pictures import draw_study
+        from vaelab.study_pictures import draw_study
 
         rows, winner = draw_study(folder, results)
         plots.plot_latent_size(plots.latent_size_data(rows, winner), folder / "figures" / "latent_size.png")

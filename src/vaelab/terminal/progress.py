@@ -40,13 +40,14 @@ def download_progress() -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextlib.contextmanager
-def epochs(total: int) -> Iterator[Callable[[int], None]]:
+def epochs(total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar of epochs on a terminal, else silence."""
     console = errors()
     if not console.is_terminal:
         yield lambda epoch: None
         return
-    columns = (TextColumn("epoch {task.completed} of {task.total}"), BarColumn(), TimeRemainingColumn())
+    of = "" if total is None else " of {task.total}"
+    columns = (TextColumn("epoch {task.completed}" + of), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("train", total=total)
         yield lambda epoch: bar.update(task, completed=epoch)
