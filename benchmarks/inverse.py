@@ -58,7 +58,8 @@ def _variant(problem, spec, detached: bool, through_encoder: bool) -> tuple[floa
     forward = problem.forward
     taught = dataclasses.replace(problem, forward=(lambda x: forward(x).detach()) if detached else forward)
     with one_thread():
-        stack = Stack([spec], Feed(data, spec, space.scaling), Variational(conditional.objective(taught, space)))
+        method = Variational(objective=conditional.objective(taught, space))
+        stack = Stack([spec], Feed(data, spec, space.scaling), method)
         for _ in epochs(stack):
             pass
         rate = evaluate.mean_terms(

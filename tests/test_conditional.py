@@ -26,9 +26,8 @@ def easy():
 def stack_of(problem, settings, spectrum=False):
     data, space = conditional.as_table(problem, spectrum)
     specs = [resolve(inverter.spec_of(problem, {**QUICK, **own}), data) for own in settings]
-    return training.Stack(
-        specs, Feed(data, specs[0], space.scaling), training.Variational(conditional.objective(problem, space))
-    ), space
+    method = training.Variational(objective=conditional.objective(problem, space))
+    return training.Stack(specs, Feed(data, specs[0], space.scaling), method), space
 
 
 def test_the_way_to_the_model_and_back(easy):
@@ -150,7 +149,7 @@ def test_the_audit_names_a_dead_misfit(forward):
     data, space = conditional.as_table(problem)
     spec = resolve(Spec.create(**{**QUICK, "wy": 1.0, "device": "cpu"}), data)
     stack = training.Stack(
-        [spec], Feed(data, spec, space.scaling), training.Variational(conditional.objective(problem, space))
+        [spec], Feed(data, spec, space.scaling), training.Variational(objective=conditional.objective(problem, space))
     )
     with pytest.raises(InputError, match="the term misfit has no gradient"):
         conditional.audit(stack)

@@ -22,6 +22,7 @@ from vaelab.model import Model
 from vaelab.networks import Block, Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
+from vaelab.own import Own
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
@@ -174,7 +175,9 @@ class Stack:
             for s in specs
         ]
         rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
-        self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
+        self.parameters, self.statistics = (
+            part.clone(memory_format=torch.contiguous_format) for part in (rows[:, :P], rows[:, P:])
+        )
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
         self.begin_phase()
@@ -318,7 +321,8 @@ def _run_epoch(stack: Stack, steps: int | None = None) -> tuple[dict[str, Tensor
         for batches in stack.method.blocks(stack, order):
             seen: list[dict[str, Tensor]] = []
             for terms in batches:
-                gradients = torch.autograd.grad(terms.loss.sum(), leaves)
+                # A module of a user's may have parameters that it does not use.
+                gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
                 for block in frozen:
                     stack.gradient[:, block.offset : block.offset + block.size] = 0
@@ -421,16 +425,19 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
 
 
 class Variational:
-    """How a VAE learns: by the evidence lower bound, the importance-weighted one, or another objective."""
+    """How a VAE learns: by the evidence lower bound, the importance-weighted one, or another objective.
 
-    def __init__(self, objective: Objective | None = None):
-        self._objective = objective
+    `own` holds modules of the user's, in place of its encoder or decoder, for one member.
+    """
+
+    def __init__(self, own: Own | None = None, objective: Objective | None = None):
+        self.own, self._objective = own, objective
 
     def key(self, spec: Spec, features: int) -> tuple[object, ...]:
         return stack_key(spec, features)
 
     def model(self, spec: Spec, feed: Feed) -> Model:
-        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid, self.own)
 
     def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
         return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
