@@ -153,7 +153,7 @@ def test_the_audit_names_a_dead_misfit(forward):
     )
     with pytest.raises(InputError, match="the term misfit has no gradient"):
         conditional.audit(stack)
-    inverter.train(problem, inverter.spec_of(problem, {**QUICK, "epochs": 1}))  # wy = 0 ranks only
+    inverter.train(problem, inverter.specs_of(problem, {**QUICK, "epochs": 1}))  # wy = 0 ranks only
 
 
 def test_the_audit_passes_live_terms(easy):
@@ -169,7 +169,7 @@ def test_a_linear_gaussian_posterior_is_reached():
     y = x @ A.T + 0.5 * rng.standard_normal((20_000, 3))
     problem = problems.create("linear", x, y, lambda v: v @ torch.from_numpy(A.T).to(v), noise=0.5)
     settings = {"hidden": "none", "latent_dim": 2, "epochs": 40, "batch_size": 200, "lr": 1e-2}
-    model = inverter.train(problem, inverter.spec_of(problem, settings))
+    model = inverter.train(problem, inverter.specs_of(problem, settings))
     precision = np.eye(2) + A.T @ A / 0.25
     covariance = np.linalg.inv(precision)
     measured = np.array([[0.7, -0.3, 0.5], [-1.0, 1.0, 0.2]])
@@ -183,7 +183,7 @@ def test_a_linear_gaussian_posterior_is_reached():
 
 
 def test_a_run_folder_round_trips(easy, tmp_path):
-    model = inverter.train(easy, inverter.spec_of(easy, {**QUICK, "epochs": 1}))
+    model = inverter.train(easy, inverter.specs_of(easy, {**QUICK, "epochs": 1}))
     saved = model.save(tmp_path / "run", {"validation": {}})
     again = inverter.Inverter.load(tmp_path / "run")
     _, y = easy.rows("test")
@@ -205,7 +205,7 @@ def test_a_python_forward_function_is_given_again(tmp_path):
     x = np.random.default_rng(0).uniform(size=(300, 2))
     forward = lambda v: v[:, :1] + v[:, 1:]  # noqa: E731
     problem = problems.create("sum", x, None, forward)
-    model = inverter.train(problem, inverter.spec_of(problem, {**QUICK, "epochs": 1}))
+    model = inverter.train(problem, inverter.specs_of(problem, {**QUICK, "epochs": 1}))
     model.save(tmp_path / "run", {})
     with pytest.raises(InputError, match="load it with `forward`"):
         inverter.Inverter.load(tmp_path / "run")

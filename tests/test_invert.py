@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -61,12 +60,17 @@ def test_the_results_are_the_document_that_is_promised(inverted):
     assert results["seconds"]["train"] > 0
     assert results["verdict"] == "ok"
     assert len(results["kl"]) == 4
+    assert 1 <= results["filtered"]["distinct"] <= 12
+    assert results["filtered"]["curves_without"] == 0
+    assert results["posterior"]["reference"] is None  # without noise the exact posterior has no density
+    ranks = results["posterior"]["calibration"]
+    assert np.array(ranks["counts"]).sum(1).tolist() == [ranks["curves"]] * 4
 
 
 def test_the_folder_holds_pictures_and_a_page(inverted):
     found, _ = inverted
     pictures = {path.stem for path in (found.folder / "figures").glob("*.png")}
-    assert pictures == {"losses", "candidates", "ends", "race", "refinement"}
+    assert pictures == {"losses", "candidates", "ends", "race", "refinement", "calibration"}
     page = (found.folder / "report.html").read_text()
     assert "multi-start, equal time" in page
     assert "<script src" not in page
@@ -218,20 +222,21 @@ def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
     (tmp_path / "sum.toml").write_text(
         'forward = "x0 + x1"\ninputs = [{low = 0, high = 1}, {low = 0, high = 1}]\nexamples = 2000\nnoise = 0.01\n'
     )
-    arguments = [
-        "invert", "sum.toml", "--set", "hidden=32", "--epochs", "60", "--samples", "5", "--no-baselines", "--json",
-    ]  # fmt: skip
-    code = (
-        "import sys\nfrom vaelab.study import jobs\njobs.CHECKPOINT_SECONDS = 0.0\nfrom vaelab.cli import main\nmain()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments, "--out", "run"], cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("run.partial/*.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ["invert", "sum.toml", "--set", "hidden=32", "--epochs", "8", "--samples", "5", "--no-baselines"]
+    code = """
+import os, signal
+from vaelab.study import jobs
+write = jobs.Checkpoint.write
+def write_and_die(self, *where):
+    write(self, *where)
+    if self.state.epoch == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
+from vaelab.cli import main
+main()
+"""
+    killed = subprocess.run([sys.executable, "-c", code, *arguments, "--out", "run"], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
     exit_code, out, _ = cli("invert", "--resume", "run", "--json")
     assert exit_code == 0
     resumed = json.loads(out)
@@ -259,7 +264,9 @@ def test_a_search_is_in_the_results_and_on_the_page(searched):
     assert found.results["recall"] is None
     page = (found.folder / "report.html").read_text()
     assert "The search" in page
-    assert {p.stem for p in (found.folder / "figures").glob("*.png")} == {"losses", "candidates", "refinement"}
+    assert {p.stem for p in (found.folder / "figures").glob("*.png")} == {
+        "losses", "candidates", "refinement", "calibration",
+    }  # fmt: skip
 
 
 def test_the_walk_lowers_the_misfit_and_keeps_the_prior_where_all_fit(inverted):

@@ -329,6 +329,9 @@ def invert(
         typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    npe: Annotated[
+        bool, typer.Option("--npe", help="also sbi's neural posterior estimation, trained for as long; needs sbi")
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="continue this run, which was stopped")] = None,
@@ -361,7 +364,7 @@ def invert(
         loaded = problems.load(problem or "", forward or [], noise, seed)
         chosen = Config.create(
             loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
-            spectrum=spectrum, baselines=baselines,
+            spectrum=spectrum, baselines=baselines, npe=npe,
         )  # fmt: skip
     with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
         watch = run.Watch(*progress)

@@ -40,6 +40,7 @@ class Config:
     seed: int = 0
     spectrum: bool | None = None
     baselines: bool = True
+    npe: bool = False
 
     @classmethod
     def create(

@@ -18,7 +18,7 @@ from vaelab.data import Scaling
 from vaelab.errors import InputError, StoreError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
-from vaelab.inverse import conditional, methods, scores
+from vaelab.inverse import conditional, methods, npe, scores
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Sampler, Space
 from vaelab.inverse.coordinates import Frame, Support
@@ -44,6 +44,13 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512-512", "batch_size": 500, "epochs": 20, "lr": 1.5e-3,
     "clip": 20.0, "device": "cpu",
 }  # fmt: skip
+# And where y does not follow from x alone, so that p(x | y) has a density and draws of it are what counts.
+NOISY: dict[str, Any] = {"hidden": "128-128-128", "batch_size": 100, "lr": 7e-3}
+MANY = 20_000  # examples up to which a noisy problem takes 100 epochs
+# q is a diagonal Gaussian. Where it cannot follow the posterior of z, its price at beta = 1 makes the learned scale,
+# and with it the draws, too wide; where it can, as in a linear problem, only beta = 1 is right. Validation says which.
+BETAS = (0.7, 1.0)
+CHOICE_DRAWS = 256  # of the importance-weighted bound that chooses
 
 
 class TrainingFailed(RuntimeError):
@@ -166,13 +173,18 @@ class Inverter:
 
 
 def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
-    """The settings of an inverse problem's model, checked: DEFAULTS, then `settings`."""
-    chosen = {**DEFAULTS, **settings}
+    """The settings of an inverse problem's model, checked: DEFAULTS, of a noisy problem NOISY, then `settings`.
+
+    Where y is noisy, beta rises to its value over the first half of the epochs.
+    """
+    n = len(problem.splits["train"])
+    chosen = {**DEFAULTS, "batch_size": min(DEFAULTS["batch_size"], max(16, n // 20)), **settings}
+    if problem.is_noisy:
+        few = {"epochs": 100} if n <= MANY else {}
+        chosen = {**DEFAULTS, **NOISY, "batch_size": min(NOISY["batch_size"], max(16, n // 20)), **few, **settings}
+        chosen.setdefault("warmup", int(chosen["epochs"]) // 2)
     if {"layers", "width", "taper"} & set(settings) and "hidden" not in settings:
         del chosen["hidden"]
-    n = len(problem.splits["train"])
-    if "batch_size" not in settings:
-        chosen["batch_size"] = min(chosen["batch_size"], max(16, n // 20))
     spec = Spec.create(**chosen)
     if spec.likelihood == "bernoulli" or spec.binarize != "none" or spec.samples != 1:
         raise InputError(
@@ -185,6 +197,12 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
             "by f alone."
         )
     return spec
+
+
+def specs_of(problem: Problem, settings: Mapping[str, Any]) -> list[Spec]:
+    """What `train` chooses from: one model, or of a noisy problem whose `beta` is not set, one for each of BETAS."""
+    spec = spec_of(problem, settings)
+    return [spec.but(beta=beta) for beta in BETAS] if problem.is_noisy and "beta" not in settings else [spec]
 
 
 def train_members(
@@ -229,17 +247,24 @@ def train_members(
 
 def train(
     problem: Problem,
-    spec: Spec,
+    specs: Sequence[Spec],
     *,
     work: Path | None = None,
     spectrum: bool | None = None,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> Inverter:
-    """Train one model, as `train_members`; TrainingFailed where its loss became non-finite."""
-    (model,) = train_members(problem, [Member("model", spec)], work, spectrum, progress)
-    if isinstance(model, Outcome):
-        raise TrainingFailed(f"training failed: {model.failure}; lower `lr` or `clip`.")
-    return model
+    """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
+
+    Raises TrainingFailed where the loss of every one became non-finite.
+    """
+    members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
+    trained = train_members(problem, members, work, spectrum, progress)
+    models = [model for model in trained if isinstance(model, Inverter)]
+    if not models:
+        failure = next(model.failure for model in trained if isinstance(model, Outcome))
+        raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
+    best = min(models, key=lambda model: float(model.figures["neg_log_p"]))
+    return dataclasses.replace(best, seconds=sum(model.seconds for model in models))
 
 
 def _figures(fitted: Fitted, feed: Feed) -> dict[str, Any]:
@@ -248,7 +273,12 @@ def _figures(fitted: Fitted, feed: Feed) -> dict[str, Any]:
     judged = evaluate.score(
         fitted.model, fitted.parameters, [fitted.spec], batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
     )
-    return evaluate.figures(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
+    bound = evaluate.importance_bound(
+        fitted.model, fitted.parameters, fitted.spec, feed.batches("validation", evaluate.BOUND_DRAWS), CHOICE_DRAWS,
+        feed.log_jacobian,
+    )  # fmt: skip
+    found = evaluate.figures(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
+    return found | {"neg_log_p": bound.neg_log_p}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -272,11 +302,20 @@ NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
 LONG, LONGER = "multi-start, 20 x the candidates", 20
 
 
-def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, walk: int = WALK, baselines: bool = True) -> Judged:
+def judge(
+    inverter: Inverter,
+    n: int,
+    refine: int,
+    seed: int = 0,
+    walk: int = WALK,
+    baselines: bool = True,
+    estimation: bool = False,
+) -> Judged:
     """Candidates for the scored curves, n each, by the network and by methods without one, unfiltered.
 
     Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
-    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling.
+    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling. With `estimation` also
+    neural posterior estimation by sbi, trained on the same examples for at most as long as the network was.
     """
     problem, ground = inverter.problem, inverter.ground
     reference, y = problem.rows("test")
@@ -318,6 +357,14 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, walk: int = WA
             if problem.family is not None:
                 attempts.append(tried("exact sampler", methods.exact(problem, n, reference, seed), 0))
             seconds["baselines"] = time.perf_counter() - begun
+        if estimation:
+            begun = time.perf_counter()
+            flow = npe.fit(problem, inverter.space, inverter.seconds, seed)
+            seconds["estimation"] = time.perf_counter() - begun
+            drawn: methods.Starts = lambda chunk: (flow(y, n, seed + chunk), 0)  # noqa: E731
+            attempts.append(tried(npe.NAME, drawn, 0))
+            if refine:
+                attempts.append(tried(f"{npe.NAME}, refined", drawn, refine))
     return Judged(attempts, seconds)
 
 

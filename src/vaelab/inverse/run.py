@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.errors import InputError
-from vaelab.inverse import scores, search
+from vaelab.inverse import methods, npe, posterior, scores, search
 from vaelab.inverse.config import Config
-from vaelab.inverse.inverter import LONG, NETWORK, REFINED, WALK, Inverter, Judged, judge, spec_of, train
+from vaelab.inverse.inverter import LONG, NETWORK, REFINED, WALK, Inverter, Judged, judge, specs_of, train
 from vaelab.inverse.lines import ends_of
 from vaelab.inverse.methods import Attempt
 from vaelab.inverse.problems import Problem, apply
@@ -47,6 +47,7 @@ class Watch:
 
     epoch: Callable[[int], None] = lambda epoch: None
     trial: Callable[[search.Trial], None] = lambda trial: None
+    note: Callable[[str], None] = lambda text: None
 
 
 def invert(
@@ -61,8 +62,9 @@ def invert(
     """Train a conditional VAE on a problem, draw candidates for every scored curve, refine and judge them.
 
     settings: as {"epochs": 30}. options: `trials`, how many settings of `space` to try before, by `yardstick` on
-    validation curves; `samples`, candidates of a curve; `refine`, `walk`, `seed`, `spectrum`, `baselines` as in
-    `vaelab invert`. out: the run's folder, default runs/<problem>-<time>; <out>.partial holds what is done until then.
+    validation curves; `samples`, candidates of a curve; `refine`, `walk`, `seed`, `spectrum`, `baselines`, `npe` as
+    in `vaelab invert`. out: the run's folder, default runs/<problem>-<time>; until the end <out>.partial holds what
+    is done.
 
     Raises InputError for bad input, before anything is trained. The scored curves choose nothing.
     """
@@ -110,13 +112,21 @@ def _conclude(problem: Problem, config: Config, folder: Path, watch: Watch) -> I
     """Search and train from where the preparation stands; judge, draw, and put the run into its place."""
     partial = preparation(folder)
     with store.StudyLock(partial), one_thread():
-        spec, tried = spec_of(problem, config.settings), list[search.Trial]()
+        specs, tried = specs_of(problem, config.settings), list[search.Trial]()
         if config.trials:
             spec, tried = search.search(problem, config, partial, watch.trial)
-        model = train(problem, spec, work=partial, spectrum=config.spectrum, progress=watch.epoch)
-        judged = judge(model, config.samples, config.refine, config.seed, config.walk, config.baselines)
+            specs = [spec]
+        model = train(problem, specs, work=partial, spectrum=config.spectrum, progress=watch.epoch)
+        if config.npe and not npe.is_installed():
+            watch.note(npe.MISSING)
+        judged = judge(
+            model, config.samples, config.refine, config.seed, config.walk, config.baselines,
+            config.npe and npe.is_installed(),
+        )  # fmt: skip
         seconds = {"search": sum(trial.seconds for trial in tried), "train": model.seconds, **judged.seconds}
         results = summary(model, judged, seconds, config.samples, config.refine, config.walk)
+        results["posterior"] = posterior.check(model, config.seed)
+        results["examples"] = len(problem.splits["train"])
         if config.trials:
             rows = [trial.as_dict() for trial in tried]
             results["search"] = {"yardstick": config.yardstick, "space": config.space.to_json(), "trials": rows}
@@ -126,7 +136,7 @@ def _conclude(problem: Problem, config: Config, folder: Path, watch: Watch) -> I
         }  # fmt: skip
         model = model.save(folder, metrics, overwrite=True)  # of an end that was stopped; else the place is free
         np.save(folder / "measurements.npy", problem.rows("test")[1])
-        draw(model, judged, folder / "figures")
+        draw(model, judged, folder / "figures", results["posterior"]["calibration"])
         for name in ("config.toml", "study.db"):
             if (partial / name).exists():
                 shutil.copy2(partial / name, folder / name)
@@ -171,8 +181,15 @@ def summary(
 
 def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
     """What is left of the candidates after the gates and de-duplication: solutions, which judge nothing."""
-    passing = own.score.precision
-    return {"passing": passing, "label": "filtered by the gates; not a score"}
+    _, y = problem.rows("test")
+    kept = [methods.distinct(problem, x, measured) for x, measured in zip(own.x, y, strict=True)]
+    missed = np.concatenate([rmse for _, rmse in kept])
+    return {
+        "label": "solutions: filtered by the gates, doubles left out; not a score",
+        "distinct": float(np.mean([len(x) for x, _ in kept])),
+        "curves_without": sum(not len(x) for x, _ in kept),
+        "rmse": float(np.median(missed)) if len(missed) else None,
+    }
 
 
 def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
@@ -190,8 +207,8 @@ def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
     return int(np.ceil(training / ((price - own.seconds) / len(own.x)))) if price > own.seconds else None
 
 
-def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
-    """The pictures of a run, in its figures/."""
+def draw(model: Inverter, judged: Judged, folder: Path, calibration: Mapping[str, Any]) -> list[Path]:
+    """The pictures of a run, in its figures/; `calibration` as posterior.check tells it."""
     folder.mkdir(exist_ok=True)
     problem, own = model.problem, judged.result
     reference, y = problem.rows("test")
@@ -218,6 +235,7 @@ def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
     if own.rmse is not None:
         rmse = own.rmse.reshape(len(own.rmse), -1)
         drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
+    drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
     return drawn
 
 
