@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import cluster, compare, train, tune
+    from vaelab.api import classify, cluster, compare, train, tune
+    from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
     from vaelab.estimators import VAE
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 # Names are imported when they are first used: `import vaelab` loads neither torch nor scikit-learn.
 _HOMES = {
+    "Classifier": "vaelab.classifier.estimator",
     "ConditionalVAE": "vaelab.inverse.estimator",
     "VAE": "vaelab.estimators",
     "Dataset": "vaelab.data",
@@ -30,6 +32,7 @@ _HOMES = {
     "LatentMixture": "vaelab.latent",
     "Space": "vaelab.space",
     "Spec": "vaelab.spec",
+    "classify": "vaelab.api",
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
     "invert": "vaelab.inverse.run",
@@ -40,6 +43,7 @@ _HOMES = {
 
 __all__ = [
     "VAE",
+    "Classifier",
     "ConditionalVAE",
     "Dataset",
     "Fitted",
@@ -47,6 +51,7 @@ __all__ = [
     "LatentMixture",
     "Space",
     "Spec",
+    "classify",
     "cluster",
     "compare",
     "invert",

@@ -76,6 +76,29 @@ def tune(
     return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
 
 
+def classify(
+    x: Any,
+    y: Any = None,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 40,
+    *,
+    split_seed: int = 0,
+    **options: Any,
+) -> tuning.Study:
+    """Find the classifier that fits the labelled data; returns the best, a row per trial, and the study's folder.
+
+    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data. space: as {"layers": (1, 3)}.
+    options: `settings`, `yardstick`, `finalists`, `final_seeds`, `final_epochs`, `timeout`, `workers`, `seed`,
+    `sampler`, `figures`, `out`, as in `vaelab classify`.
+
+    >>> study = classify("digits", None, {"lr": (1e-3, 1e-2, "log")}, 2, settings={"epochs": 2}, workers=1,
+    ...                  figures="none", out=getfixture("tmp_path") / "study")
+    >>> study.best.predict_proba([[0.0] * 64]).shape
+    (1, 10)
+    """
+    return tuning.tune(as_dataset(x, y, split_seed), space, task="classifier", trials=trials, **options)
+
+
 def compare(
     x: Any, models: Mapping[str, Given], y: Any = None, *, split_seed: int = 0, **options: Any
 ) -> comparing.Comparison:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from vaelab import cli_latent
+from vaelab import cli_latent, cli_study
 from vaelab.cli_options import (
     AsJson,
     DataDir,
     Download,
+    MaybeSource,
     Out,
     Overwrite,
     RunFolder,
@@ -22,6 +23,7 @@ from vaelab.cli_options import (
     SplitSeed,
     Starts,
     Target,
+    Workers,
     load_again,
     load_data,
     print_json,
@@ -30,8 +32,7 @@ from vaelab.cli_options import (
 from vaelab.errors import InputError
 
 if TYPE_CHECKING:
-    from vaelab.data import Dataset
-    from vaelab.study.config import Config
+    pass
 
 app = typer.Typer(
     name="vaelab",
@@ -53,118 +54,13 @@ def _version(
         print(f"vaelab {__version__}")
 
 
-@app.command()
-def tune(
-    source: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
-    ] = None,
-    search: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--search",
-            metavar="NAME=RANGE",
-            help="as latent_dim=1..20, lr=1e-4..1e-2:log, optimizer=adam,sgd; what is named replaces the default space",
-        ),
-    ] = None,
-    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges, in place of the default space")] = None,
-    settings: Settings = None,
-    trials: Annotated[int | None, typer.Option(help="how many in all; 40 unless told")] = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds for the search and the final training")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")] = None,
-    seed: Annotated[int, typer.Option(help="seed of the study")] = 0,
-    split_seed: SplitSeed = 0,
-    sampler: Annotated[str, typer.Option(help="tpe, random or grid")] = "tpe",
-    yardstick: Annotated[str, typer.Option(help="neg_elbo, or weighted_loss where no weight is searched")] = "neg_elbo",
-    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 3,
-    figures: Annotated[
-        str, typer.Option(help="pictures of all trials, of the best, or none; auto: all up to 20 trials")
-    ] = "auto",
-    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="stop the weaker half of the trials early")] = True,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="STUDY", help="continue this study; --trials may add to it")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="a study's config.toml, to run it again")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Search a VAE's hyperparameters; train the best anew over seeds; open the test split once."""
-    from vaelab import terminal
-
-    previous = resume / "config.toml" if resume is not None else config
-    if previous is not None:
-        if source is not None or search or space or settings:
-            raise InputError("a study that exists already knows its data, settings and space; leave them out.")
-        chosen, data = _existing_study(previous)
-    else:
-        options = {
-            "timeout": timeout,
-            "seed": seed,
-            "sampler": sampler,
-            "yardstick": yardstick,
-            "final_seeds": final_seeds,
-            "figures": figures,
-            "prune": prune,
-            "trials": 40 if trials is None else trials,
-        }
-        chosen, data = _new_study(
-            source, search, space, settings, options, workers, (target, data_dir, download, split_seed)
-        )
-    from vaelab.study import tune as tuning
-    from vaelab.training import keep_freed_memory
-
-    keep_freed_memory()
-    with terminal.watch() as display:
-        if resume is not None:
-            study = tuning.resume(resume, data, trials=trials, timeout=timeout, workers=workers, watch=display)
-        else:
-            study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
-    print_json(study.results) if as_json else terminal.print_study(study.results)
-
-
-def _existing_study(previous: Path) -> tuple[Config, Dataset]:
-    from vaelab.study.config import Config
-
-    chosen, where = Config.read(previous)
-    return chosen, load_again(where)
-
-
-def _new_study(
-    source: str | None,
-    search: list[str] | None,
-    space: Path | None,
-    settings: list[str] | None,
-    options: dict[str, Any],
-    workers: int | None,
-    where: tuple[str | None, Path | None, bool, int],
-) -> tuple[Config, Dataset]:
-    """The configuration, refused before the data are read where it is bad, and the data."""
-    from vaelab.space import Space
-    from vaelab.spec import parse_settings
-    from vaelab.study.config import Config
-
-    if source is None:
-        raise InputError("`vaelab tune` needs DATA, such as digits, or --resume STUDY.")
-    if search and space:
-        raise InputError("give the ranges by --search or by --space, not both.")
-    ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
-    fixed = parse_settings(settings or [])
-    Config.create(ranges, fixed, (1,), **options)
-    data = load_data(source, *where)
-    from vaelab.study.tune import searched_shape
-
-    shape = searched_shape(data, fixed, options["timeout"], workers)
-    return Config.create(ranges, fixed, shape, **options), data
+app.command()(cli_study.tune)
+app.command()(cli_study.classify)
 
 
 @app.command()
 def compare(
-    source: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
-    ] = None,
+    source: MaybeSource = None,
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -176,7 +72,7 @@ def compare(
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(help="trainings of each model")] = 5,
     seed: Annotated[int, typer.Option(help="seed of the comparison; all models share its seeds")] = 0,
-    workers: Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")] = None,
+    workers: Workers = None,
     split_seed: SplitSeed = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
     target: Target = None,
@@ -344,8 +240,24 @@ def encode(
     from vaelab import outputs, use
 
     model = use.load(folder)
-    mean, deviation = model.encode(use.new_rows(model, source, data_dir))
+    mean, deviation = model.encode(use.new_rows(source, data_dir))
     outputs.write_latents(mean, deviation if std else None, out)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or of `cluster`, or of a run")],
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[Path | None, typer.Option(help="a .csv file; default: CSV on standard output")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Classes of examples with their probabilities, one row per example, in the order of the file."""
+    from vaelab import outputs, use
+
+    found = use.predict(folder, source, data_dir)
+    outputs.write_answers(found.answers, found.proba, found.classes, out)
 
 
 @app.command()
@@ -381,14 +293,18 @@ def reconstruct(
     from vaelab import outputs, use
 
     model = use.load(folder)
-    outputs.write_examples(model.reconstruct(use.new_rows(model, source, data_dir)), model.facts, out)
+    outputs.write_examples(model.reconstruct(use.new_rows(source, data_dir)), model.facts, out)
 
 
 @app.command()
 def invert(
     problem: Annotated[
-        str, typer.Argument(metavar="PROBLEM", help="product, two-birds-easy, two-birds, or an .npz or .toml file")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="PROBLEM",
+            help="product, two-birds-easy, two-birds, or an .npz or .toml file; left out with --resume",
+        ),
+    ] = None,
     forward: Annotated[
         list[str] | None,
         typer.Option("--forward", metavar="EXPRESSION", help="as 'cos(49*x0 + 42*x1)'; one per output"),
@@ -413,32 +329,49 @@ def invert(
         typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    npe: Annotated[
+        bool, typer.Option("--npe", help="also sbi's neural posterior estimation, trained for as long; needs sbi")
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="continue this run, which was stopped")] = None,
+    config: Annotated[Path | None, typer.Option(help="a run's config.toml, to run it again")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn to invert y = f(x): many different x that reproduce y, scored beside methods without a network."""
     from vaelab.space import Space
     from vaelab.spec import parse_settings
 
-    chosen = parse_settings(settings or [])
-    if epochs is not None:
-        chosen["epochs"] = epochs
     if search and space:
         raise InputError("give the ranges by --search or by --space, not both.")
     ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
+    fixed = parse_settings(settings or []) | ({} if epochs is None else {"epochs": epochs})
+    previous = config if resume is None else resume
+    if previous is not None and (problem or forward or noise is not None or fixed or ranges):
+        raise InputError("an inversion that exists already knows its problem, settings and space; leave them out.")
+    if previous is None and problem is None:
+        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
     from vaelab import terminal
     from vaelab.inverse import problems, run
+    from vaelab.inverse.config import Config
+    from vaelab.inverse.inverter import DEFAULTS
     from vaelab.training import keep_freed_memory
 
     keep_freed_memory()
-    loaded = problems.load(problem, forward or [], noise, seed)
-    with terminal.inversion(chosen.get("epochs", 20)) as progress:
-        found = run.invert(
-            loaded, chosen, trials=trials, space=ranges, yardstick=yardstick, samples=samples, refine=refine,
-            walk=walk, seed=seed, spectrum=spectrum, baselines=baselines, out=out, overwrite=overwrite,
-            watch=run.Watch(*progress),
+    if previous is not None:
+        chosen, loaded = Config.read(previous if resume is None else run.preparation(resume) / "config.toml")
+    else:
+        loaded = problems.load(problem or "", forward or [], noise, seed)
+        chosen = Config.create(
+            loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
+            spectrum=spectrum, baselines=baselines, npe=npe,
         )  # fmt: skip
+    with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
+        watch = run.Watch(*progress)
+        if resume is not None:
+            found = run.resume(resume, loaded, watch)
+        else:
+            found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
 
 
@@ -481,12 +414,16 @@ def describe_data(
 
 
 @app.command()
-def settings(as_json: AsJson = False) -> None:
+def settings(
+    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier", help="what kind of model")] = "vae",
+    as_json: AsJson = False,
+) -> None:
     """Every setting of a model: its name, default, allowed values and meaning."""
     from vaelab import terminal
     from vaelab.spec import settings_table
+    from vaelab.study.task import task_named
 
-    rows = settings_table()
+    rows = settings_table(task_named(kind).spec)
     print_json(
         [dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows]
     ) if as_json else (terminal.print_settings(rows))

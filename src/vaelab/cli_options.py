@@ -28,6 +28,27 @@ SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validati
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
 ]
+MaybeSource = Annotated[
+    str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
+]
+Search = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--search",
+        metavar="NAME=RANGE",
+        help="as layers=1..3, lr=1e-4..1e-2:log, optimizer=adam,sgd; what is named replaces the default space",
+    ),
+]
+SpaceFile = Annotated[Path | None, typer.Option(help="a TOML file of ranges, in place of the default space")]
+Trials = Annotated[int | None, typer.Option(help="how many in all; 40 unless told")]
+Timeout = Annotated[float | None, typer.Option(help="seconds for the search and the final training")]
+Workers = Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")]
+StudySeed = Annotated[int, typer.Option(help="seed of the study")]
+Sampler = Annotated[str, typer.Option(help="tpe, random or grid")]
+Figures = Annotated[str, typer.Option(help="pictures of all trials, of the best, or none; auto: all up to 20 trials")]
+Prune = Annotated[bool, typer.Option("--prune/--no-prune", help="stop the weaker half of the trials early")]
+Resume = Annotated[Path | None, typer.Option(metavar="STUDY", help="continue this study; --trials may add to it")]
+StudyConfig = Annotated[Path | None, typer.Option(help="a study's config.toml, to run it again")]
 Starts = Annotated[
     int, typer.Option(min=1, help="models trained as one stack, from this seed on; the lowest on validation is kept")
 ]

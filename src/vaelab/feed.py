@@ -16,7 +16,7 @@ from vaelab.data import Dataset, Scaling
 from vaelab.data.dataset import Array
 from vaelab.errors import InputError
 from vaelab.likelihoods import likelihood_for
-from vaelab.spec import Spec
+from vaelab.spec import ModelSpec, Spec
 
 CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds memory, and is large enough to be fast
 INITIAL_ROWS = 2_000  # training rows that set a model's initial output scale
@@ -55,16 +55,9 @@ class Batches:
 def resolve(spec: Spec, data: Dataset) -> Spec:
     """The spec with everything that was left to the data decided: likelihood, batch size, device."""
     n = len(data.splits["train"])
-    changes: dict[str, object] = {}
+    changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
         changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
-    if spec.batch_size == "auto":
-        changes["batch_size"] = min(n, 32 if n < 5_000 else 100)
-    elif spec.batch_size > n:
-        raise InputError(
-            f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
-            "choose a smaller one or leave it to auto."
-        )
     if spec.prior != "normal" and spec.components > n:
         raise InputError(
             f"`components` must be at most the number of training examples, but got {spec.components} for {n}; "
@@ -76,20 +69,37 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     if data.condition and spec.prior != "normal":
         raise InputError(f"an inverse problem needs the normal prior, but got prior = {spec.prior!r}; leave it out.")
     if spec.network == "conv":
-        _check_convolutions(spec, data)
+        if data.condition:
+            raise InputError(
+                "an inverse problem needs network = mlp: a condition has no place in an image; leave it out."
+            )
+        check_convolutions(spec, data)
+    return spec.but(**changes)
+
+
+def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
+    """What a training of any kind leaves to the data and the machine: batch size and device."""
+    n = len(data.splits["train"])
+    changes: dict[str, object] = {}
+    if spec.batch_size == "auto":
+        changes["batch_size"] = min(n, 32 if n < 5_000 else 100)
+    elif spec.batch_size > n:
+        raise InputError(
+            f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
+            "choose a smaller one or leave it to auto."
+        )
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     elif not _is_available(spec.device):
         raise InputError(f"device {spec.device!r} is not available here; use auto or cpu.")
-    resolved = spec.but(**changes)
-    if resolved.precision == "bf16" and not _has_bfloat16(resolved.device):
+    device = str(changes.get("device", spec.device))
+    if spec.precision == "bf16" and not _has_bfloat16(device):
         raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
-    return resolved
+    return changes
 
 
-def _check_convolutions(spec: Spec, data: Dataset) -> None:
-    if data.condition:
-        raise InputError("an inverse problem needs network = mlp: a condition has no place in an image; leave it out.")
+def check_convolutions(spec: ModelSpec, data: Dataset) -> None:
+    """Refuse data in which there are no neighbours, and settings that do not suit their size."""
     if data.features:
         raise InputError(
             "`network` = conv needs images or curves, in which neighbours belong together, but got a table with "
@@ -172,40 +182,23 @@ def chunk(features: int, draws: int) -> int:
     return max(1, CHUNK_FLOATS // (features * draws))
 
 
-class Feed:
-    """Rows of a data set in the model's units, for one likelihood and one binarisation.
+class Rows:
+    """Rows of a data set in a model's units.
 
     The data stay in memory once, in the type they came in; only the rows asked for are converted.
     """
 
-    def __init__(self, data: Dataset, spec: Spec, scaling: Scaling | None = None):
-        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
-        assert spec.likelihood != "auto", "resolve the spec first"
-        self.data, self.device = data, torch.device(spec.device)
-        self.likelihood_name, self.likelihood = spec.likelihood, likelihood_for(spec, data.is_image)
-        self.units = Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, self.device)
-        self._raw = as_tensor(data.flat).to(self.device)
+    def __init__(self, data: Dataset, units: Units, device: torch.device):
+        self.data, self.units, self.device = data, units, device
+        self._raw = as_tensor(data.flat).to(device)
         self.condition = data.condition
-        self.features = self.units.features(self._raw) - self.condition
-        assert not self.condition or (self.units.scaling.kept is None and spec.binarize == "none")
-        self.grid = grid_of(data.shape, self.units.scaling)
-        self._visited = self._binarised() if spec.binarize == "fixed" else None
+        self.features = units.features(self._raw) - self.condition
+        self.grid = grid_of(data.shape, units.scaling)
         self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
-
-    @functools.cached_property
-    def log_jacobian(self) -> float:
-        """What turns a distortion in the model's units into one in the data's own, in nats per example."""
-        return self.units.scaling.log_jacobian(self.features) if self.likelihood.is_density else 0.0
 
     def rows(self, split: str) -> Tensor:
         """Row numbers of a split."""
         return torch.from_numpy(self.data.splits[split]).to(self.device)
-
-    def gather(self, rows: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """Rows (n,) as model values (n, D) for training; `uniform` (n, D) where the units need it."""
-        if self._visited is not None:
-            return self._visited.index_select(0, rows).float()
-        return self.units.convert(self._raw.index_select(0, rows), uniform)
 
     def keys(self, split: str) -> Tensor:
         """The noise keys of a split's rows."""
@@ -229,6 +222,30 @@ class Feed:
         rows = self.rows("train")
         raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
         return self.units.batches(raw, 1).gather(self.features + self.condition, torch.float32)
+
+
+class Feed(Rows):
+    """Rows as VAEs see them, for one likelihood and one binarisation."""
+
+    def __init__(self, data: Dataset, spec: Spec, scaling: Scaling | None = None):
+        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
+        assert spec.likelihood != "auto", "resolve the spec first"
+        device = torch.device(spec.device)
+        self.likelihood_name, self.likelihood = spec.likelihood, likelihood_for(spec, data.is_image)
+        super().__init__(data, Units(scaling or Scaling.for_data(data, spec.likelihood), spec.binarize, device), device)
+        assert not self.condition or (self.units.scaling.kept is None and spec.binarize == "none")
+        self._visited = self._binarised() if spec.binarize == "fixed" else None
+
+    @functools.cached_property
+    def log_jacobian(self) -> float:
+        """What turns a distortion in the model's units into one in the data's own, in nats per example."""
+        return self.units.scaling.log_jacobian(self.features) if self.likelihood.is_density else 0.0
+
+    def gather(self, rows: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Rows (n,) as model values (n, D) for training; `uniform` (n, D) where the units need it."""
+        if self._visited is not None:
+            return self._visited.index_select(0, rows).float()
+        return self.units.convert(self._raw.index_select(0, rows), uniform)
 
     def _binarised(self) -> Tensor:
         return self.units.batches(self._raw, 1).gather(self.features, torch.uint8)

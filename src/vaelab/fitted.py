@@ -288,6 +288,8 @@ class Fitted:
         numbers alone: modules of one's own must be given again (see `vaelab.load`).
         """
         run = store.load_run(folder)
+        if run.data.get("kind") == "classifier":
+            raise StoreError(f"{run.folder} is the run of a classifier; use `vaelab predict`.")
         spec = Spec.create(**run.spec).but(device="cpu")
         facts = DataFacts.from_dict(run.data)
         if facts.condition and not conditional:

@@ -213,24 +213,24 @@ class Model:
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D), or q(z|x, y) for rows [x, y] (K, B, D + C)."""
         if self.own is not None and not self._has_heads:
-            with self._precision(parameters, x):
+            with autocast(self.half, parameters, x):
                 heads = self.own.encode(parameters, x, self.place)
             mean, log_var = self._full(heads).chunk(2, -1)
-            return Posterior(_widen(mean, self.latent), _widen(log_var, self.latent))
-        with self._precision(parameters, x):
+            return Posterior(widen(mean, self.latent), widen(log_var, self.latent))
+        with autocast(self.half, parameters, x):
             if self.convolutions is not None:
                 x = self.convolutions.encode(parameters, x)
-            heads = self.encoder(parameters, _widen(x, self.encoder.widths[0]), keep)
+            heads = self.encoder(parameters, widen(x, self.encoder.widths[0]), keep)
         return Posterior(*self._full(heads).split(self.latent, -1))
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = (), y: Tensor | None = None) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L), and y (K, B, C) under a condition."""
         if self.own is not None and self.own.decoder is not None:
-            with self._precision(parameters, z):
+            with autocast(self.half, parameters, z):
                 return self._full(self.own.decode(parameters, z[..., : self.latent_dim], self.place))
         if y is not None:  # y first, so that a member's own rows of the first layer stay together
-            z = _widen(torch.cat([y, z], -1), self.decoder.widths[0])
-        with self._precision(parameters, z):
+            z = widen(torch.cat([y, z], -1), self.decoder.widths[0])
+        with autocast(self.half, parameters, z):
             outputs = self.decoder(parameters, z, keep)
             outputs = outputs[..., : self.ends] if self.more else outputs  # a slice's gradient costs two passes
             if self.convolutions is not None:
@@ -244,17 +244,18 @@ class Model:
         assert self.grid is not None
         return self.grid
 
-    def _precision(self, parameters: Parameters, x: Tensor) -> contextlib.AbstractContextManager[None]:
-        """Inside, products are in bfloat16 where the spec says so; in training only, since figures are to be exact."""
-        if self.half and isinstance(parameters, Training):
-            return torch.autocast(x.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
-
     def _full(self, outputs: Tensor) -> Tensor:
         return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
 
 
-def _widen(x: Tensor, width: int) -> Tensor:
+def autocast(half: bool, parameters: Parameters, x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Inside, products are in bfloat16 if `half`; in training only, since figures are to be exact."""
+    if half and isinstance(parameters, Training):
+        return torch.autocast(x.device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def widen(x: Tensor, width: int) -> Tensor:
     """x (..., n) with zeros up to `width`."""
     more = width - x.shape[-1]
     return functional.pad(x, (0, more)) if more else x

@@ -39,6 +39,18 @@ def write_examples(x: Array, facts: DataFacts, out: Path | None) -> None:
     _write(flat, facts.features or [f"x{i}" for i in range(flat.shape[1])], out)
 
 
+def write_answers(answers: Sequence[str], proba: Array, classes: Sequence[str], out: Path | None) -> None:
+    """Answers (n,) and p(c|x) (n, C) as CSV: row, label, and a column p(class) for each class."""
+    if out is not None and out.suffix.lower() != ".csv":
+        raise InputError(f"{out} must end in .csv: answers are text and numbers.")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "label", *(f"p({name})" for name in classes)])
+    for number, (answer, row) in enumerate(zip(answers, proba.tolist(), strict=True)):
+        writer.writerow([number, answer, *(f"{value:.6g}" for value in row)])
+    _send(text.getvalue(), out)
+
+
 def parse_points(texts: Sequence[str]) -> Array:
     """Points (n, L) from texts such as "0.5,-1".
 
@@ -73,10 +85,14 @@ def _write(rows: Array, names: Sequence[str], out: Path | None) -> None:
     writer.writerow(["row", *names])
     for number, row in enumerate(rows.tolist()):
         writer.writerow([number, *(f"{value:.7g}" for value in row)])
+    _send(text.getvalue(), out)
+
+
+def _send(text: str, out: Path | None) -> None:
     if out is None:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.write(text)
     else:
-        store.write_atomic(out, text.getvalue())
+        store.write_atomic(out, text)
 
 
 def _write_png(x: Array, facts: DataFacts, out: Path) -> None:

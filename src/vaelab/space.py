@@ -215,7 +215,7 @@ class Space:
         Raises InputError with one line if a name is unknown or a range is not one that `of` allows.
         """
         if isinstance(space, Space):
-            return space
+            return space if space.of is of else cls.parse(space.to_json(), of)
         if not isinstance(space, Mapping):
             raise InputError(f"a search space is a mapping of settings to ranges, but got {shown(space)}.")
         if not space:

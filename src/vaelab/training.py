@@ -159,17 +159,14 @@ class Method(Protocol):
 class Stack:
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
-    def __init__(self, specs: Sequence[Any], feed: Any, objective: Any = None, method: Method | None = None):
-        """`method` says what kind of model it is, by default a VAE; `objective` gives the terms and the loss.
-
-        By default the objective is the method's: of a VAE the evidence lower bound, or the importance-weighted one.
-        """
+    def __init__(self, specs: Sequence[Any], feed: Any, method: Method | None = None):
+        """`method` says what kind of model it is and what it minimises; by default a VAE and its bound."""
         spec = specs[0]
         self.method = method or Variational()
-        self.objective = objective or self.method.objective(spec)
+        self.objective: Any = self.method.objective(spec)
         assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
-        self.model = self.method.model(spec, feed)
+        self.model: Any = self.method.model(spec, feed)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
@@ -428,10 +425,13 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
 
 
 class Variational:
-    """How a VAE learns; `own` holds modules of the user's, in place of its encoder or decoder, for one member."""
+    """How a VAE learns: by the evidence lower bound, the importance-weighted one, or another objective.
 
-    def __init__(self, own: Own | None = None):
-        self.own = own
+    `own` holds modules of the user's, in place of its encoder or decoder, for one member.
+    """
+
+    def __init__(self, own: Own | None = None, objective: Objective | None = None):
+        self.own, self._objective = own, objective
 
     def key(self, spec: Spec, features: int) -> tuple[object, ...]:
         return stack_key(spec, features)
@@ -443,6 +443,8 @@ class Variational:
         return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
 
     def objective(self, spec: Spec) -> Objective:
+        if self._objective is not None:
+            return self._objective
         return elbo if spec.samples == 1 else importance_weighted
 
     def prepare(self, stack: Stack) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vaelab import data as data_module
 from vaelab import store
+from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
 from vaelab.errors import InputError
 from vaelab.evaluate import FINAL_DRAWS, baseline
@@ -35,8 +36,16 @@ def is_run(source: str | Path) -> bool:
     return any((folder / name).exists() for name in ("manifest.json", "study.db", "mixture.json"))
 
 
+def run_folder(folder: str | Path) -> Path:
+    """The run folder itself, or the best one of a study."""
+    folder = Path(folder)
+    if (folder / "study.db").exists() and not (folder / "best").exists():
+        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
+    return folder / "best" if (folder / "config.toml").exists() else folder
+
+
 def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fitted:
-    """The model of a run folder, the best one of a study folder, or that of a clustering.
+    """The VAE of a run folder, the best one of a study folder, or that of a clustering.
 
     encoder, decoder: the torch modules that the run was trained with, if any: files hold numbers alone.
     """
@@ -45,9 +54,42 @@ def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fit
         from vaelab.study import cluster as clustering
 
         return clustering.open_clusters(folder)[0]
-    if (folder / "study.db").exists() and not (folder / "best").exists():
-        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
-    return Fitted.load(folder / "best" if (folder / "config.toml").exists() else folder, own=own)
+    return Fitted.load(run_folder(folder), own=own)
+
+
+def load_classifier(folder: str | Path) -> FittedClassifier:
+    """The classifier of a run folder, or the best one of a study folder."""
+    return FittedClassifier.load(run_folder(folder))
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Answers to n examples: the class of each, "unknown" where none is given, and p(c|x) (n, C)."""
+
+    answers: list[str]
+    proba: Array
+    classes: tuple[str, ...]
+
+
+def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None) -> Predictions:
+    """Classes of new examples, by a classifier or by the labelled mixture of a clustering.
+
+    source: a file, a built-in name, or an array (n, *shape).
+    """
+    folder = Path(folder)
+    if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
+        from vaelab.study import cluster as clustering
+
+        fitted, clusters = clustering.open_clusters(folder)
+        if clusters.table is None:
+            raise InputError(f"{folder} has no labels, so its components have no names; cluster with `labels`.")
+        shares = clusters.shares(*fitted.encode(new_rows(source, data_dir)))
+        codes, proba = clusters.table.predict(shares, clusters.reject), clusters.table.predict_proba(shares)
+        return Predictions(["unknown" if c < 0 else clusters.classes[c] for c in codes], proba, clusters.classes)
+    model = load_classifier(folder)
+    with one_thread():
+        proba = model.predict_proba(new_rows(source, data_dir))
+    return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
@@ -74,7 +116,7 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
 
 def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
     """All rows of a file or built-in data set, checked against the model as `encode` checks them, to be judged."""
-    rows = model.rows(new_rows(model, source, data_dir))
+    rows = model.rows(new_rows(source, data_dir))
     if len(rows) < 2:
         raise InputError(f"at least 2 examples are needed to judge a model, but {source} holds {len(rows)}.")
     everything = np.arange(len(rows))
@@ -82,8 +124,8 @@ def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -
     return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
 
 
-def new_rows(model: Fitted, source: str, data_dir: str | Path | None = None) -> Any:
+def new_rows(source: Any, data_dir: str | Path | None = None) -> Any:
     """Examples for a trained model from a file or a built-in name, in their order; columns of a table by name."""
-    if source in data_module.BUILTIN:
+    if isinstance(source, str) and source in data_module.BUILTIN:
         return data_module.load(source, data_dir=data_dir).x
     return source

@@ -66,6 +66,11 @@ def brier(proba: Floats, codes: Ints) -> float:
     return float(np.square(proba - np.eye(proba.shape[1])[codes]).sum(1).mean())
 
 
+def bin_edges(ordered: Floats, bins: int) -> Ints:
+    """Where bins of about equal mass begin in ascending values; equal values lie in one bin, whatever their rows."""
+    return np.unique(np.searchsorted(ordered, ordered[np.arange(bins) * len(ordered) // bins]))
+
+
 def calibration_error(proba: Floats, codes: Ints, bins: int = BINS) -> float:
     """Expected calibration error: |accuracy - confidence| of the likeliest class, over bins of equal mass.
 
@@ -74,8 +79,7 @@ def calibration_error(proba: Floats, codes: Ints, bins: int = BINS) -> float:
     """
     confidence, right = proba.max(1), proba.argmax(1) == codes
     order = np.argsort(confidence, kind="stable")
-    # Equal confidences lie in one bin, whatever the order of the rows.
-    edges = np.unique(np.searchsorted(confidence[order], confidence[order][np.arange(bins) * len(order) // bins]))
+    edges = bin_edges(confidence[order], bins)
     gaps = np.add.reduceat(right[order] - confidence[order], edges)
     return float(np.abs(gaps).sum() / len(order))
 

@@ -198,22 +198,22 @@ def _component_columns(data: Components, title: str, more: str) -> Any:
 
 @dataclass(frozen=True)
 class Confusion:
-    """True classes (rows) by answers (columns, "unknown" last), and the share of each row."""
+    """True classes (rows) by answers (columns), and the share of each row."""
 
-    counts: Ints  # (C, C + 1)
+    counts: Ints  # (C, C + 1) with "unknown" last, or (C, C)
     shares: Floats
     classes: list[str]
     accuracy: float
 
 
 def confusion_data(counts: Any, classes: Sequence[str]) -> Confusion:
-    """From the counts (C, C + 1); a table of more than 20 classes shows those of most errors."""
+    """From the counts (C, C + 1) or (C, C); a table of more than 20 classes shows those of most errors."""
     table = np.asarray(counts, dtype=np.int64)
     accuracy = float(np.trace(table) / max(1, table.sum()))
     if len(classes) > MAX_CELLS:
-        wrong = table.sum(1) - np.diag(table) + table[:, :-1].sum(0) - np.diag(table)
+        wrong = table.sum(1) - np.diag(table) + table[:, : len(table)].sum(0) - np.diag(table)
         worst = np.sort(np.argsort(-wrong, kind="stable")[:MAX_CELLS])
-        table = table[worst][:, [*worst.tolist(), len(classes)]]
+        table = table[worst][:, [*worst.tolist(), *range(len(classes), table.shape[1])]]
         classes = [classes[i] for i in worst.tolist()]
     total = np.maximum(table.sum(1, keepdims=True), 1)
     return Confusion(table, table / total, [str(c) for c in classes], accuracy)
@@ -221,15 +221,16 @@ def confusion_data(counts: Any, classes: Sequence[str]) -> Confusion:
 
 def plot_confusion(data: Confusion, path: str | Path, title: str = "Confusion") -> Path:
     """Draws the matrix; the diagonal blue, errors orange."""
-    C = len(data.classes)
-    cell = float(np.clip(6.6 / (C + 1), 0.3, 0.6))
+    C, columns = data.counts.shape
+    cell = float(np.clip(6.6 / columns, 0.3, 0.6))
     names = style.clean_names(data.classes, 16)
-    left = 0.75 + 0.078 * max((len(name) for name in names), default=1)
-    top = 0.35 + 0.07 * max((len(name) for name in names), default=1) * (C > 12)
+    longest = max((len(name) for name in names), default=1)
+    left, slanted = 0.75 + 0.078 * longest, 0.085 * longest > cell
+    top = 0.35 + 0.07 * longest * slanted
     height = style.HEAD + top + cell * C + 0.3
     figure = style.canvas(height)
-    axes = style.chart(figure, left, 0.25, cell * (C + 1), cell * C, grid="none")
-    right = np.eye(C, C + 1, dtype=bool)
+    axes = style.chart(figure, left, 0.25, cell * columns, cell * C, grid="none")
+    right = np.eye(C, columns, dtype=bool)
     strength = np.where(right, data.shares, np.minimum(1, 4 * data.shares))[..., None] ** 0.6
     ink = np.where(right[..., None], np.array([36, 99, 168]), np.array([217, 100, 30]))
     axes.imshow((255 + strength * (ink - 255)).round().astype(np.uint8), aspect="auto", interpolation="nearest")
@@ -239,13 +240,14 @@ def plot_confusion(data: Confusion, path: str | Path, title: str = "Confusion") 
         text = f"{data.counts[i, j]:,}"
         style.write(axes, j, i, text, ha="center", fontsize=size, color="white" if dark else INK)
     style.named_ticks(axes, "y", range(C), names)
-    style.named_ticks(axes, "x", range(C + 1), [*names, "?"])
+    style.named_ticks(axes, "x", range(columns), [*names, "?"][:columns])
     axes.xaxis.tick_top()
-    axes.tick_params(axis="x", rotation=90 if C > 12 else 0)
+    axes.tick_params(axis="x", rotation=90 if slanted else 0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     worst = data.counts * ~right
-    said = f"rows: true class, columns: answer, ?: unknown  ·  accuracy {data.accuracy:.3f}"
+    unknown = ", ?: unknown" if columns > C else ""
+    said = f"rows: true class, columns: answer{unknown}  ·  accuracy {data.accuracy:.3f}"
     if worst.any():
         i, j = np.unravel_index(int(worst.argmax()), worst.shape)
         answer = [*data.classes, "unknown"][int(j)]

@@ -7,6 +7,7 @@ the explorer's points and 16-bit weights, and the trials of a search.
 """
 
 from vaelab.report.anomaly import build_anomaly_report
+from vaelab.report.classifier import build_classifier_report
 from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
 from vaelab.report.run import build_run_report
@@ -14,6 +15,7 @@ from vaelab.report.study import build_study_report
 
 __all__ = [
     "build_anomaly_report",
+    "build_classifier_report",
     "build_cluster_report",
     "build_comparison_report",
     "build_run_report",

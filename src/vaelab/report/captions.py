@@ -196,7 +196,32 @@ ANOMALY = {
     ),
 }
 
+CLASSIFIER = {
+    "learning": (
+        "Log-loss and accuracy after every epoch. Train figures are taken while the weights move, under dropout and "
+        "augmentation, so they may lie below those of validation. Log-loss that turns up while accuracy stays says "
+        "that the model grows too sure; the dot is the epoch that was kept."
+    ),
+    "reliability": (
+        "How often an answer of a given probability is right. As trained, networks are often too sure: dots below the "
+        "dashed line. One number, the temperature, is fitted on validation and divides the logits; no answer changes."
+    ),
+    "confusion": (
+        "True classes as rows, answers as columns. Orange squares are the mistakes to look at first: pairs of classes "
+        "that the model cannot tell apart."
+    ),
+    "mistakes": (
+        "The wrong answers that the model was surest of. Look whether the label is right: a good model's surest "
+        "mistakes are often mistakes of the labels."
+    ),
+}
+
 INVERSE = {
+    "calibration": (
+        "Where the true x lies among posterior draws for its y, over validation pairs: of a right posterior every "
+        "rank is as likely. A hump says that draws are too wide, a bowl that they are too narrow, a slope that they "
+        "lie aside. Draws that were refined are solutions and are not judged so."
+    ),
     "candidates": (
         "What the network proposes for some measurements, before any filter. Dashed: the x that was measured and "
         "its y. Curves far from the dashed x whose f(x) still lies on the dashed y are other causes of it."

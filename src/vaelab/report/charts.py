@@ -9,6 +9,7 @@ from typing import Any
 
 from vaelab.report import words
 from vaelab.report.page import finite, inside, read_history
+from vaelab.yardsticks import YARDSTICKS
 
 CURVE_RECORDS = 200  # points of one learning curve
 
@@ -19,23 +20,31 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
     names = {str(name) for row in table for name in row.get("params") or {}}
     searched = sorted(names, key=lambda name: (-(finite(importance.get(name)) or 0.0), name))
     winner = (results.get("best") or {}).get("number")
+    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
+    figure = "neg_elbo" if measure.name == "weighted_loss" else measure.name
     keys = ("number", "value", "rate", "distortion", "active_units", "epochs")
     trials = []
     for row in table:
         params = row.get("params") or {}
         trial = {key: row.get(key) for key in keys} | {"state": str(row.get("state", "")).lower()}
         trial["params"] = [params.get(name) for name in searched]
-        trial["curve"] = _curve(folder, row)
+        trial["curve"] = _curve(folder, row, figure)
         trials.append(trial)
     shares = [[name, importance[name]] for name in searched if finite(importance.get(name)) is not None]
-    return {"settings": searched, "importance": shares, "winner": winner, "trials": trials}
+    shown = {
+        "name": measure.short,
+        "unit": measure.unit.split(" ")[0],
+        "rises": measure.rises,
+        "better": measure.better,
+    }
+    return {"settings": searched, "importance": shares, "winner": winner, "trials": trials, "measure": shown}
 
 
-def _curve(folder: Path, row: Mapping[str, Any]) -> list[tuple[int, float]]:
+def _curve(folder: Path, row: Mapping[str, Any], figure: str) -> list[tuple[int, float]]:
     """Epoch and validation figure; of the rungs alone where the trial left no history."""
     where = inside(folder, row.get("folder"))
     history = read_history(where / "history.jsonl") if where else []
-    points = [(record.get("epoch"), finite((record.get("validation") or {}).get("neg_elbo"))) for record in history]
+    points = [(record.get("epoch"), finite((record.get("validation") or {}).get(figure))) for record in history]
     if not points:
         points = [(int(epoch), finite(value)) for epoch, value in (row.get("rungs") or {}).items()]
     sound = [(int(epoch), value) for epoch, value in points if epoch is not None and value is not None]

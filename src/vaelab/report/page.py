@@ -19,7 +19,7 @@ from vaelab.evaluate import FINAL_DRAWS, SEARCH_DRAWS
 from vaelab.report import words
 from vaelab.report.pictures import Picture, load
 from vaelab.report.tables import Cell
-from vaelab.spec import Spec
+from vaelab.spec import ModelSpec, Spec
 from vaelab.store import read_json
 from vaelab.training import VALIDATION_ROWS
 
@@ -133,10 +133,13 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: 
     return cards
 
 
-def settings(spec: Mapping[str, Any], searched: Sequence[str]) -> list[tuple[str, str, str, bool]]:
+def settings(
+    spec: Mapping[str, Any], searched: Sequence[str], kind: type[ModelSpec] = Spec
+) -> list[tuple[str, str, str, bool]]:
     """Name, value, meaning and "was it searched" of every setting of a spec."""
     return [
-        (str(name), setting(str(name), value), meaning(str(name)), name in searched) for name, value in spec.items()
+        (str(name), setting(str(name), value), meaning(str(name), kind), name in searched)
+        for name, value in spec.items()
     ]
 
 
@@ -159,8 +162,8 @@ def setting(name: str, value: Any) -> str:
     return "derived; in spec.json" if name == "seed" and isinstance(value, int) and value >= 2**32 else plain(value)
 
 
-def meaning(name: str) -> str:
-    return Spec.model_fields[name].description or "" if name in Spec.model_fields else ""
+def meaning(name: str, kind: type[ModelSpec] = Spec) -> str:
+    return kind.model_fields[name].description or "" if name in kind.model_fields else ""
 
 
 def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:

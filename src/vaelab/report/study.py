@@ -30,21 +30,14 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.store import write_atomic
 from vaelab.wording import counted
+from vaelab.yardsticks import YARDSTICKS, Yardstick
 
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
 STUDY_PICTURES = ("history", "rungs", "importance", "latent_size")
 REST_BYTES = 200_000  # style, script, tables: what a page holds besides pictures and the explorer
 
-COLUMNS = (
-    ("number", "trial"),
-    ("state", "state"),
-    ("value", "neg. ELBO"),
-    ("rate", "rate"),
-    ("distortion", "distortion"),
-    ("epochs", "epochs"),
-    ("seconds", "time"),
-)
+COLUMNS = {"value": "neg. ELBO", "rate": "rate", "distortion": "distortion"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,8 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
     explorer = _explorer(folder, winner, data, missing)
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
-    gallery, omitted, small = _gallery(folder, table, PAGE_BYTES - used, missing)
+    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
+    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, measure)
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
     page = render(
         "study.html.jinja",
@@ -93,11 +87,11 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
         scale=_scale(results),
         best_figures=best,
         study_figures=study,
-        trials=_trials(table, searched, winner.get("number")),
-        finalists=_finalists(results),
+        trials=trials(table, searched, winner.get("number"), COLUMNS),
+        finalists=finalists(results, measure),
         seeds=_seeds(winner),
-        gallery=gallery,
-        gallery_note=_gallery_note(omitted, small),
+        gallery=items,
+        gallery_note=gallery_note(omitted, small),
         settings=settings(winner.get("spec") or {}, searched),
         data=pairs(results.get("data") or {}),
         config=read_text(folder / "config.toml"),
@@ -129,11 +123,17 @@ def _size(explorer: Explorer | None) -> int:
     return REST_BYTES + size(explorer.data)
 
 
-def _gallery(
-    folder: Path, table: Sequence[Mapping[str, Any]], budget: int, missing: list[str]
+def gallery(
+    folder: Path,
+    table: Sequence[Mapping[str, Any]],
+    budget: int,
+    missing: list[str],
+    pictures: tuple[str, ...],
+    measure: Yardstick,
 ) -> tuple[list[GalleryItem], int, bool]:
     """Pictures of the trials, best first, until `budget` is spent: items, trials left out, shrunk?"""
-    rows = [(row, paths) for row in sorted(table, key=_by_value) if (paths := _trial_pictures(folder, row))]
+    ordered = sorted(table, key=lambda row: _by_value(row, measure))
+    rows = [(row, paths) for row in ordered if (paths := _trial_pictures(folder, row, pictures))]
     whole = sum(path.stat().st_size for _, paths in rows for path in paths) * 4 // 3
     small = whole > budget
     items: list[GalleryItem] = []
@@ -144,20 +144,21 @@ def _gallery(
         if budget < 0:
             break
         value = row.get("value")
-        ending = f"{words.number(value)} nats" if value is not None else str(row.get("state", "")).lower()
+        unit = measure.unit.split(" ")[0] or measure.short
+        ending = f"{words.number(value)} {unit}" if value is not None else str(row.get("state", "")).lower()
         if row.get("verdict") == "collapsed":
             ending += f", collapsed ({row.get('reason')})"
         items.append(GalleryItem(f"Trial {row.get('number')}: {ending}, {words.model(row.get('spec') or {})}", found))
     return items, len(rows) - len(items), small
 
 
-def _trial_pictures(folder: Path, row: Mapping[str, Any]) -> list[Path]:
+def _trial_pictures(folder: Path, row: Mapping[str, Any], pictures: tuple[str, ...]) -> list[Path]:
     """The pictures of a trial; a path that leads out of the study is not followed."""
     where = inside(folder, row.get("folder"))
-    return folder_pictures(where, TRIAL_PICTURES) if where else []
+    return folder_pictures(where, pictures) if where else []
 
 
-def _gallery_note(omitted: int, small: bool) -> str:
+def gallery_note(omitted: int, small: bool) -> str:
     if not small:
         return ""
     left = f" and {counted(omitted, 'trial')} left out" if omitted else ""
@@ -166,9 +167,9 @@ def _gallery_note(omitted: int, small: bool) -> str:
     return f"{said}; the originals lie in the trials' folders."
 
 
-def _by_value(row: Mapping[str, Any]) -> tuple[float, int]:
+def _by_value(row: Mapping[str, Any], measure: Yardstick) -> tuple[float, int]:
     value = finite(row.get("value"))
-    return (math.inf if value is None else value, int(row.get("number", 0)))
+    return (math.inf if value is None else measure.cost(value), int(row.get("number", 0)))
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
@@ -195,25 +196,31 @@ def _scale(results: Mapping[str, Any]) -> Scale | None:
     return Scale(Cell.of(top), Cell.of(bottom), Cell.of(value), min(1.0, max(0.0, share)))
 
 
-def _trials(table: Sequence[Mapping[str, Any]], searched: Sequence[str], winner: Any) -> Table:
+def trials(
+    table: Sequence[Mapping[str, Any]], searched: Sequence[str], winner: Any, columns: Mapping[str, str]
+) -> Table:
+    """Every trial with its figures, `columns` by key, and its settings."""
+    heads = {"number": "trial", "state": "state", **columns, "epochs": "epochs", "seconds": "time"}
     rows = []
     for row in table:
         best = winner is not None and row.get("number") == winner
         state = "collapsed" if row.get("verdict") == "collapsed" else str(row.get("state", "")).lower()
-        cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key, _ in COLUMNS]
+        cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key in heads]
         cells[0] = Cell(cells[0].text, cells[0].exact, tag="best" if best else "")
         params = row.get("params") or {}
         cells += [Cell.of(params.get(name)) for name in searched]
         rows.append(Row(cells, "winner" if best else "" if state == "complete" else "faint"))
-    return Table("All trials", [*(name for _, name in COLUMNS), *searched], rows, 0)
+    return Table("All trials", [*heads.values(), *searched], rows, 0)
 
 
 def _show(key: str) -> Any:
     return (lambda value: words.duration(finite(value))) if key == "seconds" else words.number
 
 
-def _finalists(results: Mapping[str, Any]) -> Table | None:
-    found = sorted(results.get("finalists") or [], key=lambda row: row["mean"])
+def finalists(results: Mapping[str, Any], measure: Yardstick) -> Table | None:
+    """The best trials, in the search and trained anew."""
+    found = sorted(results.get("finalists") or [], key=lambda row: measure.cost(row["mean"]))
+    unit = measure.unit.split(" ")[0] or measure.short
     winner = (results.get("best") or {}).get("number")
     rows = [
         Row(
@@ -223,9 +230,11 @@ def _finalists(results: Mapping[str, Any]) -> Table | None:
         for row in found
     ]
     anew = (
-        "trained anew, nats" if all(row.get("se") is None for row in found) else "trained anew, mean over seeds, nats"
+        f"trained anew, {unit}"
+        if all(row.get("se") is None for row in found)
+        else f"trained anew, mean over seeds, {unit}"
     )
-    heads = ("trial", "in the search, nats", anew, "standard error", "parameters")
+    heads = ("trial", f"in the search, {unit}", anew, "standard error", "parameters")
     return Table("Finalists", heads, rows, 2) if rows else None
 
 

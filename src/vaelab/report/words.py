@@ -48,9 +48,11 @@ def duration(seconds: float | None) -> str:
 
 
 def hidden_sizes(spec: Json) -> list[int]:
-    """Widths of the hidden layers of a spec, from `hidden` or from layers, width and taper."""
+    """Widths of the hidden layers of a spec, from `hidden` or from layers and what gives their widths."""
     if spec.get("hidden") is not None:
         return [int(width) for width in spec["hidden"]]
+    if "units1" in spec:
+        return [int(spec[f"units{i}"]) for i in range(1, spec.get("layers", 3) + 1)]
     if not all(name in spec for name in ("layers", "width", "taper")):
         return []
     return [max(1, round(spec["width"] * spec["taper"] ** i)) for i in range(spec["layers"])]

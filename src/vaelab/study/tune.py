@@ -24,6 +24,7 @@ from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.search import Clock, Search
+from vaelab.study.task import task_named
 from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
 from vaelab.training import one_thread
@@ -50,21 +51,25 @@ def tune(
     space: Space | Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     *,
+    task: str = "vae",
     trials: int = 40,
     timeout: float | None = None,
     workers: int | None = None,
     seed: int = 0,
     sampler: str = "tpe",
-    yardstick: str = "neg_elbo",
-    final_seeds: int = 3,
     figures: str = "auto",
     prune: bool = True,
+    yardstick: str | None = None,
+    final_seeds: int | None = None,
+    finalists: int | None = None,
+    final_epochs: int | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
-    """Find the VAE that fits the data: search, retrain the best over seeds, choose on validation, open test once.
+    """Find the model that fits the data: search, retrain the best over seeds, choose on validation, open test once.
 
+    task: what kind of model, "vae" or "classifier"; yardstick, final_seeds and finalists are by default the task's.
     space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log")}; by default depth, widths,
         latent size, learning rate, weight decay and dropout. A space given replaces that one: what it does not name
         is not searched. settings: fixed ones, as {"epochs": 50}.
@@ -73,27 +78,30 @@ def tune(
 
     Raises InputError for bad input, before anything is trained. Same seed, same study, whatever `workers` is.
     """
-    chosen = None if space is None else Space.parse(space)
+    chosen = None if space is None else Space.parse(space, task_named(task).spec)
+    named = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
     config = Config.create(
         chosen,
         settings or {},
-        searched_shape(data, settings or {}, timeout, workers),
+        searched_shape(data, settings or {}, timeout, workers, task),
         trials=trials,
         timeout=timeout,
         seed=seed,
         sampler=sampler,
-        yardstick=yardstick,
-        final_seeds=final_seeds,
         figures=figures,
         prune=prune,
+        task=task,
+        **{name: value for name, value in named.items() if value is not None},
     )
     return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
 def searched_shape(
-    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None
+    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None, task: str = "vae"
 ) -> tuple[int, ...]:
     """The shape that the default space is to suit: the data's, or a flat one where convolutions would take too long."""
+    if task != "vae":  # no other default space tries convolutions beside dense layers
+        return data.shape
     fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
     return data.shape if fits else (math.prod(data.shape),)
 

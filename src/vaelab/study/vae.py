@@ -12,6 +12,7 @@ from vaelab import evaluate
 from vaelab.data import Dataset, Scaling
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.objectives import Objective
 from vaelab.own import Own
 from vaelab.spec import Spec
 from vaelab.study.balance import step_seconds
@@ -24,8 +25,8 @@ class VAESystem:
     facts = ("rate", "distortion", "active_units", "verdict", "reason")
     headline = "neg_elbo"
 
-    def __init__(self, yardstick: str = "neg_elbo", own: Own | None = None):
-        self.yardstick, self.own, self.method = yardstick, own, Variational(own)
+    def __init__(self, yardstick: str = "neg_elbo", own: Own | None = None, objective: Objective | None = None):
+        self.yardstick, self.own, self.method = yardstick, own, Variational(own, objective)
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
@@ -75,7 +76,7 @@ class VAESystem:
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
         from vaelab import plots
         from vaelab.report import build_study_report
-        from vaelab.study.pictures import draw_study
+        from vaelab.study_pictures import draw_study
 
         rows, winner = draw_study(folder, results)
         plots.plot_latent_size(plots.latent_size_data(rows, winner), folder / "figures" / "latent_size.png")

@@ -1,5 +1,6 @@
 """What people see in a terminal: live progress on standard error, results as tables on standard output."""
 
+from vaelab.terminal.classifier import print_classifier
 from vaelab.terminal.inverse import print_inversion, print_solutions
 from vaelab.terminal.latent import print_anomalies, print_clusters
 from vaelab.terminal.models import print_comparison, print_evaluation, print_run, print_settings, print_study
@@ -11,6 +12,7 @@ __all__ = [
     "epochs",
     "inversion",
     "print_anomalies",
+    "print_classifier",
     "print_clusters",
     "print_comparison",
     "print_evaluation",

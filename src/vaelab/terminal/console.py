@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vaelab.wording import counted
 from vaelab.yardsticks import Yardstick
 
 
@@ -40,6 +41,17 @@ def print_titled(console: Console, title: str, table: Table) -> None:
     """A table below its title on one line; a title of its own would be cut to the table's width."""
     console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
+
+
+def print_counts(console: Console, results: Mapping[str, Any]) -> None:
+    """How the trials of a study ended, and how long it took."""
+    counts = results["trials"]
+    console.print(
+        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete, {counts['pruned']} pruned, "
+        f"{counts['failed']} failed. "
+        f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
+        highlight=False,
+    )
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.terminal.console import mean_se, out, print_baseline, print_notes, print_titled
+from vaelab.terminal.console import mean_se, out, print_baseline, print_counts, print_notes, print_titled
 from vaelab.wording import counted, kept_start
 
 # The rows of a comparison's two tables: what they are called, and where the figure is; test has a table of its own.
@@ -86,13 +86,7 @@ def print_study(results: Mapping[str, Any]) -> None:
     from vaelab.evaluate import FINAL_DRAWS, SEARCH_DRAWS  # loads torch, which a command that prints figures has done
 
     console, best = out(), results["best"]
-    counts = results["trials"]
-    console.print(
-        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete, {counts['pruned']} pruned, "
-        f"{counts['failed']} failed. "
-        f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
-        highlight=False,
-    )
+    print_counts(console, results)
     print_notes(console, results["notes"])
     if best is not None:
         seeds = len(best["seeds"])

@@ -4,12 +4,15 @@ const startSearch = () => {
   const done = data.trials.filter((trial) => trial.state === "complete" && typeof trial.value === "number");
   const varied = data.settings.map((name, k) => ({ name, k }))
     .filter(({ k }) => new Set(done.map((trial) => trial.params[k])).size > 1);
-  const rank = goodness(done.map((trial) => trial.value));
-  const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} nats; ` +
+  // A figure that rises is ranked by what is missing to 1, so that less is always better.
+  const cost = (value) => (data.measure.rises ? 1 - value : value);
+  const ranked = goodness(done.map((trial) => cost(trial.value)));
+  const rank = (value) => ranked(cost(value));
+  const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.measure.unit || data.measure.name}; ` +
     data.settings.map((name, k) => `${name} ${format(trial.params[k])}`).join(", ");
   // Best last, so that it lies on top.
-  const ordered = [...done].sort((a, b) => b.value - a.value);
-  const known = { data, done, ordered, varied, rank, tell };
+  const ordered = [...done].sort((a, b) => cost(b.value) - cost(a.value));
+  const known = { data, done, ordered, varied, rank, tell, cost };
   chart("chart-parallel", done.length > 1 && varied.length > 1, (host) => drawParallel(host, known));
   chart("chart-importance", data.importance.length > 0, (host) => drawImportance(host, known));
   chart("chart-pareto", done.filter((trial) => trial.rate !== null && trial.distortion !== null).length > 1, (host) => drawPareto(host, known));
@@ -27,9 +30,9 @@ const dotOf = (known, trial, cx, cy, radius = 4.5) => {
 };
 
 const drawParallel = (host, known) => {
-  const { ordered, varied, rank, tell } = known;
+  const { data, ordered, varied, rank, tell } = known;
   const columns = [...varied.slice(0, 9).map(({ name, k }) => ({ name, value: (trial) => trial.params[k] })),
-    { name: "neg. ELBO", value: (trial) => trial.value }];
+    { name: data.measure.name, value: (trial) => trial.value }];
   columns.forEach((column) => { column.scale = scaleOf(ordered.map(column.value)); });
   const narrow = host.clientWidth < 560;
   const width = Math.max(narrow ? 84 * columns.length : 240, host.clientWidth), height = 330, top = 40, bottom = 22, side = 34;
@@ -43,7 +46,7 @@ const drawParallel = (host, known) => {
       const before = at(c - 1), middle = (before + x) / 2;
       path += c ? `C${middle} ${py(c - 1, trial)} ${middle} ${y} ${x} ${y}` : `M${x} ${y}`;
     });
-    const line = svg("path", { class: trial.number === known.data.winner ? "way won" : "way", d: path, "data-trial": trial.number });
+    const line = svg("path", { class: trial.number === data.winner ? "way won" : "way", d: path, "data-trial": trial.number });
     return titled(tinted(line, "stroke", rank(trial.value)), tell(trial));
   });
   root.append(...lines);
@@ -145,15 +148,15 @@ const drawContour = (host, known, [first, second]) => {
 };
 
 const drawCurves = (host, known) => {
-  const { data, rank, tell } = known;
+  const { data, rank, tell, cost } = known;
   const curves = data.trials.filter((trial) => trial.curve.length > 0);
   const finished = curves.filter((trial) => trial.state === "complete");
-  const all = (finished.length ? finished : curves).flatMap((trial) => trial.curve.map(([, value]) => value)).sort((a, b) => a - b);
+  const all = (finished.length ? finished : curves).flatMap((trial) => trial.curve.map(([, value]) => cost(value))).sort((a, b) => a - b);
   // A first epoch far above the rest would flatten what matters.
   const ceiling = all[Math.min(all.length - 1, Math.floor(0.97 * all.length))];
   const x = scaleOf(curves.flatMap((trial) => trial.curve.map(([epoch]) => epoch)));
-  const y = scaleOf([all[0], Math.max(ceiling, all[0] + 1e-9)], { pad: 0.05 });
-  const plot = frame(host, { height: 330, x, y, xName: "epoch →", yName: "validation, nats →", label: "learning curve of every trial" });
+  const y = scaleOf([cost(all[0]), cost(Math.max(ceiling, all[0] + 1e-9))], { pad: 0.05 });
+  const plot = frame(host, { height: 330, x, y, xName: "epoch →", yName: `validation, ${data.measure.unit || data.measure.name} →`, label: "learning curve of every trial" });
   const [width, height] = [plot.width - plot.left - plot.right, plot.height - plot.top - plot.bottom];
   const group = svg("svg", { x: plot.left, y: plot.top, width, height, viewBox: `${plot.left} ${plot.top} ${width} ${height}` });
   const order = (trial) => (trial.state === "complete" ? (trial.number === data.winner ? Infinity : rank(trial.value)) : -1);

@@ -1,4 +1,4 @@
-"""The pictures that every study has."""
+"""The pictures that every study has: the course of its search."""
 
 from __future__ import annotations
 

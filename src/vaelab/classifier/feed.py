@@ -1,0 +1,114 @@
+"""A labelled data set as classifiers see it: standardised rows and class codes, by row number, on the device."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab.classifier.augment import augmented
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.data import Dataset, Scaling
+from vaelab.errors import InputError, shown
+from vaelab.feed import Rows, Units, check_convolutions, resolve_training
+
+
+def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
+    """The spec with batch size and device decided; refuses data that no classifier can be judged on."""
+    check_labels(data)
+    if spec.is_augmented and not data.is_image:
+        name = "shift" if spec.shift else "flip"
+        raise InputError(f"`{name}` needs images, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
+    if data.is_image and spec.shift >= min(data.shape[:2]):
+        raise InputError(
+            f"`shift` must be less than the images' sides, but got {spec.shift} for {data.shape[0]} x {data.shape[1]}; "
+            "choose a smaller one."
+        )
+    if spec.network == "conv":
+        check_convolutions(spec, data)
+    return spec.but(**resolve_training(spec, data))
+
+
+def check_labels(data: Dataset) -> None:
+    """Refuse missing labels, a single class, and a class that cannot be both learned and judged."""
+    if data.labels is None:
+        raise InputError(
+            f"a classifier needs labels, but {shown(data.name)} has none; say by `target` or y where they are."
+        )
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    present = np.flatnonzero(counts)
+    if len(present) < 2:
+        only = shown(data.classes[int(present[0])])
+        raise InputError(
+            f"a classifier needs at least two classes, but all {counts.sum():,} labels are {only}; add another class."
+        )
+    single = [data.classes[int(code)] for code in present if counts[code] == 1]
+    if single:
+        others = f" and {len(single) - 1} more" if len(single) > 1 else ""
+        raise InputError(
+            f"every class needs at least 2 examples, one to learn from and one to be judged by, but class "
+            f"{shown(single[0])}{others} has 1; add examples, or drop the class."
+        )
+    learned = np.bincount(data.labels[data.splits["train"]], minlength=len(data.classes))
+    missing = [data.classes[int(code)] for code in present if not learned[code]]
+    if missing:
+        raise InputError(
+            f"every class needs a training example, but the split leaves none of class {shown(missing[0])}; "
+            "add examples, or split by another seed."
+        )
+
+
+def standardisation(data: Dataset) -> Scaling:
+    """Images to mean 0 and standard deviation 1 over all pixels; of tables each column, without the constant ones."""
+    statistics = data.statistics
+    if data.is_image:
+        mean = float(statistics.mean.mean())
+        std = float(np.sqrt(np.mean(statistics.std**2 + (statistics.mean - mean) ** 2)))
+        if std == 0:
+            raise InputError("at least one pixel must vary, but all are the same; there is nothing to learn.")
+        return Scaling(np.full(1, mean, np.float32), np.full(1, std, np.float32))
+    kept = np.flatnonzero(~statistics.constant)
+    if len(kept) == 0:
+        raise InputError("at least one feature must vary, but all are constant; there is nothing to learn.")
+    some = len(kept) < len(statistics.mean)
+    return Scaling(
+        statistics.mean[kept].astype(np.float32), statistics.std[kept].astype(np.float32),
+        kept if some else None, statistics.mean.astype(np.float32) if some else None,
+    )  # fmt: skip
+
+
+class LabelledFeed(Rows):
+    """Rows with their classes."""
+
+    def __init__(self, data: Dataset, spec: ClassifierSpec, scaling: Scaling | None = None):
+        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
+        assert data.labels is not None, "check the labels first"
+        device = torch.device(spec.device)
+        super().__init__(data, Units(scaling or standardisation(data), "none", device), device)
+        self.labels = torch.from_numpy(np.ascontiguousarray(data.labels)).to(device)
+        self.classes = len(data.classes)
+
+    @functools.cached_property
+    def shares(self) -> Tensor:
+        """Of each class (C,) among the training rows."""
+        counts = torch.bincount(self.labels.index_select(0, self.rows("train")), minlength=self.classes)
+        return counts.double() / counts.sum()
+
+    def codes(self, split: str) -> npt.NDArray[np.int64]:
+        """The classes of a split's rows."""
+        codes = self.data.labels_of(split)
+        assert codes is not None
+        return codes
+
+    def gather(self, rows: Tensor, spec: ClassifierSpec, uniform: Tensor | None = None) -> Tensor:
+        """Rows (n,) as model values (n, D) for training; augmented as `spec` says by `uniform` (n, 3)."""
+        raw = self._raw.index_select(0, rows)
+        if uniform is not None:
+            shape = (*self.data.shape, 1) if len(self.data.shape) == 2 else self.data.shape
+            background = self.data.statistics.range[0]
+            images = raw.view(len(raw), *shape)
+            raw = augmented(images, uniform, spec.shift, spec.flip != "none", background).reshape(len(raw), -1)
+        return self.units.convert(raw, None)

@@ -1,0 +1,123 @@
+"""How a classifier learns: what the one loop asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab.classifier import scores
+from vaelab.classifier.augment import DRAWS
+from vaelab.classifier.feed import LabelledFeed
+from vaelab.classifier.model import Answers, ClassifierModel, cross_entropy, padded_sizes
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.feed import Batches
+from vaelab.latent.scores import contingency, log_loss
+from vaelab.networks import Block, Parameters, fast_products
+from vaelab.training import NOISE_FLOATS, VALIDATION_ROWS, Judged, Losses, Stack
+from vaelab.yardsticks import YARDSTICKS
+
+
+class Discriminative:
+    """A classifier learns by the cross-entropy of its answers, and keeps the epoch that its yardstick likes best."""
+
+    def __init__(self, yardstick: str = "accuracy"):
+        self.measure = YARDSTICKS[yardstick]
+
+    def key(self, spec: ClassifierSpec, features: int) -> tuple[object, ...]:
+        return (
+            features,
+            padded_sizes(spec.hidden_sizes),
+            spec.activation,
+            (spec.batch_size, spec.epochs, spec.precision, spec.device),
+            (any(spec.dropouts), spec.shift, spec.flip),
+            (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
+        )
+
+    def model(self, spec: ClassifierSpec, feed: LabelledFeed) -> ClassifierModel:
+        return ClassifierModel.for_spec(spec, feed.features, feed.classes, feed.grid)
+
+    def initial(
+        self, model: ClassifierModel, spec: ClassifierSpec, feed: LabelledFeed, generator: torch.Generator
+    ) -> Tensor:
+        return model.initial(spec, feed.shares.cpu(), generator)
+
+    def objective(self, spec: ClassifierSpec) -> Callable[..., Answers]:
+        return cross_entropy
+
+    def prepare(self, stack: Stack) -> None:
+        """There is one phase."""
+
+    def frozen(self, stack: Stack) -> Sequence[Block]:
+        return ()
+
+    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+        """Noise is drawn in blocks whose size depends on the spec alone; each member's from its own generator."""
+        spec, (K, n), feed = stack.specs[0], order.shape, stack.feed
+        units = stack.model.dropout_units if any(spec.dropouts) else 0
+        draws = DRAWS if spec.is_augmented else 0
+        B = stack.batch_size
+        block = max(B, NOISE_FLOATS // max(1, units + draws) // B * B)
+        dropped = torch.stack([_per_unit(s.dropouts, stack.model.hidden) for s in stack.specs]).to(feed.device)
+        for start in range(0, n, block):
+            rows = min(block, n - start)
+            keep = torch.empty(K, rows, units, device=feed.device)
+            moves = torch.empty(K, rows, draws, device=feed.device)
+            for k, generator in enumerate(stack.generators):
+                if units:
+                    keep[k].uniform_(generator=generator).ge_(dropped[k]).div_(1 - dropped[k])
+                if draws:
+                    moves[k].uniform_(generator=generator)
+            yield self._batches(stack, order[:, start : start + rows], keep, moves)
+
+    def _batches(self, stack: Stack, order: Tensor, keep: Tensor, moves: Tensor) -> Iterator[Losses]:
+        feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
+        smoothing = order.new_tensor([s.label_smoothing for s in stack.specs], dtype=torch.float32)[:, None]
+        for offset in range(0, order.shape[1], B):
+            rows = order[:, offset : offset + B]
+            part = slice(offset, offset + B)
+            uniform = moves[:, part].flatten(0, 1) if spec.is_augmented else None
+            x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
+            kept = keep[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
+            logits = stack.model.logits(stack.in_training, x, kept)
+            yield stack.objective(logits, feed.labels[rows], smoothing)
+
+    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+        """The target is the yardstick's cost; between equal ones of a share, the log-loss decides."""
+        feed = stack.feed
+        codes = feed.codes("validation")[:VALIDATION_ROWS]
+        batches = feed.batches("validation", 1, VALIDATION_ROWS)
+        every = logits_of(stack.model, stack.views(stack.rows), batches)
+        judged = []
+        for own, logits in zip(train, every, strict=True):
+            table = contingency(codes, logits.argmax(1), feed.classes, feed.classes)
+            found = scores.answer_figures(table) | {"log_loss": log_loss(scores.probabilities(logits), codes)}
+            target = self.measure.cost(found[self.measure.name])
+            seen = {"accuracy": 1 - own["error"], "log_loss": own["log_loss"]}
+            judged.append(Judged(seen, found, target + (1e-6 * found["log_loss"] if self.measure.rises else 0.0)))
+        return judged
+
+
+def _convolutions_key(spec: ClassifierSpec) -> tuple[object, ...]:
+    return spec.channels, spec.blocks, spec.kernel, spec.norm, spec.pooling
+
+
+def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:
+    """The share dropped of every padded unit (units,)."""
+    return torch.cat([torch.full((width,), share) for share, width in zip(shares, widths, strict=True)] or
+                     [torch.empty(0)])  # fmt: skip
+
+
+@torch.no_grad()
+def logits_of(model: ClassifierModel, parameters: Parameters, batches: Batches) -> np.ndarray[Any, Any]:
+    """Logits (K, n, C) in float64 of all members for the same rows."""
+    buffer = next(iter(parameters.values()))
+    K = len(buffer)
+    every = torch.empty(K, batches.rows, model.classes, dtype=torch.float64)
+    with fast_products(model.largest_layer):
+        for place, x, _ in batches:
+            every[:, place] = model.logits(parameters, x.to(buffer.dtype).expand(K, *x.shape)).cpu().double()
+    return every.numpy()

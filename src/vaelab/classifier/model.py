@@ -1,0 +1,146 @@
+"""The network of a classifier, for K stacked members: rows to logits, and what a batch of answers costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.convolutions import Grid, Trunk
+from vaelab.model import autocast, widen
+from vaelab.networks import LINE, MLP, Layout, Parameters, bucket, initial_dense
+
+
+def padded_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Padded widths of hidden layers. Only the first meets many features: behind it padding costs little, and a coarse
+    bucket lets more trials share a stack.
+
+    >>> padded_sizes((20, 20, 200))
+    (64, 128, 256)
+    """
+    return tuple(bucket(size, 128 if i else 64) for i, size in enumerate(sizes))
+
+
+def trunk_of(spec: ClassifierSpec, grid: Grid) -> Trunk:
+    """The convolutions before a classifier's dense layers."""
+    return Trunk(
+        "maps", grid.shape, spec.channels, spec.blocks, spec.kernel, spec.norm, spec.activation,
+        pooling=spec.pooling == "max",
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierModel:
+    """The shapes that the members of one stack share: x (K, B, D) to logits (K, B, C)."""
+
+    features: int
+    hidden: tuple[int, ...]  # padded
+    classes: int
+    activation: str
+    grid: Grid | None = None  # where the features lie in an image, for the convolutions
+    trunk: Trunk | None = None
+    half: bool = False  # in training the networks' products are in bfloat16
+
+    @classmethod
+    def for_spec(cls, spec: ClassifierSpec, features: int, classes: int, grid: Grid) -> ClassifierModel:
+        trunk = trunk_of(spec, grid) if spec.network == "conv" else None
+        hidden = padded_sizes(spec.hidden_sizes)
+        return cls(features, hidden, classes, spec.activation, grid, trunk, spec.precision == "bf16")
+
+    @property
+    def ends(self) -> int:
+        """Values that enter the dense layers."""
+        return self.features if self.trunk is None else self.trunk.features
+
+    @functools.cached_property
+    def network(self) -> MLP:
+        """The dense layers, with padding of values, units and classes (see networks.LINE)."""
+        wide = (self.ends + -self.ends % LINE, *self.hidden, self.classes + -self.classes % LINE)
+        return MLP("network", wide, self.activation)
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        return Layout(self.network.shapes | ({} if self.trunk is None else self.trunk.shapes))
+
+    @functools.cached_property
+    def statistics(self) -> Layout:
+        """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
+        return Layout({} if self.trunk is None else self.trunk.statistics)
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
+        return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
+
+    @functools.cached_property
+    def largest_layer(self) -> int:
+        """Weights of the largest layer, padding included."""
+        return max(block.size for block in self.layout)
+
+    @property
+    def dropout_units(self) -> int:
+        """Hidden units per example that dropout draws a number for."""
+        return sum(self.hidden)
+
+    def own_shapes(self, spec: ClassifierSpec) -> dict[str, tuple[int, ...]]:
+        """Shapes of a member's parameters without padding. Statistics have none: theirs are `statistics`."""
+        dense = MLP("network", (self.ends, *spec.hidden_sizes, self.classes), self.activation).shapes
+        return dense | ({} if self.trunk is None else self.trunk.shapes)
+
+    def initial(self, spec: ClassifierSpec, shares: Tensor, generator: torch.Generator) -> Tensor:
+        """One member's parameters and statistics at first, (P + Q,); answers start at the classes' shares (C,)."""
+        weights = initial_dense("network", (self.ends, *spec.hidden_sizes, self.classes), generator)
+        weights[f"network.{len(self.hidden)}.bias"] = shares.float().log().clamp_min(-12)[None]
+        return self.pad(weights | ({} if self.trunk is None else self.trunk.initial(generator)), spec)
+
+    def pad(self, weights: Mapping[str, Tensor], spec: ClassifierSpec) -> Tensor:
+        """A member's own weights and statistics as a padded row (P + Q,)."""
+        own = {name: weight for name, weight in weights.items() if name not in self.statistics.blocks}
+        row = self.layout.pad(own)
+        if self.statistics.size == 0:
+            return row
+        return torch.cat([row, self.statistics.pad({name: weights[name] for name in self.statistics.blocks})])
+
+    def unpad(self, row: Tensor, spec: ClassifierSpec) -> dict[str, Tensor]:
+        """The inverse of `pad`."""
+        statistics = {block.name: block.shape for block in self.statistics}
+        own = self.layout.unpad(row, self.own_shapes(spec))
+        return own | self.statistics.unpad(row[self.layout.size :], statistics)
+
+    def logits(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
+        """(K, B, C) for x (K, B, D); `keep` holds dropout's multipliers (K, B, units) of each hidden layer."""
+        with autocast(self.half, parameters, x):
+            if self.trunk is not None:
+                assert self.grid is not None
+                x = self.trunk(parameters, self.grid.spread(x))
+            logits = self.network(parameters, widen(x, self.network.widths[0]), keep)[..., : self.classes]
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What the answers to a batch cost: log-loss in nats and whether the likeliest class is wrong, each (K, B)."""
+
+    log_loss: Tensor
+    error: Tensor
+    loss: Tensor  # (K,)
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """The terms that a record keeps."""
+        return {"log_loss": self.log_loss, "error": self.error}
+
+
+def cross_entropy(logits: Tensor, y: Tensor, smoothing: Tensor) -> Answers:
+    """-log p(y|x), and loss = mean((1 - s) * -log p(y|x) + s * mean_c -log p(c|x)), s the label smoothing.
+
+    logits (K, B, C), classes y (K, B), smoothing (K, 1). (Szegedy et al. 2016, section 7.)
+    """
+    log_p = torch.log_softmax(logits, -1)
+    log_loss = -log_p.gather(-1, y[..., None])[..., 0]
+    error = (logits.detach().argmax(-1) != y).to(logits.dtype)
+    loss = (1 - smoothing) * log_loss - smoothing * log_p.mean(-1)
+    return Answers(log_loss.detach(), error, loss.mean(1))

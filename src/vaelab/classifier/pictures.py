@@ -1,0 +1,51 @@
+"""The pictures of one trained classifier: on the test split where it has been opened, else on validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vaelab import store
+from vaelab.classifier.fitted import FittedClassifier
+from vaelab.data import Dataset
+from vaelab.pictures import viewable
+from vaelab.plots import classifier as plots
+from vaelab.plots.clusters import confusion_data, plot_confusion
+
+MISTAKES = 24
+
+
+def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
+    """Learning, reliability, confusion and, of images, the surest mistakes of a run folder, in its figures/."""
+    assert model.folder is not None
+    run = store.load_run(model.folder)
+    split = "test" if run.metrics.get("test") else "validation"
+    found, folder = run.metrics[split], model.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    learning = plots.learning_data(run.history, run.metrics["reference"])
+    drawn = [
+        plots.plot_learning(learning, folder / "learning.png", f"{name}: learning"),
+        plots.plot_reliability(found, folder / "reliability.png", f"{name}: probabilities, {split} examples"),
+        plot_confusion(
+            confusion_data(found["confusion"], model.classes), folder / "confusion.png", f"{name}: {split} examples"
+        ),
+    ]
+    if data.is_image:
+        title = f"{name}: the surest mistakes, {split} examples"
+        drawn.append(plots.plot_mistakes(mistakes(model, data, split), folder / "mistakes.png", title))
+    return drawn
+
+
+def mistakes(model: FittedClassifier, data: Dataset, split: str) -> plots.Mistakes:
+    """The wrong answers to a split whose probability is highest."""
+    rows, codes = data.splits[split], data.labels_of(split)
+    assert codes is not None
+    proba = model.predict_proba(data.flat[rows])
+    answers, confidence = proba.argmax(1), proba.max(1)
+    wrong = np.flatnonzero(answers != codes)
+    first = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return plots.Mistakes(
+        viewable(data.x[rows[first]], data), [data.classes[int(c)] for c in codes[first]],
+        [data.classes[int(c)] for c in answers[first]], confidence[first], len(wrong), len(rows),
+    )  # fmt: skip

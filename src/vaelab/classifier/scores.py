@@ -1,0 +1,124 @@
+"""What answers are worth: logits or probabilities and true classes in, figures out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from vaelab.latent import scores
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+TEMPERATURES = (0.05, 20.0)
+
+
+def probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
+    """softmax(logits / T) (n, C)."""
+    proba: Floats = softmax(logits / temperature, axis=1)
+    return proba
+
+
+def fit_temperature(logits: Floats, codes: Ints) -> float:
+    """The T that minimises the mean of -log softmax(logits / T)[true class] (Guo et al. 2017, section 4.2).
+
+    Probabilities that are too sure get T > 1; no answer changes.
+
+    >>> round(fit_temperature(np.array([[9.0, 0.0]] * 4), np.array([0, 0, 0, 1])) , 2)  # 9 / log 3
+    8.19
+    """
+    every = np.arange(len(codes))
+
+    def cost(log_t: float) -> float:
+        return -float(log_softmax(logits / math.exp(log_t), axis=1)[every, codes].mean())
+
+    low, high = (math.log(t) for t in TEMPERATURES)
+    return math.exp(float(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
+
+
+def by_class(table: Ints) -> dict[str, Floats]:
+    """Precision, recall and F1 (C,) of every class from true classes (rows) by answers; NaN where undefined.
+
+    F1 = 2 TP / (true + answered); 0 for a class that is never answered but there.
+    """
+    hits, there, answered = np.diag(table).astype(np.float64), table.sum(1), table.sum(0)
+    with np.errstate(invalid="ignore"):
+        return {"precision": hits / answered, "recall": hits / there, "f1": 2 * hits / (there + answered)}
+
+
+def answer_figures(table: Ints) -> dict[str, float]:
+    """Accuracy, macro-averaged F1 and balanced accuracy from true classes (rows) by answers.
+
+    Averages run over the classes that are there: for F1 also over those that are answered.
+
+    >>> answer_figures(np.array([[3, 1], [0, 4]]))["balanced_accuracy"]
+    0.875
+    """
+    each = by_class(table)
+    return {
+        "accuracy": float(np.trace(table) / table.sum()),
+        "macro_f1": float(np.nanmean(each["f1"])),
+        "balanced_accuracy": float(np.nanmean(each["recall"])),
+    }
+
+
+def reliability(proba: Floats, codes: Ints, bins: int = scores.BINS) -> dict[str, list[float]]:
+    """Confidence, accuracy and number of examples in bins of equal mass, by the probability of the likeliest class."""
+    confidence, right = proba.max(1), proba.argmax(1) == codes
+    order = np.argsort(confidence, kind="stable")
+    edges = scores.bin_edges(confidence[order], bins)
+    counts = np.diff(np.append(edges, len(order)))
+    return {
+        "confidence": (np.add.reduceat(confidence[order], edges) / counts).tolist(),
+        "accuracy": (np.add.reduceat(right[order].astype(np.float64), edges) / counts).tolist(),
+        "count": counts.tolist(),
+    }
+
+
+def figures(logits: Floats, codes: Ints, temperature: float, classes: Sequence[str]) -> dict[str, Any]:
+    """All figures of answers (n, C) at a temperature; `unscaled` is what the probabilities were worth without it."""
+    proba, raw = probabilities(logits, temperature), probabilities(logits)
+    table = scores.contingency(codes, logits.argmax(1), len(classes), len(classes))
+    each = by_class(table)
+    found: dict[str, Any] = answer_figures(table)
+    n, accuracy = len(codes), found["accuracy"]
+    found["se"] = math.sqrt(accuracy * (1 - accuracy) / n)
+    found |= _of_probabilities(proba, codes)
+    found |= {"temperature": temperature, "examples": n, "unscaled": _of_probabilities(raw, codes)}
+    found["reliability"] = {"scaled": reliability(proba, codes), "unscaled": reliability(raw, codes)}
+    found["confusion"] = table.tolist()
+    found["classes"] = [
+        {"class": name, "examples": int(table[i].sum())}
+        | {key: None if math.isnan(v := float(values[i])) else v for key, values in each.items()}
+        for i, name in enumerate(classes)
+    ]
+    return found
+
+
+def _of_probabilities(proba: Floats, codes: Ints) -> dict[str, float]:
+    return {
+        "log_loss": scores.log_loss(proba, codes),
+        "brier": scores.brier(proba, codes),
+        "ece": scores.calibration_error(proba, codes),
+    }
+
+
+def why_collapsed(accuracy: float, error: float, always: float) -> str | None:
+    """Says that answers are no better than always the most frequent class; None where they are.
+
+    error: the accuracy's standard error; always: the accuracy of that one answer.
+
+    >>> why_collapsed(0.12, 0.01, 0.11)
+    'its accuracy, 0.12, is within 2 standard errors (2 x 0.01) of always answering the most frequent class, 0.11'
+    """
+    if accuracy > always + 2 * error:
+        return None
+    return (
+        f"its accuracy, {accuracy:.3g}, is within 2 standard errors (2 x {error:.2g}) of always answering the most "
+        f"frequent class, {always:.3g}"
+    )

@@ -1,0 +1,58 @@
+"""All hyperparameters of one classifier. Imports neither torch nor sklearn."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from vaelab.spec import ModelSpec, Norm
+
+Units = Annotated[int, Field(ge=1, le=16384)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ClassifierSpec(ModelSpec):
+    """All hyperparameters of one classifier, frozen and validated.
+
+    Every layer has its own width and its own dropout, so that each can be searched as a number; what stands for a
+    layer that is not there has no effect.
+
+    >>> ClassifierSpec(layers=2, units1=128, units2=64, dropout1=0.2).hidden_sizes
+    (128, 64)
+    """
+
+    under_hidden: ClassVar = ("layers", "units1", "units2", "units3")
+
+    layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; deeper ones by `hidden`")
+    units1: Units = Field(256, description="units of the first hidden layer")
+    units2: Units = Field(128, description="units of the second hidden layer")
+    units3: Units = Field(64, description="units of the third hidden layer")
+    dropout1: Share = Field(0.2, description="share of the first layer's units dropped in training")
+    dropout2: Share = Field(0.2, description="share of the second layer's units dropped in training")
+    dropout3: Share = Field(0.2, description="share of units dropped in the third layer, and in deeper ones")
+    norm: Norm = Field("batch", description="what normalises the convolutions' outputs")
+    pooling: Literal["stride", "max"] = Field(
+        "stride", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
+    )
+    label_smoothing: Share = Field(0.0, description="share of a target's mass that is spread over all classes")
+    shift: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="most pixels by which images are moved at random in training, each way"
+    )
+    flip: Literal["none", "horizontal"] = Field("none", description="mirror every second image, drawn anew each visit")
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, in order."""
+        return self.hidden if self.hidden is not None else (self.units1, self.units2, self.units3)[: self.layers]
+
+    @property
+    def dropouts(self) -> tuple[float, ...]:
+        """The share dropped behind each hidden layer."""
+        first = (self.dropout1, self.dropout2, self.dropout3)
+        return tuple(first[min(i, 2)] for i in range(len(self.hidden_sizes)))
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether images are moved or mirrored."""
+        return self.shift > 0 or self.flip != "none"

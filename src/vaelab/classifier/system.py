@@ -1,0 +1,106 @@
+"""The System of classifiers: how a study trains, judges, keeps and draws them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vaelab.classifier import feed as feeds
+from vaelab.classifier import scores
+from vaelab.classifier.feed import LabelledFeed
+from vaelab.classifier.fitted import FittedClassifier
+from vaelab.classifier.learning import Discriminative, logits_of
+from vaelab.classifier.model import padded_sizes, trunk_of
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.convolutions import Grid
+from vaelab.data import Dataset
+from vaelab.latent.scores import log_loss
+from vaelab.training import Stack
+from vaelab.yardsticks import YARDSTICKS
+
+FLOPS = 1e11  # operations per second: a rough guess
+
+
+class ClassifierSystem:
+    """Classifiers judged by accuracy or another figure, before temperature scaling."""
+
+    facts = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
+
+    def __init__(self, yardstick: str = "accuracy"):
+        self.headline, self.method = yardstick, Discriminative(yardstick)
+
+    def resolve(self, spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
+        resolved = feeds.resolve(spec, data)
+        feeds.standardisation(data)
+        return resolved
+
+    def feed(self, data: Dataset, spec: ClassifierSpec) -> LabelledFeed:
+        return LabelledFeed(data, spec)
+
+    def step_seconds(self, spec: ClassifierSpec, shape: Sequence[int]) -> float:
+        ends, products = math.prod(shape), 0
+        if spec.network == "conv":
+            trunk = trunk_of(spec, Grid.of(shape))
+            # With pooling the first convolution of a stage works at twice the height and width.
+            ends, products = trunk.features, trunk.products * (2 if spec.pooling == "max" else 1)
+        widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
+        return 6.0 * int(spec.batch_size) * (products + sum(a * b for a, b in itertools.pairwise(widths))) / FLOPS
+
+    def cost(self, spec: ClassifierSpec, figures: Mapping[str, Any]) -> float:
+        """A log-loss judges as it was learned: the temperature is fitted on the examples that judge."""
+        found = figures.get("unscaled", figures) if self.headline == "log_loss" else figures
+        return YARDSTICKS[self.headline].cost(float(found[self.headline]))
+
+    def judge(self, stack: Stack, is_final: bool) -> list[dict[str, Any]]:
+        feed = stack.feed
+        codes = feed.codes("validation")
+        every = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
+        always = float(feed.shares.max())
+        judged = []
+        for logits in every:
+            found = scores.figures(logits, codes, scores.fit_temperature(logits, codes), feed.data.classes)
+            reason = scores.why_collapsed(found["accuracy"], math.sqrt(always * (1 - always) / len(codes)), always)
+            judged.append(found | {"verdict": "ok" if reason is None else "collapsed", "reason": reason})
+        return judged
+
+    def model(
+        self, feed: LabelledFeed, spec: ClassifierSpec, row: Tensor, figures: Mapping[str, Any]
+    ) -> FittedClassifier:
+        return FittedClassifier.of(feed, spec, row, float(figures["temperature"]))
+
+    def load(self, folder: Path) -> FittedClassifier:
+        return FittedClassifier.load(folder)
+
+    def test(self, model: FittedClassifier, data: Dataset) -> dict[str, Any]:
+        return model.evaluate(data, "test")
+
+    def reference(self, feed: LabelledFeed) -> dict[str, Any]:
+        """Always the most frequent class, with the classes' shares as probabilities."""
+        shares = feed.shares.double().cpu().numpy()
+        codes = feed.codes("validation")
+        answer = int(shares.argmax())
+        return {
+            "answer": feed.data.classes[answer],
+            "accuracy": float((codes == answer).mean()),
+            "log_loss": log_loss(shares[None].repeat(len(codes), 0), codes),
+        }
+
+    def results(self, feed: LabelledFeed, best: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {"baseline": self.reference(feed)}
+
+    def draw(self, model: FittedClassifier, data: Dataset, name: str) -> Sequence[Path]:
+        from vaelab.classifier.pictures import draw_run  # matplotlib is imported by those who draw
+
+        return draw_run(model, data, name)
+
+    def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
+        from vaelab.report import build_classifier_report
+        from vaelab.study_pictures import draw_study
+
+        draw_study(folder, results)
+        build_classifier_report(folder, ClassifierSpec)

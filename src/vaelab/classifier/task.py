@@ -1,0 +1,79 @@
+"""What a study needs to be told to search a classifier. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.space import Space, networks_of
+
+# What is searched of a network with convolutions: few settings, since each trial is dear.
+CONVOLUTIONS: dict[str, Any] = {
+    "channels": ["32-64", "32-64-128"],
+    "pooling": ["stride", "max"],
+    "units1": (64, 256, "log"),
+    "dropout1": (0.0, 0.5),
+    "lr": (1e-3, 1e-2, "log"),
+    "weight_decay": (1e-6, 1e-3, "log"),
+    "label_smoothing": (0.0, 0.1),
+    "shift": (0, 2),
+    "flip": ["none", "horizontal"],
+}
+
+
+class ClassifierTask:
+    """Search a classifier."""
+
+    name = "classifier"
+    spec = ClassifierSpec
+    yardsticks = ("accuracy", "log_loss", "macro_f1", "balanced_accuracy")
+    nothing = "nothing was learned of the classes"
+    fixed: Mapping[str, str] = {
+        "epochs": "it is the budget of every trial",
+        "seed": "every trial has its own already",
+        "device": "it is where trials run, not what they are",
+        "precision": "it is how trials run, not what they are",
+    }
+    defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
+
+    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+        """Depth, the units and dropout of every layer, learning rate and weight decay, less what is set.
+
+        Of convolutions also channels and pooling, and how images are augmented.
+
+        >>> ClassifierTask().default_space((28, 28), {"layers": 1}).names[:2]
+        ('units1', 'units2')
+        """
+        if settings.get("network") == "conv":
+            return Space.parse(CONVOLUTIONS, ClassifierSpec).without(settings)
+        units, dropout = (32, 512, "log"), (0.0, 0.5)
+        space: dict[str, Any] = {"layers": (1, 3)}
+        space |= {f"units{i}": units for i in (1, 2, 3)} | {f"dropout{i}": dropout for i in (1, 2, 3)}
+        space |= {"lr": (3e-4, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
+        return Space.parse(space, ClassifierSpec).without(settings)
+
+    def check(self, yardstick: str, space: Space) -> None:
+        """All settings may be searched beside each other: no weight of the loss enters a yardstick."""
+
+    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+        if "conv" not in networks_of(settings, space):
+            return []
+        return ["networks with convolutions train one by one on a CPU, where a stack of them would be no faster."]
+
+    def label(self, spec: ClassifierSpec) -> str:
+        return f"{spec.network}{'-'.join(map(str, self._widths(spec))) or '-linear'}"
+
+    def outline(self, spec: ClassifierSpec) -> str:
+        return f"{'-'.join(map(str, self._widths(spec))) or 'linear'}, {spec.optimizer}, lr {spec.lr:.1e}"
+
+    def _widths(self, spec: ClassifierSpec) -> tuple[int, ...]:
+        return (spec.channels if spec.network == "conv" else ()) + spec.hidden_sizes
+
+    def system(self, yardstick: str) -> Any:
+        from vaelab.classifier.system import ClassifierSystem
+
+        return ClassifierSystem(yardstick)
+
+
+TASK = ClassifierTask()

@@ -1,0 +1,160 @@
+"""Pictures of a classifier: how it learned, what its probabilities are worth, its surest mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelab.plots import examples, style
+from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, ORANGE, Floats
+from vaelab.wording import counted
+
+SPLITS = (("train", LIGHT, "#5c8fc4"), ("validation", BLUE, BLUE))
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Log-loss and accuracy by epoch of both splits, NaN where an epoch has no figure."""
+
+    epochs: Floats  # (E,)
+    curves: dict[str, dict[str, Floats]]  # figure -> split -> (E,)
+    best: int | None  # index of the last epoch that was kept
+    floor: dict[str, float]  # of each figure, what answering the most frequent class reaches
+
+
+def learning_data(history: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]) -> Learning:
+    """From one record per epoch; `reference` holds accuracy and log_loss of always the most frequent class."""
+    curves = {
+        figure: {split: np.array([style.as_float(r.get(split), figure) for r in history]) for split, *_ in SPLITS}
+        for figure in ("log_loss", "accuracy")
+    }
+    kept = [i for i, record in enumerate(history) if record.get("is_best")]
+    floor = {figure: style.as_float(reference, figure) for figure in curves}
+    epochs = np.array([style.as_float(record, "epoch") for record in history])
+    return Learning(epochs, curves, kept[-1] if kept else None, floor)
+
+
+def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> Path:
+    """Draws log-loss at the left and accuracy at the right; an orange dot where the weights were kept."""
+    figure = style.canvas(3.9)
+    names = {"log_loss": "log-loss, nats (lower is better)", "accuracy": "accuracy (higher is better)"}
+    for i, (name, label) in enumerate(names.items()):
+        axes = style.chart(figure, 0.6 + 4.4 * i, 0.55, 2.65, 3.9 - style.HEAD - 0.95)
+        own = data.curves[name]
+        sign = 1 if name == "log_loss" else -1
+        joint = np.stack([own[split] for split, *_ in SPLITS], axis=1).ravel()
+        low, high = sorted(sign * v for v in style.legible_limits(sign * joint, skip=len(data.epochs) // 2, share=0.97))
+        ends = []
+        for split, ink, text in SPLITS:
+            marker = "o" if len(data.epochs) < 4 else ""
+            axes.plot(data.epochs, own[split], color=ink, linewidth=1.8, marker=marker, markersize=4)
+            finite = own[split][np.isfinite(own[split])]
+            if finite.size:
+                ends.append((f"{split} {finite[-1]:.4g}", text, float(finite[-1])))
+        if data.best is not None:
+            value = float(own["validation"][data.best])
+            axes.plot(data.epochs[data.best], value, "o", color=ORANGE, markersize=7, markeredgecolor="white", zorder=5)
+            ends.append((f"● kept {value:.4g}", ORANGE, value))
+        axes.set_ylim(low, high)
+        heights = style.spread([float(np.clip((v - low) / (high - low), 0.05, 0.97)) for *_, v in ends], 0.08)
+        for (text, ink, _), height in zip(ends, heights, strict=True):
+            style.note(axes, 1.02, height, text, color=ink, weight="bold", fontsize=8.5)
+        style.whole_ticks(axes)
+        style.name_axes(axes, x="epoch", y=label)
+    said = (
+        f"always the most frequent class: accuracy {data.floor['accuracy']:.3g}, log-loss {data.floor['log_loss']:.3g}"
+    )
+    kept = "" if data.best is None else f"epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f} is kept  ·  "
+    style.heading(figure, title, kept + said)
+    return style.save(figure, path)
+
+
+def plot_reliability(
+    found: Mapping[str, Any], path: str | Path, title: str = "What the probabilities are worth"
+) -> Path:
+    """Draws accuracy against confidence in bins of equal mass, before and after temperature scaling.
+
+    found: a model's figures, with `reliability`, `ece`, `temperature` and `unscaled`.
+    """
+    figure = style.canvas(5.0)
+    side = 5.0 - style.HEAD - 0.8
+    axes = style.chart(figure, 0.7, 0.6, side, side)
+    curves = {name: found["reliability"][name] for name in ("unscaled", "scaled")}
+    every = np.concatenate([np.asarray(c[k], np.float64) for c in curves.values() for k in ("confidence", "accuracy")])
+    low = max(0.0, float(np.floor(20 * every.min()) / 20 - 0.05))
+    axes.plot([low, 1], [low, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    for name, ink in (("unscaled", GREY), ("scaled", BLUE)):
+        confidence, accuracy = (np.asarray(curves[name][k], np.float64) for k in ("confidence", "accuracy"))
+        count = np.asarray(curves[name]["count"], np.float64)
+        error = np.sqrt(np.maximum(accuracy * (1 - accuracy), 0) / count)
+        axes.vlines(confidence, accuracy - error, np.minimum(1, accuracy + error), color=ink, linewidth=1.2, alpha=0.7)
+        axes.plot(confidence, accuracy, color=ink, linewidth=1.6, marker="o", markersize=4.5, zorder=3)
+    axes.set_xlim(low, 1.005)
+    axes.set_ylim(low, 1.005)
+    style.name_axes(axes, x="probability of the answer", y="share of these answers that are right")
+    temperature = found["temperature"]
+    way = "too sure" if temperature > 1 else "too unsure"
+    style.note(axes, 1.06, 0.9, "● scaled", color=BLUE, weight="bold")
+    style.note(axes, 1.06, 0.84, f"ECE {found['ece']:.4f}, log-loss {found['log_loss']:.4f}", color=BLUE)
+    style.note(axes, 1.06, 0.74, "● as trained", color=MUTED, weight="bold")
+    raw = found["unscaled"]
+    style.note(axes, 1.06, 0.68, f"ECE {raw['ece']:.4f}, log-loss {raw['log_loss']:.4f}", color=MUTED)
+    style.note(axes, 1.06, 0.55, f"temperature {temperature:.3f}, fitted on\nvalidation: it was {way}", color=INK)
+    style.note(
+        axes,
+        1.06,
+        0.36,
+        "on the dashed line a probability\nkeeps its word; below it,\nanswers are too sure",
+        color=MUTED,
+    )
+    style.note(axes, 1.06, 0.18, "bars: one standard error", color=MUTED)
+    bins = len(curves["scaled"]["count"])
+    style.heading(figure, title, f"{counted(found['examples'], 'example')} in {bins} bins of equal mass")
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Images whose answer was wrong, the surest first."""
+
+    images: Floats  # (m, H, W[, C]) in [0, 1]
+    truth: list[str]
+    answers: list[str]
+    confidence: Floats  # (m,)
+    total: int  # wrong answers in all
+    examples: int
+
+
+def plot_mistakes(data: Mistakes, path: str | Path, title: str = "The surest mistakes") -> Path:
+    """Draws the images with the answer, its probability and the true class below each."""
+    if not len(data.images):
+        return style.save(examples._empty(title, "every answer is right"), path)
+    columns, (H, W) = 6, data.images.shape[1:3]
+    rows = -(-len(data.images) // columns)
+    each = (style.WIDTH - 0.4) / columns
+    picture = min(1.05, each - 0.2)
+    tall = picture * min(1.0, H / W) + 0.5
+    figure = style.canvas(style.HEAD + rows * tall + 0.1)
+    height = float(figure.get_size_inches()[1])
+    pixels = examples.as_pixels(data.images)
+    for i, image in enumerate(pixels):
+        left = 0.2 + each * (i % columns) + (each - picture) / 2
+        top = height - style.HEAD - tall * (i // columns)
+        wide = picture * min(1.0, W / H)
+        axes = style.place(
+            figure, left + (picture - wide) / 2, top - picture * min(1.0, H / W), wide, picture * min(1.0, H / W)
+        )
+        axes.imshow(image, interpolation="nearest", aspect="auto")
+        axes.axis("off")
+        look = {"ha": "center", "va": "top", "fontsize": 8.5}
+        style.note(
+            axes, 0.5, -0.05, f"{style.clean(data.answers[i], 12)} {data.confidence[i]:.0%}", color=ORANGE, **look
+        )
+        style.note(axes, 0.5, -0.21, f"is {style.clean(data.truth[i], 13)}", color=INK, **look)
+    said = f"the {len(data.images)} surest of {data.total:,} wrong answers to {data.examples:,} examples"
+    style.heading(figure, title, f"{said}  ·  orange: the answer and its probability")
+    return style.save(figure, path)

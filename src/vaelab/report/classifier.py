@@ -1,0 +1,151 @@
+"""The page of a classifier's study: what it reached on test, class by class, and what the search found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab.report import words
+from vaelab.report.captions import CLASSIFIER, captions
+from vaelab.report.charts import search_data
+from vaelab.report.page import Card, figures, finite, pairs, read_object, read_text, render, settings
+from vaelab.report.pictures import folder_pictures
+from vaelab.report.study import PAGE_BYTES, REST_BYTES, STUDY_PICTURES, finalists, gallery, gallery_note, trials
+from vaelab.report.tables import Cell, Row, Table
+from vaelab.spec import ModelSpec
+from vaelab.store import write_atomic
+from vaelab.yardsticks import YARDSTICKS
+
+PICTURES = ("confusion", "reliability", "mistakes", "learning")
+COLUMNS = {"accuracy": "accuracy", "log_loss": "log-loss", "macro_f1": "macro F1"}
+FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log-loss, nats",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+def build_classifier_report(folder: str | Path, kind: type[ModelSpec]) -> Path:
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+
+    kind: the settings of such models. Raises StoreError where results.json is missing or is not what a study writes.
+    """
+    folder = Path(folder)
+    results = read_object(folder / "results.json")
+    measure = YARDSTICKS[results.get("yardstick", "accuracy")]
+    missing: list[str] = []
+    said = captions(results.get("data") or {}) | CLASSIFIER
+    best = figures(folder_pictures(folder / "best", PICTURES), "the best model", missing, captions=said)
+    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing, captions=said)
+    winner = results.get("best") or {}
+    used = sum(len(figure.picture.uri) for figure in (*best, *study)) + REST_BYTES
+    table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
+    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, PICTURES, measure)
+    searched = sorted({str(name) for row in table for name in row.get("params") or {}})
+    columns = {measure.name: measure.short} | COLUMNS  # the yardstick first
+    columns = {"value" if name == measure.name else name: head for name, head in columns.items()}
+    page = render(
+        "classifier.html.jinja",
+        title=str(results.get("name") or folder.name),
+        measure=measure,
+        headline=headline(results),
+        course=course(results),
+        cards=_cards(results),
+        best_figures=best,
+        study_figures=study,
+        splits=_splits(winner),
+        classes=_classes(winner),
+        class_split=_split(winner),
+        trials=trials(table, searched, winner.get("number"), columns),
+        finalists=finalists(results, measure),
+        final_epochs=results.get("final_epochs"),
+        gallery=items,
+        gallery_note=gallery_note(omitted, small),
+        settings=settings(winner.get("spec") or {}, searched, kind),
+        data=pairs(results.get("data") or {}),
+        config=read_text(folder / "config.toml"),
+        search=search_data(folder, results, table) if table else None,
+        notes=[*map(str, results.get("notes") or []), *missing],
+    )
+    return write_atomic(folder / "report.html", page)
+
+
+def _split(winner: Mapping[str, Any]) -> str:
+    return "test" if winner.get("test") else "validation"
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """Who won and what it reached."""
+    winner = results.get("best")
+    if not winner:
+        notes = results.get("notes") or ["no trial finished, so there is no best model."]
+        return f"There is no winner: {notes[0]}"
+    found, always = winner.get(_split(winner)) or {}, (results.get("baseline") or {}).get("accuracy")
+    sentence = f"Trial {winner['number']} won: it answers {_percent(found.get('accuracy'))} of the {_split(winner)} "
+    sentence += f"examples rightly, {_percent((winner.get('validation') or {}).get('accuracy'))} on validation"
+    return sentence + (f" (always the same answer: {_percent(always)})." if always is not None else ".")
+
+
+def _percent(value: Any) -> str:
+    number = finite(value)
+    return "–" if number is None else f"{100 * number:.2f} %"
+
+
+def course(results: Mapping[str, Any]) -> list[str]:
+    """What happened in the search."""
+    said = words.course(results)
+    epochs = results.get("epochs") or {}
+    if epochs.get("unpruned"):
+        saved = 1 - epochs["spent"] / epochs["unpruned"]
+        said.append(f"Pruning at rungs spared {saved:.0%} of the epochs that all trials would have taken.")
+    return said
+
+
+def _cards(results: Mapping[str, Any]) -> list[Card]:
+    winner = results.get("best") or {}
+    cards = []
+    for split in ("test", "validation"):
+        found = winner.get(split) or {}
+        if found.get("accuracy") is not None:
+            error = f"± {words.number(found.get('se'))} over examples"
+            cards.append(Card(f"{split} accuracy", Cell.of(found["accuracy"], _figure), error))
+    found = winner.get(_split(winner)) or {}
+    units = {"macro_f1": "over classes, of 1", "log_loss": "nats per example", "ece": "calibration error, of 0"}
+    names = {"macro_f1": "macro F1", "log_loss": "log-loss", "ece": "ECE"}
+    cards += [
+        Card(names[key], Cell.of(found[key], _figure), f"{unit}; {_split(winner)}")
+        for key, unit in units.items()
+        if found.get(key) is not None
+    ]
+    if found.get("temperature") is not None:
+        cards.append(Card("temperature", Cell.of(found["temperature"]), "fitted on validation"))
+    return cards
+
+
+def _figure(value: Any) -> str:
+    number = finite(value)
+    return "–" if number is None else f"{number:.4f}"
+
+
+def _splits(winner: Mapping[str, Any]) -> Table | None:
+    rows = []
+    for split in ("validation", "test"):
+        found = winner.get(split) or {}
+        for name, own in ((split, found), (f"{split}, as trained", found.get("unscaled") or {})):
+            if own:
+                rows.append(Row([Cell(name), *(Cell.of(own.get(key), _figure) for key in FIGURES)]))
+    return Table("Figures", ["examples", *FIGURES.values()], rows) if rows else None
+
+
+def _classes(winner: Mapping[str, Any]) -> Table | None:
+    found = winner.get(_split(winner)) or {}
+    keys = ("precision", "recall", "f1")
+    rows = [
+        Row([Cell(str(row["class"])), Cell.of(row.get("examples")), *(Cell.of(row.get(key), _figure) for key in keys)])
+        for row in found.get("classes") or []
+    ]
+    return Table("Classes", ["class", "examples", "precision", "recall", "F1"], rows) if rows else None

@@ -1,0 +1,326 @@
+"""Classifiers: network and loss against torch.nn, figures against scikit-learn, the study as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import vaelab
+from vaelab import data as data_module
+from vaelab.classifier import scores
+from vaelab.classifier.augment import augmented
+from vaelab.classifier.estimator import Classifier
+from vaelab.classifier.feed import LabelledFeed, resolve, standardisation
+from vaelab.classifier.fitted import FittedClassifier
+from vaelab.classifier.learning import Discriminative, logits_of
+from vaelab.classifier.model import ClassifierModel, cross_entropy
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.data import Dataset, from_arrays
+from vaelab.errors import InputError, StoreError
+from vaelab.fitted import Fitted
+from vaelab.study import tune
+from vaelab.training import Stack, epochs
+
+
+@pytest.fixture(scope="module")
+def table() -> Dataset:
+    """Three Gaussian classes in 7 dimensions and a constant column."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 60)
+    x = rng.normal(size=(180, 8)) + 2 * np.eye(8)[y]
+    x[:, 7] = 4.0
+    return from_arrays(x.astype(np.float32), y, name="blobs", classes=["red", "green", "blue"])
+
+
+def spec_of(data: Dataset, **settings: object) -> ClassifierSpec:
+    return resolve(ClassifierSpec.create(**{"device": "cpu", "epochs": 3, "batch_size": 20, **settings}), data)
+
+
+def test_network_is_the_sequential_of_its_own_layers(table: Dataset) -> None:
+    specs = [spec_of(table, units1=5, units2=9, seed=1), spec_of(table, units1=40, units2=3, seed=2)]
+    stack = Stack(specs, LabelledFeed(table, specs[0]), method=Discriminative())
+    x = torch.randn(2, 11, 7, generator=torch.Generator().manual_seed(0))
+    logits = stack.model.logits(stack.views(stack.parameters), x)
+    assert logits.shape == (2, 11, 3)
+    for k, spec in enumerate(specs):
+        own = stack.model.unpad(stack.parameters[k].detach(), spec)
+        layers = [
+            torch.nn.Linear(7, spec.units1),
+            torch.nn.Linear(spec.units1, spec.units2),
+            torch.nn.Linear(spec.units2, 3),
+        ]
+        for i, layer in enumerate(layers):
+            layer.load_state_dict({"weight": own[f"network.{i}.weight"].T, "bias": own[f"network.{i}.bias"][0]})
+        reference = torch.nn.Sequential(layers[0], torch.nn.SiLU(), layers[1], torch.nn.SiLU(), layers[2])
+        torch.testing.assert_close(logits[k], reference(x[k]))
+
+
+def test_cross_entropy_is_that_of_torch_for_every_member() -> None:
+    logits = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = torch.randint(4, (2, 9), generator=torch.Generator().manual_seed(1))
+    answers = cross_entropy(logits, y, torch.tensor([[0.0], [0.3]]))
+    for k, smoothing in enumerate((0.0, 0.3)):
+        expected = torch.nn.functional.cross_entropy(logits[k], y[k], label_smoothing=smoothing)
+        torch.testing.assert_close(answers.loss[k], expected)
+        plain = torch.nn.functional.cross_entropy(logits[k], y[k], reduction="none")
+        torch.testing.assert_close(answers.log_loss[k], plain.detach())
+    assert answers.error.tolist() == (logits.argmax(-1) != y).float().tolist()
+
+
+def test_a_member_computes_the_same_bits_alone_and_after_a_stop(table: Dataset) -> None:
+    choices = [
+        {"units1": 10, "lr": 1e-2},
+        {"units1": 50, "dropout1": 0.5, "optimizer": "sgd"},
+        {"label_smoothing": 0.2},
+    ]
+    specs = [spec_of(table, units1=30, units2=20, seed=i).but(**own) for i, own in enumerate(choices)]
+    feed = LabelledFeed(table, specs[0])
+    together = Stack(specs, feed, method=Discriminative())
+    records = list(epochs(together))
+    for k, spec in enumerate(specs):
+        alone = Stack([spec], feed, method=Discriminative())
+        first = next(epochs(alone))
+        assert first[0] == records[0][k]
+        resumed = Stack([spec], feed, method=Discriminative())
+        resumed.restore([alone.member_state(0)])
+        last = list(epochs(resumed))[-1]
+        assert last[0] == records[-1][k]
+        assert torch.equal(resumed.parameters[0], together.parameters[k])
+    before = Stack(specs, feed, method=Discriminative()).parameters
+    own = [together.model.unpad(p.detach(), s) for p, s in zip(together.parameters, specs, strict=True)]
+    for k, weights in enumerate(own):
+        padded_again = together.model.pad(weights, specs[k])
+        assert torch.equal(padded_again, together.parameters[k].detach())  # padding stayed exactly 0
+        assert not torch.equal(before[k], together.parameters[k])
+
+
+def test_dropout_keeps_each_layer_its_own_share(table: Dataset) -> None:
+    spec = spec_of(table, units1=64, units2=128, dropout1=0.25, dropout2=0.75)
+    stack = Stack([spec], LabelledFeed(table, spec), method=Discriminative())
+    seen: list[torch.Tensor] = []
+
+    def watch(
+        self: ClassifierModel, parameters: object, x: torch.Tensor, keep: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        seen.extend(keep)
+        raise StopIteration
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClassifierModel, "logits", watch)
+        order = stack.feed.rows("train")[None]
+        with pytest.raises(RuntimeError):
+            next(next(stack.method.blocks(stack, order)))
+    for keep, share in zip(seen, (0.25, 0.75), strict=True):
+        assert set(keep.unique().tolist()) == {0.0, float(torch.tensor(1.0) / (1 - share))}
+        error = (share * (1 - share) / keep.numel()) ** 0.5
+        assert abs(float((keep == 0).float().mean()) - share) < 4 * error
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_augmentation_moves_and_mirrors(channels: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, size=(40, 5, 6, *(channels or (1,))), dtype=np.uint8)
+    uniform = torch.from_numpy(rng.random((40, 3)))
+    seen = augmented(torch.from_numpy(images), uniform, 2, True, 7).numpy()
+    moves = set()
+    for i, image in enumerate(images):
+        dy, dx = (int(u * 5) for u in uniform[i, :2])
+        expected = np.pad(image, ((2, 2), (2, 2), (0, 0)), constant_values=7)[dy : dy + 5, dx : dx + 6]
+        assert (seen[i] == (expected[:, ::-1] if uniform[i, 2] < 0.5 else expected)).all()
+        moves.add((dy, dx))
+    assert len(moves) > 10
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    logits, codes = rng.normal(size=(200, 4)), rng.integers(0, 4, 200)
+    logits[np.arange(200), codes] += 1
+    found = scores.figures(logits, codes, 2.0, list("abcd"))
+    answers, proba = logits.argmax(1), np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(codes, answers))
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(codes, answers, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(codes, answers))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(codes, proba))
+    assert found["confusion"] == metrics.confusion_matrix(codes, answers).tolist()
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(codes, answers)
+    for i, row in enumerate(found["classes"]):
+        assert (row["precision"], row["recall"], row["f1"]) == pytest.approx((precision[i], recall[i], f1[i]))
+    bins = found["reliability"]["scaled"]
+    assert sum(bins["count"]) == 200
+    gap = np.abs(np.subtract(bins["confidence"], bins["accuracy"])) @ bins["count"] / 200
+    assert found["ece"] == pytest.approx(gap)
+
+
+def test_temperature_is_where_the_log_loss_is_lowest() -> None:
+    rng = np.random.default_rng(0)
+    sound = rng.normal(size=(20_000, 5))
+    codes = (sound + rng.gumbel(size=sound.shape)).argmax(1)  # drawn from softmax(sound)
+    assert scores.fit_temperature(3 * sound, codes) == pytest.approx(3, rel=0.05)
+    best = scores.fit_temperature(3 * sound, codes)
+    at = [scores.figures(3 * sound, codes, t, list("abcde"))["log_loss"] for t in (0.97 * best, best, 1.03 * best)]
+    assert at[1] == min(at)
+
+
+def test_pixels_and_columns_are_standardised_on_training_rows(table: Dataset) -> None:
+    images = from_arrays(np.random.default_rng(0).integers(0, 255, (60, 4, 4), dtype=np.uint8), [0, 1] * 30)
+    for data in (images, table):
+        feed = LabelledFeed(data, spec_of(data))
+        x = feed.gather(feed.rows("train"), spec_of(data)).double()
+        axis = None if data.is_image else 0
+        np.testing.assert_allclose(x.numpy().mean(axis), 0, atol=1e-5)
+        np.testing.assert_allclose(x.numpy().std(axis), 1, rtol=1e-5)
+    assert standardisation(table).kept is not None  # the constant column is left out
+
+
+def test_a_saved_classifier_answers_as_before(table: Dataset, tmp_path: Path) -> None:
+    spec = spec_of(table, layers=1, units1=20)
+    feed = LabelledFeed(table, spec)
+    stack = Stack([spec], feed, method=Discriminative())
+    list(epochs(stack))
+    model = FittedClassifier.of(feed, spec, stack.best[0], 1.7)
+    model.save(tmp_path / "run", [], {})
+    loaded = FittedClassifier.load(tmp_path / "run")
+    x = table.rows("test")
+    assert (loaded.predict_proba(x) == model.predict_proba(x)).all()
+    assert loaded.temperature == 1.7
+    logits = logits_of(stack.model, stack.views(stack.best), feed.batches("test", 1))[0]
+    np.testing.assert_allclose(loaded.predict_proba(x), scores.probabilities(logits, 1.7))
+    assert loaded.evaluate(table, "test")["accuracy"] == (loaded.predict(x) == table.labels_of("test")).mean()
+    with pytest.raises(StoreError, match="is the run of a classifier"):
+        Fitted.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, ["needs labels", "target"]),
+        ([0] * 40, ["at least two classes", "'0'"]),
+        ([0] * 20 + [1] * 19 + [2], ["at least 2 examples", "'2'", "has 1"]),
+    ],
+)
+def test_labels_that_cannot_be_learned_get_one_line(labels: list[int] | None, words: list[str], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    command = [sys.executable, "-m", "vaelab", "classify", "x.npy", "--out", "study"]
+    if labels is not None:
+        np.save(tmp_path / "y.npy", np.array(labels))
+        command += ["--target", "y.npy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not (tmp_path / "study").exists()
+
+
+def test_augmentation_of_a_table_is_refused(table: Dataset) -> None:
+    for settings in ({"shift": 1}, {"flip": "horizontal"}):
+        with pytest.raises(InputError, match="needs images"):
+            spec_of(table, **settings)
+
+
+CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=15", "--seed", "1"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of the digits, searched over two workers."""
+    folder = tmp_path_factory.mktemp("classify") / "study"
+    command = [sys.executable, "-m", "vaelab", *CLASSIFY, "--workers", "2", "--out", str(folder), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder.parent / "printed.json").write_text(done.stdout)
+    return folder
+
+
+def test_the_digits_are_learned_and_judged_once(study: Path) -> None:
+    results = json.loads((study.parent / "printed.json").read_text())
+    assert results == json.loads((study / "results.json").read_text())
+    assert sum(results["trials"][state] for state in ("complete", "pruned", "failed")) == 6
+    assert results["trials"]["pruned"] > 0
+    test = results["best"]["test"]
+    assert {"accuracy", "log_loss", "ece", "macro_f1"} <= test.keys()
+    assert test["accuracy"] > 0.94
+    assert all(0 <= row["value"] <= 1 for row in results["table"] if row["state"] == "COMPLETE")
+    best = max(row["value"] for row in results["table"] if row["state"] == "COMPLETE")
+    assert {row["number"]: row["search"] for row in results["finalists"]}[results["best"]["number"]] > 0.9
+    assert best == max(row["search"] for row in results["finalists"])
+    assert json.loads((study / "best" / "metrics.json").read_text())["test_opened"] == 1
+    model = FittedClassifier.load(study / "best")
+    digits = data_module.load("digits")
+    assert model.evaluate(digits, "test")["accuracy"] == test["accuracy"]
+    page = (study / "report.html").read_text()
+    for words in ("Class by class", "answers", "Pruning at rungs spared", "macro F1"):
+        assert words in page
+    assert {p.name for p in (study / "best" / "figures").glob("*.png")} == {
+        "learning.png", "reliability.png", "confusion.png", "mistakes.png"
+    }  # fmt: skip
+
+
+def test_one_worker_finds_what_two_find_and_nothing_is_tested_again(study: Path, tmp_path: Path) -> None:
+    digits = data_module.load("digits")
+    one = tune.tune(digits, None, {"epochs": 15}, task="classifier", trials=6, seed=1, workers=1, out=tmp_path / "one")
+    theirs = json.loads((study / "results.json").read_text())
+    assert one.results["best"] == theirs["best"]
+    again = tune.resume(tmp_path / "one", digits, workers=1)
+    assert again.results["best"] == theirs["best"]
+    assert json.loads((tmp_path / "one" / "best" / "metrics.json").read_text())["test_opened"] == 1
+
+
+def predicted(*arguments: str | Path) -> list[dict[str, str]]:
+    command = [sys.executable, "-m", "vaelab", "predict", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def test_predict_gives_rows_labels_and_probabilities(study: Path, tmp_path: Path) -> None:
+    digits = data_module.load("digits")
+    np.save(tmp_path / "new.npy", digits.x[:50])
+    rows = predicted(study, tmp_path / "new.npy")
+    assert [int(row["row"]) for row in rows] == list(range(50))
+    proba = np.array([[float(row[f"p({name})"]) for name in digits.classes] for row in rows])
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+    assert [digits.classes[i] for i in proba.argmax(1)] == [row["label"] for row in rows]
+    expected = FittedClassifier.load(study / "best").predict_proba(digits.x[:50])
+    np.testing.assert_allclose(proba, expected, atol=1e-5)
+    whole = predicted(study, "digits")
+    assert len(whole) == len(digits.x)
+
+
+def test_predict_answers_for_a_clustering_too(tmp_path: Path) -> None:
+    digits = data_module.load("digits")
+    found = vaelab.cluster(
+        digits, settings={"latent_dim": 8, "epochs": 3}, components=12, labels=60, figures=False, budget=False,
+        out=tmp_path / "clusters",
+    )  # fmt: skip
+    rows = predicted(tmp_path / "clusters", "digits")
+    proba = np.array([[float(row[f"p({name})"]) for name in digits.classes] for row in rows])
+    test = digits.splits["test"]
+    answers = np.array([row["label"] for row in rows])[test]
+    truth = np.array(digits.classes)[digits.labels_of("test")]
+    assert (answers == truth).mean() == pytest.approx(found.results["test"]["labelled_accuracy"], abs=2 / len(test))
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+
+
+@parametrize_with_checks([Classifier(units1=16, units2=8, epochs=10)])
+def test_scikit_learn_takes_it_for_a_classifier(estimator: Classifier, check: object) -> None:
+    check(estimator)
+
+
+def test_estimator_takes_images_and_names_its_classes() -> None:
+    digits = data_module.load("digits")
+    names = np.array([f"digit {label}" for label in digits.labels])
+    model = Classifier(layers=1, units1=64, epochs=10).fit(digits.x, names)
+    assert model.score(digits.x, names) > 0.95
+    assert model.n_features_in_ == 64
+    proba = model.predict_proba(digits.x[:10])
+    assert (model.classes_[proba.argmax(1)] == model.predict(digits.x[:10])).all()
