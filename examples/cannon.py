@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{chosen.examples} simulations: {time.perf_counter() - began:.1f} s")
     settings = {"hidden": "128-128", "latent_dim": 3, "epochs": chosen.epochs, "batch_size": 100, "lr": 2e-3}
     began = time.perf_counter()
-    (model,) = inverter.train(problem, [inverter.spec_of(problem, settings)], spectrum=False)
+    model = inverter.train(problem, inverter.specs_of(problem, settings), spectrum=False)
     print(f"training: {time.perf_counter() - began:.1f} s; KL per dimension {np.round(model.figures['kl'], 2)} nats")
     judged = inverter.judge(model, 20, 1, walk=0)
     print(f"{'method':38s}{'simulations':>12s}{'pass':>8s}")

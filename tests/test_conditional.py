@@ -11,8 +11,8 @@ from vaelab.errors import InputError, StoreError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
 from vaelab.inverse import conditional, inverter, problems, search
+from vaelab.inverse.config import Config
 from vaelab.objectives import Noise, Weights
-from vaelab.space import Space
 from vaelab.spec import Spec
 
 QUICK = {"hidden": "32", "latent_dim": 2, "epochs": 3, "batch_size": 50}
@@ -26,7 +26,8 @@ def easy():
 def stack_of(problem, settings, spectrum=False):
     data, space = conditional.as_table(problem, spectrum)
     specs = [resolve(inverter.spec_of(problem, {**QUICK, **own}), data) for own in settings]
-    return training.Stack(specs, Feed(data, specs[0], space.scaling), conditional.objective(problem, space)), space
+    method = training.Variational(objective=conditional.objective(problem, space))
+    return training.Stack(specs, Feed(data, specs[0], space.scaling), method), space
 
 
 def test_the_way_to_the_model_and_back(easy):
@@ -147,10 +148,12 @@ def test_the_audit_names_a_dead_misfit(forward):
         inverter.spec_of(problem, {**QUICK, "wy": 1.0})
     data, space = conditional.as_table(problem)
     spec = resolve(Spec.create(**{**QUICK, "wy": 1.0, "device": "cpu"}), data)
-    stack = training.Stack([spec], Feed(data, spec, space.scaling), conditional.objective(problem, space))
+    stack = training.Stack(
+        [spec], Feed(data, spec, space.scaling), training.Variational(objective=conditional.objective(problem, space))
+    )
     with pytest.raises(InputError, match="the term misfit has no gradient"):
         conditional.audit(stack)
-    assert len(inverter.train(problem, [inverter.spec_of(problem, {**QUICK, "epochs": 1})])) == 1  # wy = 0 ranks only
+    inverter.train(problem, inverter.specs_of(problem, {**QUICK, "epochs": 1}))  # wy = 0 ranks only
 
 
 def test_the_audit_passes_live_terms(easy):
@@ -166,7 +169,7 @@ def test_a_linear_gaussian_posterior_is_reached():
     y = x @ A.T + 0.5 * rng.standard_normal((20_000, 3))
     problem = problems.create("linear", x, y, lambda v: v @ torch.from_numpy(A.T).to(v), noise=0.5)
     settings = {"hidden": "none", "latent_dim": 2, "epochs": 40, "batch_size": 200, "lr": 1e-2}
-    (model,) = inverter.train(problem, [inverter.spec_of(problem, settings)])
+    model = inverter.train(problem, inverter.specs_of(problem, settings))
     precision = np.eye(2) + A.T @ A / 0.25
     covariance = np.linalg.inv(precision)
     measured = np.array([[0.7, -0.3, 0.5], [-1.0, 1.0, 0.2]])
@@ -180,7 +183,7 @@ def test_a_linear_gaussian_posterior_is_reached():
 
 
 def test_a_run_folder_round_trips(easy, tmp_path):
-    (model,) = inverter.train(easy, [inverter.spec_of(easy, {**QUICK, "epochs": 1})])
+    model = inverter.train(easy, inverter.specs_of(easy, {**QUICK, "epochs": 1}))
     saved = model.save(tmp_path / "run", {"validation": {}})
     again = inverter.Inverter.load(tmp_path / "run")
     _, y = easy.rows("test")
@@ -202,7 +205,7 @@ def test_a_python_forward_function_is_given_again(tmp_path):
     x = np.random.default_rng(0).uniform(size=(300, 2))
     forward = lambda v: v[:, :1] + v[:, 1:]  # noqa: E731
     problem = problems.create("sum", x, None, forward)
-    (model,) = inverter.train(problem, [inverter.spec_of(problem, {**QUICK, "epochs": 1})])
+    model = inverter.train(problem, inverter.specs_of(problem, {**QUICK, "epochs": 1}))
     model.save(tmp_path / "run", {})
     with pytest.raises(InputError, match="load it with `forward`"):
         inverter.Inverter.load(tmp_path / "run")
@@ -210,18 +213,23 @@ def test_a_python_forward_function_is_given_again(tmp_path):
     np.testing.assert_allclose(solved.x.sum(1), 1, atol=0.1)
 
 
-def test_a_search_is_repeatable_and_chooses_by_validation(easy):
-    space = Space.parse({"lr": (1e-3, 1e-2, "log"), "latent_dim": (1, 3), "wy": (0.0, 0.1)})
+def test_a_search_is_repeatable_and_chooses_by_validation(easy, tmp_path):
+    space = {"lr": (1e-3, 1e-2, "log"), "latent_dim": (1, 3), "wy": (0.0, 0.1)}
     fixed = {"hidden": "32", "epochs": 1, "batch_size": 50}
-    arguments = (easy, space, fixed, 5)
-    spec, trials = search.search(*arguments, samples=5, refine=5, seed=1)
+
+    def searched(name, **options):
+        config = Config.create(easy, fixed, space, trials=5, samples=5, refine=5, seed=1, **options)
+        (tmp_path / name).mkdir()
+        return search.search(easy, config, tmp_path / name)
+
+    spec, trials = searched("one")
     assert [t.number for t in trials] == [0, 1, 2, 3, 4]
-    again, repeated = search.search(*arguments, samples=5, refine=5, seed=1)
+    again, repeated = searched("two")
     assert spec == again
     assert [(t.settings, t.value) for t in trials] == [(t.settings, t.value) for t in repeated]
     best = max(trials, key=lambda t: t.value)
     assert spec.lr == best.settings["lr"]
-    bound, by_bound = search.search(*arguments, yardstick="bound", samples=5, refine=5, seed=1)
+    bound, by_bound = searched("three", yardstick="bound")
     assert bound.lr == min(by_bound, key=lambda t: t.value).settings["lr"]
     assert all(math.isfinite(t.figures["rate"]) for t in trials)
 
@@ -230,15 +238,14 @@ def test_a_search_is_repeatable_and_chooses_by_validation(easy):
     ("arguments", "message"),
     [
         ({"yardstick": "loss"}, "unknown yardstick"),
-        ({"trials": 0}, "`trials` must be at least 1"),
+        ({"trials": -1}, "at least one trial"),
         ({"space": {"sigma": [0.1, 0.2]}}, "`sigma` cannot be searched"),
         ({"space": {"lr": (1e-2, 1e-3)}}, "low <= high"),
     ],
 )
 def test_a_bad_search_is_refused_before_training(easy, arguments, message):
-    space, trials = arguments.get("space", {"lr": (1e-3, 1e-2)}), arguments.get("trials", 2)
     with pytest.raises(InputError, match=message):
-        search.search(easy, Space.parse(space), {}, trials, yardstick=arguments.get("yardstick", "recall"))
+        Config.create(easy, {}, **{"space": {"lr": (1e-3, 1e-2)}, "trials": 2, **arguments})
 
 
 def test_ordinary_training_refuses_the_weights_of_inverse_problems(digits):

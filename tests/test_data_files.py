@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vaelab.data import describe_source, describe_text, files, load, rows_for
 from vaelab.errors import InputError
@@ -467,3 +468,43 @@ def test_a_bad_cell_is_named_with_its_row_and_column(tmp_path):
     cells[9] = "9,?"
     with pytest.raises(InputError, match=r"row 7, column 'b' holds '4g', one of 2 such cells among 20"):
         load(write(tmp_path / "t.csv", "a,b\n" + "\n".join(cells)))
+
+
+def save_pictures(folder, mode="RGB", size=(33, 20), count=6, seed=0):
+    """Noise pictures; returns them as an array."""
+    folder.mkdir(parents=True, exist_ok=True)
+    W, H = size
+    x = np.random.default_rng(seed).integers(0, 256, (count, H, W, 3) if mode == "RGB" else (count, H, W), np.uint8)
+    for number, picture in enumerate(x):
+        Image.fromarray(picture).save(folder / f"{number:03d}.png")
+    return x
+
+
+def test_a_folder_of_pictures_is_an_array_with_a_class_per_folder(tmp_path):
+    disc, bar = save_pictures(tmp_path / "set" / "disc"), save_pictures(tmp_path / "set" / "bar", seed=1)
+    (tmp_path / "set" / "notes.txt").write_text("left alone")
+    data = load(tmp_path / "set")
+    assert data.shape == (20, 33, 3)
+    assert data.x.dtype == np.uint8
+    assert data.classes == ("bar", "disc")
+    np.testing.assert_array_equal(data.x, np.concatenate([bar, disc]))
+    np.testing.assert_array_equal(data.labels, [0] * 6 + [1] * 6)
+    np.testing.assert_array_equal(load(**data.source).x, data.x)
+    grey = save_pictures(tmp_path / "grey", mode="L", size=(5, 4))
+    np.testing.assert_array_equal(load(tmp_path / "grey").x, grey)
+    assert load(tmp_path / "grey").labels is None
+
+
+def test_pictures_that_do_not_fit_are_named(tmp_path):
+    save_pictures(tmp_path / "a")
+    Image.new("RGB", (33, 21)).save(tmp_path / "a" / "999.png")
+    assert "'999.png' is RGB, 33 wide and 21 high" in message(tmp_path / "a")
+    Image.new("L", (33, 20)).save(tmp_path / "a" / "999.png")
+    assert "'999.png' is grey" in message(tmp_path / "a")
+    Image.new("RGBA", (33, 20)).save(tmp_path / "a" / "999.png")
+    assert "'999.png' is RGBA; save it as RGB" in message(tmp_path / "a")
+    (tmp_path / "a" / "999.png").write_bytes((tmp_path / "a" / "000.png").read_bytes()[:200])
+    assert "'999.png' cannot be read as a picture: " in message(tmp_path / "a")
+    assert "names of its folders" in message(tmp_path / "a", target="y")
+    save_pictures(tmp_path / "a" / "b")
+    assert "lie in both" in message(tmp_path / "a")

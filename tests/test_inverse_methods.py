@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from vaelab.errors import InputError
-from vaelab.inverse import calibration, methods, problems, scores
-from vaelab.inverse.lines import NEAR, ends_of
+from vaelab.inverse import calibration, methods, posterior, problems, scores
+from vaelab.inverse.lines import NEAR, draw_ends, ends_of, lines
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,25 @@ def test_calibration_accepts_the_right_posterior_and_refuses_a_narrow_one():
     assert calibration.calibration(calibration.Draws(right), x).p_values[0] > 1e-3
     narrow = y[:, None] / 2 + 0.6 * np.sqrt(0.5) * rng.normal(size=(2_000, 99, 1))
     assert calibration.calibration(calibration.Draws(narrow), x).p_values[0] < 1e-6
+
+
+def test_the_exact_posterior_of_a_noisy_product_is_that_of_rejection():
+    """Its draws beside prior draws that are kept with the probability of their noise."""
+    problem = problems.built_in("product", train=10, validation=1, score=2, noise=0.3)
+    x, y = problem.rows("test")
+    for ends, measured in [(ends_of(x)[0], y[0])]:
+        exact = posterior.exact_posterior(problem, ends, measured, 500, np.random.default_rng(0))
+        prior = draw_ends(100_000, np.random.default_rng(1))
+        log_p = np.concatenate(
+            [
+                -((problems.apply(problem.forward, lines(piece)) - measured) ** 2).sum(1) / (2 * 0.3**2)
+                for piece in np.split(prior, 10)
+            ]
+        )
+        rejected = prior[np.random.default_rng(2).uniform(size=len(prior)) < np.exp(log_p - log_p.max())]
+        assert len(rejected) > 300
+        for k in range(4):
+            assert stats.ks_2samp(exact[:, k], rejected[:, k]).pvalue > 1e-3
 
 
 def test_solutions_are_no_posterior_samples():

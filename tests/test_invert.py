@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ import vaelab
 from vaelab.cli import main
 from vaelab.errors import InputError
 from vaelab.inverse import calibration, problems, run
+from vaelab.study import jobs
 
 QUICK = {"hidden": "64-64", "epochs": 25, "lr": 3e-3}
 
@@ -58,12 +60,17 @@ def test_the_results_are_the_document_that_is_promised(inverted):
     assert results["seconds"]["train"] > 0
     assert results["verdict"] == "ok"
     assert len(results["kl"]) == 4
+    assert 1 <= results["filtered"]["distinct"] <= 12
+    assert results["filtered"]["curves_without"] == 0
+    assert results["posterior"]["reference"] is None  # without noise the exact posterior has no density
+    ranks = results["posterior"]["calibration"]
+    assert np.array(ranks["counts"]).sum(1).tolist() == [ranks["curves"]] * 4
 
 
 def test_the_folder_holds_pictures_and_a_page(inverted):
     found, _ = inverted
     pictures = {path.stem for path in (found.folder / "figures").glob("*.png")}
-    assert pictures == {"losses", "candidates", "ends", "race", "refinement"}
+    assert pictures == {"losses", "candidates", "ends", "race", "refinement", "calibration"}
     page = (found.folder / "report.html").read_text()
     assert "multi-start, equal time" in page
     assert "<script src" not in page
@@ -152,18 +159,114 @@ def test_a_run_is_not_overwritten_unasked(inverted):
         run.invert(problem, QUICK, out=found.folder)
 
 
-def test_a_search_is_in_the_results_and_on_the_page(tmp_path):
+SEARCH = {
+    "settings": {"hidden": "32", "epochs": 2}, "space": {"lr": (1e-3, 1e-2, "log"), "wy": (0.0, 1.0)}, "trials": 5,
+    "samples": 5, "refine": 2, "walk": 1, "baselines": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def total():
     x = np.random.default_rng(0).uniform(size=(500, 2))
-    problem = problems.create("sum", x, None, ["x0 + x1"], noise=0.01)
-    space = {"lr": (1e-3, 1e-2, "log"), "wy": (0.0, 1.0)}
-    fixed = {"hidden": "32", "epochs": 1}
-    found = run.invert(problem, fixed, trials=3, space=space, samples=5, refine=2, walk=1, out=tmp_path / "run")
-    assert [t["number"] for t in found.results["search"]["trials"]] == [0, 1, 2]
+    return problems.create("sum", x, None, ["x0 + x1"], noise=0.01)
+
+
+@pytest.fixture(scope="module")
+def searched(total, tmp_path_factory):
+    return run.invert(total, **SEARCH, out=tmp_path_factory.mktemp("searched") / "run")
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "at"), [("trial", 2), ("epoch", 2)])
+def test_a_stopped_run_resumes_as_if_it_had_not_been(searched, total, tmp_path, monkeypatch, kind, at):
+    """Stopped in the search after two trials of a cohort of four, or in the final training after an epoch."""
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    seen = []
+
+    def stop(_):
+        seen.append(1)
+        if len(seen) == at:
+            raise Stopped
+
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run.invert(total, **SEARCH, out=out, watch=run.Watch(**{kind: stop}))
+    assert not out.exists()
+    with pytest.raises(InputError, match="`resume` it, or `overwrite` it"):
+        run.invert(total, **SEARCH, out=out)
+    with pytest.raises(InputError, match="give it as `problem`"):
+        run.resume(out)
+    other = problems.create("sum", total.x[::-1], None, ["x0 + x1"], noise=0.01)
+    with pytest.raises(InputError, match="of other examples"):
+        run.resume(out, other)
+    again = []
+    found = run.resume(out, total, run.Watch(**{kind: again.append}))
+    assert len(again) == (3 if kind == "trial" else 1)
+    assert (out / "model.safetensors").read_bytes() == (searched.folder / "model.safetensors").read_bytes()
+    for name in ("gates", "precision", "bound", "kl"):
+        assert found.results[name] == searched.results[name]
+
+    def told(results):
+        return [(t["settings"], t["value"]) for t in results["search"]["trials"]]
+
+    assert told(found.results) == told(searched.results)
+    assert not out.with_name("run.partial").exists()
+    with pytest.raises(InputError, match="nothing to resume"):
+        run.resume(out, total)
+
+
+def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
+    (tmp_path / "sum.toml").write_text(
+        'forward = "x0 + x1"\ninputs = [{low = 0, high = 1}, {low = 0, high = 1}]\nexamples = 2000\nnoise = 0.01\n'
+    )
+    arguments = ["invert", "sum.toml", "--set", "hidden=32", "--epochs", "8", "--samples", "5", "--no-baselines"]
+    code = """
+import os, signal
+from vaelab.study import jobs
+write = jobs.Checkpoint.write
+def write_and_die(self, *where):
+    write(self, *where)
+    if self.state.epoch == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
+from vaelab.cli import main
+main()
+"""
+    killed = subprocess.run([sys.executable, "-c", code, *arguments, "--out", "run"], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    exit_code, out, _ = cli("invert", "--resume", "run", "--json")
+    assert exit_code == 0
+    resumed = json.loads(out)
+    exit_code, out, _ = cli("invert", "--config", "run/config.toml", "--out", "again", "--json")
+    assert exit_code == 0
+    repeated = json.loads(out)
+    for name in ("gates", "precision", "bound", "kl"):
+        assert resumed[name] == repeated[name]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "again")]
+    assert weights[0] == weights[1]
+    for wrong, message in (
+        (["--resume", "run"], "nothing was begun there"),
+        (["product", "--resume", "run"], "knows its problem, settings and space"),
+        ([], "needs PROBLEM"),
+    ):
+        exit_code, _, err = cli("invert", *wrong)
+        assert exit_code == 2
+        assert message in err
+
+
+def test_a_search_is_in_the_results_and_on_the_page(searched):
+    found = searched
+    assert [t["number"] for t in found.results["search"]["trials"]] == [0, 1, 2, 3, 4]
     assert found.results["search"]["yardstick"] == "precision"
     assert found.results["recall"] is None
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (found.folder / "report.html").read_text()
     assert "The search" in page
-    assert {p.stem for p in (tmp_path / "run" / "figures").glob("*.png")} == {"losses", "candidates", "refinement"}
+    assert {p.stem for p in (found.folder / "figures").glob("*.png")} == {
+        "losses", "candidates", "refinement", "calibration",
+    }  # fmt: skip
 
 
 def test_the_walk_lowers_the_misfit_and_keeps_the_prior_where_all_fit(inverted):

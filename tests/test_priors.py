@@ -196,7 +196,7 @@ def test_a_vamp_prior_is_trained_saved_and_judged(digits, tmp_path):
     assert fitted.sample(5).shape == (5, 8, 8)
     with pytest.raises(InputError, match="`components` must be at most"):
         resolve(spec.but(components=1000), from_arrays(np.eye(100)))
-    for wrong in ({"free_bits": 0.1}, {"pretrain": 2}):
+    for wrong in ({"free_bits": 0.1}, {"pretrain": 2}, {"network": "conv", "norm": "batch"}):
         with pytest.raises(InputError):
             spec.but(**wrong)
 

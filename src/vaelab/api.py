@@ -41,7 +41,8 @@ def train(
     `run.model.decode` are the same on arrays, with their input checked.
 
     x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`.
+    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`; `encoder`
+    and `decoder`, torch modules of your own (see `vaelab.own.Own`).
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape

@@ -299,8 +299,12 @@ def reconstruct(
 @app.command()
 def invert(
     problem: Annotated[
-        str, typer.Argument(metavar="PROBLEM", help="product, two-birds-easy, two-birds, or an .npz or .toml file")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="PROBLEM",
+            help="product, two-birds-easy, two-birds, or an .npz or .toml file; left out with --resume",
+        ),
+    ] = None,
     forward: Annotated[
         list[str] | None,
         typer.Option("--forward", metavar="EXPRESSION", help="as 'cos(49*x0 + 42*x1)'; one per output"),
@@ -325,32 +329,49 @@ def invert(
         typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    npe: Annotated[
+        bool, typer.Option("--npe", help="also sbi's neural posterior estimation, trained for as long; needs sbi")
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="continue this run, which was stopped")] = None,
+    config: Annotated[Path | None, typer.Option(help="a run's config.toml, to run it again")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn to invert y = f(x): many different x that reproduce y, scored beside methods without a network."""
     from vaelab.space import Space
     from vaelab.spec import parse_settings
 
-    chosen = parse_settings(settings or [])
-    if epochs is not None:
-        chosen["epochs"] = epochs
     if search and space:
         raise InputError("give the ranges by --search or by --space, not both.")
     ranges = Space.from_strings(search) if search else Space.from_toml(space) if space else None
+    fixed = parse_settings(settings or []) | ({} if epochs is None else {"epochs": epochs})
+    previous = config if resume is None else resume
+    if previous is not None and (problem or forward or noise is not None or fixed or ranges):
+        raise InputError("an inversion that exists already knows its problem, settings and space; leave them out.")
+    if previous is None and problem is None:
+        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
     from vaelab import terminal
     from vaelab.inverse import problems, run
+    from vaelab.inverse.config import Config
+    from vaelab.inverse.inverter import DEFAULTS
     from vaelab.training import keep_freed_memory
 
     keep_freed_memory()
-    loaded = problems.load(problem, forward or [], noise, seed)
-    with terminal.inversion(chosen.get("epochs", 20)) as progress:
-        found = run.invert(
-            loaded, chosen, trials=trials, space=ranges, yardstick=yardstick, samples=samples, refine=refine,
-            walk=walk, seed=seed, spectrum=spectrum, baselines=baselines, out=out, overwrite=overwrite,
-            watch=run.Watch(*progress),
+    if previous is not None:
+        chosen, loaded = Config.read(previous if resume is None else run.preparation(resume) / "config.toml")
+    else:
+        loaded = problems.load(problem or "", forward or [], noise, seed)
+        chosen = Config.create(
+            loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
+            spectrum=spectrum, baselines=baselines, npe=npe,
         )  # fmt: skip
+    with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
+        watch = run.Watch(*progress)
+        if resume is not None:
+            found = run.resume(resume, loaded, watch)
+        else:
+            found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Source = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="digits, mnist, fashion_mnist, or a .npy, .npz, .csv or IDX file"),
+    typer.Argument(
+        metavar="DATA", help="digits, mnist, fashion_mnist, a .npy, .npz, .csv or IDX file, or a folder of pictures"
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
 Target = Annotated[str | None, typer.Option(help="where the labels are: a column, an .npz key, or a file")]

@@ -303,6 +303,11 @@ class Grid:
         H, W, C = {1: (1, *shape, 1), 2: (*shape, 1), 3: tuple(shape)}[len(shape)]
         return cls((H, W, C), kept)
 
+    @property
+    def values(self) -> int:
+        """Values of a row."""
+        return math.prod(self.shape) if self.kept is None else len(self.kept)
+
     def spread(self, x: Tensor) -> Tensor:
         """Rows (..., D) as whole images (..., H W C), 0 where nothing was kept."""
         if self.kept is None:

@@ -17,6 +17,7 @@ from vaelab.data import Dataset, from_arrays, split_rows
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.own import Own
 from vaelab.spec import (
     Activation,
     Binarize,
@@ -29,7 +30,7 @@ from vaelab.spec import (
     Spec,
     settings_table,
 )
-from vaelab.training import Stack, epochs, one_thread
+from vaelab.training import Stack, Variational, epochs, one_thread
 
 Array = npt.NDArray[Any]
 VALIDATION_SHARE = 0.1
@@ -116,6 +117,10 @@ def _parameters() -> str:
             f"    {name} : {kind}, default={field.default!r}",
             f"        {meaning}.",
         ]
+    lines += [
+        "    encoder, decoder : torch.nn.Module or None, default=None",
+        "        a network of your own, in place of the one that is built (see vaelab.own.Own).",
+    ]
     return "\n".join(lines)
 
 
@@ -158,6 +163,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
+        encoder: Any = None,
+        decoder: Any = None,
     ):
         self.latent_dim = latent_dim
         self.layers = layers
@@ -193,6 +200,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.precision = precision
         self.device = device
         self.seed = seed
+        self.encoder = encoder
+        self.decoder = decoder
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the model.
@@ -213,19 +222,23 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             A ValueError: a setting out of its range, data that cannot be learned from, or a training whose
             loss or gradient became non-finite.
         """
-        spec = Spec.create(**self.get_params(deep=False))
+        settings = self.get_params(deep=False)
+        own = Own.of(settings.pop("encoder"), settings.pop("decoder"))
+        spec = Spec.create(**settings)
         x = self._checked(X, reset=True)
         data = _dataset(x, getattr(self, "feature_names_in_", ()), spec.seed)
         spec = resolve(spec, data)
         with one_thread():
             feed = Feed(data, spec)
-            stack = Stack([spec], feed)
+            if own is not None:
+                own.check(spec.latent_dim, feed.grid)
+            stack = Stack([spec], feed, method=Variational(own))
             history = []
             for (record,) in epochs(stack):
                 if stack.failures[0] is not None:
                     raise InputError(f"training failed, since {stack.failures[0]}; lower `lr` or rescale X.")
                 history.append(record.as_dict())
-            fitted = Fitted.of(feed, spec.but(device="cpu"), stack.best[0].cpu()).double()
+            fitted = Fitted.of(feed, spec.but(device="cpu"), stack.best[0].cpu(), own).double()
         self.spec_, self.fitted_, self.history_, self.n_iter_ = spec, fitted, history, stack.epoch
         return self
 

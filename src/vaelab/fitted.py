@@ -21,6 +21,7 @@ from vaelab.feed import Feed, Units, as_tensor, grid_of
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
 from vaelab.modules import Decoder, Encoder
+from vaelab.own import Own
 from vaelab.priors import Mixture
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
@@ -43,6 +44,7 @@ class DataFacts:
     fingerprint: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     condition: int = 0
+    own: tuple[str, ...] = ()  # which of encoder and decoder are modules of the user's
 
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
@@ -54,7 +56,7 @@ class DataFacts:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> DataFacts:
         known = {f.name: facts[f.name] for f in dataclasses.fields(cls) if f.name in facts}
-        for name in ("shape", "classes", "features"):
+        for name in ("shape", "classes", "features", "own"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
@@ -77,7 +79,16 @@ class Fitted:
     `row` (1, P + Q) holds parameters and statistics; in float64 scores are exact in any batch, float32 is faster.
     """
 
-    def __init__(self, spec: Spec, facts: DataFacts, scaling: Scaling, row: Tensor, folder: Path | None = None):
+    def __init__(
+        self,
+        spec: Spec,
+        facts: DataFacts,
+        scaling: Scaling,
+        row: Tensor,
+        folder: Path | None = None,
+        own: Own | None = None,
+    ):
+        self.own = own
         self.spec, self.facts, self.scaling, self.folder = spec, facts, scaling, folder
         self.device = row.device
         self.units = Units(scaling, spec.binarize, self.device)
@@ -90,7 +101,7 @@ class Fitted:
 
     @functools.cached_property
     def model(self) -> Model:
-        return _model(self.spec, self.facts, self.scaling)
+        return _model(self.spec, self.facts, self.scaling, self.own)
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -101,13 +112,14 @@ class Fitted:
         return self.scaling.log_jacobian(self.model.features) if self.model.likelihood.is_density else 0.0
 
     @classmethod
-    def of(cls, feed: Feed, spec: Spec, row: Tensor) -> Fitted:
+    def of(cls, feed: Feed, spec: Spec, row: Tensor, own: Own | None = None) -> Fitted:
         """The model whose parameters and statistics (P + Q,) were trained on `feed`."""
-        return cls(spec, DataFacts.of(feed.data), feed.units.scaling, row[None].clone())
+        facts = dataclasses.replace(DataFacts.of(feed.data), own=() if own is None else tuple(own.parts))
+        return cls(spec, facts, feed.units.scaling, row[None].clone(), own=own)
 
     def double(self) -> Fitted:
         """The same model in float64, whose figures do not depend on which rows are computed together."""
-        return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder)
+        return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder, self.own)
 
     def rows(self, x: Any) -> Array:
         """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
@@ -190,16 +202,12 @@ class Fitted:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """A torch module of its own: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
-        return Encoder(self._weights(), self.spec.activation, self.scaling, self.model.convolutions)
+        return Encoder(self._weights(), self.model, self.scaling)
 
     @functools.cached_property
     def decoder(self) -> Decoder:
         """A torch module of its own: points (n, L) to E[x|z] (n, *shape)."""
-        model = self.model
-        return Decoder(
-            self._weights(), self.spec.activation, self.scaling, self.facts.shape,
-            not model.likelihood.is_density, model.convolutions,
-        )  # fmt: skip
+        return Decoder(self._weights(), self.model, self.scaling, self.facts.shape)
 
     def _weights(self) -> dict[str, Tensor]:
         return self.model.unpad(self.row[0], self.spec)
@@ -280,13 +288,14 @@ class Fitted:
             metrics=metrics,
             overwrite=overwrite,
         )
-        return Fitted(self.spec, self.facts, self.scaling, self.row, folder)
+        return Fitted(self.spec, self.facts, self.scaling, self.row, folder, self.own)
 
     @classmethod
-    def load(cls, folder: str | Path, conditional: bool = False) -> Fitted:
+    def load(cls, folder: str | Path, conditional: bool = False, own: Own | None = None) -> Fitted:
         """Read a run folder; every fault is a StoreError that names it. The model is on the CPU.
 
-        A `conditional` model is one part of an inverse problem's run and means nothing without the rest.
+        A `conditional` model is one part of an inverse problem's run and means nothing without the rest. A run holds
+        numbers alone: modules of one's own must be given again (see `vaelab.load`).
         """
         run = store.load_run(folder)
         if run.data.get("kind") == "classifier":
@@ -297,18 +306,25 @@ class Fitted:
             raise StoreError(
                 f"{run.folder} is the run of an inverse problem; use `vaelab solve`, or ConditionalVAE.load."
             )
+        given = () if own is None else tuple(own.parts)
+        if given != facts.own:
+            said = " and ".join(facts.own) or "none"
+            raise StoreError(
+                f"{run.folder} was trained with modules of its own as {said}, which files do not hold: load it by "
+                "vaelab.load(folder, encoder=..., decoder=...) with the same."
+            )
         arrays = dict(run.weights)
         scaling = take_scaling(arrays, bool(run.data.get("dequantise", False)))
-        model = _model(spec, facts, scaling)
+        model = _model(spec, facts, scaling, own)
         shapes = model.own_shapes(spec) | {block.name: block.shape for block in model.statistics}
         expected = {name: (shape, "float32") for name, shape in shapes.items()}
         store.check_arrays(arrays, expected, run.folder)
         row = model.pad({name: torch.from_numpy(array) for name, array in arrays.items()}, spec)
-        return cls(spec, facts, scaling, row[None], run.folder)
+        return cls(spec, facts, scaling, row[None], run.folder, own)
 
 
-def _model(spec: Spec, facts: DataFacts, scaling: Scaling) -> Model:
+def _model(spec: Spec, facts: DataFacts, scaling: Scaling, own: Own | None) -> Model:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
     likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2)
     grid = grid_of(facts.shape, scaling)
-    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid)
+    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid, own)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from vaelab.convolutions import Convolutions, Grid
 from vaelab.likelihoods import Likelihood
 from vaelab.networks import LINE, MLP, Layout, Parameters, Stacked, Training, bucket, initial_dense
+from vaelab.own import Own
 from vaelab.priors import Posterior, Prior, StandardNormal, prior_for
 from vaelab.spec import Spec
 
@@ -35,12 +36,21 @@ class Model(Stacked):
     condition: int = 0
     convolutions: Convolutions | None = None  # between the data and the dense layers
     half: bool = False  # in training the networks' products are in bfloat16
+    own: Own | None = None  # a user's modules, in place of the encoder or the decoder; they see `latent_dim` unpadded
+    latent_dim: int = 0
+    grid: Grid | None = None
 
     @classmethod
     def for_spec(
-        cls, spec: Spec, features: int, likelihood: Likelihood, condition: int = 0, grid: Grid | None = None
+        cls,
+        spec: Spec,
+        features: int,
+        likelihood: Likelihood,
+        condition: int = 0,
+        grid: Grid | None = None,
+        own: Own | None = None,
     ) -> Model:
-        """`grid` says where the features lie in an image or a curve, which convolutions need."""
+        """`grid` says where the features lie in an image or a curve, for convolutions and for modules of one's own."""
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
         latent = bucket(spec.latent_dim, 16)
         convolutions = None
@@ -50,6 +60,7 @@ class Model(Stacked):
         model = cls(
             features, hidden, latent, spec.activation, likelihood,
             condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
+            own=own, grid=grid, latent_dim=spec.latent_dim,
         )  # fmt: skip
         return dataclasses.replace(model, prior=prior_for(spec, features, model.encode))
 
@@ -96,13 +107,22 @@ class Model(Stacked):
 
     @functools.cached_property
     def layout(self) -> Layout:  # type: ignore[override]
-        networks = {**self.encoder.shapes, **self.decoder.shapes, **self._outer_shapes}
+        networks = self._with_own({**self.encoder.shapes, **self.decoder.shapes, **self._outer_shapes})
         return Layout(networks | self.likelihood.shapes(self.features) | self.prior.shapes(self.latent))
 
     @functools.cached_property
     def statistics(self) -> Layout:  # type: ignore[override]
         """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
-        return Layout({} if self.convolutions is None else self.convolutions.statistics)
+        shapes = {} if self.convolutions is None else self.convolutions.statistics
+        return Layout(self._with_own(shapes, statistics=True))
+
+    def _with_own(self, shapes: dict[str, tuple[int, ...]], statistics: bool = False) -> dict[str, tuple[int, ...]]:
+        """Shapes by name, where a user's module stands in its own place of the encoder's or the decoder's."""
+        if self.own is None:
+            return shapes
+        given = self.own.statistics if statistics else self.own.initial
+        rest = {name: shape for name, shape in shapes.items() if name.partition(".")[0] not in self.own.parts}
+        return rest | {name: tuple(value.shape) for name, value in given.items()}
 
     @property
     def _outer_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -119,7 +139,7 @@ class Model(Stacked):
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
         """Shapes of a member's parameters without padding. Statistics have none: theirs are `statistics`."""
         encoder, decoder = self.networks(self.ends, spec.hidden_sizes, spec.latent_dim, self.condition)
-        networks = {**encoder.shapes, **decoder.shapes, **self._outer_shapes}
+        networks = self._with_own({**encoder.shapes, **decoder.shapes, **self._outer_shapes})
         return networks | self.likelihood.shapes(self.features) | self.prior.own_shapes
 
     def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -140,6 +160,9 @@ class Model(Stacked):
             weights |= self.convolutions.initial(generator)
             last = "decoder.bias"
         weights[last] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
+        if self.own is not None:
+            weights = {name: w for name, w in weights.items() if name.partition(".")[0] not in self.own.parts}
+            weights |= self.own.initial | self.own.statistics
         return self.pad(weights | self.likelihood.initial(x) | self.prior.initial(x, generator), spec)
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
@@ -150,15 +173,19 @@ class Model(Stacked):
         """The inverse of `pad`."""
         shapes = {**self.own_shapes(spec)}
         last = f"encoder.{len(self.hidden)}"
-        for name, rows in (f"{last}.weight", shapes[f"{last}.weight"][0]), (f"{last}.bias", 1):
-            shapes[name] = (rows, 2 * self.latent)
+        for name in (f"{last}.weight", f"{last}.bias") if self._has_heads else ():
+            shapes[name] = (shapes[name][0], 2 * self.latent)
         return self._heads(self.unpad_member(row, shapes), spec, widen=False)
+
+    @property
+    def _has_heads(self) -> bool:
+        return self.own is None or self.own.encoder is None
 
     def _heads(self, weights: dict[str, Tensor], spec: Spec, widen: bool) -> dict[str, Tensor]:
         """The encoder's last layer holds two heads side by side, so its padding lies in the middle and at the end."""
         weights = dict(weights)
         own, last = spec.latent_dim, f"encoder.{len(self.hidden)}"
-        for name in (f"{last}.weight", f"{last}.bias"):
+        for name in (f"{last}.weight", f"{last}.bias") if self._has_heads else ():
             w = weights[name]
             if widen:
                 wide = w.new_zeros(len(w), 2, self.latent)
@@ -170,6 +197,11 @@ class Model(Stacked):
 
     def encode(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Posterior:
         """q(z|x) for x (K, B, D), or q(z|x, y) for rows [x, y] (K, B, D + C)."""
+        if self.own is not None and not self._has_heads:
+            with autocast(self.half, parameters, x):
+                heads = self.own.encode(parameters, x, self.place)
+            mean, log_var = self._full(heads).chunk(2, -1)
+            return Posterior(widen(mean, self.latent), widen(log_var, self.latent))
         with autocast(self.half, parameters, x):
             if self.convolutions is not None:
                 x = self.convolutions.encode(parameters, x)
@@ -178,6 +210,9 @@ class Model(Stacked):
 
     def decode(self, parameters: Parameters, z: Tensor, keep: Sequence[Tensor] = (), y: Tensor | None = None) -> Tensor:
         """The likelihood's outputs (K, B, D) for z (K, B, L), and y (K, B, C) under a condition."""
+        if self.own is not None and self.own.decoder is not None:
+            with autocast(self.half, parameters, z):
+                return self._full(self.own.decode(parameters, z[..., : self.latent_dim], self.place))
         if y is not None:  # y first, so that a member's own rows of the first layer stay together
             z = widen(torch.cat([y, z], -1), self.decoder.widths[0])
         with autocast(self.half, parameters, z):
@@ -187,6 +222,12 @@ class Model(Stacked):
                 outputs = self.convolutions.decode(parameters, outputs)
         outputs = self._full(outputs)
         return outputs if self.convolutions is None else outputs + parameters["decoder.bias"]
+
+    @property
+    def place(self) -> Grid:
+        """Where the features lie in an image or a curve."""
+        assert self.grid is not None
+        return self.grid
 
     def _full(self, outputs: Tensor) -> Tensor:
         return outputs.float() if outputs.dtype == torch.bfloat16 else outputs

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaelab.convolutions import GROUPS, Convolutions, Generator, Grid, Layer, Trunk
+from vaelab.convolutions import GROUPS, Generator, Grid, Layer, Trunk
 from vaelab.data import Scaling
+from vaelab.model import Model
+from vaelab.own import as_images, as_input, as_output
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -40,26 +42,25 @@ def _dense(weights: Weights, prefix: str, activation: str) -> list[nn.Module]:
 
 
 class _AsMaps(nn.Module):
-    """Rows (n, D) as images (n, C, H, W)."""
+    """Rows (n, D) as images (n, C, H, W); with `by_kind` curves stay rows."""
 
-    def __init__(self, grid: Grid):
+    def __init__(self, grid: Grid, by_kind: bool = False):
         super().__init__()
-        self.grid = grid
+        self.grid, self.by_kind = grid, by_kind
 
     def forward(self, x: Tensor) -> Tensor:
-        images: Tensor = self.grid.spread(x).unflatten(1, self.grid.shape)
-        return images.permute(0, 3, 1, 2)
+        return as_input(x[None], self.grid) if self.by_kind else as_images(self.grid.spread(x), self.grid)
 
 
 class _AsRows(nn.Module):
-    """Images (n, C, H, W) as rows (n, D)."""
+    """Images (n, C, H, W), or rows, as rows (n, D)."""
 
     def __init__(self, grid: Grid):
         super().__init__()
         self.grid = grid
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.grid.take(maps.permute(0, 2, 3, 1).flatten(1))
+        return self.grid.take(as_output(maps))
 
 
 class _Residual(nn.Module):
@@ -130,6 +131,29 @@ def _maps(stages: Trunk | Generator, weights: Weights) -> list[nn.Module]:
     return [act(), *modules[:-1]] if isinstance(stages, Generator) else modules
 
 
+def _encoder(weights: Weights, model: Model) -> list[nn.Module]:
+    """Rows (n, D) to the heads (n, 2 L)."""
+    if model.own is not None and model.own.encoder is not None:
+        return [_AsMaps(model.place, by_kind=True), model.own.trained("encoder", weights)]
+    layers = _dense(weights, "encoder", model.activation)
+    if model.convolutions is None:
+        return layers
+    trunk = model.convolutions.trunk
+    return [_AsMaps(model.place), *_maps(trunk, weights), _AsRows(Grid(trunk.map_shape)), *layers]
+
+
+def _decoder(weights: Weights, model: Model) -> list[nn.Module]:
+    """Points (n, L) to the likelihood's outputs (n, D)."""
+    if model.own is not None and model.own.decoder is not None:
+        return [model.own.trained("decoder", weights), _AsRows(model.place)]
+    layers = _dense(weights, "decoder", model.activation)
+    if model.convolutions is None:
+        return layers
+    generator = model.convolutions.generator
+    maps = [_AsMaps(Grid(generator.map_shape)), *_maps(generator, weights), _AsRows(model.place)]
+    return [*layers, *maps, _Bias(weights["decoder.bias"])]
+
+
 class _Network(nn.Module):
     """Layers, and the scaling between the data's own units and the model's. For use: batch norms do not learn."""
 
@@ -139,7 +163,7 @@ class _Network(nn.Module):
     def __init__(self, layers: Sequence[nn.Module], scaling: Scaling):
         super().__init__()
         self.layers = nn.Sequential(*layers)
-        some = next(self.layers.parameters())
+        some = next(self.layers.parameters(), torch.zeros(()))
         kind: dict[str, Any] = {"dtype": some.dtype, "device": some.device}
         middle = 0.5 if scaling.dequantise else 0.0  # of the cell over which a grey level is spread
         self.register_buffer("offset", torch.tensor(scaling.offset - np.float32(middle), **kind))
@@ -159,13 +183,8 @@ class Encoder(_Network):
 
     kept: Tensor | None
 
-    def __init__(self, weights: Weights, activation: str, scaling: Scaling, convolutions: Convolutions | None = None):
-        layers = _dense(weights, "encoder", activation)
-        if convolutions is not None:
-            smallest = Grid(convolutions.trunk.map_shape)
-            maps = [_AsMaps(convolutions.grid), *_maps(convolutions.trunk, weights), _AsRows(smallest)]
-            layers = [*maps, *layers]
-        super().__init__(layers, scaling)
+    def __init__(self, weights: Weights, model: Model, scaling: Scaling):
+        super().__init__(_encoder(weights, model), scaling)
         kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(self.scale.device)
         self.register_buffer("kept", kept)
 
@@ -182,22 +201,9 @@ class Decoder(_Network):
     kept: Tensor | None
     fill: Tensor | None
 
-    def __init__(
-        self,
-        weights: Weights,
-        activation: str,
-        scaling: Scaling,
-        shape: tuple[int, ...],
-        sigmoid: bool,
-        convolutions: Convolutions | None = None,
-    ):
-        layers = _dense(weights, "decoder", activation)
-        if convolutions is not None:
-            smallest = Grid(convolutions.generator.map_shape)
-            maps = [_AsMaps(smallest), *_maps(convolutions.generator, weights), _AsRows(convolutions.grid)]
-            layers = [*layers, *maps, _Bias(weights["decoder.bias"])]
-        super().__init__(layers, scaling)
-        self.shape, self.sigmoid = shape, sigmoid
+    def __init__(self, weights: Weights, model: Model, scaling: Scaling, shape: tuple[int, ...]):
+        super().__init__(_decoder(weights, model), scaling)
+        self.shape, self.sigmoid = shape, not model.likelihood.is_density
         device = self.scale.device
         self.register_buffer("kept", None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device))
         self.register_buffer("fill", None if scaling.fill is None else torch.from_numpy(scaling.fill).to(self.scale))

@@ -32,6 +32,10 @@ class Weights:
     wx: Tensor | None = None  # of distortion and misfit, where an inverse problem is learned
     wy: Tensor | None = None
 
+    def weighed(self, distortion: Tensor) -> Tensor:
+        """The distortion (K, B) as it enters the loss."""
+        return distortion if self.wx is None else self.wx * distortion
+
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
@@ -40,7 +44,8 @@ class Terms:
     distortion: Tensor
     rate: Tensor
     loss: Tensor
-    misfit: Tensor | None = None  # of an inverse problem (see inverse.training), in its own units
+    outputs: Tensor  # of the decoder (K, B, D) or, under S draws, (K, S B, D)
+    misfit: Tensor | None = None  # of an inverse problem (see inverse.conditional), in its own units
 
     @property
     def stored(self) -> dict[str, Tensor]:
@@ -53,7 +58,7 @@ Objective = Callable[[Model, Parameters, Tensor, Noise, Weights], Terms]
 
 
 def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
-    """Terms of the evidence lower bound; loss = mean(distortion + beta * rate).
+    """Terms of the evidence lower bound; loss = mean(wx * distortion + beta * rate).
 
     distortion = -E_q log p(x|z) by one draw, rate = KL(q(z|x) || p(z)), exactly where the prior can (Kingma & Welling
     2014, eq. 10) and else by the same draw (eq. 8; beta: Higgins et al. 2017, eq. 4). With free bits the loss counts
@@ -66,11 +71,11 @@ def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights:
     distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
     rate = model.prior.rate(q, noise.normal, z, parameters)
     if weights.free_bits is None:
-        return Terms(distortion, rate, (distortion + weights.beta * rate).mean(1))
+        return Terms(distortion, rate, (weights.weighed(distortion) + weights.beta * rate).mean(1), outputs)
     kl = model.prior.kl(q, parameters)  # (K, B, L)
     # A dimension that is padding has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
     counted = torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
-    return Terms(distortion, rate, distortion.mean(1) + weights.beta[:, 0] * counted)
+    return Terms(distortion, rate, weights.weighed(distortion).mean(1) + weights.beta[:, 0] * counted, outputs)
 
 
 def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
@@ -91,4 +96,4 @@ def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: 
     distortion = model.likelihood.nll(outputs, x[:, None].expand(K, S, B, D), own)  # (K, S, B)
     rate = q.log_prob(normal) - model.prior.log_prob(z, parameters)
     bound = torch.logsumexp(-(distortion + weights.beta[:, :, None] * rate), 1) - math.log(S)
-    return Terms(distortion.mean(1), rate.mean(1), -bound.mean(1))
+    return Terms(distortion.mean(1), rate.mean(1), -bound.mean(1), outputs.flatten(1, 2))

@@ -42,14 +42,21 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
         viewable(examples.reshape(-1, *data.shape), data),
         viewable(fitted.reconstruct(examples), data),
         features=data.features,
+        curves=_are_curves(fitted, data),
     )
-    samples = plots.samples_data(new_examples(fitted, data), None if data.is_image else data.flat[rows], data.features)
+    held = None if data.is_image else data.flat[rows]
+    samples = plots.samples_data(new_examples(fitted, data), held, data.features, _are_curves(fitted, data))
     return [
         plots.plot_losses(losses, folder / "losses.png", f"{name}: loss by epoch"),
         plots.plot_latent(latent, folder / "latent.png", f"{name}: latent space, {split} examples"),
         plots.plot_reconstructions(reconstructions, folder / "reconstructions.png", f"{name}: validation examples"),
         plots.plot_samples(samples, folder / "samples.png", f"{name}: new examples"),
     ]
+
+
+def _are_curves(fitted: Fitted, data: Dataset) -> bool:
+    """Whether the features follow each other: so says who trains a convolution over them."""
+    return not data.is_image and fitted.spec.network == "conv"
 
 
 def viewable(x: Array, data: Dataset) -> Array:

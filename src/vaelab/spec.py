@@ -191,6 +191,8 @@ class Spec(ModelSpec):
             raise ValueError("`free_bits` needs the normal prior: a mixture's rate is no sum over latent dimensions")
         if self.prior != "mixture" and self.pretrain not in ("auto", 0):
             raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior {self.prior!r}")
+        if self.prior == "vamp" and self.norm == "batch":
+            raise ValueError("the VampPrior needs `norm` none or group: its pseudo-inputs are no batch of the data")
         if self.pretrain_epochs >= self.epochs:
             raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
         if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):

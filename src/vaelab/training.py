@@ -22,6 +22,7 @@ from vaelab.model import Model
 from vaelab.networks import Block, Training, bucket, fast_products
 from vaelab.objectives import Noise, Objective, Weights, elbo, importance_weighted
 from vaelab.optimizers import Optimizer
+from vaelab.own import Own
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
 
@@ -158,14 +159,11 @@ class Method(Protocol):
 class Stack:
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
-    def __init__(self, specs: Sequence[Any], feed: Any, objective: Any = None, method: Method | None = None):
-        """`method` says what kind of model it is, by default a VAE; `objective` gives the terms and the loss.
-
-        By default the objective is the method's: of a VAE the evidence lower bound, or the importance-weighted one.
-        """
+    def __init__(self, specs: Sequence[Any], feed: Any, method: Method | None = None):
+        """`method` says what kind of model it is and what it minimises; by default a VAE and its bound."""
         spec = specs[0]
         self.method = method or Variational()
-        self.objective: Any = objective or self.method.objective(spec)
+        self.objective: Any = self.method.objective(spec)
         assert len({self.method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
         self.specs, self.feed = list(specs), feed
         self.model: Any = self.method.model(spec, feed)
@@ -177,7 +175,9 @@ class Stack:
             for s in specs
         ]
         rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
-        self.parameters, self.statistics = rows[:, :P].contiguous(), rows[:, P:].contiguous()
+        self.parameters, self.statistics = (
+            part.clone(memory_format=torch.contiguous_format) for part in (rows[:, :P], rows[:, P:])
+        )
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
         self.begin_phase()
@@ -321,7 +321,8 @@ def _run_epoch(stack: Stack, steps: int | None = None) -> tuple[dict[str, Tensor
         for batches in stack.method.blocks(stack, order):
             seen: list[dict[str, Tensor]] = []
             for terms in batches:
-                gradients = torch.autograd.grad(terms.loss.sum(), leaves)
+                # A module of a user's may have parameters that it does not use.
+                gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
                 for block in frozen:
                     stack.gradient[:, block.offset : block.offset + block.size] = 0
@@ -424,18 +425,26 @@ def _close_epoch(stack: Stack, sums: dict[str, Tensor], rates: list[float]) -> l
 
 
 class Variational:
-    """How a VAE learns."""
+    """How a VAE learns: by the evidence lower bound, the importance-weighted one, or another objective.
+
+    `own` holds modules of the user's, in place of its encoder or decoder, for one member.
+    """
+
+    def __init__(self, own: Own | None = None, objective: Objective | None = None):
+        self.own, self._objective = own, objective
 
     def key(self, spec: Spec, features: int) -> tuple[object, ...]:
         return stack_key(spec, features)
 
     def model(self, spec: Spec, feed: Feed) -> Model:
-        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid)
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid, self.own)
 
     def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
         return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)
 
     def objective(self, spec: Spec) -> Objective:
+        if self._objective is not None:
+            return self._objective
         return elbo if spec.samples == 1 else importance_weighted
 
     def prepare(self, stack: Stack) -> None:

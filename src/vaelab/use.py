@@ -16,6 +16,7 @@ from vaelab.errors import InputError
 from vaelab.evaluate import FINAL_DRAWS, baseline
 from vaelab.feed import Feed
 from vaelab.fitted import Array, Fitted
+from vaelab.own import Own
 from vaelab.training import one_thread
 
 
@@ -43,14 +44,17 @@ def run_folder(folder: str | Path) -> Path:
     return folder / "best" if (folder / "config.toml").exists() else folder
 
 
-def load(folder: str | Path) -> Fitted:
-    """The VAE of a run folder, the best one of a study folder, or that of a clustering."""
-    folder = Path(folder)
+def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fitted:
+    """The VAE of a run folder, the best one of a study folder, or that of a clustering.
+
+    encoder, decoder: the torch modules that the run was trained with, if any: files hold numbers alone.
+    """
+    folder, own = Path(folder), Own.of(encoder, decoder)
     if (folder / "mixture.json").is_file():
         from vaelab.study import cluster as clustering
 
         return clustering.open_clusters(folder)[0]
-    return Fitted.load(run_folder(folder))
+    return Fitted.load(run_folder(folder), own=own)
 
 
 def load_classifier(folder: str | Path) -> FittedClassifier:

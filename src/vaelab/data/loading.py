@@ -32,7 +32,8 @@ def load(
     kind: Kind | None = None,
     fingerprint: str | None = None,
 ) -> Dataset:
-    """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist") or a .npy, .npz, .csv or IDX file.
+    """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist"), a .npy, .npz, .csv or IDX file, or a
+    folder of pictures of one size, in which folders are classes.
 
     target: where the labels are: a column of a .csv, a key of an .npz, or a file of labels beside an array
         file.
@@ -95,12 +96,23 @@ def read_source(
         kept: dict[str, Any] = {"source": name, "kind": "builtin"}
         return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
     path = Path(name).expanduser().absolute()
-    raw = files.read(path, target)
+    raw = _read_folder(path, target) if path.is_dir() else files.read(path, target)
     return raw, {
         "source": str(path),
         "kind": "file",
         **({} if raw.target is None else {"target": raw.target}),
     }
+
+
+def _read_folder(path: Path, target: str | None) -> Raw:
+    if target is not None:
+        raise InputError(
+            f"a folder of pictures has its labels in the names of its folders, but target is {quote(target)}; leave it "
+            "out."
+        )
+    from vaelab.data.images import read_folder  # Pillow, for those who have pictures
+
+    return read_folder(path)
 
 
 def _kind(name: str) -> Kind:

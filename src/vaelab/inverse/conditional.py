@@ -21,7 +21,7 @@ from vaelab.inverse.coordinates import Frame
 from vaelab.inverse.problems import Function, Problem
 from vaelab.model import Model
 from vaelab.networks import Parameters, fast_products
-from vaelab.objectives import Noise, Objective, Terms, Weights
+from vaelab.objectives import Noise, Objective, Terms, Weights, elbo
 from vaelab.priors import Posterior
 from vaelab.seeds import derive_seed
 from vaelab.spec import Spec
@@ -97,28 +97,23 @@ def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
 
 
 def objective(problem: Problem, space: Space) -> Objective:
-    """Terms KL, x_loss (distortion) and y_loss (misfit of f(E[x|z, y])); loss = beta KL + wx x_loss + wy y_loss.
+    """The bound (see objectives) with y_loss, the misfit of f(E[x|z, y]), beside it; loss = bound's + wy y_loss.
 
-    All three are per example and stored unweighted; where every wy is 0 the forward function is not called.
+    KL, x_loss (the distortion) and y_loss are per example and stored unweighted; where every wy is 0 the forward
+    function is not called.
     """
 
     def terms(model: Model, parameters: Parameters, rows: Tensor, noise: Noise, weights: Weights) -> Terms:
-        assert weights.wx is not None
         assert weights.wy is not None
-        x, y = model.split(rows)
-        assert y is not None
-        q = model.encode(parameters, rows, noise.encoder_keep)
-        outputs = model.decode(parameters, q.sample(noise.normal), noise.decoder_keep, y)
-        distortion, kl = model.likelihood.nll(outputs, x, parameters), model.prior.kl(q, parameters)
-        rate = kl.sum(-1)
-        counted = rate.mean(1) if weights.free_bits is None else torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
-        loss = weights.wx[:, 0] * distortion.mean(1) + weights.beta[:, 0] * counted
+        of_x = elbo(model, parameters, rows, noise, weights)
         if not bool((weights.wy > 0).any()):
-            return Terms(distortion, rate, loss)
-        K, B, _ = x.shape
-        found = space.x_own(model.likelihood.mean(outputs)).flatten(0, 1)
-        missed = misfit(problem.forward, found, space.y_own(y).flatten(0, 1)).view(K, B)
-        return Terms(distortion, rate, loss + weights.wy[:, 0] * missed.mean(1), missed)
+            return of_x
+        K, B, _ = rows.shape
+        y = model.split(rows)[1]
+        assert y is not None
+        found, measured = space.x_own(model.likelihood.mean(of_x.outputs)), space.y_own(y)
+        missed = misfit(problem.forward, found.flatten(0, 1), measured.flatten(0, 1)).view(K, B)
+        return dataclasses.replace(of_x, loss=of_x.loss + weights.wy[:, 0] * missed.mean(1), misfit=missed)
 
     return terms
 

@@ -14,7 +14,7 @@ from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse import problems
 from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
-from vaelab.inverse.inverter import WALK, Inverter, Solutions, spec_of, train
+from vaelab.inverse.inverter import WALK, Inverter, Solutions, specs_of, train
 from vaelab.inverse.problems import Function, Problem
 
 Array = npt.NDArray[Any]
@@ -64,8 +64,8 @@ class ConditionalVAE:
 
     def fit_problem(self, problem: Problem) -> ConditionalVAE:
         """Train on a problem, such as `inverse.problems.built_in("two-birds")`. Returns itself."""
-        spec = spec_of(problem, {"seed": self.seed, **self.settings})
-        (self._inverter,) = train(problem, [spec], spectrum=self.spectrum)
+        specs = specs_of(problem, {"seed": self.seed, **self.settings})
+        self._inverter = train(problem, specs, spectrum=self.spectrum)
         return self
 
     @property

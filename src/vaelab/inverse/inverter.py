@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vaelab import evaluate, store
 from vaelab.data import Scaling
 from vaelab.errors import InputError, StoreError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
-from vaelab.inverse import conditional, methods, scores
+from vaelab.inverse import conditional, methods, npe, scores
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Sampler, Space
 from vaelab.inverse.coordinates import Frame, Support
@@ -25,7 +27,11 @@ from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Function, Problem
 from vaelab.spec import Spec
-from vaelab.training import Stack, epochs, one_thread
+from vaelab.study import jobs
+from vaelab.study.balance import stacks
+from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
+from vaelab.study.vae import VAESystem
+from vaelab.training import Stack, one_thread
 
 Array = npt.NDArray[Any]
 WALK = 12  # steps of the random walk in the latent space before refinement
@@ -38,6 +44,13 @@ DEFAULTS: dict[str, Any] = {
     "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512-512", "batch_size": 500, "epochs": 20, "lr": 1.5e-3,
     "clip": 20.0, "device": "cpu",
 }  # fmt: skip
+# And where y does not follow from x alone, so that p(x | y) has a density and draws of it are what counts.
+NOISY: dict[str, Any] = {"hidden": "128-128-128", "batch_size": 100, "lr": 7e-3}
+MANY = 20_000  # examples up to which a noisy problem takes 100 epochs
+# q is a diagonal Gaussian. Where it cannot follow the posterior of z, its price at beta = 1 makes the learned scale,
+# and with it the draws, too wide; where it can, as in a linear problem, only beta = 1 is right. Validation says which.
+BETAS = (0.7, 1.0)
+CHOICE_DRAWS = 256  # of the importance-weighted bound that chooses
 
 
 class TrainingFailed(RuntimeError):
@@ -70,6 +83,7 @@ class Inverter:
     support: Support
     history: Sequence[Mapping[str, Any]] = ()
     figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of its training
 
     @property
     def spec(self) -> Spec:
@@ -159,13 +173,18 @@ class Inverter:
 
 
 def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
-    """The settings of an inverse problem's model, checked: DEFAULTS, then `settings`."""
-    chosen = {**DEFAULTS, **settings}
+    """The settings of an inverse problem's model, checked: DEFAULTS, of a noisy problem NOISY, then `settings`.
+
+    Where y is noisy, beta rises to its value over the first half of the epochs.
+    """
+    n = len(problem.splits["train"])
+    chosen = {**DEFAULTS, "batch_size": min(DEFAULTS["batch_size"], max(16, n // 20)), **settings}
+    if problem.is_noisy:
+        few = {"epochs": 100} if n <= MANY else {}
+        chosen = {**DEFAULTS, **NOISY, "batch_size": min(NOISY["batch_size"], max(16, n // 20)), **few, **settings}
+        chosen.setdefault("warmup", int(chosen["epochs"]) // 2)
     if {"layers", "width", "taper"} & set(settings) and "hidden" not in settings:
         del chosen["hidden"]
-    n = len(problem.splits["train"])
-    if "batch_size" not in settings:
-        chosen["batch_size"] = min(chosen["batch_size"], max(16, n // 20))
     spec = Spec.create(**chosen)
     if spec.likelihood == "bernoulli" or spec.binarize != "none" or spec.samples != 1:
         raise InputError(
@@ -180,46 +199,86 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
     return spec
 
 
+def specs_of(problem: Problem, settings: Mapping[str, Any]) -> list[Spec]:
+    """What `train` chooses from: one model, or of a noisy problem whose `beta` is not set, one for each of BETAS."""
+    spec = spec_of(problem, settings)
+    return [spec.but(beta=beta) for beta in BETAS] if problem.is_noisy and "beta" not in settings else [spec]
+
+
+def train_members(
+    problem: Problem,
+    members: Sequence[Member],
+    work: Path | None = None,
+    spectrum: bool | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> list[Inverter | Outcome]:
+    """Train models on a problem, as stacks; each keeps the weights of its best epoch by validation.
+
+    One whose loss became non-finite is an Outcome that says so. `work` holds checkpoints, from which a training that
+    was stopped goes on, bit for bit as if it had not been. Raises InputError where a term of the loss has no gradient.
+    """
+    if work is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return train_members(problem, members, Path(folder), spectrum, progress)
+    if spectrum is None:
+        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
+    data, space = conditional.as_table(problem, spectrum)
+    system = VAESystem(objective=conditional.objective(problem, space))
+    members = [Member(m.name, resolve(m.spec, data)) for m in members]
+    trained: dict[str, Inverter | Outcome] = {}
+    with one_thread():
+        support = Support.of(problem.rows("train")[0], space.x)
+        for part in stacks(members, data.shape, 1, system):
+            feed = Feed(data, part[0].spec, space.scaling)
+            conditional.audit(Stack([m.spec for m in part], feed, system.method))
+            job = Job(tuple(part), part[0].spec.epochs, str(work))
+            outcomes = jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
+            for member, outcome in zip(part, outcomes, strict=True):
+                if outcome.failure is not None:
+                    trained[member.name] = outcome
+                    continue
+                done = Checkpoint.read(work, member)
+                assert done is not None
+                fitted = Fitted.of(feed, member.spec, torch.from_numpy(done.state.arrays["best"]))
+                figures = _figures(fitted, feed)
+                trained[member.name] = Inverter(problem, fitted, space, support, done.history, figures, done.seconds)
+    return [trained[member.name] for member in members]
+
+
 def train(
     problem: Problem,
     specs: Sequence[Spec],
     *,
+    work: Path | None = None,
     spectrum: bool | None = None,
     progress: Callable[[int], None] = lambda epoch: None,
-) -> list[Inverter]:
-    """Train the models of one stack on a problem; each keeps the weights of its best epoch by validation.
+) -> Inverter:
+    """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
 
-    Raises InputError where a term of the loss has no gradient, TrainingFailed where the loss became non-finite.
+    Raises TrainingFailed where the loss of every one became non-finite.
     """
-    if spectrum is None:
-        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
-    data, space = conditional.as_table(problem, spectrum)
-    specs = [resolve(spec, data) for spec in specs]
-    support = Support.of(problem.rows("train")[0], space.x)
-    with one_thread():
-        feed = Feed(data, specs[0], space.scaling)
-        stack = Stack(specs, feed, conditional.objective(problem, space))
-        conditional.audit(stack)
-        histories: list[list[dict[str, Any]]] = [[] for _ in specs]
-        for records in epochs(stack):
-            for history, record in zip(histories, records, strict=True):
-                history.append(record.as_dict())
-            if any(stack.failures):
-                failure = next(f for f in stack.failures if f is not None)
-                raise TrainingFailed(f"training failed: {failure}; lower --set lr or --set clip.")
-            progress(stack.epoch)
-        batches = feed.batches("validation", evaluate.SEARCH_DRAWS)
-        judged = evaluate.score(
-            stack.model, stack.views(stack.best), specs, batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
-        )
-        reference = evaluate.baseline(feed, "validation")
-        trained = []
-        for k, spec in enumerate(specs):
-            figures = evaluate.figures(judged, k, spec, reference)
-            trained.append(
-                Inverter(problem, Fitted.of(feed, spec, stack.best[k]), space, support, histories[k], figures)
-            )
-    return trained
+    members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
+    trained = train_members(problem, members, work, spectrum, progress)
+    models = [model for model in trained if isinstance(model, Inverter)]
+    if not models:
+        failure = next(model.failure for model in trained if isinstance(model, Outcome))
+        raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
+    best = min(models, key=lambda model: float(model.figures["neg_log_p"]))
+    return dataclasses.replace(best, seconds=sum(model.seconds for model in models))
+
+
+def _figures(fitted: Fitted, feed: Feed) -> dict[str, Any]:
+    """The figures of a trained model on validation."""
+    batches = feed.batches("validation", evaluate.SEARCH_DRAWS)
+    judged = evaluate.score(
+        fitted.model, fitted.parameters, [fitted.spec], batches, evaluate.SEARCH_DRAWS, feed.log_jacobian
+    )
+    bound = evaluate.importance_bound(
+        fitted.model, fitted.parameters, fitted.spec, feed.batches("validation", evaluate.BOUND_DRAWS), CHOICE_DRAWS,
+        feed.log_jacobian,
+    )  # fmt: skip
+    found = evaluate.figures(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
+    return found | {"neg_log_p": bound.neg_log_p}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -243,11 +302,20 @@ NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
 LONG, LONGER = "multi-start, 20 x the candidates", 20
 
 
-def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, walk: int = WALK, baselines: bool = True) -> Judged:
+def judge(
+    inverter: Inverter,
+    n: int,
+    refine: int,
+    seed: int = 0,
+    walk: int = WALK,
+    baselines: bool = True,
+    estimation: bool = False,
+) -> Judged:
     """Candidates for the scored curves, n each, by the network and by methods without one, unfiltered.
 
     Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
-    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling.
+    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling. With `estimation` also
+    neural posterior estimation by sbi, trained on the same examples for at most as long as the network was.
     """
     problem, ground = inverter.problem, inverter.ground
     reference, y = problem.rows("test")
@@ -289,6 +357,14 @@ def judge(inverter: Inverter, n: int, refine: int, seed: int = 0, walk: int = WA
             if problem.family is not None:
                 attempts.append(tried("exact sampler", methods.exact(problem, n, reference, seed), 0))
             seconds["baselines"] = time.perf_counter() - begun
+        if estimation:
+            begun = time.perf_counter()
+            flow = npe.fit(problem, inverter.space, inverter.seconds, seed)
+            seconds["estimation"] = time.perf_counter() - begun
+            drawn: methods.Starts = lambda chunk: (flow(y, n, seed + chunk), 0)  # noqa: E731
+            attempts.append(tried(npe.NAME, drawn, 0))
+            if refine:
+                attempts.append(tried(f"{npe.NAME}, refined", drawn, refine))
     return Judged(attempts, seconds)
 
 

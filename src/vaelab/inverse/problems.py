@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,20 @@ class Problem:
         return checked
 
     @functools.cached_property
+    def is_noisy(self) -> bool:
+        """Whether y differs from f(x): then p(x | y) has a density, and is no set of solutions."""
+        return self.noise > 0 or not np.allclose(apply(self.forward, self.x[:100]), self.y[:100], rtol=1e-4, atol=1e-6)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the examples and of which split each is in."""
+        digest = hashlib.sha256()
+        for array in (self.x, self.y, *(self.splits[name] for name in sorted(self.splits))):
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    @functools.cached_property
     def is_differentiable(self) -> bool:
         """Whether a gradient of f reaches x, as one backward pass shows."""
         x = torch.from_numpy(self.x[:2].astype(np.float64)).requires_grad_()
@@ -113,8 +128,7 @@ def create(
     x = _numbers("x", x)
     if x.ndim < 2 or len(x) < 10:
         raise InputError(f"x must be an array (n, inputs, ...) of at least 10 examples, but has the shape {x.shape}.")
-    if not noise >= 0 or not np.isfinite(noise):
-        raise InputError(f"`noise` is a standard deviation and must be at least 0, but got {noise}.")
+    _check_noise(noise)
     function = forward if callable(forward) else Forward(forward, x.shape[1])
     found = apply(function, x[: min(len(x), 100)])
     if found.shape[:1] != (min(len(x), 100),):
@@ -123,7 +137,7 @@ def create(
         )
     if y is None:
         clean = np.concatenate([apply(function, piece) for piece in np.array_split(x, -(-len(x) // 1000))])
-        y = clean + noise * np.random.default_rng([seed, 0xF0]).standard_normal(clean.shape)
+        y = _noisy(clean, noise, seed)
     y = _numbers("y", y)
     if len(y) != len(x):
         raise InputError(f"x and y must be pairs, but there are {len(x)} of x and {len(y)} of y.")
@@ -141,9 +155,16 @@ def create(
 
 
 def built_in(
-    name: str, seed: int = 0, train: int | None = None, validation: int = VALIDATION, score: int = SCORE
+    name: str,
+    seed: int = 0,
+    train: int | None = None,
+    validation: int = VALIDATION,
+    score: int = SCORE,
+    noise: float = 0.0,
 ) -> Problem:
     """`product`, `two-birds-easy` or `two-birds`: two lines of 50 points, x0 falling, x1 rising, in [0, 1].
+
+    `noise`: the standard deviation of every measured value of y.
 
     >>> problem = built_in("product", train=100, validation=10, score=5)
     >>> problem.x.shape, problem.y.shape
@@ -152,14 +173,26 @@ def built_in(
     if name not in FAMILIES:
         raise unknown_name("problem", name, FAMILIES)
     family = FAMILIES[name]
+    _check_noise(noise)
     train = TRAIN if train is None else train
     n = train + validation + score
     x = lines(draw_ends(n, np.random.default_rng([seed, 0x11E5])))
     forward = Forward(family.texts, 2)
-    y = apply(forward, x)
+    y = _noisy(apply(forward, x), noise, seed)
     bounds = np.cumsum([0, train, validation, score])
     splits = {s: np.arange(bounds[i], bounds[i + 1]) for i, s in enumerate(("train", "validation", "test"))}
-    return Problem(name, x, y, forward, splits, family=family, source={"name": name, "seed": seed})
+    source = {"name": name, "seed": seed, "noise": noise}
+    return Problem(name, x, y, forward, splits, noise, max(RMSE_GATE, 2 * noise), family=family, source=source)
+
+
+def _check_noise(noise: float) -> None:
+    if not noise >= 0 or not np.isfinite(noise):
+        raise InputError(f"`noise` is a standard deviation and must be at least 0, but got {noise}.")
+
+
+def _noisy(y: Array, noise: float, seed: int) -> Array:
+    """y with a normal error of standard deviation `noise` on every value."""
+    return y + noise * np.random.default_rng([seed, 0xF0]).standard_normal(y.shape) if noise else y
 
 
 def apply(forward: Function, x: Array) -> Array:
@@ -192,9 +225,9 @@ def load(source: str, forward: Sequence[str] = (), noise: float | None = None, s
     `inputs`: a list of {low, high}, from which `examples` are drawn evenly; `noise` and `gate` where wanted.
     """
     if source in FAMILIES:
-        if forward or noise is not None:
-            raise InputError(f"{source} has its own forward function without noise; leave `forward` and `noise` out.")
-        return built_in(source, seed)
+        if forward:
+            raise InputError(f"{source} has its own forward function; leave `forward` out.")
+        return built_in(source, seed, noise=noise or 0.0)
     path = Path(source)
     if not path.is_file():
         if path.suffix:
@@ -212,6 +245,13 @@ def load(source: str, forward: Sequence[str] = (), noise: float | None = None, s
     if path.suffix == ".toml":
         return _from_toml(path, forward, noise, seed, origin)
     raise InputError(f"a problem is a built-in name, an .npz or a .toml file, but got {shown(source)}.")
+
+
+def load_again(source: Mapping[str, Any]) -> Problem:
+    """The problem whose `source` this is."""
+    if "file" not in source:
+        return built_in(**source)
+    return load(source["file"], source.get("forward", ()), source.get("noise"), source.get("seed", 0))
 
 
 def _arrays(path: Path) -> Any:

@@ -58,7 +58,7 @@ def refine(
     history = [residual[:, :M].square().mean(1).sqrt()]
     evaluations = n
     damping = torch.full((n,), DAMPING, dtype=u.dtype)
-    jacobian = u.new_empty(n, residual.shape[1], P)
+    slopes = u.new_empty(n, residual.shape[1], P)
     stale = torch.ones(n, dtype=torch.bool)
     for _ in range(steps):
         rows = ((history[-1] > done) | residual[:, M:].any(1)).nonzero()[:, 0]
@@ -68,12 +68,12 @@ def refine(
         fresh = rows[stale[rows]]
         if len(fresh):
             at = residual[fresh, :M] + y[fresh]
-            jacobian[fresh, :M] = _jacobian(forward, u[fresh], at, differentiable)
+            slopes[fresh, :M] = jacobian(forward, u[fresh], at if not differentiable else None)
             if penalty is not None:
-                jacobian[fresh, M:] = _jacobian(penalty, u[fresh], at, True)
+                slopes[fresh, M:] = jacobian(penalty, u[fresh])
             evaluations += len(fresh) * P
             stale[fresh] = False
-        J, r = jacobian[rows], residual[rows]
+        J, r = slopes[rows], residual[rows]
         normal = J.mT @ J
         gradient = (J.mT @ r[..., None])[..., 0]
         scale = normal.diagonal(dim1=1, dim2=2)
@@ -93,15 +93,17 @@ def refine(
     return Refined(u, torch.stack(history), evaluations)
 
 
-def _jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor, differentiable: bool) -> Tensor:
-    """d forward / d u (n, M, P), one direction at a time: rows do not mix, so one pass serves all of them."""
-    if differentiable:
-        _prepare_forward_mode()
+def jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor | None = None) -> Tensor:
+    """d forward / d u (n, M, P), one direction at a time: rows do not mix, so one pass serves all of them.
+
+    `at`: forward(u), from which differences are taken where forward has no derivatives.
+    """
+    _prepare_forward_mode()
     columns = []
     for p in range(u.shape[1]):
         direction = torch.zeros_like(u)
         direction[:, p] = 1
-        if differentiable:
+        if at is None:
             columns.append(torch.func.jvp(forward, (u,), (direction,))[1])
         else:
             with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,15 +15,15 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.errors import InputError
-from vaelab.inverse import scores, search
-from vaelab.inverse.inverter import LONG, NETWORK, REFINED, WALK, Inverter, Judged, judge, spec_of, train
+from vaelab.inverse import methods, npe, posterior, scores, search
+from vaelab.inverse.config import Config
+from vaelab.inverse.inverter import LONG, NETWORK, REFINED, WALK, Inverter, Judged, judge, specs_of, train
 from vaelab.inverse.lines import ends_of
 from vaelab.inverse.methods import Attempt
 from vaelab.inverse.problems import Problem, apply
 from vaelab.plots import inverse as plots
 from vaelab.plots import losses_data, plot_losses
 from vaelab.report.inverse import build_inverse_report
-from vaelab.space import Space, check_disjoint
 from vaelab.training import one_thread
 
 Array = npt.NDArray[Any]
@@ -46,89 +47,102 @@ class Watch:
 
     epoch: Callable[[int], None] = lambda epoch: None
     trial: Callable[[search.Trial], None] = lambda trial: None
+    note: Callable[[str], None] = lambda text: None
 
 
 def invert(
     problem: Problem,
     settings: Mapping[str, Any] | None = None,
     *,
-    trials: int = 0,
-    space: Space | Mapping[str, Any] | None = None,
-    yardstick: str | None = None,
-    samples: int = 30,
-    refine: int = 20,
-    walk: int = WALK,
-    seed: int = 0,
-    spectrum: bool | None = None,
-    baselines: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Inversion:
+    """Train a conditional VAE on a problem, draw candidates for every scored curve, refine and judge them.
+
+    settings: as {"epochs": 30}. options: `trials`, how many settings of `space` to try before, by `yardstick` on
+    validation curves; `samples`, candidates of a curve; `refine`, `walk`, `seed`, `spectrum`, `baselines`, `npe` as
+    in `vaelab invert`. out: the run's folder, default runs/<problem>-<time>; until the end <out>.partial holds what
+    is done.
+
+    Raises InputError for bad input, before anything is trained. The scored curves choose nothing.
+    """
+    return begin(problem, Config.create(problem, settings or {}, **options), out=out, overwrite=overwrite, watch=watch)
+
+
+def begin(
+    problem: Problem,
+    config: Config,
+    *,
     out: str | Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Inversion:
-    """Train a conditional VAE on a problem, draw `samples` candidates for every scored curve, refine and judge them.
+    """`invert`, by a checked configuration."""
+    folder = _default_folder(problem) if out is None else Path(out)
+    partial = preparation(folder)
+    if store.is_occupied(partial) and not overwrite:
+        raise InputError(f"{folder} was begun and stopped; `resume` it, or `overwrite` it.")
+    store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes
+    store.new_folder(partial, overwrite)
+    config.save(partial, problem)
+    return _conclude(problem, config, folder, watch or Watch())
 
-    settings: as {"epochs": 30}. trials: how many settings of `space` to try before, by `yardstick` on validation
-    curves; 0 trains the settings as they are. spectrum: whether the network also sees the spectrum of y; by default
-    where y is a curve. out: the run's folder, default runs/<problem>-<time>.
 
-    Raises InputError for bad input, before anything is trained. The scored curves choose nothing.
+def resume(folder: str | Path, problem: Problem | None = None, watch: Watch | None = None) -> Inversion:
+    """Continue an `invert` that was stopped: the same model as if it had not been.
+
+    `problem` is given again where it came from Python.
     """
-    watch = watch or Watch()
-    settings = {"seed": seed, **(settings or {})}
-    if samples < 1 or refine < 0 or walk < 0:
-        raise InputError(
-            f"`samples` must be at least 1, `refine` and `walk` at least 0, but got {samples}, {refine} and {walk}."
-        )
-    spec_of(problem, settings)
-    chosen = _space(problem, settings, trials, space)
-    yardstick = yardstick or ("recall" if problem.family is not None else "precision")
-    if chosen is not None:
-        search.check(yardstick, trials, chosen, problem)
-    folder = store.new_folder(_default_folder(problem) if out is None else Path(out), overwrite)
-    folder.rmdir()  # a free place, which the finished run takes in one rename
-    began = time.perf_counter()
-    tried: list[search.Trial] = []
-    if chosen is None:
-        spec = spec_of(problem, settings)
-    else:
-        spec, tried = search.search(
-            problem, chosen, settings, trials, yardstick=yardstick, samples=min(samples, 30), refine=min(refine, 10),
-            seed=seed, spectrum=spectrum, progress=watch.trial,
+    folder = Path(folder)
+    partial = preparation(folder)
+    if not partial.is_dir():
+        raise InputError(f"there is nothing to resume: {partial} does not exist; begin it without resuming.")
+    config, problem = Config.read(partial / "config.toml", problem)
+    return _conclude(problem, config, folder, watch or Watch())
+
+
+def preparation(folder: Path) -> Path:
+    """Where a run is prepared."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def _conclude(problem: Problem, config: Config, folder: Path, watch: Watch) -> Inversion:
+    """Search and train from where the preparation stands; judge, draw, and put the run into its place."""
+    partial = preparation(folder)
+    with store.StudyLock(partial), one_thread():
+        specs, tried = specs_of(problem, config.settings), list[search.Trial]()
+        if config.trials:
+            spec, tried = search.search(problem, config, partial, watch.trial)
+            specs = [spec]
+        model = train(problem, specs, work=partial, spectrum=config.spectrum, progress=watch.epoch)
+        if config.npe and not npe.is_installed():
+            watch.note(npe.MISSING)
+        judged = judge(
+            model, config.samples, config.refine, config.seed, config.walk, config.baselines,
+            config.npe and npe.is_installed(),
         )  # fmt: skip
-    searched = time.perf_counter()
-    (model,) = train(problem, [spec], spectrum=spectrum, progress=watch.epoch)
-    trained = time.perf_counter()
-    judged = judge(model, samples, refine, seed, walk, baselines)
-    seconds = {"search": searched - began, "train": trained - searched, **judged.seconds}
-    results = summary(model, judged, seconds, samples, refine, walk)
-    if chosen is not None:
-        rows = [trial.as_dict() for trial in tried]
-        results["search"] = {"yardstick": yardstick, "space": chosen.to_json(), "trials": rows}
-    metrics = {
-        "validation": dict(model.figures), "test": None, "epochs": len(model.history), "seconds": seconds["train"],
-        "inverse": results,
-    }  # fmt: skip
-    model = model.save(folder, metrics)
-    np.save(folder / "measurements.npy", problem.rows("test")[1])
-    with one_thread():
-        draw(model, judged, folder / "figures")
-    build_inverse_report(folder)
+        seconds = {"search": sum(trial.seconds for trial in tried), "train": model.seconds, **judged.seconds}
+        results = summary(model, judged, seconds, config.samples, config.refine, config.walk)
+        results["posterior"] = posterior.check(model, config.seed)
+        results["examples"] = len(problem.splits["train"])
+        if config.trials:
+            rows = [trial.as_dict() for trial in tried]
+            results["search"] = {"yardstick": config.yardstick, "space": config.space.to_json(), "trials": rows}
+        metrics = {
+            "validation": dict(model.figures), "test": None, "epochs": len(model.history),
+            "seconds": seconds["train"], "inverse": results,
+        }  # fmt: skip
+        model = model.save(folder, metrics, overwrite=True)  # of an end that was stopped; else the place is free
+        np.save(folder / "measurements.npy", problem.rows("test")[1])
+        draw(model, judged, folder / "figures", results["posterior"]["calibration"])
+        for name in ("config.toml", "study.db"):
+            if (partial / name).exists():
+                shutil.copy2(partial / name, folder / name)
+        build_inverse_report(folder)
+    shutil.rmtree(partial)
     return Inversion(folder, model, results | {"run": str(folder)})
-
-
-def _space(
-    problem: Problem, settings: Mapping[str, Any], trials: int, space: Space | Mapping[str, Any] | None
-) -> Space | None:
-    """The searched space, None without trials."""
-    if trials < 0 or (space is not None and not trials):
-        raise InputError(f"a search needs at least one trial, but `trials` is {trials}; give 20.")
-    if not trials:
-        return None
-    chosen = search.default_space(problem, settings) if space is None else Space.parse(space)
-    if not len(chosen):
-        raise InputError("everything is set and nothing is left to search; leave out `trials`.")
-    check_disjoint({name: value for name, value in settings.items() if name != "seed"}, chosen)
-    return chosen
 
 
 def _default_folder(problem: Problem) -> Path:
@@ -167,8 +181,15 @@ def summary(
 
 def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
     """What is left of the candidates after the gates and de-duplication: solutions, which judge nothing."""
-    passing = own.score.precision
-    return {"passing": passing, "label": "filtered by the gates; not a score"}
+    _, y = problem.rows("test")
+    kept = [methods.distinct(problem, x, measured) for x, measured in zip(own.x, y, strict=True)]
+    missed = np.concatenate([rmse for _, rmse in kept])
+    return {
+        "label": "solutions: filtered by the gates, doubles left out; not a score",
+        "distinct": float(np.mean([len(x) for x, _ in kept])),
+        "curves_without": sum(not len(x) for x, _ in kept),
+        "rmse": float(np.median(missed)) if len(missed) else None,
+    }
 
 
 def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
@@ -186,8 +207,8 @@ def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
     return int(np.ceil(training / ((price - own.seconds) / len(own.x)))) if price > own.seconds else None
 
 
-def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
-    """The pictures of a run, in its figures/."""
+def draw(model: Inverter, judged: Judged, folder: Path, calibration: Mapping[str, Any]) -> list[Path]:
+    """The pictures of a run, in its figures/; `calibration` as posterior.check tells it."""
     folder.mkdir(exist_ok=True)
     problem, own = model.problem, judged.result
     reference, y = problem.rows("test")
@@ -214,6 +235,7 @@ def draw(model: Inverter, judged: Judged, folder: Path) -> list[Path]:
     if own.rmse is not None:
         rmse = own.rmse.reshape(len(own.rmse), -1)
         drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
+    drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
     return drawn
 
 

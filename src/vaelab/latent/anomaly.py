@@ -16,7 +16,7 @@ MEANINGS = {
     "bound": "negative evidence lower bound, nats: what the model finds unlikely",
     "pixel_entropy": "entropy of the pixels alone, nats, without any model",
     "bound_minus_entropy": "negative bound less the entropy of the pixels",
-    "typicality": "distance of the negative bound from its mean over training examples, nats",
+    "typicality": "distance of the bound from its mean in training, nats",
     "regret": "likelihood regret, nats: what a posterior of its own would gain",
     "mixture": "negative log-density under a mixture of the latents, nats",
 }
@@ -71,6 +71,10 @@ def _why(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) ->
         alone = auroc(known["pixel_entropy"], other["pixel_entropy"])
         if others >= own:
             return f"Their pixels are not simpler ({others:.1f} nats against {own:.1f}); the model itself does this."
+        if name == "pixel_entropy":
+            return f"Their pixels are simpler, {others:.1f} nats against {own:.1f}; this score knows no model."
+        if name == "bound_minus_entropy":
+            return "Taking away the entropy of their pixels does not undo how simple they are."
         return (
             f"Their pixels are simpler: {others:.1f} nats of entropy against {own:.1f}, which alone, without a model, "
             f"gives {alone:.3f}; a likelihood measures how simple an image is as much as how familiar."

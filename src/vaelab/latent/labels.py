@@ -13,7 +13,9 @@ from vaelab.errors import InputError
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 UNKNOWN = -1
-ENOUGH = 0.5  # labels that must stand behind an answer: one, to the nearest whole, since no posterior is quite 1
+# Labels that must stand behind an answer: one, to the nearest whole, since no posterior is quite 1. With 10 labels of
+# MNIST and 20 components a bound of exactly 1 answers 7 % of the test images instead of 52 %, and those no better.
+ENOUGH = 0.5
 STEPS = 20  # of expectation-maximisation for the class distributions
 
 

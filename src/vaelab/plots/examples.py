@@ -88,6 +88,7 @@ class Reconstructions:
     error: Floats  # (n,) root of the mean squared difference
     captions: list[str]  # n of them, or none
     features: list[str]  # column names of a table
+    are_curves: bool = False  # whether features without names follow each other
 
 
 def reconstructions_data(
@@ -96,6 +97,7 @@ def reconstructions_data(
     *,
     captions: Sequence[str] = (),
     features: Sequence[str] = (),
+    curves: bool = False,
     limit: int = MAX_EXAMPLES,
 ) -> Reconstructions:
     """The first `limit` pairs of originals and reconstructions, each (n, *shape), and their errors."""
@@ -104,17 +106,18 @@ def reconstructions_data(
     squares = (reconstructions.astype(np.float64) - originals.astype(np.float64)) ** 2
     error = np.sqrt(squares.reshape(len(squares), -1).mean(1)) if len(squares) else np.empty(0)
     names = [str(name) for name in features]
-    return Reconstructions(originals, reconstructions, error, [str(c) for c in captions][: len(originals)], names)
+    captions = [str(c) for c in captions][: len(originals)]
+    return Reconstructions(originals, reconstructions, error, captions, names, curves)
 
 
 def plot_reconstructions(data: Reconstructions, path: str | Path, title: str = "Reconstructions") -> Path:
-    """Draws originals above reconstructions; a table as one dot plot, a wide one as curves."""
+    """Draws originals above reconstructions; a table as one dot plot, curves and wide tables as curves."""
     shape = data.originals.shape[1:]
     if not len(data.originals):
         return style.save(_empty(title, "no examples were given"), path)
     if is_image(shape):
         figure = _reconstructed_images(data, title)
-    elif int(np.prod(shape)) <= MAX_FEATURES:
+    elif int(np.prod(shape)) <= MAX_FEATURES and not data.are_curves:
         figure = _reconstructed_rows(data, title)
     else:
         figure = _reconstructed_curves(data, title)
@@ -244,9 +247,12 @@ class Samples:
     prior: Floats  # (k, *shape)
     originals: Floats | None  # (N, D) of a table, to compare with
     features: list[str]
+    are_curves: bool = False
 
 
-def samples_data(samples: Mapping[str, Any], originals: Floats | None = None, features: Sequence[str] = ()) -> Samples:
+def samples_data(
+    samples: Mapping[str, Any], originals: Floats | None = None, features: Sequence[str] = (), curves: bool = False
+) -> Samples:
     """Samples as {"classes": names, "rows": (classes, m, *shape) or None, "prior": (k, *shape)}.
 
     originals: (N, D) rows of a table, against which its samples are held.
@@ -259,7 +265,7 @@ def samples_data(samples: Mapping[str, Any], originals: Floats | None = None, fe
         names = []
     if rows is not None and is_image(prior.shape[1:]):
         rows = rows[:, : 8 if len(names) >= 5 else MAX_EXAMPLES]
-    return Samples(names, rows, prior, originals, [str(name) for name in features])
+    return Samples(names, rows, prior, originals, [str(name) for name in features], curves)
 
 
 @dataclass(frozen=True)
@@ -299,7 +305,7 @@ def plot_samples(data: Samples, path: str | Path, title: str = "New samples") ->
         return style.save(_empty(title, "no samples were drawn"), path)
     if is_image(data.prior.shape[1:]):
         figure = _sampled_images(data, title)
-    elif int(np.prod(data.prior.shape[1:])) <= MAX_FEATURES:
+    elif int(np.prod(data.prior.shape[1:])) <= MAX_FEATURES and not data.are_curves:
         figure = _sampled_rows(data, title)
     else:
         figure = _sampled_curves(data, title)

@@ -16,6 +16,7 @@ from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
 
 SHOWN = 3  # curves
+RANKED = 8  # coordinates whose ranks are drawn
 METHOD_COLOURS = (LIGHT, BLUE, ORANGE, "#44aa99", "#aa4499", INK)
 
 
@@ -208,4 +209,48 @@ def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates
         at = own.reference[1] if len(own.reference) > 1 else 0.0
         axes.scatter([own.reference[0]], [at], marker="x", s=70, color=INK, zorder=4)
         style.name_axes(axes, x="x0", y="x1" if column == 0 else "")
+    return style.save(figure, path)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Of some coordinates, how many true values fell into each bin of ranks (d, bins) among draws; their band."""
+
+    counts: Floats
+    low: float
+    high: float
+    p_values: list[float]
+
+
+def ranks_data(calibration: Mapping[str, Any]) -> Ranks:
+    """The first coordinates of what inverse.posterior.check tells."""
+    low, high = calibration["band"]
+    return Ranks(
+        np.array(calibration["counts"], dtype=np.float64)[:RANKED], low, high, calibration["p_values"][:RANKED]
+    )
+
+
+def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unrefined posterior draws") -> Path:
+    """A histogram per coordinate of the truth's rank among draws, over the band of a calibrated model (Talts 2018)."""
+    d, bins = data.counts.shape
+    rows = -(-d // 4)
+    height = style.HEAD + 1.95 * rows + 0.35
+    figure = style.canvas(height)
+    inside = float(((data.counts >= data.low) & (data.counts <= data.high)).mean())
+    style.heading(
+        figure, title, f"{inside:.0%} of the bins lie in the grey band, which holds 99 % of them if the model is right"
+    )
+    top = 1.15 * max(float(data.counts.max()), data.high)
+    for k in range(d):
+        row, column = divmod(k, 4)
+        bottom = height - style.HEAD - 1.95 * (row + 1) + 0.4
+        axes = style.chart(figure, 0.6 + 2.2 * column, bottom, 1.8, 1.25, grid="y")
+        axes.axhspan(data.low, data.high, color=MUTED, alpha=0.25, linewidth=0)
+        outside = (data.counts[k] < data.low) | (data.counts[k] > data.high)
+        colours = np.where(outside, ORANGE, BLUE)
+        axes.bar((np.arange(bins) + 0.5) / bins, data.counts[k], width=0.9 / bins, color=list(colours))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, top)
+        style.name_axes(axes, x="rank of the truth" if row == rows - 1 else "", y="pairs" if column == 0 else "")
+        style.note(axes, 0.03, 0.93, f"coordinate {k + 1}", transform=axes.transAxes, fontsize=8.5)
     return style.save(figure, path)

@@ -217,6 +217,11 @@ CLASSIFIER = {
 }
 
 INVERSE = {
+    "calibration": (
+        "Where the true x lies among posterior draws for its y, over validation pairs: of a right posterior every "
+        "rank is as likely. A hump says that draws are too wide, a bowl that they are too narrow, a slope that they "
+        "lie aside. Draws that were refined are solutions and are not judged so."
+    ),
     "candidates": (
         "What the network proposes for some measurements, before any filter. Dashed: the x that was measured and "
         "its y. Curves far from the dashed x whose f(x) still lies on the dashed y are other causes of it."

@@ -14,7 +14,7 @@ from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.store import write_atomic
 from vaelab.wording import counted
 
-PICTURES = ("candidates", "ends", "race", "refinement", "losses")
+PICTURES = ("candidates", "ends", "race", "refinement", "calibration", "losses")
 
 
 def build_inverse_report(folder: str | Path) -> Path:
@@ -69,13 +69,53 @@ def _course(results: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
         f"The model has {words.model(spec)}.",
         f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; nothing was filtered.",
     ]
+    filtered = results["filtered"]
+    told.append(
+        f"Filtered by the gates, doubles left out, {filtered['distinct']:.1f} solutions of a measurement remain; they "
+        "judge nothing here."
+    )
+    if "estimation" in seconds:
+        told.append(
+            f"Neural posterior estimation trained for {words.duration(seconds['estimation'])} on the same examples."
+        )
     if results["verdict"] == "collapsed":
         told.append("The latents collapsed: every draw for one measurement is nearly the same.")
     if results.get("pays_from"):
         told.append(
             f"Beside multi-start without a network, training pays from {results['pays_from']:,} measurements on."
         )
-    return told
+    return [*told, *_beside_nearest(results), *_posterior(results["posterior"])]
+
+
+def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
+    """What the same refinement makes of the nearest training examples, which need no training."""
+    found = {str(own["method"]): own for own in results["baselines"]}
+    near = found.get("nearest examples, equal evaluations")
+    if near is None:
+        return []
+    by = "recall" if results["recall"] is not None else "precision"
+    kind = "found" if by == "recall" else "passing"
+    return [
+        f"The nearest of the {results['examples']:,} training examples, refined alike at equal forward evaluations, "
+        f"have {_share(near[by])} {kind} beside the network's {_share(results[by])}, in "
+        f"{words.duration(near['seconds'])} and without training."
+    ]
+
+
+def _posterior(posterior: Mapping[str, Any]) -> list[str]:
+    """How right the unrefined draws are."""
+    ranks, exact = posterior["calibration"], posterior["reference"]
+    told = (
+        f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs {_share(ranks['inside'])} "
+        "of the rank bins lie in the 99 % band of a calibrated model."
+    )
+    if exact is None:
+        return [told]
+    return [
+        told,
+        f"Beside the exact posterior of {counted(exact['curves'], 'measurement')} they have C2ST {exact['c2st']:.3f} "
+        f"(0.5 is perfect) and energy distance {exact['energy_distance']:.3g}.",
+    ]
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:

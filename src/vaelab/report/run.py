@@ -74,4 +74,4 @@ def _starts(starts: Sequence[Mapping[str, Any]]) -> Table:
         )
         for start in starts
     ]
-    return Table("Starts", ["seed", "validation, nats", ""], rows)
+    return Table("Starts", ["seed", "validation, nats", "choice"], rows)

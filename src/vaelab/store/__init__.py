@@ -1,7 +1,7 @@
 """Run and study folders: written atomically, checked when read, locked. No torch, no pickle."""
 
 from vaelab.store.files import check_arrays, load_arrays, read_json, save_arrays, write_atomic, write_json
-from vaelab.store.folders import StudyLock, new_folder
+from vaelab.store.folders import StudyLock, is_occupied, new_folder
 from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "StudyLock",
     "check_arrays",
     "count_test_opening",
+    "is_occupied",
     "load_arrays",
     "load_run",
     "new_folder",

@@ -74,9 +74,9 @@ def run(job: Job, system: System, feed: Any, progress: Progress) -> list[Outcome
     """Do a job; a member that a checkpoint has past `until` is only read, not trained again."""
     work = Path(job.work)
     outcomes: list[Outcome] = []
-    groups: dict[int, list[tuple[Member, _Checkpoint | None]]] = {}
+    groups: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
     for member in job.members:
-        checkpoint = _Checkpoint.read(work, member)
+        checkpoint = Checkpoint.read(work, member)
         if checkpoint and checkpoint.state.epoch >= job.until and member.name not in job.folders:
             value = system.cost(member.spec, checkpoint.history[job.until - 1]["validation"])
             outcomes.append(Outcome(member.name, value, checkpoint.seconds))
@@ -93,7 +93,7 @@ def _run_group(
     system: System,
     feed: Any,
     members: list[Member],
-    checkpoints: Sequence[_Checkpoint | None],
+    checkpoints: Sequence[Checkpoint | None],
     progress: Progress,
 ) -> list[Outcome]:
     """Members that stand at the same epoch, as one stack."""
@@ -127,7 +127,7 @@ def _run_group(
             saved = time.perf_counter()
             share = (saved - started) / len(members)
             for i, k in enumerate(alive):
-                _Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
+                Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
     seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
     figures: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
@@ -140,7 +140,7 @@ def _run_group(
         if closing:
             _save_run(job, system, member, stack, i, histories[k], figures[i], spent)
         else:
-            _Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
+            Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
         outcomes.append(Outcome(member.name, value, spent, figures=figures[i]))
     return outcomes
 
@@ -173,7 +173,7 @@ def begun_epochs(work: Path, name: str) -> int | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Checkpoint:
+class Checkpoint:
     """A member between two rungs: arrays in one file, the rest in a JSON file that is written after it."""
 
     state: training.MemberState
@@ -194,7 +194,7 @@ class _Checkpoint:
                 earlier.unlink()
 
     @classmethod
-    def read(cls, work: Path, member: Member) -> _Checkpoint | None:
+    def read(cls, work: Path, member: Member) -> Checkpoint | None:
         path = work / f"{member.name}.json"
         if not path.exists():
             return None

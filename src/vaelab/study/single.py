@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from vaelab import evaluate, store, training
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
 from vaelab.modules import Decoder, Encoder
+from vaelab.own import Own
 from vaelab.pictures import draw_run
 from vaelab.report import build_run_report
 from vaelab.spec import Spec
@@ -66,6 +69,8 @@ def train(
     resume: bool = False,
     open_test: bool = False,
     figures: bool = True,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
     timeout: float | None = None,
     progress: Callable[[int], None] = lambda epoch: None,
     note: Callable[[str], None] = lambda text: None,
@@ -80,6 +85,9 @@ def train(
     one of lowest validation neg_elbo is kept, as if its seed alone had been trained, and metrics.json has the figures
     of all. No label takes part in the choice.
 
+    encoder, decoder: modules of one's own in place of the built ones (see `own.Own` for what they are given and give);
+    training starts from their parameters, copied, and `run.model.encoder` holds the trained ones.
+
     A run that was stopped continues with `resume`, bit for bit as if it had not been: its checkpoint is in
     <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
     """
@@ -87,9 +95,12 @@ def train(
         raise InputError(f"`starts` must be at least 1, but got {starts}.")
     if timeout is not None and not timeout > 0:
         raise InputError(f"`timeout` must be a positive number of seconds, but got {timeout}.")
+    own = Own.of(encoder, decoder)
     began, is_planned = time.perf_counter(), "epochs" in spec.model_fields_set
     spec = resolve(spec, data)
     feed = Feed(data, spec)  # refuses data that the likelihood cannot take, before anything is written
+    if own is not None:
+        _check_own(own, spec, feed, starts)
     folder = default_folder(data) if out is None else Path(out)
     partial = folder.with_name(folder.name + ".partial")
     _prepare(folder, partial, overwrite, resume)
@@ -99,7 +110,7 @@ def train(
     with one_thread():
         seconds = None
         if timeout is not None:
-            epoch, judging = _pace(spec, feed, starts, open_test)
+            epoch, judging = _pace(spec, feed, own, starts, open_test)
             seconds = timeout - (time.perf_counter() - began) - judging
             if not is_planned:
                 spec = spec.but(epochs=max(spec.pretrain_epochs + 1, int(MARGIN * seconds / epoch)))
@@ -116,7 +127,7 @@ def train(
                 stack, spec.epochs, str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
                 seconds=None if seconds is None else seconds / len(stacks),
             )  # fmt: skip
-            outcomes += jobs.run(job, VAESystem(), feed, lambda _, epoch: progress(epoch))
+            outcomes += jobs.run(job, VAESystem(own=own), feed, lambda _, epoch: progress(epoch))
         kept = _best(outcomes)
         run = store.load_run(places[members[kept].name])
         reached = [
@@ -127,7 +138,7 @@ def train(
             folder, spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
             metrics=run.metrics | {"starts": reached}, overwrite=True,
         )  # fmt: skip
-        model = Fitted.load(folder)
+        model = Fitted.load(folder, own=own)
         changes = {
             "data": describe(data),
             "train": model.evaluate(data, "train", 1, VALIDATION_ROWS),
@@ -156,10 +167,22 @@ def _best(outcomes: Sequence[Outcome]) -> int:
     return min(values, key=values.__getitem__)
 
 
-def _pace(spec: Spec, feed: Feed, starts: int, open_test: bool) -> tuple[float, float]:
+def _check_own(own: Own, spec: Spec, feed: Feed, starts: int) -> None:
+    if spec.prior == "mixture":
+        raise InputError(
+            "`prior` = mixture rewrites dense layers, which modules of one's own need not have; use another."
+        )
+    if starts > 1:
+        raise InputError("`starts` must be 1 with modules of one's own: training starts from their parameters.")
+    own.check(spec.latent_dim, feed.grid)
+
+
+def _pace(spec: Spec, feed: Feed, own: Own | None, starts: int, open_test: bool) -> tuple[float, float]:
     """Seconds of an epoch of all starts, and of judging what was trained, as a few steps tell."""
     together = 1 if spec.trains_alone else starts
-    epoch, row = training.pace(training.Stack([spec.but(prior="normal", pretrain="auto")] * together, feed))
+    epoch, row = training.pace(
+        training.Stack([spec.but(prior="normal", pretrain="auto")] * together, feed, method=training.Variational(own))
+    )
     rows = {name: len(split) for name, split in feed.data.splits.items()}
     judged = starts * rows["validation"] + (rows["test"] if open_test else 0)
     draws = evaluate.FINAL_DRAWS * judged + min(rows["train"], VALIDATION_ROWS)

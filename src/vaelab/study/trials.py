@@ -8,7 +8,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,6 +18,7 @@ from vaelab.space import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
+Direction = Literal["minimize", "maximize"]
 CONSTRAINT = "collapsed"  # above 0: the trial is infeasible
 
 
@@ -38,7 +39,7 @@ def _quiet() -> Iterator[None]:
 class Trials:
     """Asks for trials in cohorts, records what they report; everything is in the database, nothing only here."""
 
-    def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int):
+    def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int, direction: Direction = "minimize"):
         self.space, self.sampler, self.seed, self.size = space, sampler, seed, size
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions a second; readers never wait
@@ -47,7 +48,7 @@ class Trials:
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
             self._study = optuna.create_study(
-                storage=self._storage, study_name=NAME, direction="minimize", load_if_exists=True
+                storage=self._storage, study_name=NAME, direction=direction, load_if_exists=True
             )
         self._asked: dict[int, optuna.Trial] = {}
 

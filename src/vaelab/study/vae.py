@@ -12,6 +12,8 @@ from vaelab import evaluate
 from vaelab.data import Dataset, Scaling
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.objectives import Objective
+from vaelab.own import Own
 from vaelab.spec import Spec
 from vaelab.study.balance import step_seconds
 from vaelab.training import Stack, Variational
@@ -23,8 +25,8 @@ class VAESystem:
     facts = ("rate", "distortion", "active_units", "verdict", "reason")
     headline = "neg_elbo"
 
-    def __init__(self, yardstick: str = "neg_elbo"):
-        self.yardstick, self.method = yardstick, Variational()
+    def __init__(self, yardstick: str = "neg_elbo", own: Own | None = None, objective: Objective | None = None):
+        self.yardstick, self.own, self.method = yardstick, own, Variational(own, objective)
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
@@ -50,10 +52,10 @@ class VAESystem:
         return [evaluate.figures(scores, k, spec, reference) for k, spec in enumerate(stack.specs)]
 
     def model(self, feed: Feed, spec: Spec, row: Tensor, figures: Mapping[str, Any]) -> Fitted:
-        return Fitted.of(feed, spec, row)
+        return Fitted.of(feed, spec, row, self.own)
 
     def load(self, folder: Path) -> Fitted:
-        return Fitted.load(folder)
+        return Fitted.load(folder, own=self.own)
 
     def test(self, model: Fitted, data: Dataset) -> dict[str, Any]:
         return model.evaluate(data, "test", evaluate.FINAL_DRAWS)

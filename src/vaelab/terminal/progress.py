@@ -229,8 +229,8 @@ class LiveComparison(ComparisonWatch):
 
 
 @contextlib.contextmanager
-def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None]]]:
-    """Progress of an inverse problem's training, and a line per trial of its search, where a terminal is there."""
+def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None], Callable[[str], None]]]:
+    """Progress of an inverse problem and a line per trial of its search, where there is a terminal; notes."""
     console = errors()
 
     def told(trial: Any) -> None:
@@ -239,4 +239,4 @@ def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any
             console.print(f"trial {trial.number}: {value}  ({trial.seconds:.0f} s)", highlight=False)
 
     with epochs(total) as progress:
-        yield progress, told
+        yield progress, told, lambda text: print(f"note: {text}", file=sys.stderr)

@@ -1,0 +1,142 @@
+"""The resolved configuration of an inversion: what config.toml holds, and what running it again repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from vaelab import store
+from vaelab.errors import InputError, StoreError, unknown_name
+from vaelab.inverse import problems
+from vaelab.inverse.inverter import WALK, spec_of
+from vaelab.inverse.problems import Problem
+from vaelab.space import Space, check_disjoint
+
+# `recall` and `precision` are of gated, refined candidates; `bound` is KL + NLL(x), which no wx or wy enters.
+YARDSTICKS = ("recall", "precision", "bound")
+SPACE: dict[str, Any] = {
+    "lr": (5e-4, 5e-3, "log"), "beta": (0.3, 3.0, "log"), "latent_dim": (2, 8), "hidden": ["256-256", "512-512"],
+    "wy": (0.0, 1.0),
+}  # fmt: skip
+REFUSED = ("likelihood", "binarize", "samples", "sigma", "threshold", "device", "seed", "precision", "prior")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What an inversion is; equal ones on an equal problem give equal models. `space` is empty without trials."""
+
+    settings: Mapping[str, Any]
+    space: Space
+    trials: int = 0
+    yardstick: str = "recall"
+    samples: int = 30
+    refine: int = 20
+    walk: int = WALK
+    seed: int = 0
+    spectrum: bool | None = None
+    baselines: bool = True
+    npe: bool = False
+
+    @classmethod
+    def create(
+        cls,
+        problem: Problem,
+        settings: Mapping[str, Any],
+        space: Space | Mapping[str, Any] | None = None,
+        yardstick: str | None = None,
+        **options: Any,
+    ) -> Config:
+        """Options with what was left open decided by the problem: the searched space, and the yardstick."""
+        config = cls(
+            {"seed": options.get("seed", 0), **settings},
+            Space(()),
+            yardstick=yardstick or ("recall" if problem.family is not None else "precision"),
+            **options,
+        )
+        if config.trials < 0 or (space is not None and not config.trials):
+            raise InputError(f"a search needs at least one trial, but `trials` is {config.trials}; give 20.")
+        if config.trials:
+            chosen = _default_space(problem, config.settings) if space is None else Space.parse(space)
+            if not len(chosen):
+                raise InputError("everything is set and nothing is left to search; leave out `trials`.")
+            config = dataclasses.replace(config, space=chosen)
+        config.check(problem)
+        return config
+
+    def check(self, problem: Problem) -> None:
+        """Refuse before anything is trained what could not be compared or would fail."""
+        if self.samples < 1 or self.refine < 0 or self.walk < 0:
+            raise InputError(
+                f"`samples` must be at least 1, `refine` and `walk` at least 0, but got {self.samples}, {self.refine} "
+                f"and {self.walk}."
+            )
+        spec_of(problem, self.settings)
+        if self.yardstick not in YARDSTICKS:
+            raise unknown_name("yardstick", self.yardstick, YARDSTICKS)
+        if not self.trials:
+            return
+        if self.yardstick == "recall" and problem.family is None:
+            raise InputError(
+                "`recall` needs a problem whose solutions are all known; use the yardstick precision or bound."
+            )
+        for name in REFUSED:
+            if name in self.space:
+                raise InputError(
+                    f"`{name}` cannot be searched: figures under different ones cannot be compared; fix it."
+                )
+        if "wy" in self.space and not problem.is_differentiable:
+            raise InputError(
+                "`wy` cannot be searched: this forward function has no gradient; take it out of the space."
+            )
+        check_disjoint({name: value for name, value in self.settings.items() if name != "seed"}, self.space)
+
+    def save(self, folder: Path, problem: Problem) -> None:
+        """Write config.toml, with what the problem is and a fingerprint of its examples."""
+        options = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")
+        }
+        source = {"source": {k: v for k, v in problem.source.items() if v is not None}} if problem.source else {}
+        table = {
+            "invert": {k: v for k, v in options.items() if v is not None},
+            "problem": {"name": problem.name, "fingerprint": problem.fingerprint, **source},
+            "settings": {k: "-".join(map(str, v)) if isinstance(v, tuple) else v for k, v in self.settings.items()},
+            "space": self.space.to_json(),
+        }
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(table))
+
+    @classmethod
+    def read(cls, path: Path, problem: Problem | None = None) -> tuple[Config, Problem]:
+        """The options of a config.toml and its problem, which is given again where it came from Python."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StoreError(f"{path} does not exist; nothing was begun there.") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+        known = {f.name for f in dataclasses.fields(cls)}
+        options = dict(table.get("invert", {}))
+        for name in options:
+            if name not in known:
+                raise unknown_name("key of [invert]", name, known)
+        about = table.get("problem", {})
+        if problem is None:
+            if "source" not in about:
+                raise InputError(f"the problem of {path} came from Python and is not stored; give it as `problem`.")
+            problem = problems.load_again(about["source"])
+        if problem.fingerprint != about.get("fingerprint"):
+            raise InputError(f"{path} is of other examples than those of {problem.name!r}; start anew.")
+        space = table.get("space", {})
+        config = cls(dict(table.get("settings", {})), Space.parse(space) if space else Space(()), **options)
+        config.check(problem)
+        return config, problem
+
+
+def _default_space(problem: Problem, settings: Mapping[str, Any]) -> Space:
+    """SPACE less what is set, and less wy where the forward function has no gradient."""
+    dropped = [*settings] + ([] if problem.is_differentiable else ["wy"])
+    return Space.parse(SPACE).without(dropped)

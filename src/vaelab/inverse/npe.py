@@ -1,0 +1,57 @@
+"""Neural posterior estimation by the `sbi` package, as one more method beside the network: a flow for p(x | y)."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from vaelab.inverse.conditional import Space
+from vaelab.inverse.problems import Problem
+from vaelab.training import one_thread
+
+Array = npt.NDArray[Any]
+NAME = "neural posterior estimation"
+MISSING = "sbi is not installed, so its row is left out; `pip install vaelab[sbi]` brings it."
+
+
+def is_installed() -> bool:
+    """Whether the optional package is there."""
+    return importlib.util.find_spec("sbi") is not None
+
+
+def fit(problem: Problem, space: Space, seconds: float, seed: int = 0) -> Callable[[Array, int, int], Array]:
+    """A sampler (y, n, seed) -> x (curves, n, *x_shape): a neural spline flow on the problem's training pairs.
+
+    It sees what the network sees, the coordinates of x and y in `space`, and trains until it has converged by its own
+    rule, or for so many seconds (Papamakarios & Murray 2016; Durkan et al. 2019; settings of sbi).
+    """
+    from sbi.inference import NPE
+
+    train_x, train_y = problem.rows("train")
+    x, y = space.x_model(train_x).float(), space.y_model(train_y).float()
+    with warnings.catch_warnings(), one_thread(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")  # of sbi and what it builds on
+        torch.manual_seed(seed)
+        inference = NPE(density_estimator="nsf", show_progress_bars=False).append_simulations(x, y)
+        began = time.perf_counter()
+        for epoch in itertools.count(1):
+            flow = inference.train(max_num_epochs=epoch, resume_training=epoch > 1)
+            if time.perf_counter() - began > seconds or inference.epoch <= epoch:
+                break
+
+    def sample(measured: Array, n: int, seed: int) -> Array:
+        with warnings.catch_warnings(), one_thread(), torch.random.fork_rng(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            drawn = flow.sample((n,), condition=space.y_model(measured).float()).transpose(0, 1)
+        found: Array = space.x_own(drawn.double()).numpy()
+        return found
+
+    return sample
