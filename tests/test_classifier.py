@@ -311,7 +311,7 @@ def test_predict_answers_for_a_clustering_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
 
 
-@parametrize_with_checks([Classifier(units1=16, units2=8, epochs=10)])
+@parametrize_with_checks([Classifier(units1=32, units2=16, epochs=10)])
 def test_scikit_learn_takes_it_for_a_classifier(estimator: Classifier, check: object) -> None:
     check(estimator)
 
@@ -324,3 +324,65 @@ def test_estimator_takes_images_and_names_its_classes() -> None:
     assert model.n_features_in_ == 64
     proba = model.predict_proba(digits.x[:10])
     assert (model.classes_[proba.argmax(1)] == model.predict(digits.x[:10])).all()
+
+
+CONV = {"network": "conv", "channels": "8-12", "units1": 32, "layers": 1, "shift": 1, "epochs": 2, "blocks": 1}
+
+
+def test_convolutions_are_those_of_torch_in_training_and_in_use() -> None:
+    digits = data_module.load("digits")
+    spec = spec_of(digits, **{**CONV, "blocks": 0, "dropout1": 0.0, "activation": "relu", "label_smoothing": 0.1})
+    stack = Stack([spec], LabelledFeed(digits, spec), method=Discriminative())
+    own = stack.model.unpad(stack.rows[0].detach(), spec)
+    layers: list[torch.nn.Module] = []
+    for i, (n_in, n_out) in enumerate([(1, 8), (8, 12)]):
+        convolution = torch.nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+        convolution.weight.data = own[f"maps.{i}.weight"].permute(0, 3, 1, 2)
+        layers += [convolution, torch.nn.BatchNorm2d(n_out), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+    dense = [torch.nn.Linear(2 * 2 * 12, 32), torch.nn.Linear(32, 10)]
+    for i, layer in enumerate(dense):
+        layer.load_state_dict({"weight": own[f"network.{i}.weight"].T, "bias": own[f"network.{i}.bias"][0]})
+    trunk, head = torch.nn.Sequential(*layers), torch.nn.Sequential(dense[0], torch.nn.ReLU(), dense[1])
+    x = torch.randn(30, 64, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(30) % 10
+    for training in (True, False):
+        parameters = stack.in_training if training else stack.views(stack.rows)
+        # Maps are flattened in the order H, W, C.
+        expected = head(trunk.train(training)(x.view(30, 1, 8, 8)).permute(0, 2, 3, 1).flatten(1))
+        torch.testing.assert_close(stack.model.logits(parameters, x[None])[0], expected)
+    loss = cross_entropy(stack.model.logits(stack.in_training, x[None]), y[None], torch.tensor([[0.1]])).loss
+    reference = torch.nn.functional.cross_entropy(
+        head(trunk.train()(x.view(30, 1, 8, 8)).permute(0, 2, 3, 1).flatten(1)), y, label_smoothing=0.1
+    )
+    torch.testing.assert_close(loss[0], reference)
+    reference.backward()
+    (gradient,) = torch.autograd.grad(loss.sum(), [stack.leaves["maps.0.weight"]])
+    torch.testing.assert_close(gradient[0].permute(0, 3, 1, 2), layers[0].weight.grad)
+
+
+def test_convolutions_resume_bit_for_bit_and_are_saved_with_their_statistics(tmp_path: Path) -> None:
+    digits = data_module.load("digits")
+    spec = spec_of(digits, **CONV)
+    feed = LabelledFeed(digits, spec)
+    whole = Stack([spec], feed, method=Discriminative())
+    records = list(epochs(whole))
+    half = Stack([spec], feed, method=Discriminative())
+    next(epochs(half))
+    resumed = Stack([spec], feed, method=Discriminative())
+    resumed.restore([half.member_state(0)])
+    assert list(epochs(resumed))[-1] == records[-1]
+    assert torch.equal(resumed.rows, whole.rows)
+    model = FittedClassifier.of(feed, spec, whole.best[0], 1.0).save(tmp_path / "run", [], {})
+    loaded = FittedClassifier.load(tmp_path / "run")
+    assert (loaded.predict_proba(digits.x[:40]) == model.predict_proba(digits.x[:40])).all()
+    assert any(name.endswith(".var") for name in loaded.model.statistics.blocks)
+
+
+def test_convolutions_learn_the_digits() -> None:
+    digits = data_module.load("digits")
+    names = np.array(digits.classes)[digits.labels]
+    train, test = digits.splits["train"], digits.splits["test"]
+    model = Classifier(network="conv", channels="16-32", layers=1, units1=64, epochs=6).fit(
+        digits.x[train], names[train]
+    )
+    assert model.score(digits.x[test], names[test]) > 0.97

@@ -300,7 +300,7 @@ def test_a_member_of_a_stack_is_what_it_is_alone(rgb, norm):
 
 
 def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch):
-    monkeypatch.setattr("vaelab.feed._has_bfloat16", lambda device: True)
+    monkeypatch.setattr("vaelab.feed.has_bfloat16", lambda device: True)
     (spec,), (half,) = specs_of(rgb), specs_of(rgb, precision="bf16")
     found = []
     for s in (spec, half):
@@ -309,7 +309,7 @@ def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch
         found.append(list(epochs(stack))[-1][0].validation["neg_elbo"])
     assert found[0] != found[1]
     assert abs(found[0] - found[1]) < 0.01 * found[0]
-    monkeypatch.setattr("vaelab.feed._has_bfloat16", lambda device: False)
+    monkeypatch.setattr("vaelab.feed.has_bfloat16", lambda device: False)
     with pytest.raises(InputError, match="multiplies bfloat16"):
         specs_of(rgb, precision="bf16")
 

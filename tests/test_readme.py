@@ -31,6 +31,7 @@ def sections() -> dict[str, list[str]]:
 
 WRITTEN = {
     "Tune": ("runs/digits/report.html", "runs/sizes/best/model.safetensors"),
+    "Classify": ("runs/classes/report.html", "answers.csv"),
     "Train, judge, use": ("samples.png", "latents.csv", "points.png"),
 }
 

@@ -93,7 +93,7 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
     elif not _is_available(spec.device):
         raise InputError(f"device {spec.device!r} is not available here; use auto or cpu.")
     device = str(changes.get("device", spec.device))
-    if spec.precision == "bf16" and not _has_bfloat16(device):
+    if spec.precision == "bf16" and not has_bfloat16(device):
         raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
     return changes
 
@@ -110,7 +110,7 @@ def check_convolutions(spec: ModelSpec, data: Dataset) -> None:
         raise InputError(reason)
 
 
-def _has_bfloat16(device: str) -> bool:
+def has_bfloat16(device: str) -> bool:
     """Whether the processor has instructions for bfloat16: else its products would be slower than float32's."""
     kind = device.partition(":")[0]
     if kind == "cuda":

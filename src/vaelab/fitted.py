@@ -61,6 +61,18 @@ class DataFacts:
         return cls(**known)
 
 
+def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
+    """A scaling as arrays by name, for a run folder."""
+    parts = {f"scaling.{name}": getattr(scaling, name) for name in SCALING_ARRAYS}
+    return {name: array for name, array in parts.items() if array is not None}
+
+
+def take_scaling(arrays: dict[str, Array], dequantise: bool = False) -> Scaling:
+    """The scaling that a run folder's arrays hold, which are taken out of them."""
+    parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
+    return Scaling(**parts, dequantise=dequantise)
+
+
 class Fitted:
     """One trained model with everything that using it needs. Inputs and outputs are arrays in the data's own units.
 
@@ -265,9 +277,7 @@ class Fitted:
     ) -> Fitted:
         """Write the run folder, whole or not at all; returns this model with that folder."""
         weights = {n: w.float().cpu().numpy() for n, w in self._weights().items()}
-        for name in SCALING_ARRAYS:
-            if (array := getattr(self.scaling, name)) is not None:
-                weights[f"scaling.{name}"] = array
+        weights |= scaling_arrays(self.scaling)
         facts = dataclasses.asdict(self.facts) | {"dequantise": self.scaling.dequantise}
         store.save_run(
             folder,
@@ -304,8 +314,7 @@ class Fitted:
                 "vaelab.load(folder, encoder=..., decoder=...) with the same."
             )
         arrays = dict(run.weights)
-        parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
-        scaling = Scaling(**parts, dequantise=bool(run.data.get("dequantise", False)))
+        scaling = take_scaling(arrays, bool(run.data.get("dequantise", False)))
         model = _model(spec, facts, scaling, own)
         shapes = model.own_shapes(spec) | {block.name: block.shape for block in model.statistics}
         expected = {name: (shape, "float32") for name, shape in shapes.items()}

@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from vaelab.convolutions import Convolutions, Grid
 from vaelab.likelihoods import Likelihood
-from vaelab.networks import LINE, MLP, Layout, Parameters, Training, bucket, initial_dense
+from vaelab.networks import LINE, MLP, Layout, Parameters, Stacked, Training, bucket, initial_dense
 from vaelab.own import Own
 from vaelab.priors import Posterior, Prior, StandardNormal, prior_for
 from vaelab.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class Model(Stacked):
     """The shapes that the members of one stack share; everything else is in the (K, P) buffer.
 
     encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood. Under a condition y
@@ -106,12 +106,12 @@ class Model:
         return self.padded[1]
 
     @functools.cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> Layout:  # type: ignore[override]
         networks = self._with_own({**self.encoder.shapes, **self.decoder.shapes, **self._outer_shapes})
         return Layout(networks | self.likelihood.shapes(self.features) | self.prior.shapes(self.latent))
 
     @functools.cached_property
-    def statistics(self) -> Layout:
+    def statistics(self) -> Layout:  # type: ignore[override]
         """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
         shapes = {} if self.convolutions is None else self.convolutions.statistics
         return Layout(self._with_own(shapes, statistics=True))
@@ -130,15 +130,6 @@ class Model:
         if self.convolutions is None:
             return {}
         return self.convolutions.shapes | {"decoder.bias": (1, self.features)}
-
-    def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
-        return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
-
-    @functools.cached_property
-    def largest_layer(self) -> int:
-        """Weights of the largest layer, padding included."""
-        return max(block.size for block in self.layout)
 
     @property
     def dropout_units(self) -> int:
@@ -176,10 +167,7 @@ class Model:
 
     def pad(self, weights: dict[str, Tensor], spec: Spec) -> Tensor:
         """A member's own weights and statistics as a padded row (P + Q,)."""
-        statistics = {name: weights[name] for name in self.statistics.blocks}
-        own = {name: weight for name, weight in weights.items() if name not in statistics}
-        row = self.layout.pad(self._heads(own, spec, widen=True))
-        return torch.cat([row, self.statistics.pad(statistics)]) if statistics else row
+        return self.pad_member(self._heads(weights, spec, widen=True))
 
     def unpad(self, row: Tensor, spec: Spec) -> dict[str, Tensor]:
         """The inverse of `pad`."""
@@ -187,10 +175,7 @@ class Model:
         last = f"encoder.{len(self.hidden)}"
         for name in (f"{last}.weight", f"{last}.bias") if self._has_heads else ():
             shapes[name] = (shapes[name][0], 2 * self.latent)
-        statistics = {block.name: block.shape for block in self.statistics}
-        return self._heads(self.layout.unpad(row, shapes), spec, widen=False) | self.statistics.unpad(
-            row[self.layout.size :], statistics
-        )
+        return self._heads(self.unpad_member(row, shapes), spec, widen=False)
 
     @property
     def _has_heads(self) -> bool:

@@ -98,6 +98,33 @@ class Layout:
         return {name: views[name][0][tuple(slice(n) for n in shape)].clone() for name, shape in shapes.items()}
 
 
+class Stacked:
+    """What any model of a stack is made of: P parameters of each member, and Q running statistics of norms."""
+
+    layout: Layout
+    statistics: Layout  # numbers of a member beside its parameters, moved by no gradient
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
+        return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
+
+    @functools.cached_property
+    def largest_layer(self) -> int:
+        """Weights of the largest layer, padding included."""
+        return max(block.size for block in self.layout)
+
+    def pad_member(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """One member's own weights and statistics as a padded row (P + Q,)."""
+        statistics = {name: weights[name] for name in self.statistics.blocks}
+        row = self.layout.pad({name: weight for name, weight in weights.items() if name not in statistics})
+        return torch.cat([row, self.statistics.pad(statistics)]) if statistics else row
+
+    def unpad_member(self, row: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """The inverse of `pad_member`, for a member whose own shapes are `shapes`."""
+        statistics = {block.name: block.shape for block in self.statistics}
+        return self.layout.unpad(row, shapes) | self.statistics.unpad(row[self.layout.size :], statistics)
+
+
 @functools.cache
 def _onednn_is_exact() -> bool:
     """Whether oneDNN's float32 products on this processor are float32 products, as a check on random numbers shows.

@@ -27,7 +27,7 @@ DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
 
 # What `tune` adds for images whose sides are at least SMALLEST_IMAGE: dense layers alone, or convolutions before them.
 SMALLEST_IMAGE = 16
-NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["16-32", "32-64"]}
+NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["8-16", "16-32"]}
 
 LARGEST_SPACE_FILE = 1 << 20  # bytes
 

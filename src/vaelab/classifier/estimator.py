@@ -96,7 +96,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         blocks: int = 0,
         kernel: int = 3,
         norm: Norm = "batch",
-        pooling: Literal["stride", "max"] = "stride",
+        pooling: Literal["stride", "max"] = "max",
         label_smoothing: float = 0.0,
         shift: int = 0,
         flip: Literal["none", "horizontal"] = "none",

@@ -22,7 +22,7 @@ from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling, rows_for
 from vaelab.errors import StoreError
 from vaelab.feed import Units, as_tensor, grid_of
-from vaelab.fitted import SCALING_ARRAYS, Array, DataFacts
+from vaelab.fitted import Array, DataFacts, scaling_arrays, take_scaling
 
 KIND = "classifier"  # how data.json tells the run of a classifier from a VAE's
 
@@ -112,9 +112,7 @@ class FittedClassifier:
         """Write the run folder, whole or not at all; returns this model with that folder."""
         arrays = {n: w.float().cpu().numpy() for n, w in self.model.unpad(self.row[0], self.spec).items()}
         arrays["temperature"] = np.full(1, self.temperature)
-        for name in SCALING_ARRAYS:
-            if (array := getattr(self.scaling, name)) is not None:
-                arrays[f"scaling.{name}"] = array
+        arrays |= scaling_arrays(self.scaling)
         facts = dataclasses.asdict(self.facts) | {"kind": KIND}
         store.save_run(
             folder, spec=self.spec.model_dump(), data=facts, arrays=arrays, history=history, metrics=metrics,
@@ -130,8 +128,7 @@ class FittedClassifier:
             raise StoreError(f"{run.folder} is not the run of a classifier; train one by `vaelab classify`.")
         spec, facts = ClassifierSpec.create(**run.spec).but(device="cpu"), DataFacts.from_dict(run.data)
         arrays = dict(run.weights)
-        parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
-        scaling = Scaling(**parts)
+        scaling = take_scaling(arrays)
         model = _model(spec, facts, scaling)
         expected: dict[str, Any] = {
             name: (shape, "float32")

@@ -12,7 +12,7 @@ from torch import Tensor
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.convolutions import Grid, Trunk
 from vaelab.model import autocast, widen
-from vaelab.networks import LINE, MLP, Layout, Parameters, bucket, initial_dense
+from vaelab.networks import LINE, MLP, Layout, Parameters, Stacked, bucket, initial_dense
 
 
 def padded_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -34,7 +34,7 @@ def trunk_of(spec: ClassifierSpec, grid: Grid) -> Trunk:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierModel:
+class ClassifierModel(Stacked):
     """The shapes that the members of one stack share: x (K, B, D) to logits (K, B, C)."""
 
     features: int
@@ -63,22 +63,13 @@ class ClassifierModel:
         return MLP("network", wide, self.activation)
 
     @functools.cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> Layout:  # type: ignore[override]
         return Layout(self.network.shapes | ({} if self.trunk is None else self.trunk.shapes))
 
     @functools.cached_property
-    def statistics(self) -> Layout:
+    def statistics(self) -> Layout:  # type: ignore[override]
         """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
         return Layout({} if self.trunk is None else self.trunk.statistics)
-
-    def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
-        return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
-
-    @functools.cached_property
-    def largest_layer(self) -> int:
-        """Weights of the largest layer, padding included."""
-        return max(block.size for block in self.layout)
 
     @property
     def dropout_units(self) -> int:
@@ -98,17 +89,11 @@ class ClassifierModel:
 
     def pad(self, weights: Mapping[str, Tensor], spec: ClassifierSpec) -> Tensor:
         """A member's own weights and statistics as a padded row (P + Q,)."""
-        own = {name: weight for name, weight in weights.items() if name not in self.statistics.blocks}
-        row = self.layout.pad(own)
-        if self.statistics.size == 0:
-            return row
-        return torch.cat([row, self.statistics.pad({name: weights[name] for name in self.statistics.blocks})])
+        return self.pad_member(weights)
 
     def unpad(self, row: Tensor, spec: ClassifierSpec) -> dict[str, Tensor]:
         """The inverse of `pad`."""
-        statistics = {block.name: block.shape for block in self.statistics}
-        own = self.layout.unpad(row, self.own_shapes(spec))
-        return own | self.statistics.unpad(row[self.layout.size :], statistics)
+        return self.unpad_member(row, self.own_shapes(spec))
 
     def logits(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
         """(K, B, C) for x (K, B, D); `keep` holds dropout's multipliers (K, B, units) of each hidden layer."""

@@ -33,7 +33,7 @@ class ClassifierSpec(ModelSpec):
     dropout3: Share = Field(0.2, description="share of units dropped in the third layer, and in deeper ones")
     norm: Norm = Field("batch", description="what normalises the convolutions' outputs")
     pooling: Literal["stride", "max"] = Field(
-        "stride", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
+        "max", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
     )
     label_smoothing: Share = Field(0.0, description="share of a target's mass that is spread over all classes")
     shift: Annotated[int, Field(ge=0, le=64)] = Field(

@@ -10,8 +10,7 @@ from vaelab.space import Space, networks_of
 
 # What is searched of a network with convolutions: few settings, since each trial is dear.
 CONVOLUTIONS: dict[str, Any] = {
-    "channels": ["32-64", "32-64-128"],
-    "pooling": ["stride", "max"],
+    "channels": ["32-64-128", "48-96-192"],
     "units1": (64, 256, "log"),
     "dropout1": (0.0, 0.5),
     "lr": (1e-3, 1e-2, "log"),
@@ -29,18 +28,13 @@ class ClassifierTask:
     spec = ClassifierSpec
     yardsticks = ("accuracy", "log_loss", "macro_f1", "balanced_accuracy")
     nothing = "nothing was learned of the classes"
-    fixed: Mapping[str, str] = {
-        "epochs": "it is the budget of every trial",
-        "seed": "every trial has its own already",
-        "device": "it is where trials run, not what they are",
-        "precision": "it is how trials run, not what they are",
-    }
+    fixed: Mapping[str, str] = {}
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
 
     def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
         """Depth, the units and dropout of every layer, learning rate and weight decay, less what is set.
 
-        Of convolutions also channels and pooling, and how images are augmented.
+        Of convolutions the channels, and how images are augmented.
 
         >>> ClassifierTask().default_space((28, 28), {"layers": 1}).names[:2]
         ('units1', 'units2')

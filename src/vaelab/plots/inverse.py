@@ -244,7 +244,7 @@ def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unref
     for k in range(d):
         row, column = divmod(k, 4)
         bottom = height - style.HEAD - 1.95 * (row + 1) + 0.4
-        axes = style.chart(figure, 0.6 + 2.2 * column, bottom, 1.8, 1.25, grid="y")
+        axes = style.chart(figure, 0.6 + 2.08 * column, bottom, 1.7, 1.25, grid="y")
         axes.axhspan(data.low, data.high, color=MUTED, alpha=0.25, linewidth=0)
         outside = (data.counts[k] < data.low) | (data.counts[k] > data.high)
         colours = np.where(outside, ORANGE, BLUE)

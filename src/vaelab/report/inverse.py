@@ -30,7 +30,7 @@ def build_inverse_report(folder: str | Path) -> Path:
         "inverse.html.jinja",
         title=str(problem["name"]),
         headline=headline(results),
-        course=_course(results, spec),
+        course=_course(results, spec, float(problem["noise"])),
         cards=_cards(results),
         methods=_methods(results),
         search_table=_search(search) if search else None,
@@ -60,7 +60,7 @@ def headline(results: Mapping[str, Any]) -> str:
     return f"Of {shape}, {kept} pass every gate, and they find {_share(results['recall'])} of all solutions."
 
 
-def _course(results: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
+def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noise: float) -> list[str]:
     seconds, spent = results["seconds"], words.duration(results["network"]["seconds"])
     kinds = ("walk", "latent step"), ("refine", "refinement step")
     moves = [counted(results[name], what) for name, what in kinds if results[name]]
@@ -69,10 +69,12 @@ def _course(results: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
         f"The model has {words.model(spec)}.",
         f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; nothing was filtered.",
     ]
+    if noise and results["recall"] is not None:
+        told.append("Recall counts the solutions of y without its noise, which the noise moves.")
     filtered = results["filtered"]
     told.append(
-        f"Filtered by the gates, doubles left out, {filtered['distinct']:.1f} solutions of a measurement remain; they "
-        "judge nothing here."
+        f"Behind the gates and without doubles {filtered['distinct']:.1f} solutions of a measurement are left, "
+        "which is no score."
     )
     if "estimation" in seconds:
         told.append(

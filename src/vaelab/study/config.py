@@ -21,6 +21,14 @@ FIGURES = ("all", "best", "none")
 SAMPLERS = ("tpe", "random", "grid")
 
 
+NEVER_SEARCHED = {
+    "epochs": "it is the budget of every trial",
+    "seed": "every trial has its own already",
+    "device": "it is where trials run, not what they are",
+    "precision": "it is how trials run, not what they are",
+}
+
+
 def cohort_size(trials: int) -> int:
     """How many trials are asked together: a fifth of all, at least 4 and at most 64.
 
@@ -101,7 +109,7 @@ class Config:
             raise InputError(f"`timeout` must be a positive number of seconds, but got {self.timeout}.")
         if self.final_epochs is not None and self.final_epochs < 1:
             raise InputError(f"`final_epochs` must be at least 1, but got {self.final_epochs}.")
-        for name, reason in task.fixed.items():
+        for name, reason in {**NEVER_SEARCHED, **task.fixed}.items():
             if name in self.space:
                 raise InputError(f"`{name}` cannot be searched: {reason}; fix it among the settings.")
         task.check(self.yardstick, self.space)

@@ -106,7 +106,7 @@ class Task(Protocol):
 
     @property
     def fixed(self) -> Mapping[str, str]:
-        """Settings that cannot be searched, and why."""
+        """Settings that cannot be searched beside those that never are, and why."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
@@ -145,12 +145,8 @@ class VAETask:
     fixed: Mapping[str, str] = {
         "likelihood": "densities and masses under different likelihoods have no common unit",
         "binarize": "it changes the data that are judged",
-        "epochs": "it is the budget of every trial",
-        "seed": "every trial has its own already",
         "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
         "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-        "device": "it is where trials run, not what they are",
-        "precision": "it is how trials run, not what they are",
     }
     defaults: Mapping[str, Any] = {}
     weights = ("beta", "warmup", "free_bits")
