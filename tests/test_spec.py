@@ -228,7 +228,7 @@ def test_shown_keeps_both_ends():
 
 def test_spec_space_and_store_import_neither_torch_nor_sklearn_nor_optuna():
     code = (
-        "import sys, vaelab.spec, vaelab.space, vaelab.store;"
+        "import sys, vaelab.spec, vaelab.space, vaelab.store, vaelab.study.config, vaelab.classifier.task;"
         "print([m for m in ('torch', 'sklearn', 'optuna', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

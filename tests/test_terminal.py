@@ -20,7 +20,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_run_says_by_how_many_draws_and_why_it_collapsed(capsys: pytest.CaptureFixture[str]) -> None:
     collapsed = FIGURES | {"verdict": "collapsed", "reason": why_collapsed(0.04, 0.5, 0.1)}
     result: dict[str, Any] = {"train": FIGURES, "validation": collapsed, "test": None, "run": "r", "baseline": BASELINE}
-    terminal.print_run(result | {"seconds_per_epoch": 0.1, "validation": collapsed | {"share": 0.25}})
+    terminal.print_run(result | {"starts": [{}], "seconds_per_epoch": 0.1, "validation": collapsed | {"share": 0.25}})
     text = printed(capsys)
     assert "collapsed on validation: its rate, 0.04 nats, is below 0.1" in text
     assert "collapsed on train" not in text

@@ -299,7 +299,9 @@ class Fitted:
         """
         run = store.load_run(folder)
         if run.data.get("kind") == "classifier":
-            raise StoreError(f"{run.folder} is the run of a classifier; use `vaelab predict`.")
+            raise StoreError(
+                f"{run.folder} is the run of a classifier; use `vaelab predict`, or FittedClassifier.load."
+            )
         spec = Spec.create(**run.spec).but(device="cpu")
         facts = DataFacts.from_dict(run.data)
         if facts.condition and not conditional:

@@ -10,7 +10,8 @@ from vaelab.space import Space, networks_of
 
 # What is searched of a network with convolutions: few settings, since each trial is dear.
 CONVOLUTIONS: dict[str, Any] = {
-    "channels": ["32-64-128", "48-96-192"],
+    "channels": ["32-64", "32-64-128"],
+    "blocks": (0, 1),
     "units1": (64, 256, "log"),
     "dropout1": (0.0, 0.5),
     "lr": (1e-3, 1e-2, "log"),
@@ -34,7 +35,7 @@ class ClassifierTask:
     def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
         """Depth, the units and dropout of every layer, learning rate and weight decay, less what is set.
 
-        Of convolutions the channels, and how images are augmented.
+        Of convolutions channels and residual blocks, and how images are augmented.
 
         >>> ClassifierTask().default_space((28, 28), {"layers": 1}).names[:2]
         ('units1', 'units2')

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaelab.wording import counted
+from vaelab.yardsticks import YARDSTICKS
 
 Json = Mapping[str, Any]
 
@@ -122,10 +123,12 @@ def course(results: Json) -> list[str]:
         ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
         said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
     optimism = results.get("optimism")
+    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
+    unit = f" {measure.unit.split(' ')[0]}" if measure.unit else ""
     if optimism is not None and math.isfinite(optimism):
         way = "worse" if optimism >= 0 else "better"
         said.append(
-            f"The trial that was best in the search came out {number(abs(optimism))} nats {way} when trained anew."
+            f"The trial that was best in the search came out {number(abs(optimism))}{unit} {way} when trained anew."
         )
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:
