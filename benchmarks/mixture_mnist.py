@@ -1,11 +1,10 @@
 """Clustering MNIST and Fashion-MNIST without labels by the mixture prior: accuracy on test over seeds, and its cost.
 
-    python benchmarks/mixture_mnist.py --data DATA [--seeds 0 1 2 3 4] [--sets mnist fashion_mnist] [--manifold]
+    python benchmarks/mixture_mnist.py --data DATA [--seeds 0 1 2 3 4] [--sets mnist fashion_mnist]
 
 Labels are read once, at the end: components are matched to classes by the assignment that agrees best with the labels
 of the test split (Hungarian method; Xie et al. 2016), and never inform a choice. The model trains on the training
 split alone and names a test image by the component of highest p(c|z) at its posterior mean. One core, one thread.
-With --manifold, a column of its own: a mixture on a UMAP of the same model's latents (N2D; McConville et al. 2021).
 """
 
 from __future__ import annotations
@@ -46,18 +45,6 @@ def trained(name: str, folder: str | None, seed: int, **settings: object) -> tup
     return fitted, examples, time.process_time() - start, stack.best_loss[0]
 
 
-def on_manifold(fitted: Fitted, examples: data.Dataset, seed: int) -> float:
-    """Accuracy on test of a mixture on a UMAP of the latents, made of training rows; test rows are placed in it."""
-    from vaelab.latent.manifold import Manifold
-    from vaelab.latent.mixture import LatentMixture
-
-    latents = {split: fitted.encode(examples.flat[examples.splits[split]])[0] for split in ("train", "test")}
-    surface = Manifold(fitted.spec.latent_dim, seed=seed)
-    clusters = LatentMixture(fitted.spec.components, seed=seed).fit(surface.fit(latents["train"]))
-    found = clusters.predict(surface.place(latents["test"]))
-    return matched(examples.labels[examples.splits["test"]], found, fitted.spec.components)
-
-
 def cost(folder: str | None) -> float:
     """Seconds of an epoch with the mixture prior, in those with the standard normal: the least of three each."""
     examples = data.load("mnist", data_dir=folder)
@@ -82,11 +69,10 @@ def main() -> None:
     parser.add_argument("--data", help="folder that holds mnist/ and fashion_mnist/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--sets", nargs="+", default=["mnist", "fashion_mnist"])
-    parser.add_argument("--manifold", action="store_true", help="also EM on a UMAP of the latents (extra `manifold`)")
     given = parser.parse_args()
     training.keep_freed_memory()
     for name in given.sets:
-        scores, costs, mapped, slowest = [], [], [], 0.0
+        scores, costs, slowest = [], [], 0.0
         print(f"{name}: seed, accuracy on test, on validation, neg_elbo on validation, processor minutes", flush=True)
         for seed in given.seeds:
             fitted, examples, seconds, neg_elbo = trained(name, given.data, seed)
@@ -97,17 +83,13 @@ def main() -> None:
                 found[split] = matched(examples.labels[rows], shares.argmax(1), shares.shape[1])
             scores.append(found["test"])
             costs.append(neg_elbo)
-            if given.manifold:
-                mapped.append(on_manifold(fitted, examples, seed))
             slowest = max(slowest, seconds / 60)
             print(
                 f"{seed:5d}  {found['test']:.4f}  {found['validation']:.4f}  {neg_elbo:.2f}  {seconds / 60:.1f}",
                 flush=True,
             )
-        for what, values in (("mixture prior", scores), ("on a UMAP of its latents", mapped)):
-            if values:
-                row = f"mean {np.mean(values):.4f}, minimum {min(values):.4f}, maximum {max(values):.4f}"
-                print(f"{name}, {what}: {row}", flush=True)
+        row = f"mean {np.mean(scores):.4f}, minimum {min(scores):.4f}, maximum {max(scores):.4f}"
+        print(f"{name}: {row}", flush=True)
         print(f"{name}, lowest neg_elbo on validation: accuracy {scores[int(np.argmin(costs))]:.4f}", flush=True)
         if name == "mnist":
             assert np.mean(scores) >= MEAN, "the mean accuracy falls short"
