@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pages import Page
-from vaelab import use
+from vaelab import training, use
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.fitted import Fitted
@@ -158,3 +158,36 @@ def test_evaluate_judges_all_rows_of_other_data_as_encode_would_take_them(tmp_pa
     np.save(tmp_path / "wide.npy", np.ones((5, 7)))
     with pytest.raises(InputError, match="trained on 4 features"):
         use.other_data(model, str(tmp_path / "wide.npy"))
+
+
+def test_the_pace_decides_the_epochs_that_fill_the_time(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are recorded, trained to the end of their schedule; as many again give the same model."""
+    said: list[str] = []
+    spec = Spec(latent_dim=2, hidden=(16,), seed=3)
+    measured = training.pace
+    seen: list[tuple[float, float]] = []
+    # Of a machine on which an epoch takes 200 s, a time that no neighbour can blur.
+    monkeypatch.setattr(training, "pace", lambda stack: seen.append(measured(stack)) or (200.0, 0.01))
+    run = single.train(digits, spec, out=tmp_path / "timed", figures=False, timeout=2500, note=said.append)
+    epochs = run.model.spec.epochs
+    judging = 0.01 * (64 * len(digits.splits["validation"]) + len(digits.splits["train"]))
+    assert epochs == int(0.95 * (2500 - judging - 1) / 200)
+    assert all(figure > 0 for figure in seen[0])
+    assert len(run.history) == epochs
+    assert f"repeat it by epochs = {epochs}." in said[0]
+    again = single.train(digits, spec.but(epochs=epochs), out=tmp_path / "again", figures=False)
+    assert np.array_equal(again.model.row, run.model.row)
+
+
+def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    spec = Spec(latent_dim=2, hidden=(16,), epochs=100_000, schedule="constant")
+    run = single.train(digits, spec, out=tmp_path / "run", figures=False, timeout=3, note=said.append)
+    assert 1 <= len(run.history) < 100_000
+    assert run.model.spec.epochs == 100_000
+    assert said == [f"stopped by the time after epoch {len(run.history)} of 100000; the best epoch so far is kept."]
+    assert any(row["is_best"] for row in run.history)
+    with pytest.raises(InputError, match="`timeout` must be a positive number of seconds, but got 0"):
+        single.train(digits, spec, out=tmp_path / "none", timeout=0)

@@ -181,3 +181,37 @@ def test_pace_learns_from_what_was_spent():
     assert pace.estimate([spec], 10, workers=1) == pytest.approx(2 * guess)
     assert pace.estimate([spec, spec], 10, workers=2) == pytest.approx(2 * guess)
     assert pace.estimate([spec] * 3, 10, workers=2) == pytest.approx(4 * guess)  # the third waits for a free worker
+
+
+def test_pace_knows_kinds_of_network_apart():
+    dense, conv = (Spec(network=n, batch_size=100, likelihood="bernoulli", device="cpu") for n in ("mlp", "conv"))
+    pace = Pace((28, 28), 540.0, VAESystem())
+    guess = pace.estimate([dense], 10, workers=1)
+    assert pace.estimate([conv], 10, workers=1) > 5 * guess
+    guessed = pace.estimate([conv], 10, workers=1)
+    pace.learn(dense, 10, seconds=3 * guess)
+    assert pace.estimate([conv], 10, workers=1) == pytest.approx(3 * guessed)  # nothing better is known of it
+    pace.learn(conv, 10, seconds=guessed)
+    assert pace.estimate([conv], 10, workers=1) == pytest.approx(guessed)
+    assert pace.estimate([dense], 10, workers=1) == pytest.approx(3 * guess)
+
+
+@pytest.mark.parametrize(("device", "together"), [("cpu", 1), ("cuda", 3)])
+def test_convolutions_train_alone_on_a_cpu_and_as_groups_on_cuda(device, together):
+    spec = Spec(network="conv", channels="2-4", kernel=3, batch_size=32, likelihood="bernoulli", device=device)
+    parts = stacks([Member(str(i), spec) for i in range(3)], (8, 8), 1, VAESystem())
+    assert [len(part) for part in parts] == [together] * (3 // together)
+
+
+def test_a_short_search_leaves_convolutions_out_and_a_table_never_has_them():
+    images = from_arrays(np.zeros((400, 16, 16), np.uint8) + np.arange(400, dtype=np.uint8)[:, None, None], seed=0)
+    with_time, without = (Space.default(tune.searched_shape(images, {}, t, 1)) for t in (None, 0.01))
+    assert "network" in with_time
+    assert "network" not in without
+    assert "network" not in Space.default((8, 8))
+    assert "network" not in Space.default((784,))
+    assert "channels" not in Config.create(None, {"network": "mlp"}, (28, 28)).space
+    assert any("trains alone" in note for note in Config.create(None, {}, (28, 28)).warnings())
+    too_large = Config.create(Space.parse({"kernel": [3, 17]}), {"network": "conv"}, (16, 16))
+    with pytest.raises(InputError, match="smaller side of an example, but got 17 for 16 x 16"):
+        tune.begin(too_large, images)
