@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
+# cores wait for each other, and products of several threads round otherwise.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
+import torch
 
 from vaelab.data import Dataset, load
+
+torch.set_num_threads(1)
 
 
 def _data_folder(name: str) -> Path:

@@ -118,8 +118,10 @@ def _parameters() -> str:
             f"        {meaning}.",
         ]
     lines += [
-        "    encoder, decoder : torch.nn.Module or None, default=None",
+        "    encoder : torch.nn.Module or None, default=None",
         "        a network of your own, in place of the one that is built (see vaelab.own.Own).",
+        "    decoder : torch.nn.Module or None, default=None",
+        "        likewise.",
     ]
     return "\n".join(lines)
 

@@ -45,8 +45,8 @@ def read_folder(folder: Path) -> Raw:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    entries = (Path(entry.path) for entry in os.scandir(folder) if entry.is_file())
-    return sorted(path for path in entries if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(path for name in names if (path := folder / name).suffix.lower() in ENDINGS and path.is_file())
 
 
 def _read(files: Sequence[Path]) -> Array:

@@ -96,7 +96,7 @@ def read_source(
         kept: dict[str, Any] = {"source": name, "kind": "builtin"}
         return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
     path = Path(name).expanduser().absolute()
-    raw = _read_folder(path, target) if path.is_dir() else files.read(path, target)
+    raw = _read_folder(path, target) if os.path.isdir(path) else files.read(path, target)
     return raw, {
         "source": str(path),
         "kind": "file",
