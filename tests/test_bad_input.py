@@ -12,12 +12,8 @@ import numpy as np
 import pytest
 
 import vaelab as package
+from commands import vaelab
 from vaelab import errors
-
-
-def vaelab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vaelab", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -76,13 +72,27 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_one_line_and_nothing_written(folder: Path, arguments: str, said: list[str]) -> None:
     before = sorted(folder.rglob("*"))
-    done = vaelab(*arguments.split(), cwd=folder)
+    done = vaelab(arguments.split(), folder)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert [part for part in said if part not in done.stderr] == [], done.stderr
     assert sorted(folder.rglob("*")) == before
     assert (folder / "taken" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_process_tells_and_returns_the_same(folder: Path) -> None:
+    arguments = ["train", "holes.npy"]
+    alone = subprocess.run(
+        [sys.executable, "-m", "vaelab", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    inside = vaelab(arguments, folder)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (2, inside.stdout, inside.stderr)
 
 
 def raised_texts(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from sklearn import metrics
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import commands
 import vaelab
 from vaelab import data as data_module
 from vaelab.classifier import scores
@@ -210,11 +211,11 @@ def test_a_saved_classifier_answers_as_before(table: Dataset, tmp_path: Path) ->
 )
 def test_labels_that_cannot_be_learned_get_one_line(labels: list[int] | None, words: list[str], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 3)))
-    command = [sys.executable, "-m", "vaelab", "classify", "x.npy", "--out", "study"]
+    command = ["classify", "x.npy", "--out", "study"]
     if labels is not None:
         np.save(tmp_path / "y.npy", np.array(labels))
         command += ["--target", "y.npy"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = commands.vaelab(command, tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words), done.stderr
@@ -276,8 +277,7 @@ def test_one_worker_finds_what_two_find_and_nothing_is_tested_again(study: Path,
 
 
 def predicted(*arguments: str | Path) -> list[dict[str, str]]:
-    command = [sys.executable, "-m", "vaelab", "predict", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = commands.vaelab(["predict", *map(str, arguments)], Path())
     assert done.returncode == 0, done.stderr
     return list(csv.DictReader(io.StringIO(done.stdout)))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import commands
 import vaelab
 from pages import Page
 from vaelab import store
@@ -225,8 +226,7 @@ def test_pictures_and_page(found: Clustering) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, arguments: str, said: list[str]) -> None:
-    command = [sys.executable, "-m", "vaelab", *arguments.split()]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = commands.vaelab(arguments.split(), tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert [part for part in said if part not in done.stderr] == [], done.stderr

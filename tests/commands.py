@@ -1,0 +1,33 @@
+"""The command line inside the tests' own process: a process each would spend seconds on imports alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from unittest import mock
+
+from vaelab.cli import main
+
+
+def vaelab(arguments: Sequence[str], cwd: Path) -> CompletedProcess[str]:
+    """What `vaelab ARGUMENTS` prints and returns in a folder; options are parsed and errors told as ever."""
+    out, err = io.StringIO(), io.StringIO()
+    handler, code = signal.getsignal(signal.SIGTERM), 0
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", ["vaelab", *arguments]),
+    ):
+        try:
+            main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
