@@ -124,7 +124,7 @@ class _Process:
 
     def __init__(self, opening: str):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "vaelab.study.worker"]
+        command = [sys.executable, "-m", "vaelab.study.worker", str(os.getpid())]
         # A session of its own keeps Ctrl-C for the parent, which then ends its workers in order.
         self._popen = subprocess.Popen(
             command,

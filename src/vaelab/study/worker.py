@@ -1,6 +1,6 @@
 """A worker process: reads jobs as JSON lines, answers with JSON lines, one thread, gone when its parent is.
 
-Run as `python -m vaelab.study.worker`; standard output belongs to the protocol.
+Run as `python -m vaelab.study.worker PARENT`, a process number; standard output belongs to the protocol.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def open_data(where: dict[str, Any]) -> Dataset:
     )
 
 
-def _leave_with_parent() -> None:
-    parent = os.getppid()
-
+def _leave_with_parent(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
@@ -75,7 +73,7 @@ def _leave_with_parent() -> None:
 
 def main() -> None:
     """Serve jobs until standard input ends."""
-    _leave_with_parent()
+    _leave_with_parent(int(sys.argv[1]))
     import torch
 
     from vaelab.study import jobs
