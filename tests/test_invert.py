@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+import commands
 import vaelab
-from vaelab.cli import main
 from vaelab.errors import InputError
 from vaelab.inverse import calibration, problems, run
 from vaelab.study import jobs
@@ -26,20 +26,14 @@ def inverted(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch, capsys):
-    """Runs the command line in this process, in tmp_path; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
+def cli(tmp_path):
+    """Runs the command line in tmp_path; returns exit code, standard output and standard error."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vaelab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        told = capsys.readouterr()
-        return left.value.code, told.out, told.err
+        done = commands.vaelab([str(argument) for argument in arguments], tmp_path)
+        return done.returncode, done.stdout, done.stderr
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 def test_the_results_are_the_document_that_is_promised(inverted):
@@ -100,6 +94,14 @@ def test_solve_ranks_distinct_solutions(inverted, tmp_path, cli):
     code, out, _ = cli("solve", found.folder, "--y", "y.csv")
     assert code == 0
     assert "distinct solutions" in out
+
+
+def test_commands_for_other_models_refuse_its_run(inverted, cli):
+    for arguments in (["sample"], ["evaluate"], ["predict"]):
+        code, _, told = cli(*arguments, inverted[0].folder, *(["digits"] if arguments == ["predict"] else []))
+        assert code == 2
+        assert "is the run of an inverse problem; use `vaelab solve`" in told
+        assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -225,6 +227,7 @@ def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
     arguments = ["invert", "sum.toml", "--set", "hidden=32", "--epochs", "8", "--samples", "5", "--no-baselines"]
     code = """
 import os, signal
+from vaelab.cli import main
 from vaelab.study import jobs
 write = jobs.Checkpoint.write
 def write_and_die(self, *where):
@@ -232,7 +235,6 @@ def write_and_die(self, *where):
     if self.state.epoch == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
-from vaelab.cli import main
 main()
 """
     killed = subprocess.run([sys.executable, "-c", code, *arguments, "--out", "run"], cwd=tmp_path, check=False)

@@ -39,6 +39,8 @@ def is_run(source: str | Path) -> bool:
 def run_folder(folder: str | Path) -> Path:
     """The run folder itself, or the best one of a study."""
     folder = Path(folder)
+    if (folder / "problem.json").is_file():
+        raise InputError(f"{folder} is the run of an inverse problem; use `vaelab solve`.")
     if (folder / "study.db").exists() and not (folder / "best").exists():
         raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
     return folder / "best" if (folder / "config.toml").exists() else folder
