@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
 # cores wait for each other, and products of several threads round otherwise.
@@ -16,6 +17,8 @@ import torch
 from vaelab.data import Dataset, load
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; processes of tests would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _data_folder(name: str) -> Path:
