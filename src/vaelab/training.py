@@ -141,7 +141,7 @@ class Method(Protocol):
         """A member's initial parameters and statistics, a padded row (P + Q,)."""
 
     def objective(self, spec: Any) -> Callable[..., Losses]:
-        """What a batch costs, unless told."""
+        """What a batch costs."""
 
     def prepare(self, stack: Stack) -> None:
         """Before every epoch."""

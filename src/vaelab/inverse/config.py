@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 import tomli_w
 
 from vaelab import store
-from vaelab.errors import InputError, StoreError, unknown_name
+from vaelab.errors import InputError, unknown_name
 from vaelab.inverse import problems
 from vaelab.inverse.inverter import WALK, spec_of
 from vaelab.inverse.problems import Problem
 from vaelab.space import Space, check_disjoint
+from vaelab.spec import written
 
 # `recall` and `precision` are of gated, refined candidates; `bound` is KL + NLL(x), which no wx or wy enters.
 YARDSTICKS = ("recall", "precision", "bound")
@@ -104,7 +104,7 @@ class Config:
         table = {
             "invert": {k: v for k, v in options.items() if v is not None},
             "problem": {"name": problem.name, "fingerprint": problem.fingerprint, **source},
-            "settings": {k: "-".join(map(str, v)) if isinstance(v, tuple) else v for k, v in self.settings.items()},
+            "settings": {k: written(k, v) if isinstance(v, tuple) else v for k, v in self.settings.items()},
             "space": self.space.to_json(),
         }
         store.write_atomic(folder / "config.toml", tomli_w.dumps(table))
@@ -112,12 +112,7 @@ class Config:
     @classmethod
     def read(cls, path: Path, problem: Problem | None = None) -> tuple[Config, Problem]:
         """The options of a config.toml and its problem, which is given again where it came from Python."""
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(f"{path} does not exist; nothing was begun there.") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+        table = store.read_toml(path, "nothing was begun there")
         known = {f.name for f in dataclasses.fields(cls)}
         options = dict(table.get("invert", {}))
         for name in options:

@@ -1,6 +1,6 @@
 """Run and study folders: written atomically, checked when read, locked. No torch, no pickle."""
 
-from vaelab.store.files import check_arrays, load_arrays, read_json, save_arrays, write_atomic, write_json
+from vaelab.store.files import check_arrays, load_arrays, read_json, read_toml, save_arrays, write_atomic, write_json
 from vaelab.store.folders import StudyLock, is_occupied, new_folder
 from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
 
@@ -15,6 +15,7 @@ __all__ = [
     "load_run",
     "new_folder",
     "read_json",
+    "read_toml",
     "save_arrays",
     "save_run",
     "update_metrics",

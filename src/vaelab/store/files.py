@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import stat
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,6 +72,16 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file; raises StoreError if it is missing, empty, truncated, not JSON, or holds NaN."""
     path = Path(path)
     return parse_json(read_bytes(path), path)
+
+
+def read_toml(path: str | Path, missing: str) -> dict[str, Any]:
+    """Read a TOML file of ours; raises StoreError if it cannot be read, with what it means if it is `missing`."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist; {missing}.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from vaelab import store
-from vaelab.errors import InputError, StoreError, unknown_name
+from vaelab.errors import InputError, unknown_name
 from vaelab.space import Space, check_disjoint
 from vaelab.spec import written
 from vaelab.study.task import Task, task_named
@@ -142,12 +141,7 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> tuple[Config, dict[str, Any]]:
         """The configuration and the data source of a config.toml."""
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(f"{path} does not exist; this is not the folder of a study.") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+        table = store.read_toml(path, "this is not the folder of a study")
         known = {f.name for f in dataclasses.fields(cls)}
         study = dict(table.get("study", {}))
         for name in study:

@@ -118,26 +118,7 @@ def train(
                     f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fill {timeout:g} s; repeat it by "
                     f"epochs = {spec.epochs}."
                 )
-        members = [Member(f"start{i}", spec.but(seed=spec.seed + i)) for i in range(starts)]
-        places = {m.name: str(partial / m.name) for m in members}
-        outcomes: list[Outcome] = []
-        stacks = [(member,) for member in members] if spec.trains_alone else [tuple(members)]
-        for stack in stacks:
-            job = Job(
-                stack, spec.epochs, str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
-                seconds=None if seconds is None else seconds / len(stacks),
-            )  # fmt: skip
-            outcomes += jobs.run(job, VAESystem(own=own), feed, lambda _, epoch: progress(epoch))
-        kept = _best(outcomes)
-        run = store.load_run(places[members[kept].name])
-        reached = [
-            {"seed": member.spec.seed, "neg_elbo": outcome.value, "kept": i == kept}
-            for i, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
-        ]
-        store.save_run(
-            folder, spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
-            metrics=run.metrics | {"starts": reached}, overwrite=True,
-        )  # fmt: skip
+        _train_starts(spec, starts, VAESystem(own=own), feed, partial, folder, seconds, progress)
         model = Fitted.load(folder, own=own)
         changes = {
             "data": describe(data),
@@ -157,6 +138,39 @@ def train(
     shutil.rmtree(partial)
     run = store.load_run(folder)
     return TrainedRun(folder, model, run.history, run.metrics, data)
+
+
+def _train_starts(
+    spec: Spec,
+    starts: int,
+    system: VAESystem,
+    feed: Feed,
+    partial: Path,
+    folder: Path,
+    seconds: float | None,
+    progress: Callable[[int], None],
+) -> None:
+    """Train the spec from several seeds, by checkpoints in `partial`; `folder` becomes the run of the best."""
+    members = [Member(f"start{i}", spec.but(seed=spec.seed + i)) for i in range(starts)]
+    places = {m.name: str(partial / m.name) for m in members}
+    outcomes: list[Outcome] = []
+    stacks = [(member,) for member in members] if spec.trains_alone else [tuple(members)]
+    for stack in stacks:
+        job = Job(
+            stack, spec.epochs, str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
+            seconds=None if seconds is None else seconds / len(stacks),
+        )  # fmt: skip
+        outcomes += jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
+    kept = _best(outcomes)
+    run = store.load_run(places[members[kept].name])
+    reached = [
+        {"seed": member.spec.seed, "neg_elbo": outcome.value, "kept": i == kept}
+        for i, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
+    ]
+    store.save_run(
+        folder, spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
+        metrics=run.metrics | {"starts": reached}, overwrite=True,
+    )  # fmt: skip
 
 
 def _best(outcomes: Sequence[Outcome]) -> int:
