@@ -69,10 +69,15 @@ def test_convolve_is_conv2d(members, stride, kernel):
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("size", [(9, 6), (10, 5)])
-def test_convolve_transposed_is_conv_transpose2d(members, size):
+@pytest.mark.parametrize(
+    ("kernel", "channels"), [(3, 5), (3, 1), (5, 5), (7, 3)]
+)  # few channels, large kernels: pixels
+def test_convolve_transposed_is_conv_transpose2d(members, size, kernel, channels):
     half = tuple(-(-n // 2) for n in size)
     more = tuple(1 - n % 2 for n in size)
-    modules = [nn.ConvTranspose2d(2, 5, 3, 2, 1, more, dtype=torch.float64) for _ in range(members)]
+    modules = [
+        nn.ConvTranspose2d(2, channels, kernel, 2, kernel // 2, more, dtype=torch.float64) for _ in range(members)
+    ]
     parameters = {
         "c.weight": torch.stack([to_ours(m.weight.detach()) for m in modules]),
         "c.bias": torch.stack([m.bias.detach() for m in modules]),

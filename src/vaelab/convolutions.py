@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vaelab.halving import double, halve
 from vaelab.networks import ACTIVATIONS, Parameters, Training
 from vaelab.spec import Norm, Spec
 
@@ -42,10 +43,14 @@ def convolve(parameters: Parameters, name: str, x: Tensor, stride: int = 1) -> T
 
     The weight is (K, out, height, width, in): channels-last, like the maps.
     """
-    weight = parameters[f"{name}.weight"]
+    weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
     K, _, height, width, _ = weight.shape
-    kernel, bias = weight.flatten(0, 1).permute(0, 3, 1, 2), _bias(parameters, name)
-    return functional.conv2d(x, kernel, bias, stride, (height // 2, width // 2), groups=K)
+    if stride == 2:
+        return halve(x, weight, bias)
+    kernel = weight.flatten(0, 1).permute(0, 3, 1, 2)
+    return functional.conv2d(
+        x, kernel, None if bias is None else bias.flatten(), 1, (height // 2, width // 2), groups=K
+    )
 
 
 def convolve_transposed(parameters: Parameters, name: str, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -53,16 +58,7 @@ def convolve_transposed(parameters: Parameters, name: str, x: Tensor, size: tupl
 
     x (B, K in, H, W) -> (B, K out, *size); the weight is (K, in, height, width, out).
     """
-    weight = parameters[f"{name}.weight"]
-    K, _, height, width, _ = weight.shape
-    kernel, bias = weight.flatten(0, 1).permute(0, 3, 1, 2), _bias(parameters, name)
-    more = [n - (2 * half - 1) for n, half in zip(size, x.shape[2:], strict=True)]
-    return functional.conv_transpose2d(x, kernel, bias, 2, (height // 2, width // 2), more, groups=K)
-
-
-def _bias(parameters: Parameters, name: str) -> Tensor | None:
-    bias = parameters.get(f"{name}.bias")
-    return None if bias is None else bias.flatten()
+    return double(x, parameters[f"{name}.weight"], size, parameters.get(f"{name}.bias"))
 
 
 def batch_norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
@@ -226,8 +222,8 @@ class _Stages:
 class Trunk(_Stages):
     """Images to features: (K, B, H W C) -> (K, B, features).
 
-    Each stage is a convolution of stride 2, or with `pooling` one of stride 1 and the maximum over 2 x 2, then its
-    blocks.
+    Each stage is a convolution of stride 2, or with `pooling` one of stride 1 and the maximum over 2 x 2, then norm,
+    activation and its blocks. The maximum comes before norm and activation: they then work on a quarter of the values.
 
     >>> Trunk("trunk", (28, 33, 3), (16, 32)).map_shape
     (7, 9, 32)
@@ -250,9 +246,9 @@ class Trunk(_Stages):
         for stage in range(len(self.channels)):
             name = f"{self.prefix}.{stage}"
             maps = convolve(parameters, name, maps, 1 if self.pooling else 2)
-            maps = act(normalise(parameters, name, maps))
             if self.pooling:
                 maps = functional.max_pool2d(maps, [min(2, n) for n in maps.shape[2:]], ceil_mode=True)
+            maps = act(normalise(parameters, name, maps))
             maps = self._blocks(parameters, stage, maps)
         return as_rows(maps, K)
 

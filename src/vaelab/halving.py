@@ -1,0 +1,122 @@
+"""Convolutions that halve maps, and that double them: each the adjoint of the other, so each is the other's gradient.
+
+Both have weights (K, small, height, width, large): `small` channels of the half-sized maps, `large` of the others. Of
+PyTorch's own kernels for them, some take several times what their products would need (the output is padded to 16
+channels; a transposed convolution in bfloat16 reorders its weights' gradient); here each way takes the fastest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Size = tuple[int, int]
+
+
+def halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Each member's convolution of stride 2: x (B, K large, H, W) -> (B, K small, ceil(H / 2), ceil(W / 2)).
+
+    bias: (K, small).
+    """
+    y: Tensor = _Halve.apply(*_meet(x, weight, bias))
+    return y
+
+
+def double(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) -> Tensor:
+    """Its adjoint, onto maps of `size`: y (B, K small, ceil(H / 2), ceil(W / 2)) -> (B, K large, H, W).
+
+    bias: (K, large).
+    """
+    x: Tensor = _Double.apply(*_meet(y, weight, bias), size)
+    return x
+
+
+def _meet(maps: Tensor, *of_layer: Tensor | None) -> tuple[Tensor | None, ...]:
+    """All in the type that autocast asks for, which sees nothing of a custom gradient's backward pass."""
+    device = maps.device.type
+    if not torch.is_autocast_enabled(device):
+        return maps, *of_layer
+    half = torch.get_autocast_dtype(device)
+    return maps.to(half), *(None if one is None else one.to(half) for one in of_layer)
+
+
+def _kernel(weight: Tensor) -> Tensor:
+    return weight.flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def _padding(weight: Tensor) -> Size:
+    return weight.shape[2] // 2, weight.shape[3] // 2
+
+
+def _flat(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.flatten()
+
+
+def _down(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.conv2d(x, _kernel(weight), _flat(bias), 2, _padding(weight), groups=len(weight))
+
+
+def _up(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) -> Tensor:
+    *_, height, width, large = weight.shape
+    if y.device.type == "cpu" and (min(height, width) >= 5 or 4 * large <= 16):
+        return _up_by_pixels(y, weight, size, bias)
+    more = [n - (2 * half - 1) for n, half in zip(size, y.shape[2:], strict=True)]
+    return functional.conv_transpose2d(y, _kernel(weight), _flat(bias), 2, _padding(weight), more, groups=len(weight))
+
+
+def _up_by_pixels(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None) -> Tensor:
+    """A convolution gives the four pixels that every pixel becomes as channels (Shi et al. 2016, section 3.2)."""
+    K, small, height, width, large = weight.shape
+    (B, _, H, W), taps, margins = y.shape, [], []
+    for side in (height, width):
+        # Output 2 u + r takes of input u - j the weight 2 j + r + side // 2; j goes from -reach to reach.
+        reach = (side // 2 + 1) // 2
+        before = 2 * reach - side // 2
+        taps.append(2 * reach + 1)
+        margins.append((before, 4 * reach + 2 - before - side))
+    kernel = functional.pad(weight, (0, 0, *margins[1], *margins[0])).view(K, small, taps[0], 2, taps[1], 2, large)
+    kernel = kernel.flip(2, 4).permute(0, 3, 5, 6, 2, 4, 1).reshape(K * 4 * large, *taps, small).permute(0, 3, 1, 2)
+    each = None if bias is None else bias[:, None].expand(K, 4, large).flatten()
+    pixels = functional.conv2d(y, kernel, each, 1, (taps[0] // 2, taps[1] // 2), groups=K)
+    pixels = pixels.permute(0, 2, 3, 1).reshape(B, H, W, K, 2, 2, large).permute(0, 1, 4, 2, 5, 3, 6)
+    return pixels.reshape(B, 2 * H, 2 * W, K * large)[:, : size[0], : size[1]].permute(0, 3, 1, 2)
+
+
+def _of_weight(x: Tensor, y: Tensor, weight: Tensor, bias: bool = False) -> tuple[Tensor, Tensor]:
+    """The gradient of sum(y * halve(x, weight)) by the weight, and by a bias of the halved maps."""
+    K, small, *_ = weight.shape
+    _, gradient, of_bias = torch.ops.aten.convolution_backward(
+        y, x, _kernel(weight), [K * small], (2, 2), _padding(weight), (1, 1), False, (0, 0), K, (False, True, bias)
+    )
+    return gradient.permute(0, 2, 3, 1).reshape(weight.shape), of_bias
+
+
+class _Halve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _down(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (x, weight), (of_x, _, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
+        by_weight, by_bias = _of_weight(x, dy, weight, of_bias)
+        dx = _up(dy, weight, x.shape[2:]) if of_x else None
+        return dx, by_weight, by_bias.view(len(weight), -1) if of_bias else None
+
+
+class _Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor | None, size: Size) -> Tensor:
+        ctx.save_for_backward(y, weight)
+        return _up(y, weight, size, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dx: Tensor) -> Any:
+        (y, weight), (of_y, _, of_bias, _) = ctx.saved_tensors, ctx.needs_input_grad
+        by_weight, _ = _of_weight(dx, y, weight)
+        by_bias = dx.sum((0, 2, 3)).view(len(weight), -1) if of_bias else None
+        return _down(dx, weight) if of_y else None, by_weight, by_bias, None
