@@ -165,9 +165,11 @@ def test_a_vamp_prior_is_the_mean_of_the_encoder_s_posteriors_at_its_pseudo_inpu
     begun = model.layout.views(row)["prior.inputs"][0, :, None]
     found = (begun == rows.double()).all(-1).double()  # each is a training row of its own
     assert (found.sum(0).max(), found.sum()) == (1, C)
-    row = row + 0.1 * (row != 0) * torch.randn(row.shape, generator=torch.Generator().manual_seed(2))
-    wide = model.layout.views(row)
+    generator = torch.Generator().manual_seed(2)  # moves every weight: the posteriors' log-variances begin at 0
+    own = {name: w + 0.1 * torch.randn(w.shape, generator=generator) for name, w in model.unpad(row[0], spec).items()}
+    wide = model.layout.views(model.pad(own, spec)[None])
     q = model.encode(wide, wide["prior.inputs"])
+    assert q.log_var[0, :, :L].std() > 0.05
     truth = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(torch.ones(C, dtype=torch.float64)),
         torch.distributions.Independent(
