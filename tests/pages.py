@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from vaelab.data import Dataset, Scaling
+from vaelab.feed import grid_of
 from vaelab.fitted import DataFacts, Fitted
 from vaelab.likelihoods import likelihood_for
 from vaelab.model import Model
@@ -128,12 +129,13 @@ def untrained(data: Dataset, seed: int = 0, **settings: Any) -> Fitted:
     spec = Spec(**{"latent_dim": 2, "hidden": (16,), "likelihood": "bernoulli", "device": "cpu"} | settings)
     scaling = Scaling.for_data(data, spec.likelihood)
     features = int(np.prod(data.shape)) if scaling.kept is None else len(scaling.kept)
-    model = Model.for_spec(spec, features, likelihood_for(spec, data.is_image))
+    model = Model.for_spec(spec, features, likelihood_for(spec, data.is_image), grid=grid_of(data.shape, scaling))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(scaling.to_model(data.rows("train")))
     weights = model.unpad(model.initial(spec, rows, generator), spec)
     for name, weight in weights.items():
-        weight += 0.3 * torch.randn(weight.shape, generator=generator) * (0.3 if name.startswith("encoder") else 1)
+        size = 0.3 * (0.3 if name.startswith("encoder") else 1) * (0.3 if ".maps." in name else 1)
+        weight += size * torch.randn(weight.shape, generator=generator)
     return Fitted(spec, DataFacts.of(data), scaling, model.pad(weights, spec)[None])
 
 

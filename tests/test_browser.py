@@ -19,6 +19,7 @@ import pytest
 
 from pages import IMG, SCRIPT, comparison, half, hostile, save, study, untrained
 from vaelab.data import Dataset
+from vaelab.data.dataset import split_rows
 from vaelab.fitted import Fitted
 from vaelab.report import build_comparison_report, build_run_report, build_study_report
 
@@ -164,6 +165,33 @@ def test_a_drag_decodes_as_pytorch_does(
     assert (shown[..., 3] == 255).all()
     for far in ([3.5] * fitted.spec.latent_dim, [-3.5] * fitted.spec.latent_dim):
         same(decoded(browser, far), fitted, far)
+    quiet(browser)
+
+
+def test_convolutions_decode_as_pytorch_does(browser: Browser, tmp_path: Path) -> None:
+    """With each norm, an odd size and a pixel that never changes."""
+    x = np.random.default_rng(0).random((100, 6, 7)).astype(np.float32)
+    x[:, 0, 0] = 0.25
+    data = Dataset("grey", x, split_rows(100, None, 0))
+    settings = {"network": "conv", "channels": (4, 8), "blocks": 1, "kernel": 3, "activation": "gelu"}
+    fitted = {
+        norm: untrained(data, likelihood="gaussian", norm=norm, **settings) for norm in ("none", "batch", "group")
+    }
+    assert all(len(own.scaling.kept) == 41 for own in fitted.values())
+    visit(browser, build_comparison_report(comparison(tmp_path, fitted), data))
+    for norm, own in fitted.items():
+        browser.execute_script(
+            """const select = document.getElementById("explorer-model");
+            select.value = arguments[0];
+            select.dispatchEvent(new Event("change"))""",
+            norm,
+        )
+        for z in ([0.5, -1.0], [-2.0, 2.0]):
+            got, means = decoded(browser, z), own.decode([z]).ravel()
+            assert means.std() > 0.05
+            assert np.abs(got - means).max() < 1e-2
+            if norm != "batch":  # which is rounded after it was folded into the weights
+                assert np.abs(got - half(own).decode([z]).ravel()).max() < 1e-4
     quiet(browser)
 
 

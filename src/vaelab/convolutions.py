@@ -21,7 +21,7 @@ from vaelab.halving import double, halve
 from vaelab.networks import ACTIVATIONS, Parameters, Training
 from vaelab.spec import Norm, Spec
 
-GROUPS = 8  # of group norm, as far as the channels can be divided so
+GROUPS = 8  # of group norm
 MOMENTUM, EPSILON = 0.1, 1e-5  # as in torch.nn
 
 
@@ -83,7 +83,12 @@ def group_norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
     """As `batch_norm`, with mean and variance of each example over each group of channels (Wu & He 2018, eq. 1-3)."""
     scale, shift = parameters[f"{name}.scale"], parameters[f"{name}.shift"]
     K, C = scale.shape
-    return functional.group_norm(x, K * math.gcd(C, GROUPS), scale.flatten(), shift.flatten(), EPSILON)
+    return functional.group_norm(x, K * groups_of(C), scale.flatten(), shift.flatten(), EPSILON)
+
+
+def groups_of(channels: int) -> int:
+    """Of group norm: GROUPS, as far as the channels can be divided so."""
+    return math.gcd(channels, GROUPS)
 
 
 def normalise(parameters: Parameters, name: str, x: Tensor) -> Tensor:

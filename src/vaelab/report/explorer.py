@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from vaelab.data import Dataset
@@ -24,17 +23,16 @@ from vaelab.data.dataset import SPLITS
 from vaelab.errors import InputError, StoreError
 from vaelab.evaluate import ACTIVE_VARIANCE
 from vaelab.fitted import Fitted
+from vaelab.report.decoder import decoder_data, packed
 from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 
 POINTS, ORIGINALS = 70_000, 3_000
-WEIGHTS = 1_000_000  # of one decoder
 # Bytes before base64, for all models of a page together.
 POINT_BYTES, ORIGINAL_BYTES, WEIGHT_BYTES = 2_250_000, 1_200_000, 2_400_000
 RAW_BYTES = 24_000_000  # of originals, before their compression
 TABLE_COLUMNS = 512  # of the originals of a table
-LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +88,7 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
     room = WEIGHT_BYTES
     parts = []
     for name, fitted in models.items():
-        decoder, why = _decoder(fitted, room)
+        decoder, why = decoder_data(fitted, room)
         room -= 0 if decoder is None else 2 * decoder["size"]
         parts.append({"name": name, "decoder": decoder, "why": why} | latents[name].as_dict(keep))
     return {
@@ -102,9 +100,9 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         "high": high,
         "count": len(rows),
         "of": int(sum(len(data.splits[split]) for split in splits)),
-        "rows": _packed(rows, "<u4"),
-        "labels": None if labels is None else _packed(labels, "u1" if len(data.classes) <= 255 else "<u2"),
-        "splits": {"names": list(splits), "of": _packed(split_of, "u1")},
+        "rows": packed(rows, "<u4"),
+        "labels": None if labels is None else packed(labels, "u1" if len(data.classes) <= 255 else "<u2"),
+        "splits": {"names": list(splits), "of": packed(split_of, "u1")},
         "originals": _originals(data, rows, labels),
         "models": parts,
     }
@@ -177,7 +175,7 @@ class _Latents:
             "active": self.active,
             "standard": self.standard,
             "fill": self.means.mean(0).tolist(),
-            "points": {"dims": held, "low": low.tolist(), "span": span.tolist(), "of": _packed(levels.T, "<u2")},
+            "points": {"dims": held, "low": low.tolist(), "span": span.tolist(), "of": packed(levels.T, "<u2")},
             "pca": _principal(self.means, held),
         }
 
@@ -195,40 +193,6 @@ def _principal(means: Array, held: Sequence[int]) -> dict[str, Any] | None:
     axes = vectors[:, [-1, -2]].T
     axes = axes * np.where(axes[np.arange(2), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]  # else the sign is chance
     return {"centre": centre.tolist(), "axes": axes.tolist(), "shares": (values[[-1, -2]] / values.sum()).tolist()}
-
-
-def _decoder(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]:
-    """The decoder in float16 with all that turns its outputs into the data's own units; or None and why not."""
-    if fitted.model.convolutions is not None or (fitted.own is not None and fitted.own.decoder is not None):
-        kind = "is a module of its own" if fitted.model.convolutions is None else "has convolutions"
-        return None, f"Its decoder {kind}; a page decodes with dense layers alone."
-    weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
-    layers = len(fitted.spec.hidden_sizes) + 1
-    tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]
-    size = sum(tensor.numel() for tensor in tensors)
-    if size > WEIGHTS:
-        return None, f"Its decoder has {size:,} weights; a page decodes with at most {WEIGHTS:,}."
-    if 2 * size > room:
-        return (
-            None,
-            f"The decoders of the models before it fill the page; this one has {size:,} weights.",
-        )
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).numpy()
-    if np.abs(flat).max() > LARGEST_HALF:
-        return None, f"Its largest weight, {np.abs(flat).max():.3g}, is beyond what 16 bits hold."
-    scaling = fitted.scaling
-    return {
-        "size": size,
-        "widths": [fitted.spec.latent_dim, *reversed(fitted.spec.hidden_sizes), fitted.model.features],
-        "activation": fitted.spec.activation,
-        "link": "sigmoid" if fitted.spec.likelihood == "bernoulli" else "identity",
-        "weights": _packed(flat, "<f2"),
-        "scale": scaling.scale.astype(float).tolist(),
-        "offset": scaling.offset.astype(float).tolist(),
-        "shift": -0.5 if scaling.dequantise else 0.0,
-        "kept": None if scaling.kept is None else scaling.kept.tolist(),
-        "fill": None if scaling.fill is None else scaling.fill.astype(float).tolist(),
-    }, ""
 
 
 def _bounds(data: Dataset) -> tuple[list[float], list[float]]:
@@ -252,9 +216,9 @@ def _originals(data: Dataset, rows: Array, labels: Array | None) -> dict[str, An
         low, high = (np.asarray(bound) for bound in _bounds(data))
         values = data.flat[rows[keep]].astype(np.float64)
         levels = np.clip(np.round((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
-        found: dict[str, Any] = {"count": len(keep), "points": _packed(keep, "<u4")}
+        found: dict[str, Any] = {"count": len(keep), "points": packed(keep, "<u4")}
         if not data.is_image:
-            return found | {"values": _packed(levels, "u1")}
+            return found | {"values": packed(levels, "u1")}
         columns = math.ceil(math.sqrt(len(keep)))
         picture = _sprite(levels.reshape(len(keep), *data.shape), columns)
         if len(picture) <= ORIGINAL_BYTES:
@@ -275,7 +239,3 @@ def _sprite(images: Array, columns: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet).save(buffer, format="PNG", compress_level=9)
     return buffer.getvalue()
-
-
-def _packed(values: Array, dtype: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).astype(dtype).tobytes()).decode("ascii")

@@ -24,7 +24,7 @@ from vaelab.store import read_json
 from vaelab.training import VALIDATION_ROWS
 
 HERE = Path(__file__).parent
-SCRIPTS = ("core", "tables", "decoder", "latent", "explorer", "plot", "search")
+SCRIPTS = ("core", "tables", "convolutions", "decoder", "latent", "explorer", "plot", "search")
 STYLES = ("style.css", "explorer.css")
 
 

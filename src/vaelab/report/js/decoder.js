@@ -26,13 +26,15 @@ const ACTIVATIONS = {
 // The decoder of one model: latent coordinates to one example in the data's own units.
 const decoderOf = (given) => {
   const weights = widen(uint16Of(given.weights));
-  const layers = [];
-  for (let i = 0, at = 0; i + 1 < given.widths.length; i++) {
-    const inputs = given.widths[i], outputs = given.widths[i + 1];
-    const matrix = weights.subarray(at, (at += inputs * outputs));
-    layers.push({ inputs, outputs, matrix, bias: weights.subarray(at, (at += outputs)) });
-  }
+  let at = 0;
+  const take = (count) => weights.subarray(at, (at += count));
+  const layers = given.widths.slice(1).map((outputs, i) => {
+    const inputs = given.widths[i];
+    return { inputs, outputs, matrix: take(inputs * outputs), bias: take(outputs) };
+  });
   const act = ACTIVATIONS[given.activation];
+  const maps = given.maps ? mapsOf(given.maps, take, act) : null;
+  const bias = given.maps ? take(weights.length - at) : null; // one per feature, behind convolutions
   const dense = ({ inputs, outputs, matrix, bias }, x) => {
     const y = Float64Array.from(bias);
     for (let i = 0; i < inputs; i++) {
@@ -49,6 +51,10 @@ const decoderOf = (given) => {
       x = dense(layer, x);
       if (i + 1 < layers.length) x = x.map(act);
     });
+    if (maps) {
+      const image = maps(x);
+      x = Float64Array.from(bias, (value, i) => value + image[given.kept ? given.kept[i] : i]);
+    }
     if (given.link === "sigmoid") x = x.map((value) => 1 / (1 + Math.exp(-value)));
     const own = x.map((value, i) => value * each(given.scale, i) + each(given.offset, i) + given.shift);
     if (!given.kept) return Float32Array.from(own);
