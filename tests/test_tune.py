@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import vaelab
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.fitted import Fitted
@@ -215,3 +216,11 @@ def test_a_short_search_leaves_convolutions_out_and_a_table_never_has_them():
     too_large = Config.create(Space.parse({"kernel": [3, 17]}), {"network": "conv"}, (16, 16))
     with pytest.raises(InputError, match="smaller side of an example, but got 17 for 16 x 16"):
         tune.begin(too_large, images)
+
+
+def test_a_cohort_that_fails_whole_ends_at_its_rung(tmp_path: Path):
+    wild = ["--set", "optimizer=sgd", "--set", "clip=1e30", "--search", "lr=90..100", "--set", "epochs=8"]
+    done = vaelab(["tune", "digits", *wild, "--trials", "4", "--workers", "1", "--out", "s"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 trials: 0 complete, 0 pruned, 4 failed" in done.stdout
+    assert "the first failure: the gradient became non-finite" in done.stdout

@@ -91,7 +91,7 @@ class Search:
             live = self._drop_failed(live, outcomes, rung)
             if rung == epochs:
                 self._complete(live, outcomes)
-            else:
+            elif live:
                 live = self._judge(numbers, live, outcomes, rung)
         for path in self.work.glob("[0-9]*"):
             path.unlink()
