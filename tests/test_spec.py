@@ -29,7 +29,7 @@ def test_defaults_are_those_of_the_design():
     assert (spec.optimizer, spec.lr, spec.clip, spec.schedule, spec.epochs) == (
         "adam",
         2e-3,
-        1000.0,
+        200.0,
         "one-cycle",
         30,
     )

@@ -158,7 +158,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         weight_decay: float = 0.0,
-        clip: float = 1000.0,
+        clip: float = 200.0,
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 30,

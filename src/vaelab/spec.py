@@ -58,7 +58,7 @@ class ModelSpec(pydantic.BaseModel):
     lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
     clip: Annotated[float, Field(gt=0)] = Field(
-        1000.0, description="largest gradient norm of one model; longer ones are cut to it"
+        200.0, description="largest gradient norm of one model; longer ones are cut to it"
     )
     schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
