@@ -117,7 +117,7 @@ def main() -> None:
     if given.what == "published":
         study = tune(data, SPACE, {"epochs": 30}, trials=TRIALS, final_epochs=60, **options)
     else:
-        options |= {"finalists": 2, "timeout": 60 * (MINUTES["conv"] - 2)}
+        options |= {"finalists": 2, "timeout": 60 * (MINUTES["conv"] - 4)}
         if given.mnist:
             space = CONVOLUTIONS | {"channels": ["32-64-128"]}
             study = tune(data, space, TRAINED, trials=8, final_epochs=20, **options)
