@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 
 from commands import vaelab
 from vaelab.data import Dataset, from_arrays
@@ -22,6 +24,7 @@ from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.jobs import Job, Member
 from vaelab.study.rungs import rung_epochs, survivors
+from vaelab.study.trials import importance, ranked
 from vaelab.study.vae import VAESystem
 
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
@@ -116,8 +119,7 @@ def test_every_trial_left_its_pictures_named_by_number_and_latent_size(study: tu
         assert names == ["latent.png", "losses.png", "reconstructions.png", "samples.png"]
         assert Fitted.load(folder).spec.epochs == 6
     names = sorted(path.name for path in (study.folder / "figures").iterdir())
-    drawn = ["importance.png"] if study.results["importance"] else []  # eight complete trials are needed
-    assert names == sorted(["history.png", "latent_size.png", "rungs.png", *drawn])
+    assert names == ["history.png", "importance.png", "latent_size.png", "rungs.png"]
 
 
 def test_pruned_trials_were_the_weaker_half_at_their_rung(study: tune.Study):
@@ -224,3 +226,26 @@ def test_a_cohort_that_fails_whole_ends_at_its_rung(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "4 trials: 0 complete, 0 pruned, 4 failed" in done.stdout
     assert "the first failure: the gradient became non-finite" in done.stdout
+
+
+def test_importance_sees_pruned_trials_too():
+    """What decides, decides alone; seven of eight trials are pruned at one of two rungs."""
+    rng, trials = np.random.default_rng(0), []
+    ranges = {"decides": FloatDistribution(0, 1), "idle": FloatDistribution(0, 1)}
+    for _ in range(48):
+        params = {"decides": float(rng.random()), "idle": float(rng.random())}
+        figure = params["decides"]
+        steps = {2: figure} | ({4: figure - 5} if figure < 0.3 else {})
+        complete = figure < 0.12
+        state, value = (TrialState.COMPLETE, figure - 9) if complete else (TrialState.PRUNED, None)
+        trials.append(
+            create_trial(state=state, value=value, params=params, distributions=ranges, intermediate_values=steps)
+        )
+    trials.append(create_trial(state=TrialState.FAIL, params=params, distributions=ranges))
+    order = [t.params["decides"] for t in ranked(trials)]
+    assert order == sorted(order)
+    assert len(order) == 48
+    shares = importance(trials)
+    assert shares["decides"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert importance(trials[:7]) == {}

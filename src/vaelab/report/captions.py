@@ -50,8 +50,8 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             "gamble; if they run side by side, it was safe."
         ),
         "importance": (
-            "How much of the variation between trials each setting explains. A small bar says that the range "
-            "searched made no difference, not that the setting never matters."
+            "How far each setting of the best trials differs from that of all, pruned ones too. A small bar says that "
+            "the range searched made no difference, not that the setting never matters."
         ),
         "latent_size": (
             "The figure of every finished trial by the number of latent dimensions. Look for where the lower "

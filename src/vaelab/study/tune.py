@@ -25,7 +25,7 @@ from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.search import Clock, Search
 from vaelab.study.task import task_named
-from vaelab.study.trials import Trials
+from vaelab.study.trials import Trials, importance
 from vaelab.study.watch import Watch
 from vaelab.training import one_thread
 from vaelab.wording import counted
@@ -342,6 +342,6 @@ def _results(
         **search.crew.system.results(search.crew.feed, report["best"]),
         "seconds": {"search": searched, "final": final},
         "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
-        "importance": search.trials.importance(),
+        "importance": importance(search.trials.all()),
         "table": table,
     }  # fmt: skip
