@@ -338,7 +338,7 @@ def test_convolutions_are_those_of_torch_in_training_and_in_use() -> None:
     for i, (n_in, n_out) in enumerate([(1, 8), (8, 12)]):
         convolution = torch.nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
         convolution.weight.data = own[f"maps.{i}.weight"].permute(0, 3, 1, 2)
-        layers += [convolution, torch.nn.BatchNorm2d(n_out), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+        layers += [convolution, torch.nn.MaxPool2d(2), torch.nn.BatchNorm2d(n_out), torch.nn.ReLU()]
     dense = [torch.nn.Linear(2 * 2 * 12, 32), torch.nn.Linear(32, 10)]
     for i, layer in enumerate(dense):
         layer.load_state_dict({"weight": own[f"network.{i}.weight"].T, "bias": own[f"network.{i}.bias"][0]})
