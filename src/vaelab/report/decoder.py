@@ -17,7 +17,7 @@ from vaelab.fitted import Fitted
 Array = npt.NDArray[Any]
 
 WEIGHTS = 1_000_000  # of one decoder
-PRODUCTS = 50_000_000  # of its convolutions for one example: about a tenth of a second in a browser
+PRODUCTS = 100_000_000  # of its convolutions for one example: below a tenth of a second in a browser
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
