@@ -14,6 +14,7 @@ from vaelab.data import from_arrays
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
+from vaelab.halving import double, halve
 from vaelab.networks import Training
 from vaelab.spec import Spec
 from vaelab.study import single
@@ -87,6 +88,20 @@ def test_convolve_transposed_is_conv_transpose2d(members, size, kernel, channels
     assert modules[0](maps[:, :2]).shape[2:] == size
     layer = lambda p, x: convolutions.convolve_transposed(p, "c", x, size)  # noqa: E731
     assert_like(layer, modules, parameters, maps, names)
+
+
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
+@pytest.mark.parametrize("doubles", [True, False])
+def test_gradients_of_halving_and_doubling_come_alone_as_together(doubles, wanted):
+    x, y = random(B, 2 * 3, 9, 6, seed=1), random(B, 2 * 5, 5, 3, seed=2)
+    weight, bias = random(2, 5, 3, 3, 3, seed=3), random(2, 3 if doubles else 5, seed=4)
+    maps, other = (y, x) if doubles else (x, y)
+    apply = (lambda m, w, b: double(m, w, (9, 6), b)) if doubles else halve
+    given = [value.requires_grad_() for value in (maps, weight, bias)]
+    together = torch.autograd.grad(apply(*given), given, other)
+    alone = [value.detach().requires_grad_(asked) for value, asked in zip(given, wanted, strict=True)]
+    (found,) = torch.autograd.grad(apply(*alone), [value for value in alone if value.requires_grad], other)
+    torch.testing.assert_close(found, together[wanted.index(True)])
 
 
 def test_curves_are_conv1d_and_conv_transpose1d():

@@ -85,13 +85,18 @@ def _up_by_pixels(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None) ->
     return pixels.reshape(B, 2 * H, 2 * W, K * large)[:, : size[0], : size[1]].permute(0, 3, 1, 2)
 
 
-def _of_weight(x: Tensor, y: Tensor, weight: Tensor, bias: bool = False) -> tuple[Tensor, Tensor]:
-    """The gradient of sum(y * halve(x, weight)) by the weight, and by a bias of the halved maps."""
+def _of_layer(x: Tensor, y: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of sum(y * halve(x, weight, bias)) by weight and bias, as far as they are wanted."""
     K, small, *_ = weight.shape
-    _, gradient, of_bias = torch.ops.aten.convolution_backward(
-        y, x, _kernel(weight), [K * small], (2, 2), _padding(weight), (1, 1), False, (0, 0), K, (False, True, bias)
+    if not any(wanted):
+        return None, None
+    _, by_weight, by_bias = torch.ops.aten.convolution_backward(
+        y, x, _kernel(weight), [K * small], (2, 2), _padding(weight), (1, 1), False, (0, 0), K, (False, *wanted)
     )
-    return gradient.permute(0, 2, 3, 1).reshape(weight.shape), of_bias
+    return (
+        by_weight.permute(0, 2, 3, 1).reshape(weight.shape) if wanted[0] else None,
+        by_bias.view(K, small) if wanted[1] else None,
+    )
 
 
 class _Halve(torch.autograd.Function):
@@ -102,10 +107,8 @@ class _Halve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        (x, weight), (of_x, _, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
-        by_weight, by_bias = _of_weight(x, dy, weight, of_bias)
-        dx = _up(dy, weight, x.shape[2:]) if of_x else None
-        return dx, by_weight, by_bias.view(len(weight), -1) if of_bias else None
+        (x, weight), (of_x, *of_layer) = ctx.saved_tensors, ctx.needs_input_grad
+        return _up(dy, weight, x.shape[2:]) if of_x else None, *_of_layer(x, dy, weight, *of_layer)
 
 
 class _Double(torch.autograd.Function):
@@ -116,7 +119,7 @@ class _Double(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dx: Tensor) -> Any:
-        (y, weight), (of_y, _, of_bias, _) = ctx.saved_tensors, ctx.needs_input_grad
-        by_weight, _ = _of_weight(dx, y, weight)
+        (y, weight), (of_y, of_weight, of_bias, _) = ctx.saved_tensors, ctx.needs_input_grad
+        by_weight, _ = _of_layer(dx, y, weight, of_weight, False)
         by_bias = dx.sum((0, 2, 3)).view(len(weight), -1) if of_bias else None
         return _down(dx, weight) if of_y else None, by_weight, by_bias, None
