@@ -26,6 +26,7 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative, logits_of
 from vaelab.classifier.model import ClassifierModel, cross_entropy
 from vaelab.classifier.spec import ClassifierSpec
+from vaelab.classifier.task import TASK
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.fitted import Fitted
@@ -140,6 +141,27 @@ def test_augmentation_moves_and_mirrors(channels: tuple[int, ...]) -> None:
         assert (seen[i] == (expected[:, ::-1] if uniform[i, 2] < 0.5 else expected)).all()
         moves.add((dy, dx))
     assert len(moves) > 10
+
+
+def test_curves_move_along_themselves_and_are_classified_by_convolutions() -> None:
+    curve = torch.arange(1, 8, dtype=torch.uint8).view(1, 1, 7, 1)
+    seen = augmented(curve.expand(5, -1, -1, -1), torch.linspace(0, 0.99, 5)[:, None].expand(-1, 3), 2, False, 0)
+    around = [0, 0, *range(1, 8), 0, 0]
+    assert seen[:, 0, :, 0].tolist() == [around[i : i + 7] for i in range(5)]
+    rng = np.random.default_rng(0)
+    frequency = rng.integers(1, 3, 120)
+    x = np.sin(2 * np.pi * frequency[:, None] * np.linspace(0, 1, 37) + rng.uniform(0, 6, (120, 1)))
+    model = Classifier(network="conv", channels="8", layers=1, units1=16, shift=2, epochs=12).fit(x, frequency)
+    assert model.score(x, frequency) > 0.95
+    assert "flip" not in TASK.default_space((37,), {"network": "conv"}).names
+    assert {"flip", "shift"} <= set(TASK.default_space((28, 28), {"network": "conv"}).names)
+
+
+def test_a_few_right_answers_make_none_certain() -> None:
+    for n in (1, 4, 38):
+        logits, codes = np.tile([3.0, 0.0], (n, 1)), np.zeros(n, int)
+        sure = scores.probabilities(logits, scores.fit_temperature(logits, codes))[0, 0]
+        assert sure == pytest.approx((n + 1) / (n + 2), abs=1e-3)  # Laplace's rule of succession
 
 
 def test_figures_are_those_of_scikit_learn() -> None:

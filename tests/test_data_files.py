@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vaelab import use
 from vaelab.data import describe_source, describe_text, files, load, rows_for
 from vaelab.errors import InputError
 
@@ -493,6 +494,12 @@ def test_a_folder_of_pictures_is_an_array_with_a_class_per_folder(tmp_path):
     grey = save_pictures(tmp_path / "grey", mode="L", size=(5, 4))
     np.testing.assert_array_equal(load(tmp_path / "grey").x, grey)
     assert load(tmp_path / "grey").labels is None
+
+
+def test_a_folder_of_pictures_is_new_examples_for_a_model(tmp_path):
+    disc, bar = save_pictures(tmp_path / "set" / "disc"), save_pictures(tmp_path / "set" / "bar", seed=1)
+    for source in (tmp_path / "set", str(tmp_path / "set")):
+        np.testing.assert_array_equal(use.new_rows(source), np.concatenate([bar, disc]))
 
 
 def test_pictures_that_do_not_fit_are_named(tmp_path):

@@ -191,3 +191,15 @@ def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp
     assert any(row["is_best"] for row in run.history)
     with pytest.raises(InputError, match="`timeout` must be a positive number of seconds, but got 0"):
         single.train(digits, spec, out=tmp_path / "none", timeout=0)
+
+
+def test_ctrl_c_says_what_is_kept(digits: Dataset, tmp_path: Path) -> None:
+    def pressed(done: int) -> None:
+        raise KeyboardInterrupt
+
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        single.train(digits, SPEC, out=tmp_path / "run", figures=False, progress=pressed, note=told.append)
+    assert told == [
+        f"stopped; what was trained is kept in {tmp_path / 'run.partial'}, and `resume` goes on from there."
+    ]

@@ -133,6 +133,7 @@ def test_default_space():
             {"latent_dim": "20..1"},
             "`low <= high` must hold for latent_dim, but got low=20, high=1; swap them.",
         ),
+        ({"kernel": "3..9"}, "allowed values alone, but kernel=4 is none; list its choices, as kernel=3,9."),
         ({"dropout": (0, 0.3, "log")}, "`low > 0` must hold for dropout on a log scale, but got low=0"),
         ({"layers": (0, 3, "log")}, "`low > 0` must hold for layers"),
         ({"optimizer": (1, 3)}, "`optimizer` is not a number and has no range"),

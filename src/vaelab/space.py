@@ -78,6 +78,11 @@ class Dimension:
             ends.append(kind(end))
         if low > high:
             raise InputError(f"`low <= high` must hold for {name}, but got low={low}, high={high}; swap them.")
+        if kind is int and low < high and not _allows(of, name, int(low) + 1):
+            raise InputError(
+                f"a range must hold allowed values alone, but {name}={int(low) + 1} is none; list its choices, as "
+                f"{name}={low},{high}."
+            )
         if log and low <= 0:
             raise InputError(f"`low > 0` must hold for {name} on a log scale, but got low={low}; raise it or drop log.")
         return cls(name, "int" if kind is int else "float", ends[0], ends[1], log)
@@ -390,6 +395,13 @@ def networks_of(settings: Mapping[str, Any], space: Space) -> tuple[str, ...]:
 def _check_name(name: str, of: type[ModelSpec]) -> None:
     if name not in of.model_fields:
         raise unknown_name("setting", name, of.model_fields)
+
+
+def _allows(of: type[ModelSpec], name: str, value: Any) -> bool:
+    with contextlib.suppress(InputError):
+        of.create(**{name: value})
+        return True
+    return False
 
 
 def _number_kind_of(name: str, of: type[ModelSpec]) -> type:

@@ -127,7 +127,14 @@ def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -
 
 
 def new_rows(source: Any, data_dir: str | Path | None = None) -> Any:
-    """Examples for a trained model from a file or a built-in name, in their order; columns of a table by name."""
+    """Examples for a trained model from a file, a folder of pictures or a built-in name, in their order.
+
+    Columns of a table are found by their names later; pictures are in the order of their folders' and own names.
+    """
     if isinstance(source, str) and source in data_module.BUILTIN:
         return data_module.load(source, data_dir=data_dir).x
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        from vaelab.data.images import read_folder  # Pillow, for those who have pictures
+
+        return read_folder(Path(source)).x
     return source

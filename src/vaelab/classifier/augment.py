@@ -21,11 +21,14 @@ def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, backgroun
     """
     n, H, W, _ = images.shape
     if shift:
-        around = functional.pad(images, (0, 0, shift, shift, shift, shift), value=background)
-        windows = around.unfold(1, H, 1).unfold(2, W, 1)  # (n, 2s + 1, 2s + 1, C, H, W), a view
-        move = (uniform[:, :2] * (2 * shift + 1)).long().clamp_max(2 * shift)
+        down, across = (shift if H > 1 else 0), (shift if W > 1 else 0)  # a curve moves along itself
+        around = functional.pad(images, (0, 0, across, across, down, down), value=background)
+        windows = around.unfold(1, H, 1).unfold(2, W, 1)  # (n, 2 down + 1, 2 across + 1, C, H, W), a view
+        rows, columns = (
+            (uniform[:, i] * (2 * most + 1)).long().clamp_max(2 * most) for i, most in enumerate((down, across))
+        )
         every = torch.arange(n, device=images.device)
-        images = windows[every, move[:, 0], move[:, 1]].permute(0, 2, 3, 1)
+        images = windows[every, rows, columns].permute(0, 2, 3, 1)
     if flip:
         images = torch.where((uniform[:, 2] < 0.5)[:, None, None, None], images.flip(2), images)
     return images

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab.classifier.augment import augmented
 from vaelab.classifier.spec import ClassifierSpec
+from vaelab.convolutions import Grid
 from vaelab.data import Dataset, Scaling
 from vaelab.errors import InputError, shown
 from vaelab.feed import Rows, Units, check_convolutions, resolve_training
@@ -19,9 +20,10 @@ from vaelab.feed import Rows, Units, check_convolutions, resolve_training
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     """The spec with batch size and device decided; refuses data that no classifier can be judged on."""
     check_labels(data)
-    if spec.is_augmented and not data.is_image:
-        name = "shift" if spec.shift else "flip"
-        raise InputError(f"`{name}` needs images, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
+    moves_curves = spec.network == "conv" and spec.flip == "none"
+    if spec.is_augmented and not (data.is_image or moves_curves):
+        name, needs = ("flip", "images") if spec.flip != "none" else ("shift", "images, or curves and convolutions")
+        raise InputError(f"`{name}` needs {needs}, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
     if data.is_image and spec.shift >= min(data.shape[:2]):
         raise InputError(
             f"`shift` must be less than the images' sides, but got {spec.shift} for {data.shape[0]} x {data.shape[1]}; "
@@ -107,8 +109,7 @@ class LabelledFeed(Rows):
         """Rows (n,) as model values (n, D) for training; augmented as `spec` says by `uniform` (n, 3)."""
         raw = self._raw.index_select(0, rows)
         if uniform is not None:
-            shape = (*self.data.shape, 1) if len(self.data.shape) == 2 else self.data.shape
             background = self.data.statistics.range[0]
-            images = raw.view(len(raw), *shape)
+            images = raw.view(len(raw), *Grid.of(self.data.shape).shape)
             raw = augmented(images, uniform, spec.shift, spec.flip != "none", background).reshape(len(raw), -1)
         return self.units.convert(raw, None)

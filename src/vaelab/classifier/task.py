@@ -41,7 +41,9 @@ class ClassifierTask:
         ('units1', 'units2')
         """
         if settings.get("network") == "conv":
-            return Space.parse(CONVOLUTIONS, ClassifierSpec).without(settings)
+            # A curve that runs backwards is another one.
+            searched = {name: values for name, values in CONVOLUTIONS.items() if len(shape) > 1 or name != "flip"}
+            return Space.parse(searched, ClassifierSpec).without(settings)
         units, dropout = (32, 512, "log"), (0.0, 0.5)
         space: dict[str, Any] = {"layers": (1, 3)}
         space |= {f"units{i}": units for i in (1, 2, 3)} | {f"dropout{i}": dropout for i in (1, 2, 3)}

@@ -58,7 +58,7 @@ def cluster_figures(found: Ints, codes: Ints, clusters: int, classes: int) -> di
 
 def log_loss(proba: Floats, codes: Ints) -> float:
     """-log p(true class), nats per example; probabilities (n, C) below 1e-12 count as 1e-12."""
-    return float(-np.log(np.maximum(proba[np.arange(len(codes)), codes], 1e-12)).mean())
+    return float(-np.log(np.maximum(proba[np.arange(len(codes)), codes], 1e-12)).mean()) + 0.0  # no -0
 
 
 def brier(proba: Floats, codes: Ints) -> float:

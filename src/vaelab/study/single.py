@@ -118,7 +118,11 @@ def train(
                     f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fill {timeout:g} s; repeat it by "
                     f"epochs = {spec.epochs}."
                 )
-        _train_starts(spec, starts, VAESystem(own=own), feed, partial, folder, seconds, progress)
+        try:
+            _train_starts(spec, starts, VAESystem(own=own), feed, partial, folder, seconds, progress)
+        except KeyboardInterrupt:
+            note(f"stopped; what was trained is kept in {partial}, and `resume` goes on from there.")
+            raise
         model = Fitted.load(folder, own=own)
         changes = {
             "data": describe(data),
