@@ -1,10 +1,11 @@
-"""The command line inside the tests' own process: a process each would spend seconds on imports alone."""
+"""The command line in the tests' own process, since each of its own spends seconds on imports, or in its own."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,3 +32,15 @@ def vaelab(arguments: Sequence[str], cwd: Path) -> CompletedProcess[str]:
         finally:
             signal.signal(signal.SIGTERM, handler)
     return CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+def process(arguments: Sequence[str], cwd: Path, timeout: float = 60) -> CompletedProcess[str]:
+    """The same in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "vaelab", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vaelab as package
-from commands import vaelab
+from commands import process, vaelab
 from vaelab import errors
 
 
@@ -83,14 +83,7 @@ def test_one_line_and_nothing_written(folder: Path, arguments: str, said: list[s
 
 def test_a_process_tells_and_returns_the_same(folder: Path) -> None:
     arguments = ["train", "holes.npy"]
-    alone = subprocess.run(
-        [sys.executable, "-m", "vaelab", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    alone = process(arguments, folder)
     inside = vaelab(arguments, folder)
     assert (alone.returncode, alone.stdout, alone.stderr) == (2, inside.stdout, inside.stderr)
 

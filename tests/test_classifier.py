@@ -244,10 +244,16 @@ def test_labels_that_cannot_be_learned_get_one_line(labels: list[int] | None, wo
     assert not (tmp_path / "study").exists()
 
 
-def test_augmentation_of_a_table_is_refused(table: Dataset) -> None:
+def test_augmentation_of_a_table_is_refused(table: Dataset, tmp_path: Path) -> None:
     for settings in ({"shift": 1}, {"flip": "horizontal"}):
         with pytest.raises(InputError, match="needs images"):
             spec_of(table, **settings)
+    for space in ({"shift": (0, 1)}, {"flip": ["none", "horizontal"]}):
+        with pytest.raises(InputError, match="needs images"):
+            tune.tune(table, space, {"epochs": 1}, task="classifier", trials=4, out=tmp_path / "study")
+    with pytest.raises(InputError, match="less than every side of an example, but got 3 for 3"):
+        spec_of(from_arrays(np.random.default_rng(0).normal(size=(40, 3)), [0, 1] * 20), network="conv", shift=3)
+    assert not (tmp_path / "study").exists()
 
 
 CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=15", "--seed", "1"]

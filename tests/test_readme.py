@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import process
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -41,14 +43,7 @@ def test_readme_commands_run(section: str, tmp_path: Path) -> None:
     for command in sections()[section]:
         program, *arguments = shlex.split(command)
         assert program == "vaelab"
-        done = subprocess.run(
-            [sys.executable, "-m", "vaelab", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        done = process(arguments, tmp_path, timeout=240)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert [name for name in WRITTEN.get(section, ()) if not (tmp_path / name).exists()] == []
 

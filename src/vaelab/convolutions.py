@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.halving import double, halve
+from vaelab.halving import double, flat, halve, kernel_of, padding_of
 from vaelab.networks import ACTIVATIONS, Parameters, Training
 from vaelab.spec import Norm, Spec
 
@@ -44,13 +44,9 @@ def convolve(parameters: Parameters, name: str, x: Tensor, stride: int = 1) -> T
     The weight is (K, out, height, width, in): channels-last, like the maps.
     """
     weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
-    K, _, height, width, _ = weight.shape
     if stride == 2:
         return halve(x, weight, bias)
-    kernel = weight.flatten(0, 1).permute(0, 3, 1, 2)
-    return functional.conv2d(
-        x, kernel, None if bias is None else bias.flatten(), 1, (height // 2, width // 2), groups=K
-    )
+    return functional.conv2d(x, kernel_of(weight), flat(bias), 1, padding_of(weight), groups=len(weight))
 
 
 def convolve_transposed(parameters: Parameters, name: str, x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -43,20 +43,23 @@ def _meet(maps: Tensor, *of_layer: Tensor | None) -> tuple[Tensor | None, ...]:
     return maps.to(half), *(None if one is None else one.to(half) for one in of_layer)
 
 
-def _kernel(weight: Tensor) -> Tensor:
+def kernel_of(weight: Tensor) -> Tensor:
+    """A weight (K, a, height, width, b) as torch's kernel (K a, b, height, width), a view."""
     return weight.flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def _padding(weight: Tensor) -> Size:
+def padding_of(weight: Tensor) -> Size:
+    """What keeps a map's size under a stride of 1."""
     return weight.shape[2] // 2, weight.shape[3] // 2
 
 
-def _flat(bias: Tensor | None) -> Tensor | None:
+def flat(bias: Tensor | None) -> Tensor | None:
+    """A bias (K, channels), if any, of all members' channels."""
     return None if bias is None else bias.flatten()
 
 
 def _down(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return functional.conv2d(x, _kernel(weight), _flat(bias), 2, _padding(weight), groups=len(weight))
+    return functional.conv2d(x, kernel_of(weight), flat(bias), 2, padding_of(weight), groups=len(weight))
 
 
 def _up(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) -> Tensor:
@@ -64,7 +67,9 @@ def _up(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) -> Te
     if y.device.type == "cpu" and (min(height, width) >= 5 or 4 * large <= 16):
         return _up_by_pixels(y, weight, size, bias)
     more = [n - (2 * half - 1) for n, half in zip(size, y.shape[2:], strict=True)]
-    return functional.conv_transpose2d(y, _kernel(weight), _flat(bias), 2, _padding(weight), more, groups=len(weight))
+    return functional.conv_transpose2d(
+        y, kernel_of(weight), flat(bias), 2, padding_of(weight), more, groups=len(weight)
+    )
 
 
 def _up_by_pixels(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None) -> Tensor:
@@ -91,7 +96,7 @@ def _of_layer(x: Tensor, y: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tens
     if not any(wanted):
         return None, None
     _, by_weight, by_bias = torch.ops.aten.convolution_backward(
-        y, x, _kernel(weight), [K * small], (2, 2), _padding(weight), (1, 1), False, (0, 0), K, (False, *wanted)
+        y, x, kernel_of(weight), [K * small], (2, 2), padding_of(weight), (1, 1), False, (0, 0), K, (False, *wanted)
     )
     return (
         by_weight.permute(0, 2, 3, 1).reshape(weight.shape) if wanted[0] else None,

@@ -78,6 +78,7 @@ class Dimension:
             ends.append(kind(end))
         if low > high:
             raise InputError(f"`low <= high` must hold for {name}, but got low={low}, high={high}; swap them.")
+        # Spec refuses whole numbers between allowed ones for their parity alone: the next one tells.
         if kind is int and low < high and not _allows(of, name, int(low) + 1):
             raise InputError(
                 f"a range must hold allowed values alone, but {name}={int(low) + 1} is none; list its choices, as "

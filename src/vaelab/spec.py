@@ -43,6 +43,7 @@ class ModelSpec(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
+    of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that may not suit the data
 
     hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
         None,

@@ -24,10 +24,10 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     if spec.is_augmented and not (data.is_image or moves_curves):
         name, needs = ("flip", "images") if spec.flip != "none" else ("shift", "images, or curves and convolutions")
         raise InputError(f"`{name}` needs {needs}, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
-    if data.is_image and spec.shift >= min(data.shape[:2]):
+    if spec.shift >= min(data.shape[:2]):
         raise InputError(
-            f"`shift` must be less than the images' sides, but got {spec.shift} for {data.shape[0]} x {data.shape[1]}; "
-            "choose a smaller one."
+            f"`shift` must be less than every side of an example, but got {spec.shift} for "
+            f"{' x '.join(map(str, data.shape[:2]))}; choose a smaller one."
         )
     if spec.network == "conv":
         check_convolutions(spec, data)

@@ -23,6 +23,7 @@ class ClassifierSpec(ModelSpec):
     """
 
     under_hidden: ClassVar = ("layers", "units1", "units2", "units3")
+    of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip")
 
     layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; deeper ones by `hidden`")
     units1: Units = Field(256, description="units of the first hidden layer")

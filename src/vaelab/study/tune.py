@@ -18,7 +18,6 @@ from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.errors import InputError, StoreError
 from vaelab.space import Space
-from vaelab.spec import CONVOLUTIONS
 from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
@@ -128,7 +127,7 @@ def _check(config: Config, data: Dataset, workers: int | None) -> None:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
     system = config.doing.system(config.yardstick)
     # What depends on the data, at the ends of what is searched.
-    dimensions = [dim for dim in config.space.dimensions if dim.name in ("network", *CONVOLUTIONS)]
+    dimensions = [dim for dim in config.space.dimensions if dim.name in config.doing.spec.of_data]
     names = [dim.name for dim in dimensions]
     for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in dimensions)):
         settings = {**config.settings, **dict(zip(names, values, strict=True))}
