@@ -16,7 +16,14 @@ HERE = Path(__file__).parent
 def main() -> None:
     data = os.environ.get("VAELAB_DATA")
     given = ["--data", data] if data else []
-    programs = [["steps.py", *given], ["stacks.py"], ["convolutions.py"], ["pruning.py", *given], ["samplers.py"]]
+    programs = [
+        ["steps.py", *given],
+        ["stacks.py"],
+        ["convolutions.py"],
+        ["kernels.py"],
+        ["pruning.py", *given],
+        ["samplers.py"],
+    ]
     programs += [["memory.py", *given]] if data else []
     failed = []
     for name, *arguments in programs:

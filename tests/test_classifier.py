@@ -359,14 +359,16 @@ CONV = {"network": "conv", "channels": "8-12", "units1": 32, "layers": 1, "shift
 
 def test_convolutions_are_those_of_torch_in_training_and_in_use() -> None:
     digits = data_module.load("digits")
-    spec = spec_of(digits, **{**CONV, "blocks": 0, "dropout1": 0.0, "activation": "relu", "label_smoothing": 0.1})
+    changes = {"blocks": 0, "stem": 4, "dropout1": 0.0, "activation": "relu", "label_smoothing": 0.1}
+    spec = spec_of(digits, **{**CONV, **changes})
     stack = Stack([spec], LabelledFeed(digits, spec), method=Discriminative())
     own = stack.model.unpad(stack.rows[0].detach(), spec)
     layers: list[torch.nn.Module] = []
-    for i, (n_in, n_out) in enumerate([(1, 8), (8, 12)]):
+    for name, n_in, n_out in [("stem", 1, 4), ("0", 4, 8), ("1", 8, 12)]:
         convolution = torch.nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
-        convolution.weight.data = own[f"maps.{i}.weight"].permute(0, 3, 1, 2)
-        layers += [convolution, torch.nn.MaxPool2d(2), torch.nn.BatchNorm2d(n_out), torch.nn.ReLU()]
+        convolution.weight.data = own[f"maps.{name}.weight"].permute(0, 3, 1, 2)
+        pool = [] if name == "stem" else [torch.nn.MaxPool2d(2)]
+        layers += [convolution, *pool, torch.nn.BatchNorm2d(n_out), torch.nn.ReLU()]
     dense = [torch.nn.Linear(2 * 2 * 12, 32), torch.nn.Linear(32, 10)]
     for i, layer in enumerate(dense):
         layer.load_state_dict({"weight": own[f"network.{i}.weight"].T, "bias": own[f"network.{i}.bias"][0]})
@@ -384,8 +386,22 @@ def test_convolutions_are_those_of_torch_in_training_and_in_use() -> None:
     )
     torch.testing.assert_close(loss[0], reference)
     reference.backward()
-    (gradient,) = torch.autograd.grad(loss.sum(), [stack.leaves["maps.0.weight"]])
+    (gradient,) = torch.autograd.grad(loss.sum(), [stack.leaves["maps.stem.weight"]])
     torch.testing.assert_close(gradient[0].permute(0, 3, 1, 2), layers[0].weight.grad)
+
+
+@pytest.mark.parametrize("settings", [CONV, {"units1": 16}])
+def test_what_learns_from_mirror_images_answers_by_both(settings: dict[str, object]) -> None:
+    digits = data_module.load("digits")
+    spec = spec_of(digits, **{**settings, "flip": "horizontal"})
+    feed = LabelledFeed(digits, spec)
+    stack = Stack([spec], feed, method=Discriminative())
+    both = FittedClassifier.of(feed, spec, stack.rows[0].detach(), 1.0)
+    one = FittedClassifier.of(feed, spec.but(flip="none"), stack.rows[0].detach(), 1.0)
+    x, mirrored = digits.x[:50], digits.x[:50, :, ::-1]
+    np.testing.assert_allclose(both.logits(x), (one.logits(x) + one.logits(mirrored)) / 2, atol=1e-5)
+    np.testing.assert_allclose(both.logits(mirrored), both.logits(x), atol=1e-5)
+    assert np.abs(one.logits(mirrored) - one.logits(x)).max() > 1e-3
 
 
 def test_convolutions_resume_bit_for_bit_and_are_saved_with_their_statistics(tmp_path: Path) -> None:

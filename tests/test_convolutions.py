@@ -14,7 +14,7 @@ from vaelab.data import from_arrays
 from vaelab.errors import InputError
 from vaelab.feed import Feed, resolve
 from vaelab.fitted import Fitted
-from vaelab.halving import double, halve
+from vaelab.kernels import double, halve, halve_by_maximum, keep
 from vaelab.networks import Training
 from vaelab.spec import Spec
 from vaelab.study import single
@@ -102,6 +102,45 @@ def test_gradients_of_halving_and_doubling_come_alone_as_together(doubles, wante
     alone = [value.detach().requires_grad_(asked) for value, asked in zip(given, wanted, strict=True)]
     (found,) = torch.autograd.grad(apply(*alone), [value for value in alone if value.requires_grad], other)
     torch.testing.assert_close(found, together[wanted.index(True)])
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((5, 4), 3), ((4, 4), 5), ((1, 9), 3)])
+def test_small_maps_in_bfloat16_have_the_gradients_of_conv2d(size, kernel):
+    """These are computed as one product; the reference is float64 on the same rounded numbers."""
+    side = (1 if size[0] == 1 else kernel, kernel)
+    x, dy = random(B, 128, *size, seed=1).bfloat16(), random(B, 130, *size, seed=2).bfloat16()
+    weight, bias = (random(1, 130, *side, 128, seed=3) / 50).bfloat16(), random(1, 130, seed=4).bfloat16()
+    given = [value.requires_grad_() for value in (x, weight, bias)]
+    y = keep(*given)
+    assert type(y.grad_fn).__name__ == "_KeepBackward"
+    found = torch.autograd.grad(y, given, dy)
+    exact = [value.detach().double().requires_grad_() for value in given]
+    module = torch.nn.functional.conv2d(
+        exact[0], exact[1][0].permute(0, 3, 1, 2), exact[2][0], 1, tuple(n // 2 for n in side)
+    )
+    torch.testing.assert_close(y.double(), module, rtol=2**-7, atol=0.02)
+    for ours, reference in zip(found, torch.autograd.grad(module, exact, dy.double()), strict=True):
+        torch.testing.assert_close(ours.double(), reference, rtol=2**-7, atol=2**-8 * float(reference.abs().max()))
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 9)])
+def test_halving_by_maximum_is_max_pool2d_with_its_gradient(size):
+    x = random(B, 3, *size).round()  # rounded: many are equal, and the first of these takes the gradient
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    pooled = torch.nn.MaxPool2d([min(2, n) for n in size], ceil_mode=True)(x)
+    torch.testing.assert_close(halve_by_maximum(x), pooled, rtol=0, atol=0)
+    dy = random(*pooled.shape, seed=2)
+    (found,), (expected,) = (torch.autograd.grad(y, x, dy) for y in (halve_by_maximum(x), pooled))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_products_count_every_convolution_at_the_size_it_works_at():
+    """4 x 4 pixels: stem at 16; the pooled convolution too, its block at 4."""
+    shape = (4, 4, 3)
+    assert Trunk("t", shape, (5,), blocks=1).products == 4 * 9 * (3 * 5 + 2 * 5 * 5)
+    assert Trunk("t", shape, (5,), blocks=1, pooling=True, stem=2).products == 9 * (
+        16 * (3 * 2 + 2 * 5) + 4 * 2 * 5 * 5
+    )
 
 
 def test_curves_are_conv1d_and_conv_transpose1d():

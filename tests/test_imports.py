@@ -10,7 +10,7 @@ ROOT = Path(vaelab.__file__).parent
 # Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
 LAYERS = (
     ("errors", "seeds", "wording", "yardsticks"),
-    ("spec", "data", "noise", "networks", "halving", "store", "probes", "mixture"),
+    ("spec", "data", "noise", "networks", "kernels", "store", "probes", "mixture"),
     ("space", "likelihoods", "priors", "convolutions", "optimizers", "latent"),
     ("own",),
     ("model", "feed"),

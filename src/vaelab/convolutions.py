@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.halving import double, flat, halve, kernel_of, padding_of
+from vaelab.kernels import double, halve, halve_by_maximum, keep
 from vaelab.networks import ACTIVATIONS, Parameters, Training
 from vaelab.spec import Norm, Spec
 
@@ -44,9 +44,7 @@ def convolve(parameters: Parameters, name: str, x: Tensor, stride: int = 1) -> T
     The weight is (K, out, height, width, in): channels-last, like the maps.
     """
     weight, bias = parameters[f"{name}.weight"], parameters.get(f"{name}.bias")
-    if stride == 2:
-        return halve(x, weight, bias)
-    return functional.conv2d(x, kernel_of(weight), flat(bias), 1, padding_of(weight), groups=len(weight))
+    return halve(x, weight, bias) if stride == 2 else keep(x, weight, bias)
 
 
 def convolve_transposed(parameters: Parameters, name: str, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -103,7 +101,9 @@ def residual(parameters: Parameters, name: str, x: Tensor, activation: str) -> T
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One convolution of a network: its stage and channels, what norm follows, and whether it starts silent."""
+    """One convolution of a network: its stage (-1: before the first) and channels, what norm follows, and whether it
+    starts silent.
+    """
 
     name: str
     stage: int
@@ -184,11 +184,15 @@ class _Stages:
 
     @property
     def products(self) -> int:
-        """Multiplications for one example; every convolution has its smaller maps after its stage's halving."""
+        """Multiplications for one example."""
         return sum(
-            math.prod(self.sizes[layer.stage + 1]) * math.prod(self.kernel_size()) * layer.n_in * layer.n_out
+            math.prod(self._smaller_size(layer)) * math.prod(self.kernel_size()) * layer.n_in * layer.n_out
             for layer in self.layers
         )
+
+    def _smaller_size(self, layer: Layer) -> tuple[int, int]:
+        """Height and width of the smaller maps of a convolution: those after its stage's halving."""
+        return self.sizes[layer.stage + 1]
 
     @property
     def statistics(self) -> dict[str, tuple[int, ...]]:
@@ -225,17 +229,24 @@ class Trunk(_Stages):
 
     Each stage is a convolution of stride 2, or with `pooling` one of stride 1 and the maximum over 2 x 2, then norm,
     activation and its blocks. The maximum comes before norm and activation: they then work on a quarter of the values.
+    `stem` is the channels of a convolution at full size before the first stage; 0 for none.
 
     >>> Trunk("trunk", (28, 33, 3), (16, 32)).map_shape
     (7, 9, 32)
     """
 
     pooling: bool = False
+    stem: int = 0
+
+    def _smaller_size(self, layer: Layer) -> tuple[int, int]:
+        is_pooled = self.pooling and not layer.in_block  # the maximum is taken of what it has computed
+        return self.sizes[max(0, layer.stage)] if is_pooled else super()._smaller_size(layer)
 
     @property
     def layers(self) -> list[Layer]:
-        channels = (self.shape[2], *self.channels)
-        return [
+        channels = (self.stem or self.shape[2], *self.channels)
+        stem = [Layer(f"{self.prefix}.stem", -1, self.shape[2], self.stem, self.norm)] if self.stem else []
+        return stem + [
             layer
             for stage, (n_in, n_out) in enumerate(itertools.pairwise(channels))
             for layer in (Layer(f"{self.prefix}.{stage}", stage, n_in, n_out, self.norm), *self._block_layers(stage))
@@ -244,11 +255,14 @@ class Trunk(_Stages):
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
         act, K = ACTIVATIONS[self.activation], len(x)
         maps = as_maps(x, self.shape)
+        if self.stem:
+            name = f"{self.prefix}.stem"
+            maps = act(normalise(parameters, name, convolve(parameters, name, maps)))
         for stage in range(len(self.channels)):
             name = f"{self.prefix}.{stage}"
             maps = convolve(parameters, name, maps, 1 if self.pooling else 2)
             if self.pooling:
-                maps = functional.max_pool2d(maps, [min(2, n) for n in maps.shape[2:]], ceil_mode=True)
+                maps = halve_by_maximum(maps)
             maps = act(normalise(parameters, name, maps))
             maps = self._blocks(parameters, stage, maps)
         return as_rows(maps, K)

@@ -97,6 +97,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kernel: int = 3,
         norm: Norm = "batch",
         pooling: Literal["stride", "max"] = "max",
+        stem: int = 0,
         label_smoothing: float = 0.0,
         shift: int = 0,
         flip: Literal["none", "horizontal"] = "none",
@@ -126,6 +127,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.kernel = kernel
         self.norm = norm
         self.pooling = pooling
+        self.stem = stem
         self.label_smoothing = label_smoothing
         self.shift = shift
         self.flip = flip

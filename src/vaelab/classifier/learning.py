@@ -102,7 +102,7 @@ class Discriminative:
 
 
 def _convolutions_key(spec: ClassifierSpec) -> tuple[object, ...]:
-    return spec.channels, spec.blocks, spec.kernel, spec.norm, spec.pooling
+    return spec.channels, spec.blocks, spec.kernel, spec.norm, spec.pooling, spec.stem
 
 
 def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:
@@ -119,5 +119,5 @@ def logits_of(model: ClassifierModel, parameters: Parameters, batches: Batches) 
     every = torch.empty(K, batches.rows, model.classes, dtype=torch.float64)
     with fast_products(model.largest_layer):
         for place, x, _ in batches:
-            every[:, place] = model.logits(parameters, x.to(buffer.dtype).expand(K, *x.shape)).cpu().double()
+            every[:, place] = model.answers(parameters, x.to(buffer.dtype).expand(K, *x.shape)).cpu().double()
     return every.numpy()

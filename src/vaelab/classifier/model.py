@@ -29,7 +29,7 @@ def trunk_of(spec: ClassifierSpec, grid: Grid) -> Trunk:
     """The convolutions before a classifier's dense layers."""
     return Trunk(
         "maps", grid.shape, spec.channels, spec.blocks, spec.kernel, spec.norm, spec.activation,
-        pooling=spec.pooling == "max",
+        pooling=spec.pooling == "max", stem=spec.stem,
     )  # fmt: skip
 
 
@@ -44,12 +44,14 @@ class ClassifierModel(Stacked):
     grid: Grid | None = None  # where the features lie in an image, for the convolutions
     trunk: Trunk | None = None
     half: bool = False  # in training the networks' products are in bfloat16
+    mirrors: bool = False  # it learns from images and their mirror images, and answers by both
 
     @classmethod
     def for_spec(cls, spec: ClassifierSpec, features: int, classes: int, grid: Grid) -> ClassifierModel:
         trunk = trunk_of(spec, grid) if spec.network == "conv" else None
         hidden = padded_sizes(spec.hidden_sizes)
-        return cls(features, hidden, classes, spec.activation, grid, trunk, spec.precision == "bf16")
+        half, mirrors = spec.precision == "bf16", spec.flip != "none"
+        return cls(features, hidden, classes, spec.activation, grid, trunk, half, mirrors)
 
     @property
     def ends(self) -> int:
@@ -103,6 +105,15 @@ class ClassifierModel(Stacked):
                 x = self.trunk(parameters, self.grid.spread(x))
             logits = self.network(parameters, widen(x, self.network.widths[0]), keep)[..., : self.classes]
         return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+    def answers(self, parameters: Parameters, x: Tensor) -> Tensor:
+        """Logits (K, B, C) as the model is used: their mean over an image and its mirror image, if it `mirrors`."""
+        logits = self.logits(parameters, x)
+        if not self.mirrors:
+            return logits
+        assert self.grid is not None
+        mirrored = x.unflatten(-1, self.grid.shape).flip(-2).flatten(-3)
+        return (logits + self.logits(parameters, mirrored)) / 2
 
 
 @dataclasses.dataclass(frozen=True)

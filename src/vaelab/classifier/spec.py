@@ -36,11 +36,16 @@ class ClassifierSpec(ModelSpec):
     pooling: Literal["stride", "max"] = Field(
         "max", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
     )
+    stem: Annotated[int, Field(ge=0, le=4096)] = Field(
+        0, description="channels of a convolution at full size before the first stage; 0: none"
+    )
     label_smoothing: Share = Field(0.0, description="share of a target's mass that is spread over all classes")
     shift: Annotated[int, Field(ge=0, le=64)] = Field(
         0, description="most pixels by which images are moved at random in training, each way"
     )
-    flip: Literal["none", "horizontal"] = Field("none", description="mirror every second image, drawn anew each visit")
+    flip: Literal["none", "horizontal"] = Field(
+        "none", description="mirror every second image in training, drawn anew each visit; answers are by both views"
+    )
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:

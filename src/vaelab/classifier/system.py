@@ -46,8 +46,7 @@ class ClassifierSystem:
         ends, products = math.prod(shape), 0
         if spec.network == "conv":
             trunk = trunk_of(spec, Grid.of(shape))
-            # With pooling the first convolution of a stage works at twice the height and width.
-            ends, products = trunk.features, trunk.products * (2 if spec.pooling == "max" else 1)
+            ends, products = trunk.features, trunk.products
         widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
         return 6.0 * int(spec.batch_size) * (products + sum(a * b for a, b in itertools.pairwise(widths))) / FLOPS
 

@@ -11,6 +11,7 @@ from vaelab.space import Space, networks_of
 # What is searched of a network with convolutions: few settings, since each trial is dear.
 CONVOLUTIONS: dict[str, Any] = {
     "channels": ["32-64", "32-64-128"],
+    "stem": [0, 32],
     "blocks": (0, 1),
     "units1": (64, 256, "log"),
     "dropout1": (0.0, 0.5),

@@ -72,7 +72,8 @@ def model(spec: Json) -> str:
         blocks = f" and {counted(spec['blocks'], 'residual block')} each" if spec.get("blocks") else ""
         norm = f", {spec['norm']} norm" if spec.get("norm", "none") != "none" else ""
         channels = "-".join(str(number) for number in spec["channels"])
-        parts.append(f"convolutions of {channels} channels{blocks}{norm}")
+        stem = f" behind one of {spec['stem']} at full size" if spec.get("stem") else ""
+        parts.append(f"convolutions of {channels} channels{stem}{blocks}{norm}")
     sizes = hidden_sizes(spec)
     if sizes:
         listed = " and ".join(str(size) for size in sizes) if len(sizes) < 3 else "-".join(str(s) for s in sizes)

@@ -1,8 +1,10 @@
-"""Convolutions that halve maps, and that double them: each the adjoint of the other, so each is the other's gradient.
+"""Convolutions that keep the size of maps, halve it or double it, and the maximum that halves it.
 
-Both have weights (K, small, height, width, large): `small` channels of the half-sized maps, `large` of the others. Of
-PyTorch's own kernels for them, some take several times what their products would need (the output is padded to 16
-channels; a transposed convolution in bfloat16 reorders its weights' gradient); here each way takes the fastest.
+Halving and doubling are each the adjoint of the other, so each is the other's gradient. Their weights are
+(K, small, height, width, large): `small` channels of the half-sized maps, `large` of the others. Of PyTorch's own
+kernels some take several times what their products would need (the output is padded to 16 channels; a transposed
+convolution in bfloat16 reorders its weights' gradient; that gradient walks small maps one by one); here each way takes
+the fastest (`benchmarks/kernels.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,28 @@ from torch import Tensor
 from torch.nn import functional
 
 Size = tuple[int, int]
+
+# In bfloat16 on the CPU, maps up to so many pixels under so many weights per tap get these weights' gradient as one
+# product: the kernel for it adds up the whole gradient once per example.
+SMALL_MAP, MANY_WEIGHTS = 25, 1 << 14
+
+
+def keep(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Each member's convolution of stride 1: x (B, K in, H, W) -> (B, K out, H, W), zero-padded.
+
+    weight: (K, out, height, width, in), height and width odd. bias: (K, out).
+    """
+    x, weight, *rest = _meet(x, weight, bias)
+    if _is_one_product(x, weight):
+        y: Tensor = _Keep.apply(x, weight, *rest)
+        return y
+    return functional.conv2d(x, kernel_of(weight), flat(rest[0]), 1, padding_of(weight), groups=len(weight))
+
+
+def halve_by_maximum(x: Tensor) -> Tensor:
+    """The maximum over 2 x 2 pixels: (B, C, H, W) -> (B, C, ceil(H / 2), ceil(W / 2)); a side of 1 stays."""
+    y: Tensor = _Maximum.apply(x)
+    return y
 
 
 def halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -34,7 +58,7 @@ def double(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) ->
     return x
 
 
-def _meet(maps: Tensor, *of_layer: Tensor | None) -> tuple[Tensor | None, ...]:
+def _meet(maps: Tensor, *of_layer: Tensor | None) -> tuple[Any, ...]:
     """All in the type that autocast asks for, which sees nothing of a custom gradient's backward pass."""
     device = maps.device.type
     if not torch.is_autocast_enabled(device):
@@ -102,6 +126,55 @@ def _of_layer(x: Tensor, y: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tens
         by_weight.permute(0, 2, 3, 1).reshape(weight.shape) if wanted[0] else None,
         by_bias.view(K, small) if wanted[1] else None,
     )
+
+
+def _is_one_product(x: Tensor, weight: Tensor) -> bool:
+    (*_, H, W), (K, n_out, *_, n_in) = x.shape, weight.shape
+    is_half = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    return is_half and K == 1 and H * W <= SMALL_MAP and n_in * n_out >= MANY_WEIGHTS
+
+
+def _one_product(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of sum(dy * keep(x, weight)) by the weight of one member: every output's inputs as a row."""
+    _, n_out, height, width, _ = weight.shape
+    B, _, H, W = x.shape
+    down, across = padding_of(weight)
+    around = functional.pad(x.permute(0, 2, 3, 1), (0, 0, across, across, down, down))
+    patches = around.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)  # (B, H, W, height, width, in)
+    inputs = patches.reshape(B * H * W, -1)
+    return (dy.permute(0, 2, 3, 1).reshape(-1, n_out).T @ inputs).view_as(weight)
+
+
+class _Keep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.conv2d(x, kernel_of(weight), flat(bias), 1, padding_of(weight))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (x, weight), (of_x, of_weight, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
+        by_x, _, by_bias = torch.ops.aten.convolution_backward(
+            dy, x, kernel_of(weight), [len(dy[0])], (1, 1), padding_of(weight), (1, 1), False, (0, 0), 1,
+            (of_x, False, of_bias),
+        )  # fmt: skip
+        return by_x, _one_product(x, dy, weight) if of_weight else None, None if by_bias is None else by_bias[None]
+
+
+class _Maximum(torch.autograd.Function):
+    """Windows do not overlap, so the gradient is put where each maximum was; PyTorch's own adds up, and is slower."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        window = [min(2, n) for n in x.shape[2:]]
+        y, where = functional.max_pool2d(x, window, ceil_mode=True, return_indices=True)
+        ctx.save_for_backward(where)
+        ctx.window, ctx.size = window, x.shape[2:]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return functional.max_unpool2d(dy, ctx.saved_tensors[0], ctx.window, output_size=ctx.size)
 
 
 class _Halve(torch.autograd.Function):
