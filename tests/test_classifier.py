@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.fitted import Fitted
 from vaelab.study import tune
+from vaelab.study.watch import Watch
 from vaelab.training import Stack, epochs
 
 
@@ -256,6 +258,14 @@ def test_augmentation_of_a_table_is_refused(table: Dataset, tmp_path: Path) -> N
     assert not (tmp_path / "study").exists()
 
 
+def test_what_shapes_convolutions_is_refused_without_them(tmp_path: Path) -> None:
+    for setting in ("stem=16", "pooling=max", "channels=8"):
+        done = commands.vaelab(["classify", "digits", "--set", setting, "--out", "study"], tmp_path)
+        assert done.returncode == 2
+        assert f"`{setting.partition('=')[0]}` shapes convolutions, but network is mlp" in done.stderr
+    assert not (tmp_path / "study").exists()
+
+
 CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=15", "--seed", "1"]
 
 
@@ -287,6 +297,9 @@ def test_the_digits_are_learned_and_judged_once(study: Path) -> None:
     digits = data_module.load("digits")
     assert model.evaluate(digits, "test")["accuracy"] == test["accuracy"]
     page = (study / "report.html").read_text()
+    for row in results["table"]:
+        beyond = range(row["spec"]["layers"] + 1, 4)
+        assert set(row["idle"]) == {f"{name}{i}" for name in ("units", "dropout") for i in beyond}
     for words in ("Class by class", "answers", "Pruning at rungs spared", "macro F1"):
         assert words in page
     assert {p.name for p in (study / "best" / "figures").glob("*.png")} == {
@@ -299,8 +312,17 @@ def test_one_worker_finds_what_two_find_and_nothing_is_tested_again(study: Path,
     one = tune.tune(digits, None, {"epochs": 15}, task="classifier", trials=6, seed=1, workers=1, out=tmp_path / "one")
     theirs = json.loads((study / "results.json").read_text())
     assert one.results["best"] == theirs["best"]
-    again = tune.resume(tmp_path / "one", digits, workers=1)
+    announced: list[object] = []
+
+    class Told(Watch):
+        def finalists(self, numbers: Sequence[int], seeds: int) -> None:
+            announced.append(numbers)
+
+    again = tune.resume(tmp_path / "one", digits, workers=1, watch=Told())
     assert again.results["best"] == theirs["best"]
+    assert announced == []
+    # The time of a study is that of all its sittings.
+    assert all(again.results["seconds"][part] > spent for part, spent in one.results["seconds"].items())
     assert json.loads((tmp_path / "one" / "best" / "metrics.json").read_text())["test_opened"] == 1
 
 

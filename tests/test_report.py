@@ -348,3 +348,9 @@ def test_figures_of_other_units_have_their_own_axis(tmp_path: Path, digits: Data
     lines = [float(str(line["x1"])) for line in found.tags("line") if line["class"] == "at"]
     places = [(value - -0.53) / 0.56 * 100 for value in (-0.25, -0.25)]
     assert lines == pytest.approx(places, abs=1e-2)
+
+
+def test_settings_without_effect_have_no_value_in_the_table() -> None:
+    row = {"number": 0, "params": {"layers": 1, "units3": 64}, "idle": ["units3"]}
+    cells = study_page.trials([row], ["layers", "units3"], None, {}).rows[0].cells
+    assert [cell.text for cell in cells[-2:]] == ["1", "–"]

@@ -377,7 +377,7 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
     if "hidden" in space and idle:
         raise InputError(f"`hidden` is searched and overrides {', '.join(idle)}; do not set them.")
     if "conv" not in networks_of(settings, space):
-        check_idle({**settings, **dict.fromkeys(space.names)})
+        check_idle({**settings, **dict.fromkeys(space.names)}, space.of)
     values = {dim.name: dim.choices or (dim.low, dim.high) for dim in space.dimensions}
     # No rule of Spec spans more than two settings.
     for names in itertools.combinations(values, min(2, len(values))):

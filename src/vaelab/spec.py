@@ -43,6 +43,7 @@ class ModelSpec(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
+    of_convolutions: ClassVar[tuple[str, ...]] = CONVOLUTIONS  # settings without effect where there are none
     of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that may not suit the data
 
     hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
@@ -109,6 +110,11 @@ class ModelSpec(pydantic.BaseModel):
         and round otherwise (benchmarks/convolutions.py).
         """
         return self.network == "conv" and not self.device.startswith("cuda")
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Settings that have no effect beside the others, such as the channels of a network without convolutions."""
+        return self.of_convolutions if self.network == "mlp" else ()
 
     @property
     def pretrain_epochs(self) -> int:
@@ -344,14 +350,14 @@ def written(name: str, value: Any) -> str:
     return "-".join(map(str, value)) or "none" if name in WIDTHS else str(value)
 
 
-def check_idle(settings: Mapping[str, Any]) -> None:
+def check_idle(settings: Mapping[str, Any], of: type[ModelSpec] = Spec) -> None:
     """Refuse settings of convolutions for a network without them.
 
     >>> check_idle({"channels": "16-32"})
     Traceback (most recent call last):
     vaelab.errors.InputError: `channels` shapes convolutions, but network is mlp; set network = conv too.
     """
-    idle = [name for name in CONVOLUTIONS if name in settings]
+    idle = [name for name in of.of_convolutions if name in settings]
     if idle and settings.get("network", "mlp") == "mlp":
         raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set network = conv too.")
 

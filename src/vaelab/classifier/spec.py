@@ -23,6 +23,7 @@ class ClassifierSpec(ModelSpec):
     """
 
     under_hidden: ClassVar = ("layers", "units1", "units2", "units3")
+    of_convolutions: ClassVar = (*ModelSpec.of_convolutions, "pooling", "stem")
     of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip")
 
     layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; deeper ones by `hidden`")
@@ -51,6 +52,16 @@ class ClassifierSpec(ModelSpec):
     def hidden_sizes(self) -> tuple[int, ...]:
         """Widths of the hidden layers, in order."""
         return self.hidden if self.hidden is not None else (self.units1, self.units2, self.units3)[: self.layers]
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Also the units and the dropout of layers that are not there.
+
+        >>> ClassifierSpec(network="conv", layers=2).idle
+        ('units3', 'dropout3')
+        """
+        beyond = range(len(self.hidden_sizes) + 1, 4)
+        return super().idle + tuple(f"{name}{i}" for i in beyond for name in ("units", "dropout"))
 
     @property
     def dropouts(self) -> tuple[float, ...]:

@@ -125,7 +125,7 @@ def plot_reconstructions(data: Reconstructions, path: str | Path, title: str = "
 
 
 def _empty(title: str, reason: str) -> Figure:
-    figure = style.canvas(2.0)
+    figure = style.canvas(style.HEAD + 0.1)
     style.heading(figure, title, reason)
     return figure
 

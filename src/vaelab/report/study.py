@@ -207,8 +207,8 @@ def trials(
         state = "collapsed" if row.get("verdict") == "collapsed" else str(row.get("state", "")).lower()
         cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key in heads]
         cells[0] = Cell(cells[0].text, cells[0].exact, tag="best" if best else "")
-        params = row.get("params") or {}
-        cells += [Cell.of(params.get(name)) for name in searched]
+        params, idle = row.get("params") or {}, row.get("idle") or ()
+        cells += [Cell.of(None if name in idle else params.get(name)) for name in searched]
         rows.append(Row(cells, "winner" if best else "" if state == "complete" else "faint"))
     return Table("All trials", [*heads.values(), *searched], rows, 0)
 

@@ -79,7 +79,6 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
 
     Every run has a folder in the study's finals/, and is not trained again by a resumed study: it would be the same.
     """
-    search.watch.finalists(numbers, seeds)
     folder = search.folder / "finals"
     folder.mkdir(exist_ok=True)
     members = {
@@ -93,6 +92,8 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
         for number, spec in ((n, search.spec(n)) for n in numbers)
     }
     todo = [m for group in members.values() for m in group if not (folder / m.name / "manifest.json").exists()]
+    if todo:
+        search.watch.finalists(numbers, seeds)
     jobs = [
         Job(
             tuple(part), _epochs(search), str(search.work), True,

@@ -220,7 +220,7 @@ def _study(
     searched = clock.elapsed
     best, report = _finish(search, clock)
     table = [row for row in (_row(search, t) for t in trials.all()) if row is not None]
-    results = _results(search, report, table, searched, clock.elapsed - searched)
+    results = _results(search, report, table, {"search": searched, "final": clock.elapsed - searched})
     store.write_json(folder / "results.json", results)
     crew.system.report(folder, results, crew.data)
     shutil.rmtree(search.work)
@@ -312,6 +312,7 @@ def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
         "number": trial.number,
         "state": STATES[trial.state],
         "params": dict(trial.params),
+        "idle": [name for name in trial.params if name in spec.idle],
         "spec": spec.model_dump(mode="json"),
         "rungs": {str(k): measure.cost(v) for k, v in sorted(trial.intermediate_values.items())},
         "value": measure.cost(trial.value) if trial.value is not None and trial.state == TrialState.COMPLETE else None,
@@ -322,8 +323,15 @@ def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
     }
 
 
+def _spent_before(folder: Path) -> Mapping[str, float]:
+    """The seconds of a study that had ended before it was resumed."""
+    path = folder / "results.json"
+    seconds: Mapping[str, float] = store.read_json(path)["seconds"] if path.exists() else {}
+    return seconds
+
+
 def _results(
-    search: Search, report: dict[str, Any], table: list[dict[str, Any]], searched: float, final: float
+    search: Search, report: dict[str, Any], table: list[dict[str, Any]], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     states = [row["state"] for row in table]
     return {
@@ -339,7 +347,7 @@ def _results(
         "optimism": None,
         **report,
         **search.crew.system.results(search.crew.feed, report["best"]),
-        "seconds": {"search": searched, "final": final},
+        "seconds": {part: spent + _spent_before(search.folder).get(part, 0.0) for part, spent in seconds.items()},
         "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
         "importance": importance(search.trials.all()),
         "table": table,

@@ -34,7 +34,9 @@ def print_classifier(results: Mapping[str, Any]) -> None:
         row = next(row for row in results["table"] if row["number"] == best["number"])
         console.print(Text(f"best trial: {best['number']}", style="bold"))
         for name, value in row["params"].items():
-            console.print(f"  {name} {value:.4g}" if isinstance(value, float) else f"  {name} {value}", highlight=False)
+            if name not in row["idle"]:
+                said = f"{value:.4g}" if isinstance(value, float) else value
+                console.print(f"  {name} {said}", highlight=False)
         if results["importance"]:
             told = ", ".join(f"{name} {part:.0%}" for name, part in list(results["importance"].items())[:6])
             console.print(Text(f"importance: {told}"), soft_wrap=True)
