@@ -20,7 +20,7 @@ import commands
 import vaelab
 from vaelab import data as data_module
 from vaelab.classifier import scores
-from vaelab.classifier.augment import augmented
+from vaelab.classifier.augment import augmented, covered
 from vaelab.classifier.estimator import Classifier
 from vaelab.classifier.feed import LabelledFeed, resolve, standardisation
 from vaelab.classifier.fitted import FittedClassifier
@@ -145,6 +145,43 @@ def test_augmentation_moves_and_mirrors(channels: tuple[int, ...]) -> None:
     assert len(moves) > 10
 
 
+@pytest.mark.parametrize(("H", "W"), [(28, 28), (10, 40), (1, 60)])
+def test_every_second_image_is_covered_by_a_rectangle_of_the_share_asked(H: int, W: int) -> None:
+    n, most = 4000, 0.4
+    inside = covered(torch.rand(n, 5, generator=torch.Generator().manual_seed(0)), H, W, most)
+    some = inside.flatten(1).any(1)
+    assert abs(float(some.float().mean()) - 0.5) < 4 * (0.25 / n) ** 0.5
+    rows, columns = inside.any(2), inside.any(1)
+    assert torch.equal(inside, rows[:, :, None] & columns[:, None, :])  # a rectangle, without holes:
+    for line in rows[some], columns[some]:
+        assert ((line[:, 1:] & ~line[:, :-1]).sum(1) + line[:, 0] == 1).all()
+    share = inside[some].float().mean((1, 2))
+    assert float(share.max()) <= most + 0.5 / min(n for n in (H, W) if n > 1)  # whole pixels
+    # Even from 0.02 to 0.4: mean 0.21, standard deviation 0.38 / sqrt(12).
+    assert abs(float(share.mean()) - 0.21) < 4 * 0.38 / 12**0.5 / len(share) ** 0.5 + 0.01
+    # Every place of the middle is as often covered as its mirror image.
+    seen = inside.float().mean(0)
+    assert float((seen - seen.flip(0, 1)).abs().max()) < 5 * (2 * 0.25 / n) ** 0.5
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_what_is_covered_is_the_mean_and_the_rest_as_it_was(channels: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    data = from_arrays(rng.integers(0, 255, (60, 6, 5, *channels), dtype=np.uint8), [0, 1] * 30)
+    spec = spec_of(data, erase=0.5)
+    feed, rows = LabelledFeed(data, spec), torch.arange(20)
+    uniform = torch.rand(20, 8, generator=torch.Generator().manual_seed(1))
+    found, plain = feed.gather(rows, spec, uniform), feed.gather(rows, spec)
+    hidden = covered(uniform[:, 3:], 6, 5, 0.5).repeat_interleave(channels[0] if channels else 1, 2).flatten(1)
+    assert 0 < hidden.float().mean() < 0.5
+    assert torch.equal(found, torch.where(hidden, 0.0, plain))
+    stack = Stack([spec], feed, method=Discriminative())
+    before = stack.parameters.clone()
+    next(epochs(stack))
+    assert not torch.equal(before, stack.parameters)
+    assert stack.failures == [None]
+
+
 def test_curves_move_along_themselves_and_are_classified_by_convolutions() -> None:
     curve = torch.arange(1, 8, dtype=torch.uint8).view(1, 1, 7, 1)
     seen = augmented(curve.expand(5, -1, -1, -1), torch.linspace(0, 0.99, 5)[:, None].expand(-1, 3), 2, False, 0)
@@ -247,7 +284,7 @@ def test_labels_that_cannot_be_learned_get_one_line(labels: list[int] | None, wo
 
 
 def test_augmentation_of_a_table_is_refused(table: Dataset, tmp_path: Path) -> None:
-    for settings in ({"shift": 1}, {"flip": "horizontal"}):
+    for settings in ({"shift": 1}, {"flip": "horizontal"}, {"erase": 0.2}):
         with pytest.raises(InputError, match="needs images"):
             spec_of(table, **settings)
     for space in ({"shift": (0, 1)}, {"flip": ["none", "horizontal"]}):

@@ -1,4 +1,4 @@
-"""Images moved and mirrored at random, as a training sees them."""
+"""Images moved, mirrored and partly covered at random, as a training sees them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DRAWS = 3  # uniforms that an image takes: two moves and a flip
+MOVES, COVERS = 3, 5  # uniforms that an image takes: two moves and a flip; and those of `covered`
+LEAST, NARROWEST = 0.02, 0.3  # of what is covered: the share of the image; height by width, or width by height
 
 
 def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, background: float) -> Tensor:
@@ -32,3 +33,22 @@ def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, backgroun
     if flip:
         images = torch.where((uniform[:, 2] < 0.5)[:, None, None, None], images.flip(2), images)
     return images
+
+
+def covered(uniform: Tensor, H: int, W: int, most: float) -> Tensor:
+    """Where images are covered (n, H, W): every second one by a rectangle, of up to a share `most` of its area.
+
+    Its area is drawn evenly from LEAST to `most`; height by width from NARROWEST to its inverse, on a log scale; its
+    place evenly from those within the image. uniform: (n, 5) in [0, 1). (Zhong et al. 2020, algorithm 1.)
+    """
+    whether, share, proportion, down, across = uniform.unbind(1)
+    area = H * W * (min(LEAST, most) + (most - min(LEAST, most)) * share)
+    height = (area * NARROWEST ** (2 * proportion - 1)).sqrt().round().clamp(1, H)
+    width = (area / height).round().clamp(1, W)
+    inside = (whether < 0.5)[:, None, None]
+    for axis, (side, length, place) in enumerate(((H, height, down), (W, width, across))):
+        first = (place * (side - length + 1)).floor()[:, None]
+        pixels = torch.arange(side, device=uniform.device)
+        along = (pixels >= first) & (pixels < first + length[:, None])  # (n, side)
+        inside = inside & along.unsqueeze(2 - axis)
+    return inside

@@ -101,6 +101,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label_smoothing: float = 0.0,
         shift: int = 0,
         flip: Literal["none", "horizontal"] = "none",
+        erase: float = 0.0,
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         weight_decay: float = 0.0,
@@ -131,6 +132,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_smoothing = label_smoothing
         self.shift = shift
         self.flip = flip
+        self.erase = erase
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay

@@ -9,9 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelab.classifier.augment import augmented
+from vaelab.classifier.augment import MOVES, augmented, covered
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.convolutions import Grid
 from vaelab.data import Dataset, Scaling
 from vaelab.errors import InputError, shown
 from vaelab.feed import Rows, Units, check_convolutions, resolve_training
@@ -22,7 +21,8 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     check_labels(data)
     moves_curves = spec.network == "conv" and spec.flip == "none"
     if spec.is_augmented and not (data.is_image or moves_curves):
-        name, needs = ("flip", "images") if spec.flip != "none" else ("shift", "images, or curves and convolutions")
+        name = next(name for name in ("flip", "shift", "erase") if getattr(spec, name) not in ("none", 0))
+        needs = "images" if name == "flip" else "images, or curves and convolutions"
         raise InputError(f"`{name}` needs {needs}, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
     if spec.shift >= min(data.shape[:2]):
         raise InputError(
@@ -106,10 +106,17 @@ class LabelledFeed(Rows):
         return codes
 
     def gather(self, rows: Tensor, spec: ClassifierSpec, uniform: Tensor | None = None) -> Tensor:
-        """Rows (n,) as model values (n, D) for training; augmented as `spec` says by `uniform` (n, 3)."""
+        """Rows (n,) as model values (n, D) for training; augmented as `spec` says by `uniform`, (n, 3), or (n, 8)
+        where `erase` asks for it; what is covered is 0, the mean.
+        """
         raw = self._raw.index_select(0, rows)
-        if uniform is not None:
-            background = self.data.statistics.range[0]
-            images = raw.view(len(raw), *Grid.of(self.data.shape).shape)
-            raw = augmented(images, uniform, spec.shift, spec.flip != "none", background).reshape(len(raw), -1)
-        return self.units.convert(raw, None)
+        if uniform is None:
+            return self.units.convert(raw, None)
+        n, (H, W, C) = len(raw), self.grid.shape
+        background = self.data.statistics.range[0]
+        images = augmented(raw.view(n, H, W, C), uniform[:, :MOVES], spec.shift, spec.flip != "none", background)
+        x = self.units.convert(images.reshape(n, -1), None)
+        if spec.erase:
+            hidden = covered(uniform[:, MOVES:], H, W, spec.erase)[..., None].expand(-1, -1, -1, C)
+            x = x.masked_fill(self.grid.take(hidden.reshape(n, -1)), 0.0)
+        return x

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.classifier import scores
-from vaelab.classifier.augment import DRAWS
+from vaelab.classifier.augment import COVERS, MOVES
 from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.model import Answers, ClassifierModel, cross_entropy, padded_sizes
 from vaelab.classifier.spec import ClassifierSpec
@@ -33,7 +33,7 @@ class Discriminative:
             padded_sizes(spec.hidden_sizes),
             spec.activation,
             (spec.batch_size, spec.epochs, spec.precision, spec.device),
-            (any(spec.dropouts), spec.shift, spec.flip),
+            (any(spec.dropouts), spec.shift, spec.flip, spec.erase),
             (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
         )
 
@@ -58,7 +58,7 @@ class Discriminative:
         """Noise is drawn in blocks whose size depends on the spec alone; each member's from its own generator."""
         spec, (K, n), feed = stack.specs[0], order.shape, stack.feed
         units = stack.model.dropout_units if any(spec.dropouts) else 0
-        draws = DRAWS if spec.is_augmented else 0
+        draws = (MOVES + (COVERS if spec.erase else 0)) if spec.is_augmented else 0
         B = stack.batch_size
         block = max(B, NOISE_FLOATS // max(1, units + draws) // B * B)
         dropped = torch.stack([_per_unit(s.dropouts, stack.model.hidden) for s in stack.specs]).to(feed.device)

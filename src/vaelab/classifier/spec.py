@@ -24,7 +24,7 @@ class ClassifierSpec(ModelSpec):
 
     under_hidden: ClassVar = ("layers", "units1", "units2", "units3")
     of_convolutions: ClassVar = (*ModelSpec.of_convolutions, "pooling", "stem")
-    of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip")
+    of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip", "erase")
 
     layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; deeper ones by `hidden`")
     units1: Units = Field(256, description="units of the first hidden layer")
@@ -46,6 +46,10 @@ class ClassifierSpec(ModelSpec):
     )
     flip: Literal["none", "horizontal"] = Field(
         "none", description="mirror every second image in training, drawn anew each visit; answers are by both views"
+    )
+
+    erase: Share = Field(
+        0.0, description="largest share of an image that is covered at random in training, in every second image"
     )
 
     @property
@@ -71,5 +75,5 @@ class ClassifierSpec(ModelSpec):
 
     @property
     def is_augmented(self) -> bool:
-        """Whether images are moved or mirrored."""
-        return self.shift > 0 or self.flip != "none"
+        """Whether images are moved, mirrored or covered."""
+        return self.shift > 0 or self.flip != "none" or self.erase > 0
