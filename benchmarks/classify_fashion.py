@@ -10,8 +10,8 @@ Fails below 0.89, or after more than 15 minutes. The share that stacks save is m
 steps, stacked and one by one, in processor time.
 
 `conv`: convolutions, eight trials of four epochs and two long finals, within an hour; clothes are moved, mirrored and
-covered in part, which only who knows the data can allow. Fails below 0.935. With --mnist: 8 trials of a smaller network,
-digits moved; fails below 0.995.
+covered in part, which only who knows the data can allow. Fails below 0.935. With --mnist: eight trials of a smaller
+network, digits moved; fails below 0.995.
 """
 
 from __future__ import annotations
