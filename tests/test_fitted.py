@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import pages
+from vaelab import outputs
 from vaelab.data import Dataset, from_arrays
+from vaelab.errors import InputError
 from vaelab.fitted import Fitted
+from vaelab.plots import examples
 
 N = 20_000
 RNG = np.random.default_rng(0)
@@ -113,3 +119,19 @@ def test_modules_have_their_own_widths_and_weights() -> None:
     with torch.no_grad():
         next(fitted.encoder.parameters()).add_(1.0)
     np.testing.assert_array_equal(fitted.encode(data.x)[0], before)
+
+
+def test_curves_are_drawn_and_tables_are_not(tmp_path: Path) -> None:
+    fitted, _ = untrained(np.sin(np.linspace(0, 6, 37) + RNG.uniform(0, 6, (60, 1))))
+    x = fitted.sample(40, seed=1)
+    outputs.write_examples(x, fitted.facts, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 400
+    _, axes = examples._curve_chart(x[:2])
+    (lines,) = axes.collections
+    for drawn, curve in zip(lines.get_segments(), x, strict=False):
+        np.testing.assert_allclose(drawn, np.column_stack([np.arange(1, 38), curve]))
+    named = dataclasses.replace(fitted.facts, features=tuple(f"c{i}" for i in range(37)))
+    with pytest.raises(InputError, match="rows of a table"):
+        outputs.write_examples(x, named, tmp_path / "table.png")
+    assert not (tmp_path / "table.png").exists()

@@ -143,4 +143,9 @@ def test_a_collapsed_model_cannot_win() -> None:
         "Use wide: its validation neg_elbo is 145.20 nats per example. "
         "fallen collapsed (the notes say why) and cannot win."
     )
+    other, alike = contender("other", [144.9, 145.6, 145.4], 20), contender("alike", [145.0, 145.2, 145.5], 30)
+    sentences = {frozenset((row["a"], row["b"])): row["sentence"] for row in judge([fallen, other, alike])[0]}
+    assert sentences[frozenset(("fallen", "other"))].startswith("No difference shown")
+    assert sentences[frozenset(("fallen", "other"))].endswith("). fallen collapsed and cannot win.")
+    assert "collapsed" not in sentences[frozenset(("other", "alike"))]
     assert "no shared structure" in judge([fallen, contender("too", [1.0, 2.0], collapsed=True)])[1]

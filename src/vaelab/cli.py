@@ -212,7 +212,7 @@ def sample(
         bool, typer.Option("--noise", help="draw x from p(x|z), which spreads as data do; default: its mean")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
 ) -> None:
     """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
@@ -268,7 +268,7 @@ def decode(
         typer.Option("--z", metavar="Z1,Z2,...", help="a point of the latent space; may be repeated"),
     ],
     out: Annotated[
-        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
 ) -> None:
     """Examples at points of the latent space."""
@@ -285,7 +285,7 @@ def reconstruct(
         str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
     ],
     out: Annotated[
-        Path | None, typer.Option(help=".npy, .csv, or .png for images; default: CSV on standard output")
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:

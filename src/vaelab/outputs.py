@@ -14,6 +14,7 @@ import numpy as np
 from vaelab import store
 from vaelab.errors import InputError, shown
 from vaelab.fitted import Array, DataFacts
+from vaelab.wording import counted
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None) -> None:
@@ -26,11 +27,14 @@ def write_latents(mean: Array, std: Array | None, out: Path | None) -> None:
 
 
 def write_examples(x: Array, facts: DataFacts, out: Path | None) -> None:
-    """Examples (n, *shape) in the data's own units; a .png shows images side by side."""
+    """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves over each other."""
     if out is not None and out.suffix.lower() == ".png":
-        if len(facts.shape) < 2:
+        if facts.features:
             raise InputError(f"{out} is a picture, but the model's examples are rows of a table; write .csv or .npy.")
-        _write_png(x, facts, out)
+        if len(facts.shape) < 2:
+            _draw_curves(x, facts, out)
+        else:
+            _write_png(x, facts, out)
         return
     if out is not None and out.suffix.lower() == ".npy":
         _write(x, [], out)
@@ -93,6 +97,12 @@ def _send(text: str, out: Path | None) -> None:
         sys.stdout.write(text)
     else:
         store.write_atomic(out, text)
+
+
+def _draw_curves(x: Array, facts: DataFacts, out: Path) -> None:
+    from vaelab.plots.examples import plot_curves
+
+    plot_curves(x, out, f"{counted(len(x), 'example')} of {facts.name}")
 
 
 def _write_png(x: Array, facts: DataFacts, out: Path) -> None:

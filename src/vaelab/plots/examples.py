@@ -19,6 +19,7 @@ from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, RED, Floats
 Pixels = NDArray[np.uint8]
 
 MAX_EXAMPLES = 12
+MAX_CURVES = 30
 MAX_FEATURES = 40  # wider tables are drawn as curves
 MAX_CELL = 0.96  # inches
 PAPER = 255
@@ -430,25 +431,42 @@ def _heat_map(axes: Axes, means: Floats, classes: Sequence[str]) -> None:
     axes.set_xlabel("class means", fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=6)
 
 
-def _sampled_curves(data: Samples, title: str) -> Figure:
-    """Samples from the prior as thin curves over the band that holds 90 % of the data."""
+def plot_curves(curves: Floats, path: str | Path, title: str = "Curves") -> Path:
+    """Draws curves (n, D) over each other; of many the first MAX_CURVES."""
+    every = np.asarray(curves, np.float64)
+    figure, _ = _curve_chart(every[:MAX_CURVES])
+    left = f"the first {MAX_CURVES} of {len(every):,}, " if len(every) > MAX_CURVES else ""
+    style.heading(figure, title, f"{left}over {every.shape[1]} features")
+    return style.save(figure, path)
+
+
+def _curve_chart(curves: Floats) -> tuple[Figure, Axes]:
+    """Thin lines (n, D)."""
     figure = style.canvas(4.2)
     axes = style.chart(figure, 0.7, 0.55, style.WIDTH - 1.0, 4.2 - style.HEAD - 0.9)
-    curves = data.prior.reshape(len(data.prior), -1)[:30].astype(float)
     place = np.arange(curves.shape[1]) + 1.0
-    entries = [(BLUE, "—", f"{len(curves)} samples from the prior")]
-    if data.originals is not None:
-        held = data.originals.reshape(len(data.originals), -1)
-        low, middle, high = np.nanquantile(held, (0.05, 0.5, 0.95), axis=0)
-        axes.fill_between(place, low, high, color=GRID, linewidth=0)
-        axes.plot(place, middle, color=RED, linewidth=1.4)
-        entries = [(MUTED, "■", "90 % of the data"), (RED, "—", "their median"), *entries]
     axes.add_collection(
         LineCollection([np.column_stack([place, curve]) for curve in curves], colors=BLUE, linewidths=0.9, alpha=0.45)
     )
     axes.autoscale_view()
     axes.margins(x=0)
     style.name_axes(axes, x="feature", y="value")
+    return figure, axes
+
+
+def _sampled_curves(data: Samples, title: str) -> Figure:
+    """Samples from the prior as thin curves over the band that holds 90 % of the data."""
+    curves = data.prior.reshape(len(data.prior), -1)[:MAX_CURVES].astype(float)
+    figure, axes = _curve_chart(curves)
+    place = np.arange(curves.shape[1]) + 1.0
+    entries = [(BLUE, "—", f"{len(curves)} samples from the prior")]
+    if data.originals is not None:
+        held = data.originals.reshape(len(data.originals), -1)
+        low, middle, high = np.nanquantile(held, (0.05, 0.5, 0.95), axis=0)
+        axes.fill_between(place, low, high, color=GRID, linewidth=0, zorder=0)
+        axes.plot(place, middle, color=RED, linewidth=1.4)
+        entries = [(MUTED, "■", "90 % of the data"), (RED, "—", "their median"), *entries]
+    axes.margins(x=0)
     style.heading(figure, title, f"samples over {curves.shape[1]} features")
     _key(axes, entries)
     return figure

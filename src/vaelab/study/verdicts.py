@@ -137,7 +137,9 @@ def _row(
         "a": a.name, "b": b.name, "figure": figure[0], **dataclasses.asdict(interval), "p_holm": p,
         "shown": p is not None and p < LEVEL, "seeds": [len(c.figures[figure[0]]) for c in (a, b)], "paired": None,
     }  # fmt: skip
-    return row | {"sentence": _sentence(row, figure, tests)}
+    fallen = [c.name for c in (a, b) if c.collapsed]
+    out = f" {listed(fallen)} collapsed and cannot win." if fallen else ""
+    return row | {"sentence": _sentence(row, figure, tests) + out}
 
 
 def _sentence(row: Mapping[str, Any], figure: tuple[str, bool, str, str], tests: int) -> str:
