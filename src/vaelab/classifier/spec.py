@@ -47,7 +47,6 @@ class ClassifierSpec(ModelSpec):
     flip: Literal["none", "horizontal"] = Field(
         "none", description="mirror every second image in training, drawn anew each visit; answers are by both views"
     )
-
     erase: Share = Field(
         0.0, description="largest share of an image that is covered at random in training, in every second image"
     )
