@@ -59,6 +59,8 @@ def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> 
             value = float(own["validation"][data.best])
             axes.plot(data.epochs[data.best], value, "o", color=ORANGE, markersize=7, markeredgecolor="white", zorder=5)
             ends.append((f"● kept {value:.4g}", ORANGE, value))
+        if name == "accuracy":
+            high = min(high, 1 + 0.02 * (1 - low))  # nothing lies above 1, but a dot needs some room
         axes.set_ylim(low, high)
         heights = style.spread([float(np.clip((v - low) / (high - low), 0.05, 0.97)) for *_, v in ends], 0.08)
         for (text, ink, _), height in zip(ends, heights, strict=True):
