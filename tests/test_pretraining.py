@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
@@ -288,6 +289,28 @@ def test_a_step_of_em_never_lowers_the_likelihood():
         shares = model.predict_proba(z)
     assert (np.diff(likelihoods) > -1e-9).all()
     assert likelihoods[-1] > likelihoods[0] + 0.5
+
+
+@pytest.mark.parametrize("n", [300, 1500])  # solved whole, and by ARPACK
+def test_leading_vectors_are_eigenvectors_also_where_eigenvalues_are_repeated(n):
+    """A graph of 30 islands has the eigenvalue 1 thirty times; beside it a random matrix has each but once."""
+    islands = sparse.block_diag([np.full((n // 30, n // 30), 30 / n)] * 30, format="csr")
+    noise = sparse.random(n, n, 0.02, "csr", rng=np.random.default_rng(0))
+    for matrix in (islands, noise + noise.T):
+        for seed in range(4):
+            found = mixture.leading_vectors(matrix, 13, np.random.default_rng(seed))
+            values = np.linalg.eigvalsh(matrix.toarray())[-13:]
+            np.testing.assert_allclose(found.T @ found, np.eye(13), atol=1e-8)
+            np.testing.assert_allclose(matrix @ found, found * values, atol=1e-6)
+
+
+def test_eigenvectors_that_cannot_be_found_are_said_to_be(monkeypatch):
+    def breaks_off(*_, **__):
+        raise sparse.linalg.ArpackError(3)
+
+    monkeypatch.setattr(sparse.linalg, "eigsh", breaks_off)
+    with pytest.raises(FloatingPointError, match="no eigenvectors that ARPACK finds"):
+        mixture.leading_vectors(sparse.identity(1200, format="csr"), 3, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("components", [1, 3, 10])

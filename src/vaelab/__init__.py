@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vaelab.latent import LatentMixture
     from vaelab.space import Space
     from vaelab.spec import Spec
-    from vaelab.use import load
+    from vaelab.use import load, load_classifier
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ _HOMES = {
     "compare": "vaelab.api",
     "invert": "vaelab.inverse.run",
     "load": "vaelab.use",
+    "load_classifier": "vaelab.use",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "compare",
     "invert",
     "load",
+    "load_classifier",
     "train",
     "tune",
 ]

@@ -25,9 +25,7 @@ Target = Annotated[str | None, typer.Option(help="where the labels are: a column
 DataDir = Annotated[Path | None, typer.Option(help="folder that holds mnist/ and fashion_mnist/")]
 Download = Annotated[bool, typer.Option("--download", help="fetch a built-in data set that is missing")]
 SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validation and test split")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as latent_dim=2")
-]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as epochs=20")]
 MaybeSource = Annotated[
     str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
 ]

@@ -91,7 +91,7 @@ def classify(
     yardstick: Annotated[
         str, typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation")
     ] = "accuracy",
-    finalists: Annotated[int | None, typer.Option(help="best trials that are trained anew")] = None,
+    finalists: Annotated[int | None, typer.Option(help="best trials that are trained anew; default: 3")] = None,
     final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 1,
     final_epochs: Annotated[int | None, typer.Option(help="epochs of the finals; default: those of the search")] = None,
     figures: Figures = "auto",

@@ -300,7 +300,7 @@ class Fitted:
         run = store.load_run(folder)
         if run.data.get("kind") == "classifier":
             raise StoreError(
-                f"{run.folder} is the run of a classifier; use `vaelab predict`, or FittedClassifier.load."
+                f"{run.folder} is the run of a classifier; use `vaelab predict`, or vaelab.load_classifier."
             )
         spec = Spec.create(**run.spec).but(device="cpu")
         facts = DataFacts.from_dict(run.data)

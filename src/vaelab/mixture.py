@@ -14,6 +14,8 @@ Ints = npt.NDArray[np.int64]
 
 MOST_ROWS = 8_000  # that EM and the graph look at
 NEIGHBOURS = 10  # of a row in the graph
+SOLVED_WHOLE = 1_000  # rows up to which eigenvectors come from the whole matrix
+SUBSPACES = (1, 4, 16)  # of ARPACK, in multiples of its own choice
 FLOOR = 1e-4  # least variance of a direction, as a share of the mean one
 
 
@@ -99,10 +101,32 @@ def graph_groups(z: Floats, groups: int, rng: np.random.Generator) -> Ints | Non
     graph = kneighbors_graph(z, NEIGHBOURS)
     graph = 0.5 * (graph + graph.T)
     root = sparse.diags_array(1 / np.sqrt(np.asarray(graph.sum(1)).ravel()))
-    start = rng.random(n)  # else ARPACK draws one, and no seed repeats it
-    _, leading = sparse.linalg.eigsh(root @ graph @ root, k=vectors, which="LA", v0=start)
+    leading = leading_vectors(root @ graph @ root, vectors, rng)
     found = KMeans(groups, n_init=10, random_state=int(rng.integers(2**31))).fit_predict(normalize(leading))
     return np.asarray(found, np.int64)
+
+
+def leading_vectors(matrix: Any, count: int, rng: np.random.Generator) -> Floats:
+    """Eigenvectors (n, count) of the largest eigenvalues of a sparse symmetric matrix.
+
+    ARPACK can break off where an eigenvalue is repeated, as in the graph of islands, one for each: small matrices are
+    solved whole, and for large ones it tries again in larger subspaces. Raises FloatingPointError where these fail too.
+    """
+    from scipy import linalg, sparse
+
+    n = matrix.shape[0]
+    if n <= SOLVED_WHOLE:
+        return np.asarray(linalg.eigh(matrix.toarray(), subset_by_index=[n - count, n - 1])[1])
+    smallest = max(2 * count + 1, 20)  # ARPACK's own choice
+    for times in SUBSPACES:
+        start = rng.random(n)  # else ARPACK draws one, and no seed repeats it
+        try:
+            _, vectors = sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start, ncv=min(n, times * smallest))
+        except sparse.linalg.ArpackError as error:
+            reason = error
+        else:
+            return np.asarray(vectors)
+    raise FloatingPointError(f"the graph of the latents has no eigenvectors that ARPACK finds ({reason})")
 
 
 def discriminant(z: Floats, shares: Floats, centre: Floats, scale: float) -> Fit:

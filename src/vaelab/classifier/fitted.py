@@ -20,10 +20,11 @@ from vaelab.classifier.model import ClassifierModel
 from vaelab.classifier.scores import Floats, Ints
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling, rows_for
-from vaelab.errors import StoreError
+from vaelab.errors import InputError, StoreError
 from vaelab.feed import Units, as_tensor, grid_of
 from vaelab.fitted import Array, DataFacts, scaling_arrays, take_scaling
 
+FARTHEST = 20  # standard deviations from the mean beyond which images were scaled otherwise
 KIND = "classifier"  # how data.json tells the run of a classifier from a VAE's
 
 
@@ -47,9 +48,10 @@ class FittedClassifier:
         self.units = Units(scaling, "none", row.device)
 
     def __repr__(self) -> str:
-        hidden = "-".join(map(str, self.spec.hidden_sizes)) or "linear"
+        widths = (*(self.spec.channels if self.spec.network == "conv" else ()), *self.spec.hidden_sizes)
+        layers = f"{self.spec.network} {'-'.join(map(str, widths)) or 'linear'}"
         where = f", {str(self.folder)!r}" if self.folder else ""
-        return f"FittedClassifier({self.facts.name}, hidden={hidden}, {len(self.classes)} classes{where})"
+        return f"FittedClassifier({self.facts.name}, {layers}, {len(self.classes)} classes{where})"
 
     @classmethod
     def of(cls, feed: LabelledFeed, spec: ClassifierSpec, row: Tensor, temperature: float) -> FittedClassifier:
@@ -79,7 +81,19 @@ class FittedClassifier:
     def rows(self, x: Any) -> Array:
         """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
         rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
+        self._check_scale(rows)
         return np.ascontiguousarray(rows)
+
+    def _check_scale(self, rows: Array) -> None:
+        """Refuse 8-bit images far beyond the values of other images that the model was trained on."""
+        if len(self.facts.shape) < 2 or self.facts.dtype == "uint8" or rows.dtype != np.uint8:
+            return
+        mean, std, highest = float(self.scaling.offset[0]), float(self.scaling.scale[0]), int(rows.max())
+        if highest > mean + FARTHEST * std:
+            raise InputError(
+                f"the model was trained on images with values of {mean:.3g} ± {std:.3g}, but 8-bit ones with up to "
+                f"{highest} were given; scale them as in training, as by 1 / 255."
+            )
 
     def logits(self, x: Any) -> Floats:
         """(n, C) for examples x (n, *shape)."""

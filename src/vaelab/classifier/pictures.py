@@ -31,9 +31,11 @@ def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
             confusion_data(found["confusion"], model.classes), folder / "confusion.png", f"{name}: {split} examples"
         ),
     ]
-    if data.is_image:
+    wrong = mistakes(model, data, split) if data.is_image else None
+    (folder / "mistakes.png").unlink(missing_ok=True)
+    if wrong is not None and wrong.total:
         title = f"{name}: the surest mistakes, {split} examples"
-        drawn.append(plots.plot_mistakes(mistakes(model, data, split), folder / "mistakes.png", title))
+        drawn.append(plots.plot_mistakes(wrong, folder / "mistakes.png", title))
     return drawn
 
 

@@ -43,7 +43,7 @@ def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> 
     figure = style.canvas(3.9)
     names = {"log_loss": "log-loss, nats (lower is better)", "accuracy": "accuracy (higher is better)"}
     for i, (name, label) in enumerate(names.items()):
-        axes = style.chart(figure, 0.6 + 4.4 * i, 0.55, 2.65, 3.9 - style.HEAD - 0.95)
+        axes = style.chart(figure, 0.6 + 4.5 * i, 0.55, 2.45, 3.9 - style.HEAD - 0.95)
         own = data.curves[name]
         sign = 1 if name == "log_loss" else -1
         joint = np.stack([own[split] for split, *_ in SPLITS], axis=1).ravel()

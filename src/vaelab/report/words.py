@@ -127,10 +127,8 @@ def course(results: Json) -> list[str]:
     measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
     unit = f" {measure.unit.split(' ')[0]}" if measure.unit else ""
     if optimism is not None and math.isfinite(optimism):
-        way = "worse" if optimism >= 0 else "better"
-        said.append(
-            f"The trial that was best in the search came out {number(abs(optimism))}{unit} {way} when trained anew."
-        )
+        way = f"{number(abs(optimism))}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"
+        said.append(f"The trial that was best in the search came out {way} when trained anew.")
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:
         final = f", the final training {duration(seconds['final'])}" if seconds.get("final") is not None else ""

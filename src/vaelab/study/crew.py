@@ -38,6 +38,7 @@ class Crew:
         self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
         self.task, self.yardstick = task, yardstick
         self.system = task_named(task).system(yardstick)
+        self.has_worked = False  # whether anything was trained
         self._feed: Any = None
         self._processes: list[_Process] = []
         self._opening = ""
@@ -67,6 +68,7 @@ class Crew:
 
     def run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
         """Do all jobs, longest first as given; outcomes by member name."""
+        self.has_worked = self.has_worked or bool(todo)
         if self.workers == 1:
             return self._run_here(todo, progress)
         waiting = collections.deque((job, 0) for job in todo)

@@ -294,6 +294,8 @@ def _no_winner(trials: list[FrozenTrial], nothing: str) -> str:
     if complete:
         first = complete[0].user_attrs["reason"]
         of = f"{len(complete)} of {len(trials)} trials ran to the end"
+        if len(trials) == 1:
+            return f"{nothing}: the only trial collapsed ({first})."
         if len(complete) == 1:
             return f"{nothing}, but only {of}: it collapsed ({first})."
         return f"{nothing}: {of} and all collapsed (of trial {complete[0].number}: {first})."
@@ -323,11 +325,15 @@ def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
     }
 
 
-def _spent_before(folder: Path) -> Mapping[str, float]:
-    """The seconds of a study that had ended before it was resumed."""
-    path = folder / "results.json"
-    seconds: Mapping[str, float] = store.read_json(path)["seconds"] if path.exists() else {}
-    return seconds
+def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, float]:
+    """The seconds of this sitting, if anything was trained in it, and of those in which the study had ended before."""
+    path = search.folder / "results.json"
+    if not path.exists():
+        return seconds
+    before: Mapping[str, float] = store.read_json(path)["seconds"]
+    if not search.crew.has_worked:
+        return before
+    return {part: spent + before[part] for part, spent in seconds.items()}
 
 
 def _results(
@@ -347,7 +353,7 @@ def _results(
         "optimism": None,
         **report,
         **search.crew.system.results(search.crew.feed, report["best"]),
-        "seconds": {part: spent + _spent_before(search.folder).get(part, 0.0) for part, spent in seconds.items()},
+        "seconds": _with_before(search, seconds),
         "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
         "importance": importance(search.trials.all()),
         "table": table,

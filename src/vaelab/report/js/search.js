@@ -20,6 +20,7 @@ const startSearch = () => {
   chart("chart-contour", numeric.length > 1 && done.length > 4, (host) => drawContour(host, known, numeric.slice(0, 2)));
   chart("chart-curves", data.trials.some((trial) => trial.curve.length > 1), (host) => drawCurves(host, known));
   chart("chart-slices", done.length > 1 && varied.length > 0, (host) => drawSlices(host, known));
+  byId("landscape").hidden = [...byId("landscape").querySelectorAll("figure")].every((figure) => figure.hidden);
 };
 
 // Positions of dots and lines carry the trial's number, for the reader's pointer and for tests.
