@@ -30,7 +30,8 @@ from vaelab.study.balance import stacks
 from vaelab.study.config import cohort_size
 from vaelab.study.jobs import Member
 from vaelab.study.tune import Study, tune
-from vaelab.training import Stack, _run_epoch, keep_freed_memory, one_thread
+from vaelab.engine.training import Stack, _run_epoch
+from vaelab.engine.process import keep_freed_memory, one_thread
 
 SPACE: dict[str, Any] = {
     "layers": (1, 3),

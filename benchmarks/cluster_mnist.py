@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.data import Dataset, load
-from vaelab.study.cluster import Clustering, cluster
+from vaelab.latent.clusters import Clustering, cluster
 
 PUBLISHED = {
     "hidden": "392-196-98", "latent_dim": 8, "activation": "relu", "lr": 5e-4, "batch_size": 32, "beta": 3.0,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.data import load
-from vaelab.study.compare import compare
+from vaelab.compare.run import compare
 
 PUBLISHED = {64: (145.20, 147.56), 16: (154.00, 154.81)}  # train, test
 SETTINGS = {"latent_dim": 2, "activation": "relu", "optimizer": "adam", "lr": 1e-3, "schedule": "constant"}

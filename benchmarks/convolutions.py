@@ -29,19 +29,19 @@ def stack(settings: dict[str, object], members: int = 1):
     """A stack on random pictures, one batch of which is an epoch's step."""
     import numpy as np
 
-    from vaelab import training
+    from vaelab.engine import training
     from vaelab.data import from_arrays
-    from vaelab.feed import Feed, resolve
-    from vaelab.spec import Spec
+    from vaelab.vae.feed import Feed, resolve
+    from vaelab.vae.spec import Spec
 
     x = np.random.default_rng(0).integers(0, 256, (1200, 28, 28), np.uint8)
     data = from_arrays(x, seed=0)
     spec = resolve(Spec.create(**settings, batch_size=BATCH, epochs=1000, device="cpu"), data)
-    return training.Stack([spec.but(seed=k) for k in range(members)], Feed(data, spec))
+    return training.Stack([spec.replace(seed=k) for k in range(members)], Feed(data, spec))
 
 
 def ours(settings: dict[str, object], members: int = 1) -> Callable[[], None]:
-    from vaelab import training
+    from vaelab.engine import training
 
     own = stack(settings, members)
     return lambda: training._run_epoch(own, STEPS) and None
@@ -52,7 +52,7 @@ def plain(settings: dict[str, object]) -> Callable[[], None]:
     import torch
     from torch.nn import functional
 
-    from vaelab.fitted import Fitted
+    from vaelab.vae.fitted import Fitted
 
     own = stack({**settings, "precision": "float32"})
     fitted = Fitted.of(own.feed, own.specs[0], own.rows[0])
@@ -218,8 +218,8 @@ def main() -> int:
         return 0
     import torch
 
-    from vaelab import training
-    from vaelab.feed import has_bfloat16
+    from vaelab.engine import training
+    from vaelab.engine.resolve import has_bfloat16
 
     torch.set_num_threads(1)
     training.keep_freed_memory()

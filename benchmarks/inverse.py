@@ -18,10 +18,12 @@ import time
 import numpy as np
 import torch
 
-from vaelab import evaluate
-from vaelab.feed import Feed, resolve
-from vaelab.inverse import calibration, conditional, inverter, npe, problems, scores
-from vaelab.training import Stack, Variational, epochs, one_thread
+from vaelab.vae import evaluate
+from vaelab.vae.feed import Feed, resolve
+from vaelab.inverse import calibration, conditional, fitted as inverter, npe, problems, scores
+from vaelab.engine.training import Stack, epochs
+from vaelab.vae.learning import Variational
+from vaelab.engine.process import one_thread
 
 BATCH, FEATURES = 100, 100
 

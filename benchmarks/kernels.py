@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab import kernels
-from vaelab.feed import has_bfloat16
-from vaelab.training import keep_freed_memory
+from vaelab.engine import kernels
+from vaelab.engine.resolve import has_bfloat16
+from vaelab.engine.process import keep_freed_memory
 
 BATCH, MOST = 100, 1.1
 CONVOLUTIONS = [(128, 128, 4), (192, 192, 4), (256, 256, 4), (256, 256, 5)]  # in, out, side

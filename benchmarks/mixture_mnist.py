@@ -15,10 +15,11 @@ import time
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from vaelab import data, training
-from vaelab.feed import Feed, resolve
-from vaelab.fitted import Fitted
-from vaelab.spec import Spec
+from vaelab import data
+from vaelab.engine import training
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
 
 SETTINGS = {"hidden": "512-256", "latent_dim": 10, "prior": "mixture", "epochs": 80, "pretrain": 20}
 MEAN, MINUTES = 0.85, 25  # what the mean accuracy on MNIST must reach, and how long a seed may take

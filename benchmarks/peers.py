@@ -70,10 +70,10 @@ def vaelab_epoch(images: np.ndarray) -> Train:
     import numpy as np
     import torch
 
-    from vaelab import training
+    from vaelab.engine import training
     from vaelab.data import Dataset
-    from vaelab.feed import Feed
-    from vaelab.spec import Spec
+    from vaelab.vae.feed import Feed
+    from vaelab.vae.spec import Spec
 
     torch.set_num_threads(1)
     training.keep_freed_memory()

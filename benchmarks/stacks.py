@@ -22,10 +22,10 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np
 import torch
 
-from vaelab import training
+from vaelab.engine import training
 from vaelab.data import load
-from vaelab.feed import Feed, resolve
-from vaelab.spec import Spec
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.spec import Spec
 from vaelab.study import balance, finals, search
 from vaelab.study.tune import tune
 

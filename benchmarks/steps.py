@@ -19,12 +19,12 @@ if hasattr(os, "sched_setaffinity"):
 
 import torch
 
-from vaelab import training
+from vaelab.engine import training
 from vaelab.data import Dataset, load
-from vaelab.feed import Feed, resolve
-from vaelab.networks import fast_products
-from vaelab.objectives import elbo
-from vaelab.spec import Spec
+from vaelab.vae.feed import Feed, resolve
+from vaelab.engine.networks import fast_products
+from vaelab.vae.objectives import elbo
+from vaelab.vae.spec import Spec
 
 PARTS = ("draw", "gather", "loss", "gradient", "update", "validation")
 
@@ -32,7 +32,7 @@ PARTS = ("draw", "gather", "loss", "gradient", "update", "validation")
 def dissect(data: Dataset, settings: dict[str, object], K: int) -> dict[str, float]:
     """Microseconds per step and member of each part, over one epoch after a warm one."""
     spec = resolve(Spec.create(**settings, epochs=50), data)
-    stack = training.Stack([spec.but(seed=k) for k in range(K)], Feed(data, spec))
+    stack = training.Stack([spec.replace(seed=k) for k in range(K)], Feed(data, spec))
     next(training.epochs(stack, 1))
     spent = dict.fromkeys(PARTS, 0.0)
     mark = time.process_time()

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-from vaelab.inverse import inverter, problems, scores
+from vaelab.inverse import fitted as inverter, problems, scores
 
 NOISE = 0.3  # metres, of every measured coordinate
 TIMES = np.linspace(0.3, 3.0, 10)  # seconds

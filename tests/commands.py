@@ -12,7 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
-from vaelab.cli import main
+from vaelab.cli.main import main
 
 
 def vaelab(arguments: Sequence[str], cwd: Path) -> CompletedProcess[str]:

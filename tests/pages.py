@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from vaelab.data import Dataset, Scaling
-from vaelab.feed import grid_of
-from vaelab.fitted import DataFacts, Fitted
-from vaelab.likelihoods import likelihood_for
-from vaelab.model import Model
-from vaelab.spec import Spec
+from vaelab.engine.rows import grid_of
+from vaelab.vae.fitted import DataFacts, Fitted
+from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.model import Model
+from vaelab.vae.spec import Spec
 
 IMG, SCRIPT = "<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>"
 QUOTE = "\" onload='alert(1)' x=\""

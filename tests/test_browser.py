@@ -20,7 +20,7 @@ import pytest
 from pages import IMG, SCRIPT, comparison, half, hostile, save, study, untrained
 from vaelab.data import Dataset
 from vaelab.data.dataset import split_rows
-from vaelab.fitted import Fitted
+from vaelab.vae.fitted import Fitted
 from vaelab.report import build_comparison_report, build_run_report, build_study_report
 
 ACTIVATIONS = ("silu", "relu", "leaky_relu", "tanh", "gelu", "elu")

@@ -30,10 +30,10 @@ from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.task import TASK
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
-from vaelab.fitted import Fitted
+from vaelab.vae.fitted import Fitted
 from vaelab.study import tune
 from vaelab.study.watch import Watch
-from vaelab.training import Stack, epochs
+from vaelab.engine.training import Stack, epochs
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_member_computes_the_same_bits_alone_and_after_a_stop(table: Dataset) 
         {"units1": 50, "dropout1": 0.5, "optimizer": "sgd"},
         {"label_smoothing": 0.2},
     ]
-    specs = [spec_of(table, units1=30, units2=20, seed=i).but(**own) for i, own in enumerate(choices)]
+    specs = [spec_of(table, units1=30, units2=20, seed=i).replace(**own) for i, own in enumerate(choices)]
     feed = LabelledFeed(table, specs[0])
     together = Stack(specs, feed, method=Discriminative())
     records = list(epochs(together))
@@ -486,7 +486,7 @@ def test_what_learns_from_mirror_images_answers_by_both(settings: dict[str, obje
     feed = LabelledFeed(digits, spec)
     stack = Stack([spec], feed, method=Discriminative())
     both = FittedClassifier.of(feed, spec, stack.rows[0].detach(), 1.0)
-    one = FittedClassifier.of(feed, spec.but(flip="none"), stack.rows[0].detach(), 1.0)
+    one = FittedClassifier.of(feed, spec.replace(flip="none"), stack.rows[0].detach(), 1.0)
     x, mirrored = digits.x[:50], digits.x[:50, :, ::-1]
     np.testing.assert_allclose(both.logits(x), (one.logits(x) + one.logits(mirrored)) / 2, atol=1e-5)
     np.testing.assert_allclose(both.logits(mirrored), both.logits(x), atol=1e-5)

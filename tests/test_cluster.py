@@ -19,11 +19,12 @@ from pages import Page
 from vaelab import store
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
-from vaelab.latent import draw_balanced, scores
+from vaelab.latent import draw_balanced
+from vaelab import metrics as scores
 from vaelab.latent.manifold import Manifold
-from vaelab.study.anomaly import anomaly
-from vaelab.study.cluster import Clustering, cluster, open_clusters, sample_class
-from vaelab.study.cluster_options import Options
+from vaelab.latent.anomaly import anomaly
+from vaelab.latent.clusters import Clustering, cluster, open_clusters, sample_class
+from vaelab.latent.options import Options
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
 QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}
@@ -284,7 +285,7 @@ def test_a_manifold_is_a_row_of_its_own(
     found: Clustering, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "umap", object())
-    monkeypatch.setattr("vaelab.study.cluster.Manifold", Squares)
+    monkeypatch.setattr("vaelab.latent.clusters.Manifold", Squares)
     made = cluster(
         digits, run=found.folder / "model", manifold="umap", components=10, labels=100, out=tmp_path / "umap",
         **(QUICK | {"settings": {}}),
@@ -322,7 +323,7 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
 
 def test_anomaly_in_both_directions(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flat images have less entropy than digits: told apart one way and failing the other, with the reason."""
-    monkeypatch.setattr("vaelab.study.anomaly.REGRET_ROWS", 20)
+    monkeypatch.setattr("vaelab.latent.anomaly.REGRET_ROWS", 20)
     rng = np.random.default_rng(0)
     flat = np.clip(rng.normal(0.02, 0.01, (300, 1, 1)) + rng.normal(0, 0.002, (300, 8, 8)), 0, 1)
     flat[0, 0, :2] = 0, 1

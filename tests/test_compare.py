@@ -14,11 +14,11 @@ import pytest
 from vaelab import Spec, store
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.errors import InputError
-from vaelab.evaluate import FINAL_DRAWS
-from vaelab.fitted import Fitted
-from vaelab.study import judging
-from vaelab.study.compare import Comparison, ComparisonFailed, compare, resume
-from vaelab.study.lineup import ComparisonWatch, Lineup, parse_models
+from vaelab.settings.yardsticks import FINAL_DRAWS
+from vaelab.vae.fitted import Fitted
+from vaelab.compare import judging
+from vaelab.compare.run import Comparison, ComparisonFailed, compare, resume
+from vaelab.compare.lineup import ComparisonWatch, Lineup, parse_models
 
 # Different epochs make two stacks, and so two jobs, of which one can be finished when the other is stopped.
 MODELS: dict[str, Any] = {"wide": {"hidden": "32", "epochs": 4}, "narrow": {"hidden": "8"}}

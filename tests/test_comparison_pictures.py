@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from test_plots import HOSTILE, history, picture
-from vaelab import pictures, plots
-from vaelab.comparison_pictures import draw_comparison
+from vaelab.vae import pictures
+from vaelab import plots
+from vaelab.compare.pictures import draw_comparison
 from vaelab.data import Dataset, from_arrays
-from vaelab.feed import Feed, resolve
-from vaelab.fitted import Fitted
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
 from vaelab.plots import space
 from vaelab.report.captions import captions, comparison_captions
-from vaelab.spec import Spec
+from vaelab.vae.spec import Spec
 
 RNG = np.random.default_rng(0)
 SHARED = {"architectures", "losses", "rate_distortion", "reconstructions", "samples", "kl", "data"}
@@ -55,7 +56,7 @@ def kinds(folder: Path) -> set[str]:
 def test_all_pictures_of_a_comparison(shape: tuple[int, ...], labelled: bool, own: str, tmp_path: Path) -> None:
     data = made(shape, labelled)
     specs = {HOSTILE[0]: Spec(hidden="8", latent_dim=2), HOSTILE[1]: Spec(hidden="none", latent_dim=5)}
-    models = {name: [untrained(data, spec.but(seed=seed)) for seed in (0, 1)] for name, spec in specs.items()}
+    models = {name: [untrained(data, spec.replace(seed=seed)) for seed in (0, 1)] for name, spec in specs.items()}
     histories = {name: [history(6), history(4)] for name in models}
     results = {"models": [{"name": HOSTILE[0], "parameters": 12345}]}
     drawn = draw_comparison(tmp_path, data, models, histories, results)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab import training
+from vaelab.engine import training
 from vaelab.errors import InputError, StoreError
-from vaelab.feed import Feed, resolve
-from vaelab.fitted import Fitted
-from vaelab.inverse import conditional, inverter, problems, search
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.inverse import conditional, fitted as inverter, problems, search
 from vaelab.inverse.config import Config
-from vaelab.objectives import Noise, Weights
-from vaelab.spec import Spec
+from vaelab.vae.objectives import Noise, Weights
+from vaelab.vae.spec import Spec
 
 QUICK = {"hidden": "32", "latent_dim": 2, "epochs": 3, "batch_size": 50}
 

@@ -8,17 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab import convolutions, evaluate, store
-from vaelab.convolutions import Generator, Trunk, as_maps, as_rows
+from vaelab.engine import convolutions
+from vaelab.vae import evaluate
+from vaelab import store
+from vaelab.engine.convolutions import Generator, Trunk, as_maps, as_rows
 from vaelab.data import from_arrays
 from vaelab.errors import InputError
-from vaelab.feed import Feed, resolve
-from vaelab.fitted import Fitted
-from vaelab.kernels import double, halve, halve_by_maximum, keep
-from vaelab.networks import Training
-from vaelab.spec import Spec
-from vaelab.study import single
-from vaelab.training import Stack, epochs
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.engine.kernels import double, halve, halve_by_maximum, keep
+from vaelab.engine.networks import Training
+from vaelab.vae.spec import Spec
+from vaelab.vae import run as single
+from vaelab.engine.training import Stack, epochs
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 K, B = 3, 4
@@ -359,7 +361,7 @@ def test_a_member_of_a_stack_is_what_it_is_alone(rgb, norm):
 
 
 def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch):
-    monkeypatch.setattr("vaelab.feed.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("vaelab.vae.feed.has_bfloat16", lambda device: True)
     (spec,), (half,) = specs_of(rgb), specs_of(rgb, precision="bf16")
     found = []
     for s in (spec, half):
@@ -368,7 +370,7 @@ def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch
         found.append(list(epochs(stack))[-1][0].validation["neg_elbo"])
     assert found[0] != found[1]
     assert abs(found[0] - found[1]) < 0.01 * found[0]
-    monkeypatch.setattr("vaelab.feed.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("vaelab.vae.feed.has_bfloat16", lambda device: False)
     with pytest.raises(InputError, match="multiplies bfloat16"):
         specs_of(rgb, precision="bf16")
 

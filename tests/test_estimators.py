@@ -27,10 +27,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from vaelab import estimators, feed, training
+from vaelab.vae import estimator as estimators, feed
+from vaelab.engine import training
 from vaelab.errors import InputError
-from vaelab.estimators import FEWEST_TO_SPLIT, VAE
-from vaelab.spec import Spec
+from vaelab.vae.estimator import FEWEST_TO_SPLIT, VAE
+from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 SMALL = {"layers": 1, "width": 32, "epochs": 8}
@@ -400,7 +401,7 @@ def test_saved_as_a_run_folder(small: VAE, table: Array, tmp_path: Any) -> None:
 
 
 def test_can_be_imported_alone() -> None:
-    subprocess.run([sys.executable, "-c", "from vaelab.estimators import VAE; VAE()"], check=True)
+    subprocess.run([sys.executable, "-c", "from vaelab.vae.estimator import VAE; VAE()"], check=True)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ import torch
 from sklearn.decomposition import PCA
 from torch import distributions as dist
 
-from vaelab import evaluate, feed, noise
+from vaelab.vae import evaluate, feed
+from vaelab.engine import noise
 from vaelab.data import from_arrays
-from vaelab.feed import Batches, Feed, resolve
-from vaelab.fitted import Fitted
-from vaelab.spec import Spec
-from vaelab.training import Stack, epochs
+from vaelab.engine.rows import Batches
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
+from vaelab.engine.training import Stack, epochs
 
 D, L = 6, 2
 

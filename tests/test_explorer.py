@@ -16,8 +16,9 @@ from PIL import Image
 from pages import SCRIPT, half, hostile, page, save, untrained
 from vaelab.data import Dataset, load
 from vaelab.data.dataset import split_rows
-from vaelab.report import build_run_report, explorer
-from vaelab.report.explorer import explorer_data
+from vaelab.report import build_run_report
+from vaelab.vae import explorer
+from vaelab.vae.explorer import explorer_data
 
 
 def unpacked(text: str, dtype: str) -> Any:

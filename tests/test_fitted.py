@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 import pages
-from vaelab import outputs
+from vaelab.cli import outputs
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
-from vaelab.fitted import Fitted
+from vaelab.vae.fitted import Fitted
 from vaelab.plots import examples
 
 N = 20_000

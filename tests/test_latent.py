@@ -16,11 +16,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from vaelab import LatentMixture
 from vaelab.errors import InputError, StoreError
-from vaelab.latent import UNKNOWN, ClassTable, Clusters, component_shares, draw_balanced, scores
-from vaelab.latent.anomaly import judge, pixel_entropy
+from vaelab.latent import UNKNOWN, ClassTable, Clusters, component_shares, draw_balanced
+from vaelab import metrics as scores
+from vaelab.latent.anomaly_scores import judge, pixel_entropy
 from vaelab.latent.budget import by_graph, by_mixture, by_neighbours, by_probe, label_budget
 from vaelab.latent.graph import TEMPERATURES, Calibration, LabelGraph
-from vaelab.seeds import derive_seed
+from vaelab.engine.seeds import derive_seed
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 MEANS = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 5.0]])

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from vaelab.errors import InputError
-from vaelab.likelihoods import Bernoulli, Family, Gaussian, Huber, Laplace, likelihood_for
-from vaelab.spec import Spec
+from vaelab.vae.likelihoods import Bernoulli, Family, Gaussian, Huber, Laplace, likelihood_for
+from vaelab.vae.spec import Spec
 
 SETTINGS = {
     f"{name}-{sigma}": {"likelihood": name, "sigma": sigma, "threshold": threshold}

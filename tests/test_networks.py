@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab.likelihoods import likelihood_for
-from vaelab.model import Model
-from vaelab.networks import ACTIVATIONS, MLP, Layout, bucket, initial_dense
-from vaelab.objectives import Noise, Weights, elbo
-from vaelab.optimizers import RULES, Optimizer
-from vaelab.spec import Spec
+from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.model import Model
+from vaelab.engine.networks import ACTIVATIONS, MLP, Layout, bucket, initial_dense
+from vaelab.vae.objectives import Noise, Weights, elbo
+from vaelab.engine.optimizers import RULES, Optimizer
+from vaelab.vae.spec import Spec
 
 MODULES = {
     "silu": nn.SiLU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "elu": nn.ELU,
@@ -203,7 +203,7 @@ def padding(model, spec):
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_padding_stays_exactly_zero_under_training_with_decay_and_dropout(optimizer, activation):
     specs = [
-        Spec(latent_dim=L, hidden=(w,), activation=activation, likelihood="gaussian").but(
+        Spec(latent_dim=L, hidden=(w,), activation=activation, likelihood="gaussian").replace(
             optimizer=optimizer, weight_decay=0.1, lr=0.05
         )
         for L, w in ((3, 5), (7, 20), (16, 32))

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import torch
 
-from vaelab import noise
+from vaelab.engine import noise
 from vaelab.data import Scaling
-from vaelab.feed import Units
+from vaelab.engine.rows import Units
 
 
 @pytest.fixture

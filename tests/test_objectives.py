@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import distributions as dist
 
-from vaelab.likelihoods import likelihood_for
-from vaelab.model import Model
-from vaelab.objectives import Noise, Weights, elbo, importance_weighted
-from vaelab.priors import Posterior, StandardNormal
-from vaelab.spec import Spec
+from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.model import Model
+from vaelab.vae.objectives import Noise, Weights, elbo, importance_weighted
+from vaelab.vae.priors import Posterior, StandardNormal
+from vaelab.vae.spec import Spec
 
 K, B, D, L = 3, 6, 5, 4
 

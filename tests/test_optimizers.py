@@ -8,9 +8,9 @@ import torch
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
-from vaelab import optimizers
-from vaelab.optimizers import RULES, Optimizer, schedule_factors
-from vaelab.spec import Spec
+from vaelab.engine import optimizers
+from vaelab.engine.optimizers import RULES, Optimizer, schedule_factors
+from vaelab.vae.spec import Spec
 
 TORCH = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
 FREE = {"clip": 1e9, "schedule": "constant"}

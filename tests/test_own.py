@@ -8,10 +8,11 @@ from torch import nn
 import vaelab
 from vaelab.data import from_arrays
 from vaelab.errors import InputError, StoreError
-from vaelab.feed import Feed, resolve
-from vaelab.own import Own
-from vaelab.spec import Spec
-from vaelab.training import Stack, Variational, epochs
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.custom_networks import Own
+from vaelab.vae.spec import Spec
+from vaelab.engine.training import Stack, epochs
+from vaelab.vae.learning import Variational
 
 SETTINGS = {"latent_dim": 3, "epochs": 3, "batch_size": 20, "hidden": "16", "device": "cpu", "likelihood": "bernoulli"}
 

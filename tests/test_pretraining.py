@@ -13,14 +13,15 @@ from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from vaelab import evaluate, mixture, pretraining
+from vaelab.vae import evaluate, mixture, pretraining
 from vaelab.data import from_arrays
 from vaelab.errors import InputError
-from vaelab.feed import Feed, resolve
-from vaelab.fitted import Fitted
-from vaelab.spec import Spec
-from vaelab.study import single
-from vaelab.training import Stack, beta_at, epochs
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
+from vaelab.vae import run as single
+from vaelab.engine.training import Stack, epochs
+from vaelab.vae.learning import beta_at
 
 BASE = {
     "prior": "mixture",

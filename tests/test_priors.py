@@ -10,14 +10,14 @@ from sklearn.mixture import GaussianMixture
 
 from vaelab.data import from_arrays
 from vaelab.errors import InputError
-from vaelab.feed import resolve
-from vaelab.fitted import Fitted
-from vaelab.likelihoods import likelihood_for
-from vaelab.model import Model
-from vaelab.objectives import Noise, Weights, elbo, importance_weighted
-from vaelab.priors import Mixture, Posterior, StandardNormal
-from vaelab.spec import Spec
-from vaelab.study import single
+from vaelab.vae.feed import resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.model import Model
+from vaelab.vae.objectives import Noise, Weights, elbo, importance_weighted
+from vaelab.vae.priors import Mixture, Posterior, StandardNormal
+from vaelab.vae.spec import Spec
+from vaelab.vae import run as single
 
 K, B, L, C, PADDED = 2, 7, 3, 4, 16
 
@@ -197,10 +197,10 @@ def test_a_vamp_prior_is_trained_saved_and_judged(digits, tmp_path):
     assert bound.neg_log_p < run.metrics["validation"]["neg_elbo"]
     assert fitted.sample(5).shape == (5, 8, 8)
     with pytest.raises(InputError, match="`components` must be at most"):
-        resolve(spec.but(components=1000), from_arrays(np.eye(100)))
+        resolve(spec.replace(components=1000), from_arrays(np.eye(100)))
     for wrong in ({"free_bits": 0.1}, {"pretrain": 2}, {"network": "conv", "norm": "batch"}):
         with pytest.raises(InputError):
-            spec.but(**wrong)
+            spec.replace(**wrong)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaelab.probes import reconstruction_mse, task_scores
+from vaelab.metrics import reconstruction_mse, task_scores
 
 
 def test_mse_is_the_mean_square_in_units_of_the_scale() -> None:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vaelab.data import Dataset
-from vaelab.fitted import Fitted
-from vaelab.regret import likelihood_regret
-from vaelab.spec import Spec
-from vaelab.study import single
+from vaelab.vae.fitted import Fitted
+from vaelab.latent.regret import likelihood_regret
+from vaelab.vae.spec import Spec
+from vaelab.vae import run as single
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ import pytest
 from pages import IMG, QUOTE, SCRIPT, comparison, hostile, page, png, save, study, untrained
 from vaelab.data import Dataset
 from vaelab.errors import StoreError
-from vaelab.evaluate import why_collapsed
+from vaelab.vae.evaluate import why_collapsed
 from vaelab.report import build_comparison_report, build_run_report, build_study_report, words
 from vaelab.report import study as study_page
 from vaelab.report.captions import captions, comparison_captions
 from vaelab.report.pictures import load
-from vaelab.spec import Spec
+from vaelab.vae.spec import Spec
 
 
 def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from pages import Page
-from vaelab import training, use
+from vaelab.engine import training
+from vaelab import use
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
-from vaelab.fitted import Fitted
-from vaelab.spec import Spec
-from vaelab.study import jobs, single
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
+from vaelab.study import jobs
+from vaelab.vae import run as single
 from vaelab.study.jobs import Outcome
 
 SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
@@ -64,9 +66,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
 def test_a_killed_run_resumes_bit_for_bit(whole: single.TrainedRun, tmp_path: Path) -> None:
     settings = ["latent_dim=3", "hidden=24", "epochs=8", "dropout=0.1"]
     arguments = ["train", "digits", *(part for s in settings for part in ("--set", s)), "--out", str(tmp_path / "run")]
-    code = (
-        "import sys\nfrom vaelab.study import jobs\njobs.CHECKPOINT_SECONDS = 0.0\nfrom vaelab.cli import main\nmain()"
-    )
+    code = "import sys\nfrom vaelab.study import jobs\njobs.CHECKPOINT_SECONDS = 0.0\nfrom vaelab.cli.main import main\nmain()"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("run.partial/*.json")):
@@ -84,7 +84,7 @@ def test_a_killed_run_resumes_bit_for_bit(whole: single.TrainedRun, tmp_path: Pa
 
 
 def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset, tmp_path: Path) -> None:
-    run = single.train(digits, SPEC.but(epochs=2), out=tmp_path / "run", open_test=True)
+    run = single.train(digits, SPEC.replace(epochs=2), out=tmp_path / "run", open_test=True)
     assert run.metrics["test_opened"] == 1
     assert run.metrics["test"]["neg_elbo"] == pytest.approx(-run.model.score_samples(digits.rows("test"), 64).mean())
     assert sorted(p.name for p in (run.folder / "figures").iterdir()) == [
@@ -99,9 +99,9 @@ def test_the_run_holds_what_was_asked_and_counts_the_test_split(digits: Dataset,
 
 
 def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset, tmp_path: Path) -> None:
-    spec = SPEC.but(epochs=3, seed=5)
+    spec = SPEC.replace(epochs=3, seed=5)
     run = single.train(digits, spec, starts=3, out=tmp_path / "best", figures=False)
-    alone = [single.train(digits, spec.but(seed=5 + i), out=tmp_path / str(i), figures=False) for i in range(3)]
+    alone = [single.train(digits, spec.replace(seed=5 + i), out=tmp_path / str(i), figures=False) for i in range(3)]
     values = [one.metrics["validation"]["neg_elbo"] for one in alone]
     best = int(np.argmin(values))
     assert len(set(values)) == 3
@@ -147,7 +147,7 @@ def test_a_table_goes_through_every_density_in_its_own_units(tmp_path: Path, lik
 def test_evaluate_judges_all_rows_of_other_data_as_encode_would_take_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(60, 4))
-    single.train(from_arrays(values, features=list("abcd")), SPEC.but(hidden=(8,), epochs=2), out=tmp_path / "run")
+    single.train(from_arrays(values, features=list("abcd")), SPEC.replace(hidden=(8,), epochs=2), out=tmp_path / "run")
     model = use.load(tmp_path / "run")
     lines = ["extra,d,c,b,a", *(",".join(map(str, [i, *row[::-1]])) for i, row in enumerate(values))]
     (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
@@ -177,7 +177,7 @@ def test_the_pace_decides_the_epochs_that_fill_the_time(
     assert all(figure > 0 for figure in seen[0])
     assert len(run.history) == epochs
     assert f"repeat it by epochs = {epochs}." in said[0]
-    again = single.train(digits, spec.but(epochs=epochs), out=tmp_path / "again", figures=False)
+    again = single.train(digits, spec.replace(epochs=epochs), out=tmp_path / "again", figures=False)
     assert np.array_equal(again.model.row, run.model.row)
 
 

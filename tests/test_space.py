@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaelab.errors import InputError
-from vaelab.space import DEFAULT_RANGES, Dimension, Space, check_disjoint
-from vaelab.spec import Spec
+from vaelab.settings.space import DEFAULT_RANGES, Space, check_disjoint
+from vaelab.settings.dimension import Dimension
+from vaelab.vae.spec import Spec
 
 
 def refusal(make, *arguments):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.spec import WIDTHS, Spec, allowed, number_kind, parse_settings, parse_value, settings_table
+from vaelab.settings.spec import WIDTHS, allowed, number_kind, parse_settings, parse_value, settings_table
+from vaelab.vae.spec import Spec
 
 
 def refusal(**given):
@@ -123,12 +124,12 @@ def test_a_spec_is_frozen_and_comparable():
 
 def test_but_validates_anew_and_leaves_the_original():
     spec = Spec(latent_dim=3, hidden="8-4", sigma=0.5)
-    assert spec.but(lr=0.1) == Spec(latent_dim=3, hidden="8-4", sigma=0.5, lr=0.1)
+    assert spec.replace(lr=0.1) == Spec(latent_dim=3, hidden="8-4", sigma=0.5, lr=0.1)
     assert spec.lr == 2e-3
     with pytest.raises(InputError, match="latent_dim"):
-        spec.but(latent_dim=0)
+        spec.replace(latent_dim=0)
     with pytest.raises(InputError, match="did you mean 'lr'"):
-        spec.but(lrr=1)
+        spec.replace(lrr=1)
 
 
 @settings(max_examples=50, deadline=None)
@@ -228,7 +229,7 @@ def test_shown_keeps_both_ends():
 
 def test_spec_space_and_store_import_neither_torch_nor_sklearn_nor_optuna():
     code = (
-        "import sys, vaelab.spec, vaelab.space, vaelab.store, vaelab.study.config, vaelab.classifier.task;"
+        "import sys, vaelab.settings.spec, vaelab.settings.space, vaelab.store, vaelab.study.config, vaelab.classifier.task;"
         "print([m for m in ('torch', 'sklearn', 'optuna', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab import training
+from vaelab.engine import training
 from vaelab.data import from_arrays
-from vaelab.feed import Feed, resolve
-from vaelab.networks import ACTIVATIONS
-from vaelab.seeds import derive_seed
-from vaelab.spec import Spec
-from vaelab.training import Stack, epochs
+from vaelab.vae.feed import Feed, resolve
+from vaelab.engine.networks import ACTIVATIONS
+from vaelab.engine.seeds import derive_seed
+from vaelab.vae.spec import Spec
+from vaelab.engine.training import Stack, epochs
 
 BASE = {"batch_size": 16, "epochs": 7, "activation": "silu", "device": "cpu"}  # 8 steps an epoch: 56 in all
 # Different in everything that a stack lets differ; every padded width is the same.
@@ -154,7 +154,7 @@ def test_noise_blocks_depend_on_the_spec_and_change_nothing_between_companies(im
 def test_stacks_of_different_keys_are_refused(images):
     specs = specs_of(images, likelihood="bernoulli")
     with pytest.raises(AssertionError, match="share their key"):
-        Stack([specs[0], specs[1].but(hidden="64-32")], Feed(images, specs[0]))
+        Stack([specs[0], specs[1].replace(hidden="64-32")], Feed(images, specs[0]))
 
 
 def test_key_separates_what_a_stack_cannot_mix_and_joins_the_rest(images):
@@ -165,15 +165,15 @@ def test_key_separates_what_a_stack_cannot_mix_and_joins_the_rest(images):
         {"batch_size": 8}, {"epochs": 8}, {"samples": 2}, {"free_bits": 0.1}, {"likelihood": "gaussian"},
         {"binarize": "dynamic"}, {"prior": "mixture"},
     ]  # fmt: skip
-    assert all(training.stack_key(spec.but(**change), 25) != key for change in apart)
-    mixed = spec.but(prior="mixture", components=3, pretrain=2)
+    assert all(training.stack_key(spec.replace(**change), 25) != key for change in apart)
+    mixed = spec.replace(prior="mixture", components=3, pretrain=2)
     for change in {"components": 4}, {"covariance": "diag"}, {"pretrain": 1}, {"latent_dim": spec.latent_dim + 1}:
-        assert training.stack_key(mixed.but(**change), 25) != training.stack_key(mixed, 25)
+        assert training.stack_key(mixed.replace(**change), 25) != training.stack_key(mixed, 25)
     joined = [
         {"hidden": "1-1"}, {"latent_dim": 16}, {"lr": 0.5}, {"beta": 3.0}, {"optimizer": "sgd"}, {"weight_decay": 0.1},
         {"seed": 9}, {"clip": 1.0}, {"warmup": 2}, {"schedule": "constant"},
     ]  # fmt: skip
-    assert all(training.stack_key(spec.but(**change), 25) == key for change in joined)
+    assert all(training.stack_key(spec.replace(**change), 25) == key for change in joined)
 
 
 # An independent implementation: one unpadded nn.Module per member, autograd, torch.optim, torch's own schedules.

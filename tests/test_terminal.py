@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vaelab import terminal
-from vaelab.evaluate import why_collapsed
+from vaelab.cli import terminal
+from vaelab.vae.evaluate import why_collapsed
 
 FIGURES = {"neg_elbo": 26.5, "distortion": 26.1, "rate": 0.4, "active_units": 3, "verdict": "ok", "reason": None}
 BASELINE = {"no_latents": 27.0, "floor": 13.5, "share": 0.25}

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab import training
+from vaelab.engine import training
 from vaelab.data import from_arrays
-from vaelab.feed import Feed, resolve
-from vaelab.spec import Spec
-from vaelab.training import MemberState, Stack, beta_at, epochs
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.spec import Spec
+from vaelab.engine.training import MemberState, Stack, epochs
+from vaelab.vae.learning import beta_at
 
 BASE = {"hidden": "16", "latent_dim": 3, "batch_size": 20, "epochs": 6, "device": "cpu", "likelihood": "gaussian"}
 
@@ -256,7 +257,7 @@ def test_records_state_rate_and_beta_of_their_epoch(table):
     assert [r[0].beta for r in records] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
     expected = [0.01 * 0.5 * (1 + math.cos(math.pi * 5 * e / 30)) for e in range(6)]
     assert [r[0].lr for r in records] == pytest.approx(expected)
-    assert beta_at(specs[0].but(warmup=0), 0) == 2.0
+    assert beta_at(specs[0].replace(warmup=0), 0) == 2.0
 
 
 def test_validation_figures_are_in_own_units_and_add_up(table):

@@ -16,16 +16,16 @@ from optuna.trial import TrialState, create_trial
 from commands import vaelab
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
-from vaelab.fitted import Fitted
-from vaelab.space import Space
-from vaelab.spec import Spec
+from vaelab.vae.fitted import Fitted
+from vaelab.settings.space import Space
+from vaelab.vae.spec import Spec
 from vaelab.study import finals, tune
 from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.jobs import Job, Member
 from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import importance, ranked
-from vaelab.study.vae import VAESystem
+from vaelab.vae.system import VAESystem
 
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
 

@@ -6,18 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import classify, cluster, compare, train, tune
+    from vaelab.api import classify, cluster, compare, invert, train, tune
     from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
-    from vaelab.estimators import VAE
-    from vaelab.fitted import Fitted
     from vaelab.inverse.estimator import ConditionalVAE
-    from vaelab.inverse.run import invert
     from vaelab.latent import LatentMixture
-    from vaelab.space import Space
-    from vaelab.spec import Spec
+    from vaelab.settings.space import Space
     from vaelab.use import load, load_classifier
+    from vaelab.vae.estimator import VAE
+    from vaelab.vae.fitted import Fitted
+    from vaelab.vae.spec import Spec
 
 __version__ = "0.1.0"
 
@@ -25,17 +24,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "Classifier": "vaelab.classifier.estimator",
     "ConditionalVAE": "vaelab.inverse.estimator",
-    "VAE": "vaelab.estimators",
+    "VAE": "vaelab.vae.estimator",
     "Dataset": "vaelab.data",
-    "Fitted": "vaelab.fitted",
+    "Fitted": "vaelab.vae.fitted",
     "InputError": "vaelab.errors",
     "LatentMixture": "vaelab.latent",
-    "Space": "vaelab.space",
-    "Spec": "vaelab.spec",
+    "Space": "vaelab.settings.space",
+    "Spec": "vaelab.vae.spec",
     "classify": "vaelab.api",
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
-    "invert": "vaelab.inverse.run",
+    "invert": "vaelab.api",
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
     "train": "vaelab.api",

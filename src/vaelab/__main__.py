@@ -1,5 +1,5 @@
 """`python -m vaelab` is `vaelab`."""
 
-from vaelab.cli import main
+from vaelab.cli.main import main
 
 main()

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from vaelab import data as data_module
+from vaelab.classifier.task import TASK as CLASSIFIER
+from vaelab.compare import run as comparing
+from vaelab.compare.lineup import ComparisonWatch, Given, Lineup
 from vaelab.data import Dataset
-from vaelab.space import Space
-from vaelab.spec import Spec, check_idle
-from vaelab.study import cluster as clustering
-from vaelab.study import compare as comparing
-from vaelab.study import single
+from vaelab.inverse import run as inverting
+from vaelab.inverse.config import InversionConfig
+from vaelab.inverse.problems import Problem
+from vaelab.latent import clusters as clustering
+from vaelab.latent.options import Options
+from vaelab.settings.space import Space
+from vaelab.settings.spec import check_idle
 from vaelab.study import tune as tuning
-from vaelab.study.lineup import Given
+from vaelab.study.config import Config
+from vaelab.study.results import Study
+from vaelab.study.task import Task
+from vaelab.study.watch import Watch
 from vaelab.use import is_run, load
+from vaelab.vae import run as training
+from vaelab.vae.spec import Spec
+from vaelab.vae.task import TASK as VAE
 
 
 def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
@@ -33,25 +46,50 @@ def train(
     y: Any = None,
     *,
     split_seed: int = 0,
-    **options: Any,
-) -> single.TrainedRun:
-    """Train one VAE; returns its history, encoder, decoder, figures and the split data.
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    starts: int = 1,
+    timeout: float | None = None,
+    open_test: bool = False,
+    figures: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Callable[[int], None] = lambda epoch: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> training.TrainedRun:
+    """Train one VAE; returns its history, encoder, decoder, metrics and the split data.
 
-    Encoder and decoder are torch modules without padding, which work without vaelab's engine; `run.model.encode` and
-    `run.model.decode` are the same on arrays, with their input checked.
+    Encoder and decoder of the result are torch modules without padding, which work without vaelab's engine;
+    `run.model.encode` and `run.model.decode` are the same on arrays, with their input checked.
 
-    x: an array (n, *shape), a Dataset, or the name or path of data. spec: a Spec, or settings as {"latent_dim": 2}.
-    options: `starts`, `timeout`, `out`, `overwrite`, `resume`, `open_test`, `figures`, as in `vaelab train`; `encoder`
-    and `decoder`, torch modules of your own (see `vaelab.own.Own`).
+    x: an array (n, *shape), a Dataset, or the name or path of data.
+    spec: a Spec, or settings as {"latent_dim": 2}; what is not named takes its default.
+    y: labels (n,), or where a file holds them: a column, a key, another file. They colour pictures and train nothing.
+    split_seed: seed of the train, validation and test split.
+    encoder, decoder: torch modules of your own (see `vaelab.vae.custom_networks.CustomNetworks`).
+    starts: models that train from this seed on; the one of lowest validation negative ELBO is kept.
+    timeout: seconds. Where `spec` names no epochs the pace of a few steps decides them, else training stops in time.
+    open_test: also judge the test split, and count that it was opened.
+    figures: draw the run's pictures.
+    out: the run's folder; by default runs/<data>-<time>.
+    overwrite: replace what is there. resume: continue the run in `out` that was stopped.
+    progress: called with the number of each epoch done. note: called with what the user should know.
+
+    Raises InputError for bad input, before anything is written; TrainingFailed where the loss became non-finite.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
     torch.Size([180, 2])
     """
     if not isinstance(spec, Spec):
-        check_idle(spec or {})
+        check_idle(spec or {}, Spec)
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
-    return single.train(as_dataset(x, y, split_seed), chosen, **options)
+    return training.train(
+        as_dataset(x, y, split_seed), chosen, out=out, starts=starts, overwrite=overwrite, resume=resume,
+        open_test=open_test, figures=figures, encoder=encoder, decoder=decoder, timeout=timeout, progress=progress,
+        note=note,
+    )  # fmt: skip
 
 
 def tune(
@@ -60,20 +98,58 @@ def tune(
     trials: int = 40,
     y: Any = None,
     *,
+    settings: Mapping[str, Any] | None = None,
     split_seed: int = 0,
-    **options: Any,
-) -> tuning.Study:
-    """Find the VAE that fits the data; returns the best model, a row per trial, and the study's folder.
+    timeout: float | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    sampler: str = "tpe",
+    yardstick: str | None = None,
+    prune: bool = True,
+    finalists: int | None = None,
+    final_seeds: int | None = None,
+    final_epochs: int | None = None,
+    figures: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Study:
+    """Find the VAE that fits the data: search, train the best anew over seeds, choose on validation, open test once.
 
-    x: an array (n, *shape), a Dataset, or the name or path of data. space: as {"latent_dim": (1, 20)}.
-    options: `settings`, `timeout`, `workers`, `seed`, `sampler`, `final_seeds`, `figures`, `out`, as in `vaelab tune`.
+    x: an array (n, *shape), a Dataset, or the name or path of data.
+    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log"), "optimizer": ["adam", "sgd"]}. It
+        replaces the default space, which is depth, widths, latent size, learning rate, weight decay and dropout.
+    trials: how many in all.
+    y: labels (n,), or where a file holds them. They colour pictures and choose nothing.
+    settings: fixed ones, as {"epochs": 50}.
+    split_seed: seed of the train, validation and test split.
+    timeout: seconds for search and final training. workers: processes; by default one per core.
+    seed: of the study; the same seed gives the same study, whatever `workers` is.
+    sampler: "tpe", "random" or "grid".
+    yardstick: what judges trials, "neg_elbo" (nats per example) or, where no weight of the loss is searched,
+        "weighted_loss".
+    prune: stop the weaker trials early.
+    finalists: best trials that are trained anew; by default 5. final_seeds: trainings of each; by default 3.
+    final_epochs: epochs of these; by default those of the search.
+    figures: pictures of "all" trials, of the "best", "none", or "auto": all up to 20 trials.
+    out: the study's folder; by default runs/<data>-<time>. overwrite: replace what is there.
+    watch: told what happens while the study runs.
+
+    Returns the best model (None if all collapsed), a row per trial, and the study's folder. Raises InputError for bad
+    input, before anything is trained.
 
     >>> study = tune("digits", {"latent_dim": (2, 8)}, 4, settings={"epochs": 10, "hidden": "64"}, workers=1,
     ...              final_seeds=1, out=getfixture("tmp_path") / "study")
     >>> study.best.sample(3).shape
     (3, 8, 8)
     """
-    return tuning.tune(as_dataset(x, y, split_seed), space, trials=trials, **options)
+    config = Config.create(
+        VAE, _space(space, VAE), settings or {}, trials=trials, timeout=timeout, seed=seed, sampler=sampler,
+        yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds, final_epochs=final_epochs,
+        figures=figures,
+    )  # fmt: skip
+    data = as_dataset(x, y, split_seed)
+    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
 def classify(
@@ -82,54 +158,212 @@ def classify(
     space: Space | Mapping[str, Any] | None = None,
     trials: int = 40,
     *,
+    settings: Mapping[str, Any] | None = None,
     split_seed: int = 0,
-    **options: Any,
-) -> tuning.Study:
-    """Find the classifier that fits the labelled data; returns the best, a row per trial, and the study's folder.
+    timeout: float | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    sampler: str = "tpe",
+    yardstick: str | None = None,
+    prune: bool = True,
+    finalists: int | None = None,
+    final_seeds: int | None = None,
+    final_epochs: int | None = None,
+    figures: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Study:
+    """Find the classifier that fits the labelled data: search, train the best anew, open the test split once.
 
-    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data. space: as {"layers": (1, 3)}.
-    options: `settings`, `yardstick`, `finalists`, `final_seeds`, `final_epochs`, `timeout`, `workers`, `seed`,
-    `sampler`, `figures`, `out`, as in `vaelab classify`.
+    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data; y then says where labels are.
+    space: settings to search, as {"layers": (1, 3)}. It replaces the default space, which is depth, units and dropout
+        of every layer, learning rate and weight decay; with convolutions also channels and augmentation.
+    trials: how many in all.
+    settings: fixed ones, as {"network": "conv"}.
+    split_seed: seed of the train, validation and test split.
+    timeout: seconds for search and final training. workers: processes; by default one per core.
+    seed: of the study; the same seed gives the same study, whatever `workers` is.
+    sampler: "tpe", "random" or "grid".
+    yardstick: what judges trials on validation: "accuracy", "log_loss", "macro_f1" or "balanced_accuracy".
+    prune: stop the weaker trials early.
+    finalists: best trials that are trained anew; by default 3. final_seeds: trainings of each; by default 1.
+    final_epochs: epochs of these; by default those of the search.
+    figures: pictures of "all" trials, of the "best", "none", or "auto": all up to 20 trials.
+    out: the study's folder; by default runs/<data>-<time>. overwrite: replace what is there.
+    watch: told what happens while the study runs.
+
+    Returns the best classifier, a row per trial, and the study's folder. Raises InputError for bad input, before
+    anything is trained.
 
     >>> study = classify("digits", None, {"lr": (1e-3, 1e-2, "log")}, 2, settings={"epochs": 2}, workers=1,
     ...                  figures="none", out=getfixture("tmp_path") / "study")
     >>> study.best.predict_proba([[0.0] * 64]).shape
     (1, 10)
     """
-    return tuning.tune(as_dataset(x, y, split_seed), space, task="classifier", trials=trials, **options)
+    config = Config.create(
+        CLASSIFIER, _space(space, CLASSIFIER), settings or {}, trials=trials, timeout=timeout, seed=seed,
+        sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        final_epochs=final_epochs, figures=figures,
+    )  # fmt: skip
+    data = as_dataset(x, y, split_seed)
+    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def _space(space: Space | Mapping[str, Any] | None, task: Task) -> Space | None:
+    return None if space is None else Space.parse(space, task.spec_type)
 
 
 def compare(
-    x: Any, models: Mapping[str, Given], y: Any = None, *, split_seed: int = 0, **options: Any
+    x: Any,
+    models: Mapping[str, Given],
+    y: Any = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    split_seed: int = 0,
+    seeds: int = 5,
+    seed: int = 0,
+    workers: int | None = None,
+    figures: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: ComparisonWatch | None = None,
 ) -> comparing.Comparison:
     """Models against each other over seeds, by the same yardsticks on the same rows and noise; one is recommended.
 
-    x: an array (n, *shape), a Dataset, or the name or path of data. models: by name, settings as {"hidden": "64"}, a
-    Spec, or the path of a TOML file of settings or of a run folder.
-    options: `settings`, `seeds`, `seed`, `workers`, `figures`, `out`, `overwrite`, as in `vaelab compare`.
+    x: an array (n, *shape), a Dataset, or the name or path of data.
+    models: by name, settings as {"hidden": "64"}, a Spec, or the path of a TOML file of settings or of a run folder,
+        which counts as one seed and is not trained again.
+    y: labels (n,), or where a file holds them: probes and pictures use them.
+    settings: shared ones, which a model's own override.
+    split_seed: seed of the train, validation and test split.
+    seeds: trainings of each model; run s of every model has the seed derived from (`seed`, s).
+    workers: processes; by default one per core. They change no result.
+    figures: draw pictures and write the report.
+    out: the folder; by default runs/<data>-compare-<time>. overwrite: replace what is there.
+    watch: told what happens meanwhile.
+
+    The recommendation is made on validation. Raises InputError for bad input, before anything is trained. The test
+    split is read once per run, and counted.
 
     >>> found = compare("digits", {"wide": {"hidden": "32"}, "narrow": {"hidden": "8"}}, seeds=2, workers=1,
     ...                 settings={"latent_dim": 2, "epochs": 2}, figures=False, out=getfixture("tmp_path") / "both")
     >>> [model["name"] for model in found.results["models"]], len(found.models["wide"])
     (['wide', 'narrow'], 2)
     """
-    return comparing.compare(as_dataset(x, y, split_seed), models, **options)
+    lineup = Lineup.create(models, settings, seeds=seeds, seed=seed, figures=figures)
+    data = as_dataset(x, y, split_seed)
+    return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
-def cluster(x: Any, y: Any = None, *, split_seed: int = 0, **options: Any) -> clustering.Clustering:
+def cluster(
+    x: Any,
+    y: Any = None,
+    *,
+    run: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    split_seed: int = 0,
+    starts: int = 1,
+    components: int | str | Sequence[int] = "auto",
+    covariance: str = "full",
+    points: str = "samples",
+    labels: int | str | Sequence[int] | None = None,
+    reject: float = 0.0,
+    em_starts: int = 3,
+    seed: int = 0,
+    manifold: str = "none",
+    budget: bool = True,
+    figures: bool = True,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> clustering.Clustering:
     """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
-    options: `settings`, `starts`, `components`, `covariance`, `points`, `labels`, `reject`, `em_starts`, `seed`,
-    `manifold`, `budget`, `figures`, `out`, `overwrite`, `resume`, as in `vaelab cluster`.
+    y: labels, or where a file holds them.
+    run: a run that was trained on these data; by default an encoder is trained here.
+    settings: of that encoder. starts: encoders to choose from by validation, without labels.
+    split_seed: seed of the train, validation and test split.
+    components: how many Gaussians; several, or "auto": the lowest BIC.
+    covariance: "full", "tied", "diag" or "spherical".
+    points: fit to "samples" of the posteriors, or to their "means", then widened by the posteriors' variance.
+    labels: training labels drawn, as many of each class (by default 100), "validation" for all of that split, or row
+        numbers; no other label is read by anything that is saved.
+    reject: answer "unknown" below this probability.
+    em_starts: starts of EM; the likeliest is kept. seed: of the encoder, the mixture and the labels.
+    manifold: "none", or "umap": also on a UMAP of the latents.
+    budget: accuracy against the number of labels. figures: draw pictures and write the report.
+    out: by default RUN/clusters, or runs/<data>-cluster-<time>. overwrite: replace what is there. resume: continue in
+        `out` what was stopped there, as if it had not been.
+    say: called with each step as a line. progress: called with the number of each epoch done.
+
+    Raises InputError for bad input, before anything is trained or written. The test split is opened once.
 
     >>> found = cluster("digits", settings={"latent_dim": 8, "epochs": 2}, components=10, labels=50, figures=False,
     ...                 budget=False, out=getfixture("tmp_path") / "clusters")
     >>> found.results["components"], found.clusters.table.counts.sum().round(6)
     (10, np.float64(50.0))
     """
-    if isinstance(x, str | Path) and is_run(x):
+    options = Options.create(
+        components=components, covariance=covariance, points=points, labels=labels, reject=reject,
+        em_starts=em_starts, seed=seed, manifold=manifold, budget=budget, figures=figures,
+    )  # fmt: skip
+    if run is None and isinstance(x, str | Path) and is_run(x):
         model = load(x)
-        data = data_module.load(**model.facts.source)
-        return clustering.cluster(data, run=model.folder, **options)
-    return clustering.cluster(as_dataset(x, y, split_seed), **options)
+        x, run = data_module.load(**model.facts.source), model.folder
+    return clustering.cluster(
+        as_dataset(x, y, split_seed), options, run=run, settings=settings, starts=starts, out=out,
+        overwrite=overwrite, resume=resume, say=say, progress=progress,
+    )  # fmt: skip
+
+
+def invert(
+    problem: Problem,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 0,
+    yardstick: str | None = None,
+    samples: int = 30,
+    refine: int = 20,
+    walk: int = 12,
+    seed: int = 0,
+    spectrum: bool | None = None,
+    baselines: bool = True,
+    npe: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: inverting.InversionWatch | None = None,
+) -> inverting.Inversion:
+    """Train a conditional VAE on a problem, draw candidates for every scored measurement, refine and judge them.
+
+    problem: as `vaelab.inverse.problems.load` gives it: pairs of x and y = f(x), and f.
+    settings: as {"epochs": 30}.
+    space: settings to search, as {"beta": (0.1, 10, "log")}; trials: how many of them are tried before.
+    yardstick: what the search goes by on validation: "recall", "precision" or "bound".
+    samples: candidates for each measurement.
+    refine: damped Gauss-Newton steps of each candidate. walk: steps of a random walk in the latent space before.
+    seed: of the training and the draws.
+    spectrum: also show the network the spectrum of y; by default of curves.
+    baselines: also run methods without a network. npe: also sbi's neural posterior estimation.
+    out: the run's folder; by default runs/<problem>-<time>. Until the end <out>.partial holds what is done.
+    overwrite: replace what is there. watch: told what happens meanwhile.
+
+    Raises InputError for bad input, before anything is trained. The scored measurements choose nothing.
+
+    >>> import numpy as np
+    >>> from vaelab.inverse import problems
+    >>> problem = problems.create("total", np.random.default_rng(0).random((400, 2)), None, ["x0 + x1"])
+    >>> found = invert(problem, {"epochs": 2, "hidden": "16"}, samples=4, refine=2, walk=1, baselines=False,
+    ...                out=getfixture("tmp_path") / "run")
+    >>> found.results["problem"]
+    'total'
+    """
+    config = InversionConfig.create(
+        problem, settings or {}, space, yardstick, trials=trials, samples=samples, refine=refine, walk=walk,
+        seed=seed, spectrum=spectrum, baselines=baselines, npe=npe,
+    )  # fmt: skip
+    return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=watch)

@@ -14,6 +14,10 @@ class StoreError(InputError):
     """A run or study folder that is missing, damaged, locked, or of another format."""
 
 
+class TrainingFailed(RuntimeError):
+    """The loss or a gradient became non-finite."""
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known: the nearest known one, or all of them.
 

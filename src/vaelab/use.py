@@ -12,12 +12,13 @@ from vaelab import data as data_module
 from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
+from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
-from vaelab.evaluate import FINAL_DRAWS, baseline
-from vaelab.feed import Feed
-from vaelab.fitted import Array, Fitted
-from vaelab.own import Own
-from vaelab.training import one_thread
+from vaelab.settings.yardsticks import FINAL_DRAWS
+from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.evaluate import baseline
+from vaelab.vae.feed import Feed
+from vaelab.vae.fitted import Array, Fitted
 
 
 def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
@@ -25,7 +26,7 @@ def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bo
 
     With `noise`, draws of x ~ p(x|z) at the same z.
     """
-    from vaelab.study import cluster as clustering  # scikit-learn and matplotlib, for those who need them
+    from vaelab.latent import clusters as clustering  # scikit-learn and matplotlib, for those who need them
 
     return clustering.sample_class(folder, name, n, seed, noise)
 
@@ -51,12 +52,12 @@ def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fit
 
     encoder, decoder: the torch modules that the run was trained with, if any: files hold numbers alone.
     """
-    folder, own = Path(folder), Own.of(encoder, decoder)
+    folder, custom = Path(folder), CustomNetworks.of(encoder, decoder)
     if (folder / "mixture.json").is_file():
-        from vaelab.study import cluster as clustering
+        from vaelab.latent import clusters as clustering
 
         return clustering.open_clusters(folder)[0]
-    return Fitted.load(run_folder(folder), own=own)
+    return Fitted.load(run_folder(folder), custom=custom)
 
 
 def load_classifier(folder: str | Path) -> FittedClassifier:
@@ -80,7 +81,7 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None)
     """
     folder = Path(folder)
     if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
-        from vaelab.study import cluster as clustering
+        from vaelab.latent import clusters as clustering
 
         fitted, clusters = clustering.open_clusters(folder)
         if clusters.table is None:
@@ -95,7 +96,7 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
-    """A model's figures on a split, its importance-weighted bound by k draws, and what it is measured against.
+    """A model's metrics on a split, its importance-weighted bound by k draws, and what it is measured against.
 
     Reading the test split of the model's own data is counted in its run folder.
     """
@@ -103,13 +104,13 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
         store.count_test_opening(model.folder)
     with one_thread():
         bound = model.importance_bound(data, split, k)
-        figures = model.evaluate(data, split, FINAL_DRAWS)
+        metrics = model.evaluate(data, split, FINAL_DRAWS)
     feed = Feed(data, model.spec, model.scaling)
     return {
         "run": str(model.folder),
         "split": split,
         "examples": len(data.splits[split]),
-        **figures,
+        **metrics,
         "bound": dataclasses.asdict(bound),
         "mutual_information": dataclasses.asdict(model.mutual_information(data, split)),
         "baseline": baseline(feed, split).as_dict(),

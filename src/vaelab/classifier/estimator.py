@@ -17,9 +17,10 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative, logits_of
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, split_rows
+from vaelab.engine.process import one_thread
+from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
-from vaelab.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
-from vaelab.training import Stack, epochs, one_thread
+from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
 
 Array = npt.NDArray[Any]
 VALIDATION_SHARE = 0.1
@@ -182,7 +183,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 history.append(record.as_dict())
             logits = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))[0]
             temperature = scores.fit_temperature(logits, feed.codes("validation"))
-            own = spec.but(device="cpu")
+            own = spec.replace(device="cpu")
             self.fitted_ = FittedClassifier.of(feed, own, stack.best[0].cpu(), temperature).double()
         self.spec_, self.history_, self.n_iter_ = spec, history, stack.epoch
         return self

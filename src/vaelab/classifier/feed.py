@@ -12,8 +12,9 @@ from torch import Tensor
 from vaelab.classifier.augment import MOVES, augmented, covered
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling
+from vaelab.engine.resolve import check_convolutions, resolve_training
+from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError, shown
-from vaelab.feed import Rows, Units, check_convolutions, resolve_training
 
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
@@ -31,7 +32,7 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
         )
     if spec.network == "conv":
         check_convolutions(spec, data)
-    return spec.but(**resolve_training(spec, data))
+    return spec.replace(**resolve_training(spec, data))
 
 
 def check_labels(data: Dataset) -> None:

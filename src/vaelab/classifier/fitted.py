@@ -20,9 +20,9 @@ from vaelab.classifier.model import ClassifierModel
 from vaelab.classifier.scores import Floats, Ints
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling, rows_for
+from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.errors import InputError, StoreError
-from vaelab.feed import Units, as_tensor, grid_of
-from vaelab.fitted import Array, DataFacts, scaling_arrays, take_scaling
+from vaelab.vae.fitted import Array, DataFacts, scaling_arrays, take_scaling
 
 FARTHEST = 20  # standard deviations from the mean beyond which images were scaled otherwise
 KIND = "classifier"  # how data.json tells the run of a classifier from a VAE's
@@ -114,7 +114,7 @@ class FittedClassifier:
         """All figures on one split of a labelled data set."""
         feed = LabelledFeed(data, self.spec, self.scaling)
         logits = logits_of(self.model, self.parameters, feed.batches(split, 1))[0]
-        return scores.figures(logits, feed.codes(split), self.temperature, self.classes)
+        return scores.metrics(logits, feed.codes(split), self.temperature, self.classes)
 
     def save(
         self,
@@ -140,7 +140,7 @@ class FittedClassifier:
         run = store.load_run(folder)
         if run.data.get("kind") != KIND:
             raise StoreError(f"{run.folder} is not the run of a classifier; train one by `vaelab classify`.")
-        spec, facts = ClassifierSpec.create(**run.spec).but(device="cpu"), DataFacts.from_dict(run.data)
+        spec, facts = ClassifierSpec.create(**run.spec).replace(device="cpu"), DataFacts.from_dict(run.data)
         arrays = dict(run.weights)
         scaling = take_scaling(arrays)
         model = _model(spec, facts, scaling)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,29 +12,30 @@ from torch import Tensor
 from vaelab.classifier import scores
 from vaelab.classifier.augment import COVERS, MOVES
 from vaelab.classifier.feed import LabelledFeed
-from vaelab.classifier.model import Answers, ClassifierModel, cross_entropy, padded_sizes
+from vaelab.classifier.model import ClassifierModel, cross_entropy, padded_sizes
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.feed import Batches
-from vaelab.latent.scores import contingency, log_loss
-from vaelab.networks import Block, Parameters, fast_products
-from vaelab.training import NOISE_FLOATS, VALIDATION_ROWS, Judged, Losses, Stack
-from vaelab.yardsticks import YARDSTICKS
+from vaelab.classifier.yardsticks import YARDSTICKS
+from vaelab.engine.networks import Block, Parameters, fast_products
+from vaelab.engine.rows import Batches
+from vaelab.engine.training import NOISE_FLOATS, LazyBatches, Stack, Validated
+from vaelab.metrics import contingency, log_loss
+from vaelab.settings.yardsticks import VALIDATION_ROWS
+
+ClassifierStack = Stack[ClassifierSpec, LabelledFeed, ClassifierModel]
 
 
 class Discriminative:
     """A classifier learns by the cross-entropy of its answers, and keeps the epoch that its yardstick likes best."""
 
     def __init__(self, yardstick: str = "accuracy"):
-        self.measure = YARDSTICKS[yardstick]
+        self.yardstick = YARDSTICKS[yardstick]
 
     def key(self, spec: ClassifierSpec, features: int) -> tuple[object, ...]:
         return (
             features,
             padded_sizes(spec.hidden_sizes),
-            spec.activation,
-            (spec.batch_size, spec.epochs, spec.precision, spec.device),
-            (any(spec.dropouts), spec.shift, spec.flip, spec.erase),
-            (spec.network, *(_convolutions_key(spec) if spec.network == "conv" else ())),
+            any(spec.dropouts),
+            spec.shared,
         )
 
     def model(self, spec: ClassifierSpec, feed: LabelledFeed) -> ClassifierModel:
@@ -45,16 +46,16 @@ class Discriminative:
     ) -> Tensor:
         return model.initial(spec, feed.shares.cpu(), generator)
 
-    def objective(self, spec: ClassifierSpec) -> Callable[..., Answers]:
-        return cross_entropy
-
-    def prepare(self, stack: Stack) -> None:
-        """There is one phase."""
-
-    def frozen(self, stack: Stack) -> Sequence[Block]:
+    def phases(self, spec: ClassifierSpec) -> Sequence[int]:
         return ()
 
-    def blocks(self, stack: Stack, order: Tensor) -> Iterator[Iterator[Losses]]:
+    def enter_phase(self, stack: ClassifierStack) -> None:
+        """There is one phase."""
+
+    def frozen(self, stack: ClassifierStack) -> Sequence[Block]:
+        return ()
+
+    def blocks(self, stack: ClassifierStack, order: Tensor) -> Iterator[LazyBatches]:
         """Noise is drawn in blocks whose size depends on the spec alone; each member's from its own generator."""
         spec, (K, n), feed = stack.specs[0], order.shape, stack.feed
         units = stack.model.dropout_units if any(spec.dropouts) else 0
@@ -64,16 +65,16 @@ class Discriminative:
         dropped = torch.stack([_per_unit(s.dropouts, stack.model.hidden) for s in stack.specs]).to(feed.device)
         for start in range(0, n, block):
             rows = min(block, n - start)
-            keep = torch.empty(K, rows, units, device=feed.device)
+            dropout_mask = torch.empty(K, rows, units, device=feed.device)
             moves = torch.empty(K, rows, draws, device=feed.device)
             for k, generator in enumerate(stack.generators):
                 if units:
-                    keep[k].uniform_(generator=generator).ge_(dropped[k]).div_(1 - dropped[k])
+                    dropout_mask[k].uniform_(generator=generator).ge_(dropped[k]).div_(1 - dropped[k])
                 if draws:
                     moves[k].uniform_(generator=generator)
-            yield self._batches(stack, order[:, start : start + rows], keep, moves)
+            yield self._batches(stack, order[:, start : start + rows], dropout_mask, moves)
 
-    def _batches(self, stack: Stack, order: Tensor, keep: Tensor, moves: Tensor) -> Iterator[Losses]:
+    def _batches(self, stack: ClassifierStack, order: Tensor, dropout_mask: Tensor, moves: Tensor) -> LazyBatches:
         feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
         smoothing = order.new_tensor([s.label_smoothing for s in stack.specs], dtype=torch.float32)[:, None]
         for offset in range(0, order.shape[1], B):
@@ -81,28 +82,26 @@ class Discriminative:
             part = slice(offset, offset + B)
             uniform = moves[:, part].flatten(0, 1) if spec.is_augmented else None
             x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
-            kept = keep[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
-            logits = stack.model.logits(stack.in_training, x, kept)
-            yield stack.objective(logits, feed.labels[rows], smoothing)
+            dropout = dropout_mask[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
+            logits = stack.model.logits(stack.in_training, x, dropout)
+            yield cross_entropy(logits, feed.labels[rows], smoothing)
 
-    def judge(self, stack: Stack, train: list[dict[str, float]]) -> list[Judged]:
+    def validate(self, stack: ClassifierStack, train: list[dict[str, float]]) -> list[Validated]:
         """The target is the yardstick's cost; between equal ones of a share, the log-loss decides."""
         feed = stack.feed
         codes = feed.codes("validation")[:VALIDATION_ROWS]
         batches = feed.batches("validation", 1, VALIDATION_ROWS)
         every = logits_of(stack.model, stack.views(stack.rows), batches)
-        judged = []
+        validated = []
         for own, logits in zip(train, every, strict=True):
             table = contingency(codes, logits.argmax(1), feed.classes, feed.classes)
-            found = scores.answer_figures(table) | {"log_loss": log_loss(scores.probabilities(logits), codes)}
-            target = self.measure.cost(found[self.measure.name])
+            found = scores.answer_metrics(table) | {"log_loss": log_loss(scores.probabilities(logits), codes)}
+            target = self.yardstick.cost(found[self.yardstick.name])
             seen = {"accuracy": 1 - own["error"], "log_loss": own["log_loss"]}
-            judged.append(Judged(seen, found, target + (1e-6 * found["log_loss"] if self.measure.rises else 0.0)))
-        return judged
-
-
-def _convolutions_key(spec: ClassifierSpec) -> tuple[object, ...]:
-    return spec.channels, spec.blocks, spec.kernel, spec.norm, spec.pooling, spec.stem
+            validated.append(
+                Validated(seen, found, target + (1e-6 * found["log_loss"] if self.yardstick.rises else 0.0))
+            )
+        return validated
 
 
 def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:

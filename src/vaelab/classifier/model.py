@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.convolutions import Grid, Trunk
-from vaelab.model import autocast, widen
-from vaelab.networks import LINE, MLP, Layout, Parameters, Stacked, bucket, initial_dense
+from vaelab.engine.convolutions import Grid, Trunk
+from vaelab.engine.networks import LINE, MLP, Layout, Parameters, Stacked, autocast, bucket, initial_dense, widen
 
 
 def padded_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -97,13 +96,13 @@ class ClassifierModel(Stacked):
         """The inverse of `pad`."""
         return self.unpad_member(row, self.own_shapes(spec))
 
-    def logits(self, parameters: Parameters, x: Tensor, keep: Sequence[Tensor] = ()) -> Tensor:
-        """(K, B, C) for x (K, B, D); `keep` holds dropout's multipliers (K, B, units) of each hidden layer."""
+    def logits(self, parameters: Parameters, x: Tensor, dropout: Sequence[Tensor] = ()) -> Tensor:
+        """(K, B, C) for x (K, B, D); `dropout` holds dropout's multipliers (K, B, units) of each hidden layer."""
         with autocast(self.half, parameters, x):
             if self.trunk is not None:
                 assert self.grid is not None
                 x = self.trunk(parameters, self.grid.spread(x))
-            logits = self.network(parameters, widen(x, self.network.widths[0]), keep)[..., : self.classes]
+            logits = self.network(parameters, widen(x, self.network.widths[0]), dropout)[..., : self.classes]
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def answers(self, parameters: Parameters, x: Tensor) -> Tensor:

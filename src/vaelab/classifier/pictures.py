@@ -9,9 +9,9 @@ import numpy as np
 from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
-from vaelab.pictures import viewable
 from vaelab.plots import classifier as plots
-from vaelab.plots.clusters import confusion_data, plot_confusion
+from vaelab.plots.dataset import viewable
+from vaelab.plots.labels import confusion_data, plot_confusion
 
 MISTAKES = 24
 

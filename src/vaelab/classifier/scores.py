@@ -1,4 +1,4 @@
-"""What answers are worth: logits or probabilities and true classes in, figures out."""
+"""What answers are worth: logits or probabilities and true classes in, metrics out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from vaelab.latent import scores
+from vaelab import metrics as scores
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -58,12 +58,12 @@ def by_class(table: Ints) -> dict[str, Floats]:
         return {"precision": hits / answered, "recall": hits / there, "f1": 2 * hits / (there + answered)}
 
 
-def answer_figures(table: Ints) -> dict[str, float]:
+def answer_metrics(table: Ints) -> dict[str, float]:
     """Accuracy, macro-averaged F1 and balanced accuracy from true classes (rows) by answers.
 
     Averages run over the classes that are there: for F1 also over those that are answered.
 
-    >>> answer_figures(np.array([[3, 1], [0, 4]]))["balanced_accuracy"]
+    >>> answer_metrics(np.array([[3, 1], [0, 4]]))["balanced_accuracy"]
     0.875
     """
     each = by_class(table)
@@ -87,12 +87,12 @@ def reliability(proba: Floats, codes: Ints, bins: int = scores.BINS) -> dict[str
     }
 
 
-def figures(logits: Floats, codes: Ints, temperature: float, classes: Sequence[str]) -> dict[str, Any]:
-    """All figures of answers (n, C) at a temperature; `unscaled` is what the probabilities were worth without it."""
+def metrics(logits: Floats, codes: Ints, temperature: float, classes: Sequence[str]) -> dict[str, Any]:
+    """All metrics of answers (n, C) at a temperature; `unscaled` is what the probabilities were worth without it."""
     proba, raw = probabilities(logits, temperature), probabilities(logits)
     table = scores.contingency(codes, logits.argmax(1), len(classes), len(classes))
     each = by_class(table)
-    found: dict[str, Any] = answer_figures(table)
+    found: dict[str, Any] = answer_metrics(table)
     n, accuracy = len(codes), found["accuracy"]
     found["se"] = math.sqrt(accuracy * (1 - accuracy) / n)
     found |= _of_probabilities(proba, codes)

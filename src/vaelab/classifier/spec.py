@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vaelab.spec import ModelSpec, Norm
+from vaelab.settings.spec import ModelSpec, Norm
 
 Units = Annotated[int, Field(ge=1, le=16384)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -22,6 +22,9 @@ class ClassifierSpec(ModelSpec):
     (128, 64)
     """
 
+    per_member: ClassVar = ModelSpec.per_member | {
+        "layers", "units1", "units2", "units3", "dropout1", "dropout2", "dropout3", "label_smoothing",
+    }  # fmt: skip
     under_hidden: ClassVar = ("layers", "units1", "units2", "units3")
     of_convolutions: ClassVar = (*ModelSpec.of_convolutions, "pooling", "stem")
     of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip", "erase")

@@ -14,16 +14,13 @@ from vaelab.classifier import feed as feeds
 from vaelab.classifier import scores
 from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.fitted import FittedClassifier
-from vaelab.classifier.learning import Discriminative, logits_of
+from vaelab.classifier.learning import ClassifierStack, Discriminative, logits_of
 from vaelab.classifier.model import padded_sizes, trunk_of
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.convolutions import Grid
+from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.data import Dataset
-from vaelab.latent.scores import log_loss
-from vaelab.training import Stack
-from vaelab.yardsticks import YARDSTICKS
-
-FLOPS = 1e11  # operations per second: a rough guess
+from vaelab.engine.convolutions import Grid
+from vaelab.metrics import log_loss
 
 
 class ClassifierSystem:
@@ -42,35 +39,35 @@ class ClassifierSystem:
     def feed(self, data: Dataset, spec: ClassifierSpec) -> LabelledFeed:
         return LabelledFeed(data, spec)
 
-    def step_seconds(self, spec: ClassifierSpec, shape: Sequence[int]) -> float:
+    def products(self, spec: ClassifierSpec, shape: Sequence[int]) -> int:
         ends, products = math.prod(shape), 0
         if spec.network == "conv":
             trunk = trunk_of(spec, Grid.of(shape))
             ends, products = trunk.features, trunk.products
         widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
-        return 6.0 * int(spec.batch_size) * (products + sum(a * b for a, b in itertools.pairwise(widths))) / FLOPS
+        return products + sum(a * b for a, b in itertools.pairwise(widths))
 
-    def cost(self, spec: ClassifierSpec, figures: Mapping[str, Any]) -> float:
+    def cost(self, spec: ClassifierSpec, metrics: Mapping[str, Any]) -> float:
         """A log-loss judges as it was learned: the temperature is fitted on the examples that judge."""
-        found = figures.get("unscaled", figures) if self.headline == "log_loss" else figures
+        found = metrics.get("unscaled", metrics) if self.headline == "log_loss" else metrics
         return YARDSTICKS[self.headline].cost(float(found[self.headline]))
 
-    def judge(self, stack: Stack, is_final: bool) -> list[dict[str, Any]]:
+    def judge(self, stack: ClassifierStack, is_final: bool) -> list[dict[str, Any]]:
         feed = stack.feed
         codes = feed.codes("validation")
         every = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
         always = float(feed.shares.max())
         judged = []
         for logits in every:
-            found = scores.figures(logits, codes, scores.fit_temperature(logits, codes), feed.data.classes)
+            found = scores.metrics(logits, codes, scores.fit_temperature(logits, codes), feed.data.classes)
             reason = scores.why_collapsed(found["accuracy"], math.sqrt(always * (1 - always) / len(codes)), always)
             judged.append(found | {"verdict": "ok" if reason is None else "collapsed", "reason": reason})
         return judged
 
     def model(
-        self, feed: LabelledFeed, spec: ClassifierSpec, row: Tensor, figures: Mapping[str, Any]
+        self, feed: LabelledFeed, spec: ClassifierSpec, row: Tensor, metrics: Mapping[str, Any]
     ) -> FittedClassifier:
-        return FittedClassifier.of(feed, spec, row, float(figures["temperature"]))
+        return FittedClassifier.of(feed, spec, row, float(metrics["temperature"]))
 
     def load(self, folder: Path) -> FittedClassifier:
         return FittedClassifier.load(folder)
@@ -99,7 +96,7 @@ class ClassifierSystem:
 
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
         from vaelab.report import build_classifier_report
-        from vaelab.study_pictures import draw_study
+        from vaelab.study.pictures import draw_study
 
         draw_study(folder, results)
         build_classifier_report(folder, ClassifierSpec)

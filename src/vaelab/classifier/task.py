@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.space import Space, networks_of
+from vaelab.classifier.yardsticks import YARDSTICKS
+from vaelab.settings.space import Space, networks_of
+from vaelab.settings.yardsticks import Yardstick
+
+if TYPE_CHECKING:
+    from vaelab.classifier.system import ClassifierSystem
+    from vaelab.data import Dataset
 
 # What is searched of a network with convolutions: few settings, since each trial is dear.
 CONVOLUTIONS: dict[str, Any] = {
@@ -27,32 +33,28 @@ class ClassifierTask:
     """Search a classifier."""
 
     name = "classifier"
-    spec = ClassifierSpec
-    yardsticks = ("accuracy", "log_loss", "macro_f1", "balanced_accuracy")
+    spec_type = ClassifierSpec
+    yardsticks: Mapping[str, Yardstick] = YARDSTICKS
     nothing = "nothing was learned of the classes"
     fixed: Mapping[str, str] = {}
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
 
-    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
+    def default_space(
+        self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
+    ) -> Space:
         """Depth, the units and dropout of every layer, learning rate and weight decay, less what is set.
 
         Of convolutions channels and residual blocks, and how images are augmented.
-
-        >>> ClassifierTask().default_space((28, 28), {"layers": 1}).names[:2]
-        ('units1', 'units2')
         """
         if settings.get("network") == "conv":
             # A curve that runs backwards is another one.
-            searched = {name: values for name, values in CONVOLUTIONS.items() if len(shape) > 1 or name != "flip"}
+            searched = {name: values for name, values in CONVOLUTIONS.items() if len(data.shape) > 1 or name != "flip"}
             return Space.parse(searched, ClassifierSpec).without(settings)
         units, dropout = (32, 512, "log"), (0.0, 0.5)
         space: dict[str, Any] = {"layers": (1, 3)}
         space |= {f"units{i}": units for i in (1, 2, 3)} | {f"dropout{i}": dropout for i in (1, 2, 3)}
         space |= {"lr": (3e-4, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
         return Space.parse(space, ClassifierSpec).without(settings)
-
-    def check(self, yardstick: str, space: Space) -> None:
-        """All settings may be searched beside each other: no weight of the loss enters a yardstick."""
 
     def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
         if "conv" not in networks_of(settings, space):
@@ -68,7 +70,7 @@ class ClassifierTask:
     def _widths(self, spec: ClassifierSpec) -> tuple[int, ...]:
         return (spec.channels if spec.network == "conv" else ()) + spec.hidden_sizes
 
-    def system(self, yardstick: str) -> Any:
+    def system(self, yardstick: str) -> ClassifierSystem:
         from vaelab.classifier.system import ClassifierSystem
 
         return ClassifierSystem(yardstick)

@@ -18,7 +18,8 @@ import numpy as np
 
 from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array
-from vaelab.data.files import READ_BYTES, check_file, name_of, parse_idx
+from vaelab.data.idx import parse_idx
+from vaelab.data.limits import READ_BYTES, check_file, name_of
 from vaelab.errors import InputError
 
 Progress = Callable[[int, int], None]  # bytes done and bytes in all (0: unknown) of the file being fetched

@@ -177,22 +177,24 @@ class Scaling:
         return (rows.astype(np.float32) + middle - self.offset) / self.scale
 
     @classmethod
-    def for_data(cls, data: Dataset, likelihood: str) -> Scaling:
-        """Bernoulli: to [0, 1]. Densities: 8-bit by 256 with dequantisation, images as they are, columns of
-        a table
-        to mean 0 and standard deviation 1; features that are constant in training are left out of a density.
+    def to_unit_interval(cls, data: Dataset) -> Scaling:
+        """To [0, 1], for values that are read as probabilities: 8-bit data by 255, others as they are."""
+        low, high = data.statistics.range
+        if data.is_8bit and high > 1:
+            return cls(np.zeros(1, np.float32), np.full(1, 255, np.float32))
+        if low < 0 or high > 1:
+            raise InputError(
+                f"the Bernoulli likelihood needs values in [0, 1], but the data reach from {low:g} to {high:g}; "
+                "rescale them, or use likelihood=gaussian."
+            )
+        return cls(np.zeros(1, np.float32), np.ones(1, np.float32))
+
+    @classmethod
+    def standardised(cls, data: Dataset) -> Scaling:
+        """For densities: 8-bit data by 256 with dequantisation, images by their range, columns of a table to mean 0
+        and standard deviation 1; features that are constant in training are left out.
         """
         statistics = data.statistics
-        if likelihood == "bernoulli":
-            if data.is_8bit and statistics.range[1] > 1:
-                return cls(np.zeros(1, np.float32), np.full(1, 255, np.float32))
-            if statistics.range[0] < 0 or statistics.range[1] > 1:
-                raise InputError(
-                    "the Bernoulli likelihood needs values in [0, 1], but the data reach from "
-                    f"{statistics.range[0]:g} to {statistics.range[1]:g}; rescale them, or use "
-                    "likelihood=gaussian."
-                )
-            return cls(np.zeros(1, np.float32), np.ones(1, np.float32))
         kept = np.flatnonzero(~statistics.constant)
         if len(kept) == 0:
             raise InputError("at least one feature must vary, but all are constant; there is nothing to learn.")

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.data import builtin, files
+from vaelab.data import builtin, readers
 from vaelab.data.arrays import Raw, build
 from vaelab.data.builtin import Progress
 from vaelab.data.dataset import Array, Dataset
+from vaelab.data.limits import name_of
 from vaelab.data.values import as_array, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
@@ -68,7 +69,7 @@ def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
 
 def _called(kept: Mapping[str, Any]) -> str:
     """What the data are called in messages."""
-    return str(kept["source"]) if kept["kind"] == "builtin" else files.name_of(Path(kept["source"]))
+    return str(kept["source"]) if kept["kind"] == "builtin" else name_of(Path(kept["source"]))
 
 
 def read_source(
@@ -96,7 +97,7 @@ def read_source(
         kept: dict[str, Any] = {"source": name, "kind": "builtin"}
         return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
     path = Path(name).expanduser().absolute()
-    raw = _read_folder(path, target) if os.path.isdir(path) else files.read(path, target)
+    raw = _read_folder(path, target) if os.path.isdir(path) else readers.read(path, target)
     return raw, {
         "source": str(path),
         "kind": "file",
@@ -144,7 +145,7 @@ def rows_for(
     """
     if isinstance(x, (str, os.PathLike)):
         path = Path(x).expanduser().absolute()
-        x, name = files.read(path).x, files.name_of(path)
+        x, name = readers.read(path).x, name_of(path)
     elif features and callable(getattr(x, "__getitem__", None)) and getattr(x, "columns", None) is not None:
         x = {str(column): as_array(x[column], name) for column in x.columns}
     if isinstance(x, Mapping):

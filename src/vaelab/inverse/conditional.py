@@ -16,22 +16,22 @@ import torch
 from torch import Tensor
 
 from vaelab.data import Dataset, Scaling
+from vaelab.engine.networks import Parameters, fast_products
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse.coordinates import Frame
 from vaelab.inverse.problems import Function, Problem
-from vaelab.model import Model
-from vaelab.networks import Parameters, fast_products
-from vaelab.objectives import Noise, Objective, Terms, Weights, elbo
-from vaelab.priors import Posterior
-from vaelab.seeds import derive_seed
-from vaelab.spec import Spec
-from vaelab.training import Stack
+from vaelab.vae.learning import VAEStack
+from vaelab.vae.model import Model
+from vaelab.vae.objectives import Noise, Objective, Terms, Weights, elbo
+from vaelab.vae.posterior import Posterior
+from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Space:
+class Coordinates:
     """Between a problem's own units and the model's: frames of x and y, then the scaling of the table's columns.
 
     With `spectrum` the network sees, beside y, the magnitudes of its Fourier transform along the last axis: of a wave
@@ -79,7 +79,7 @@ def see(y: Array, spectrum: bool) -> Array:
     return np.concatenate([flat, waves.reshape(len(y), -1)], 1)
 
 
-def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Space]:
+def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordinates]:
     """A problem's pairs as rows [x, y] in their frames, and the way back."""
     train_x, train_y = problem.rows("train")
     x, y = Frame.of(train_x), Frame.of(see(train_y, spectrum), problem.noise)
@@ -88,7 +88,7 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Space]:
     seen = y.coordinates(see(problem.y, spectrum))
     rows = np.concatenate([x.coordinates(problem.x), seen], 1).astype(np.float32)
     data = Dataset(problem.name, rows, problem.splits, condition=y.size, source=problem.source)
-    return data, Space(x, y, Scaling.for_data(data, "gaussian"), problem.y_shape, spectrum)
+    return data, Coordinates(x, y, Scaling.standardised(data), problem.y_shape, spectrum)
 
 
 def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
     return 0.5 * (forward(x) - y).reshape(len(x), -1).square().sum(1)
 
 
-def objective(problem: Problem, space: Space) -> Objective:
+def objective(problem: Problem, space: Coordinates) -> Objective:
     """The bound (see objectives) with y_loss, the misfit of f(E[x|z, y]), beside it; loss = bound's + wy y_loss.
 
     KL, x_loss (the distortion) and y_loss are per example and stored unweighted; where every wy is 0 the forward
@@ -118,7 +118,7 @@ def objective(problem: Problem, space: Space) -> Objective:
     return terms
 
 
-def audit(stack: Stack) -> dict[str, float]:
+def audit(stack: VAEStack, objective: Objective) -> dict[str, float]:
     """The norm of each term's own gradient on one batch, before training; a term that has none is refused by name.
 
     A loss whose forward function leaves torch (`.detach()`, `.numpy()`) trains as if its misfit were not there.
@@ -132,7 +132,7 @@ def audit(stack: Stack) -> dict[str, float]:
     one = torch.ones(K, 1)
     weights = Weights(one, None, 1, one, torch.tensor([[s.wy] for s in stack.specs]))
     try:
-        terms = stack.objective(stack.model, stack.leaves, rows, Noise(normal), weights)
+        terms = objective(stack.model, stack.leaves, rows, Noise(normal), weights)
     except RuntimeError as error:
         if "requires grad" not in str(error):
             raise
@@ -164,7 +164,7 @@ class Sampler:
     model: Model
     spec: Spec
     row: Tensor  # (1, P)
-    space: Space
+    space: Coordinates
 
     def latents(self, curves: int, n: int, seed: int) -> Tensor:
         """z ~ N(0, I) of the member's own dimensions (curves, n, latent_dim)."""

@@ -12,13 +12,14 @@ import tomli_w
 from vaelab import store
 from vaelab.errors import InputError, unknown_name
 from vaelab.inverse import problems
-from vaelab.inverse.inverter import WALK, spec_of
+from vaelab.inverse.fitted import WALK
 from vaelab.inverse.problems import Problem
-from vaelab.space import Space, check_disjoint
-from vaelab.spec import written
+from vaelab.inverse.spec import spec_of
+from vaelab.inverse.yardsticks import YARDSTICKS
+from vaelab.settings.space import Space, check_disjoint
+from vaelab.settings.spec import written
+from vaelab.vae.spec import Spec
 
-# `recall` and `precision` are of gated, refined candidates; `bound` is KL + NLL(x), which no wx or wy enters.
-YARDSTICKS = ("recall", "precision", "bound")
 SPACE: dict[str, Any] = {
     "lr": (5e-4, 5e-3, "log"), "beta": (0.3, 3.0, "log"), "latent_dim": (2, 8), "hidden": ["256-256", "512-512"],
     "wy": (0.0, 1.0),
@@ -27,7 +28,7 @@ REFUSED = ("likelihood", "binarize", "samples", "sigma", "threshold", "device", 
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class InversionConfig:
     """What an inversion is; equal ones on an equal problem give equal models. `space` is empty without trials."""
 
     settings: Mapping[str, Any]
@@ -50,18 +51,18 @@ class Config:
         space: Space | Mapping[str, Any] | None = None,
         yardstick: str | None = None,
         **options: Any,
-    ) -> Config:
+    ) -> InversionConfig:
         """Options with what was left open decided by the problem: the searched space, and the yardstick."""
         config = cls(
             {"seed": options.get("seed", 0), **settings},
-            Space(()),
+            Space((), Spec),
             yardstick=yardstick or ("recall" if problem.family is not None else "precision"),
             **options,
         )
         if config.trials < 0 or (space is not None and not config.trials):
             raise InputError(f"a search needs at least one trial, but `trials` is {config.trials}; give 20.")
         if config.trials:
-            chosen = _default_space(problem, config.settings) if space is None else Space.parse(space)
+            chosen = _default_space(problem, config.settings) if space is None else Space.parse(space, Spec)
             if not len(chosen):
                 raise InputError("everything is set and nothing is left to search; leave out `trials`.")
             config = dataclasses.replace(config, space=chosen)
@@ -110,7 +111,7 @@ class Config:
         store.write_atomic(folder / "config.toml", tomli_w.dumps(table))
 
     @classmethod
-    def read(cls, path: Path, problem: Problem | None = None) -> tuple[Config, Problem]:
+    def read(cls, path: Path, problem: Problem | None = None) -> tuple[InversionConfig, Problem]:
         """The options of a config.toml and its problem, which is given again where it came from Python."""
         table = store.read_toml(path, "nothing was begun there")
         known = {f.name for f in dataclasses.fields(cls)}
@@ -126,7 +127,7 @@ class Config:
         if problem.fingerprint != about.get("fingerprint"):
             raise InputError(f"{path} is of other examples than those of {problem.name!r}; start anew.")
         space = table.get("space", {})
-        config = cls(dict(table.get("settings", {})), Space.parse(space) if space else Space(()), **options)
+        config = cls(dict(table.get("settings", {})), Space.parse(space, Spec) if space else Space((), Spec), **options)
         config.check(problem)
         return config, problem
 
@@ -134,4 +135,4 @@ class Config:
 def _default_space(problem: Problem, settings: Mapping[str, Any]) -> Space:
     """SPACE less what is set, and less wy where the forward function has no gradient."""
     dropped = [*settings] + ([] if problem.is_differentiable else ["wy"])
-    return Space.parse(SPACE).without(dropped)
+    return Space.parse(SPACE, Spec).without(dropped)

@@ -14,8 +14,10 @@ from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse import problems
 from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
-from vaelab.inverse.inverter import WALK, Inverter, Solutions, specs_of, train
+from vaelab.inverse.fitted import WALK, Inverter, Solutions
 from vaelab.inverse.problems import Function, Problem
+from vaelab.inverse.spec import specs_of
+from vaelab.inverse.training import train
 
 Array = npt.NDArray[Any]
 
@@ -106,7 +108,7 @@ class ConditionalVAE:
         path = Path(folder)
         if overwrite and path.exists():
             store.new_folder(path, overwrite).rmdir()
-        self.inverter.save(path, {"validation": dict(self.inverter.figures)})
+        self.inverter.save(path, {"validation": dict(self.inverter.metrics)})
         return path
 
     @classmethod

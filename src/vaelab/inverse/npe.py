@@ -12,9 +12,9 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from vaelab.inverse.conditional import Space
+from vaelab.engine.process import one_thread
+from vaelab.inverse.conditional import Coordinates
 from vaelab.inverse.problems import Problem
-from vaelab.training import one_thread
 
 Array = npt.NDArray[Any]
 NAME = "neural posterior estimation"
@@ -26,7 +26,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("sbi") is not None
 
 
-def fit(problem: Problem, space: Space, seconds: float, seed: int = 0) -> Callable[[Array, int, int], Array]:
+def fit(problem: Problem, space: Coordinates, seconds: float, seed: int = 0) -> Callable[[Array, int, int], Array]:
     """A sampler (y, n, seed) -> x (curves, n, *x_shape): a neural spline flow on the problem's training pairs.
 
     It sees what the network sees, the coordinates of x and y in `space`, and trains until it has converged by its own

@@ -10,12 +10,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from vaelab.engine.seeds import derive_seed
 from vaelab.inverse.calibration import Draws, c2st, calibration, energy_distance
-from vaelab.inverse.inverter import Inverter
+from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.lines import ends_of, is_inside, lines
 from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.refine import jacobian
-from vaelab.seeds import derive_seed
 
 Array = npt.NDArray[Any]
 CURVES, DRAWS, BINS, BAND = 1_000, 99, 20, 0.99  # of the calibration: pairs, draws for each, bins of ranks, their band

@@ -11,14 +11,19 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from vaelab.inverse.config import Config
-from vaelab.inverse.inverter import Inverter, TrainingFailed, selection_score, spec_of, train_members
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import TrainingFailed
+from vaelab.inverse.config import InversionConfig
+from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.judging import selection_score
 from vaelab.inverse.problems import Problem
-from vaelab.seeds import derive_seed
-from vaelab.spec import Spec
+from vaelab.inverse.spec import spec_of
+from vaelab.inverse.training import train_members
+from vaelab.inverse.yardsticks import YARDSTICKS
 from vaelab.study.config import cohort_size
 from vaelab.study.jobs import Member, Outcome
 from vaelab.study.trials import Direction, Trials
+from vaelab.vae.spec import Spec
 
 SAMPLES, REFINE = 30, 10  # at most, of a trial's candidates
 
@@ -30,7 +35,7 @@ class Trial:
     number: int
     settings: Mapping[str, Any]
     value: float | None
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     seconds: float
     failure: str | None = None
 
@@ -39,13 +44,13 @@ class Trial:
 
 
 def search(
-    problem: Problem, config: Config, work: Path, progress: Callable[[Trial], None] = lambda trial: None
+    problem: Problem, config: InversionConfig, work: Path, progress: Callable[[Trial], None] = lambda trial: None
 ) -> tuple[Spec, list[Trial]]:
     """The best settings by the yardstick on validation curves, and every trial. Same seed, same search.
 
     `work` holds study.db and the checkpoints; a search that was stopped goes on from them.
     """
-    direction: Direction = "minimize" if config.yardstick == "bound" else "maximize"
+    direction: Direction = "maximize" if YARDSTICKS[config.yardstick].rises else "minimize"
     size = cohort_size(config.trials)
     trials = Trials(work / "study.db", config.space, "tpe", config.seed, size, direction)
     with contextlib.closing(trials):
@@ -68,27 +73,27 @@ def search(
     return _spec(problem, config, config.trials, best.settings), done
 
 
-def _spec(problem: Problem, config: Config, number: int, params: Mapping[str, Any]) -> Spec:
+def _spec(problem: Problem, config: InversionConfig, number: int, params: Mapping[str, Any]) -> Spec:
     """A trial's spec, with a seed of its own from (seed, number)."""
     return spec_of(problem, {**config.settings, **params, "seed": derive_seed(config.seed, number)})
 
 
-def _judge(trials: Trials, number: int, model: Inverter | Outcome, config: Config) -> None:
+def _judge(trials: Trials, number: int, model: Inverter | Outcome, config: InversionConfig) -> None:
     """Tell the study what became of a trial."""
     if isinstance(model, Outcome):
-        trials.fail(number, str(model.failure), {"seconds": model.seconds, "figures": {}})
+        trials.fail(number, str(model.failure), {"seconds": model.seconds, "metrics": {}})
         return
     score = selection_score(model, min(config.samples, SAMPLES), min(config.refine, REFINE), config.walk)
-    figures = {
-        "bound": float(model.figures["neg_elbo"]), "recall": score.recall, "precision": score.precision,
-        "rate": model.figures["rate"], "misfit": model.history[-1]["train"].get("misfit"),
-        "verdict": model.figures["verdict"],
+    metrics = {
+        "bound": float(model.metrics["neg_elbo"]), "recall": score.recall, "precision": score.precision,
+        "rate": model.metrics["rate"], "misfit": model.history[-1]["train"].get("misfit"),
+        "verdict": model.metrics["verdict"],
     }  # fmt: skip
-    value, facts = figures[config.yardstick], {"seconds": model.seconds, "figures": figures}
+    value, facts = metrics[config.yardstick], {"seconds": model.seconds, "metrics": metrics}
     if value is None or not math.isfinite(value):
         trials.fail(number, f"its {config.yardstick} is not finite", facts)
     else:
-        trials.complete(number, float(value), figures["verdict"] == "ok", facts)
+        trials.complete(number, float(value), metrics["verdict"] == "ok", facts)
 
 
 def _told(trials: Trials, number: int) -> Trial:
@@ -96,4 +101,4 @@ def _told(trials: Trials, number: int) -> Trial:
     trial, params = trials.all()[number], trials.params(number)
     facts = trial.user_attrs
     value = trial.value if trial.state == TrialState.COMPLETE else None
-    return Trial(number, params, value, facts["figures"], facts["seconds"], facts.get("reason"))
+    return Trial(number, params, value, facts["metrics"], facts["seconds"], facts.get("reason"))

@@ -1,86 +1,198 @@
-"""Scores by which an example may be called strange, and what each is worth: arrays in, figures out."""
+"""`anomaly`: scores of strangeness on a pair of data sets, both ways, or on a class held out; failures are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomli_w
+import torch
 
-from vaelab.latent.scores import auroc, auroc_error
+from vaelab import store
+from vaelab.data import Dataset, describe
+from vaelab.engine.process import one_thread
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError, unknown_name
+from vaelab.latent import LatentMixture
+from vaelab.latent.anomaly_scores import judge, pixel_entropy, typicality
+from vaelab.latent.options import EM_ROWS, settings_table
+from vaelab.latent.regret import likelihood_regret
+from vaelab.latent.results import Say
+from vaelab.plots.anomaly import plot_anomaly
+from vaelab.report import build_anomaly_report
+from vaelab.store.folders import default_folder
+from vaelab.vae import run as single
+from vaelab.vae.fitted import Array, Fitted
+from vaelab.vae.spec import Spec
 
 Floats = npt.NDArray[np.float64]
-# Every score is higher for examples that the model finds stranger.
-MEANINGS = {
-    "bound": "negative evidence lower bound, nats: what the model finds unlikely",
-    "pixel_entropy": "entropy of the pixels alone, nats, without any model",
-    "bound_minus_entropy": "negative bound less the entropy of the pixels",
-    "typicality": "distance of the bound from its mean in training, nats",
-    "regret": "likelihood regret, nats: what a posterior of its own would gain",
-    "mixture": "negative log-density under a mixture of the latents, nats",
-}
+REFERENCE_ROWS = 2_000  # training examples whose mean bound is the typical one
+REGRET_ROWS = 500  # test examples of each kind whose regret is taken: each fits a posterior of its own
 
 
-def pixel_entropy(x: Any) -> Floats:
-    """sum_d H(x_d) in nats (n,) of rows (n, D) in [0, 1] read as probabilities; 0 for black and white pixels.
+@dataclasses.dataclass(frozen=True)
+class Direction:
+    """One question: a model's own test examples against others."""
 
-    >>> pixel_entropy(np.array([[0.0, 1.0, 0.5]])).round(4).tolist()
-    [0.6931]
+    name: str
+    data: Dataset  # what the model is trained on
+    run: Path | None
+    known: Array
+    other: Array
+    names: tuple[str, str]
+
+
+def anomaly(
+    data: Dataset,
+    other: Dataset | None = None,
+    *,
+    held_out: str | None = None,
+    run: str | Path | None = None,
+    other_run: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    components: int = 50,
+    rows: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    say: Say = lambda text: None,
+    epoch: Callable[[int], None] = lambda epoch: None,
+) -> dict[str, Any]:
+    """Score test examples of `data` and of `other` (or of the class `held_out`) by models that know only the first.
+
+    With two data sets both directions are judged, each by a model of its own, trained by `settings` unless `run` or
+    `other_run` is its folder; where only `run` is given, only its direction. For a class a model is trained without
+    it, by `settings` or by those of `run`. An AUROC under 0.5 is a failure and is told as one.
+
+    rows: the most test examples of each kind that are scored, evenly spaced; by default all of them. Likelihood regret
+    fits a posterior to each example, and is taken on 500 of each kind at most. Writes OUT/results.json, OUT/report.html
+    and a picture for each direction; the test splits are read.
     """
-    p = np.clip(np.asarray(x, dtype=np.float64), 1e-12, 1 - 1e-12)
-    inside = (np.asarray(x) > 0) & (np.asarray(x) < 1)
-    return np.asarray(np.where(inside, -p * np.log(p) - (1 - p) * np.log1p(-p), 0.0).sum(1))
-
-
-def typicality(bound: Floats, reference: Floats) -> Floats:
-    """|bound - mean of the reference bounds| (n,): unlikely and too likely are both strange (Nalisnick et al. 2019)."""
-    return np.asarray(np.abs(bound - reference.mean()))
-
-
-def judge(known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
-    """Per score: its AUROC for telling `other` from `known` examples, its standard error over examples, how many of
-    each kind were scored, whether it failed, and one sentence.
-
-    An AUROC under 0.5 is a failure: by that score the strange examples look more usual than the model's own. It is
-    not turned round, since which way to turn it is known only from strange examples, which nobody has beforehand.
-    """
-    return {name: _verdict(name, known, other) for name in MEANINGS if name in known and name in other}
-
-
-def _verdict(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Any]:
-    value, title = auroc(known[name], other[name]), name.replace("_", " ")
-    verdict: dict[str, Any] = {
-        "auroc": value, "se": auroc_error(known[name], other[name]), "failed": value < 0.5, "meaning": MEANINGS[name],
-        "known": len(known[name]), "other": len(other[name]),
-    }  # fmt: skip
-    if value < 0.5:
-        verdict["sentence"] = (
-            f"{title} FAILED (AUROC {value:.3f}): it calls the other data more usual than the model's own. "
-            + _why(name, known, other)
-        )
+    if rows is not None and rows < 2:
+        raise InputError(f"`rows` must be at least 2, but got {rows}.")
+    if held_out is not None:
+        ways = [_without_class(data, held_out, rows)]
     else:
-        word = "no better than chance" if value < 0.55 else "weak" if value < 0.8 else "useful on this pair"
-        verdict["sentence"] = f"{title}: AUROC {value:.3f}, {word}."
-    return verdict
+        assert other is not None
+        ways = _pair(data, other, run, other_run, rows)
+    if settings and run is not None and (held_out is not None or all(way.run is not None for way in ways)):
+        raise InputError("runs that exist already have their settings; leave out `settings`.")
+    spec = Spec.create(**{"seed": seed, **(settings or {})})
+    if held_out is not None and run is not None:
+        spec = Fitted.load(run).spec  # what it was, for a model that has not seen the class
+    folder = default_folder(f"{data.name}-anomaly") if out is None else Path(out)
+    store.new_folder(folder, overwrite)
+    with store.StudyLock(folder), one_thread():
+        table = {"components": components, "rows": rows or "all", "seed": seed, "directions": [w.name for w in ways]}
+        text = {"anomaly": table, "settings": settings_table(settings or {})}
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(text))
+        found = []
+        for number, way in enumerate(ways, 1):
+            say(f"{way.name}: {'scoring' if way.run else f'training, {spec.epochs} epochs, and scoring'}")
+            fitted = (
+                single.train(way.data, spec, out=folder / f"model{number}", figures=False, progress=epoch).model
+                if way.run is None
+                else Fitted.load(way.run)
+            )
+            found.append(_judge(way, fitted, components, seed, folder / "figures" / f"anomaly_{number}.png"))
+        results = {
+            "anomaly": str(folder), "name": folder.resolve().name, "data": describe(data),
+            "spec": Fitted.load(found[0]["run"]).spec.model_dump(mode="json"), "directions": found,
+            "notes": _notes(ways, rows),
+        }  # fmt: skip
+        store.write_json(folder / "results.json", results)
+        build_anomaly_report(folder, Spec)
+    return results
 
 
-def _why(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) -> str:
-    if "pixel_entropy" in known and name not in ("regret", "mixture"):
-        own, others = float(known["pixel_entropy"].mean()), float(other["pixel_entropy"].mean())
-        alone = auroc(known["pixel_entropy"], other["pixel_entropy"])
-        if others >= own:
-            return f"Their pixels are not simpler ({others:.1f} nats against {own:.1f}); the model itself does this."
-        if name == "pixel_entropy":
-            return f"Their pixels are simpler, {others:.1f} nats against {own:.1f}; this score knows no model."
-        if name == "bound_minus_entropy":
-            return "Taking away the entropy of their pixels does not undo how simple they are."
-        return (
-            f"Their pixels are simpler: {others:.1f} nats of entropy against {own:.1f}, which alone, without a model, "
-            f"gives {alone:.3f}; a likelihood measures how simple an image is as much as how familiar."
+def _pair(
+    data: Dataset, other: Dataset, run: str | Path | None, other_run: str | Path | None, rows: int | None
+) -> list[Direction]:
+    if other.shape != data.shape or other.x.dtype != data.x.dtype:
+        raise InputError(
+            f"both data sets must have examples of one shape and type, but {data.name} has {data.shape} of "
+            f"{data.x.dtype} and {other.name} {other.shape} of {other.x.dtype}."
         )
-    if name in ("bound", "typicality"):
-        return "A likelihood measures how simple an example is as much as how familiar."
-    if name == "mixture":
-        return "The encoder maps what it has never seen into the midst of its own codes."
-    return "The encoder's posterior fits them no worse than its own examples, so there is little to regret."
+    first, second = _test_rows(data, rows), _test_rows(other, rows)
+    names = (data.name, other.name)
+    ways = [Direction(f"{names[0]} against {names[1]}", data, _path(run), first, second, names)]
+    if run is None or other_run is not None:
+        back = f"{names[1]} against {names[0]}"
+        ways.append(Direction(back, other, _path(other_run), second, first, (names[1], names[0])))
+    return ways
+
+
+def _path(run: str | Path | None) -> Path | None:
+    return None if run is None else Path(run)
+
+
+def _test_rows(data: Dataset, most: int | None, keep: Callable[[Array], Array] = lambda rows: rows) -> Array:
+    """Test examples; of more than `most`, so many of them, evenly spaced."""
+    return _thinned(data.flat[keep(data.splits["test"])], most)
+
+
+def _thinned(x: Array, most: int | None) -> Array:
+    return x if most is None or len(x) <= most else x[np.arange(most) * len(x) // most]
+
+
+def _without_class(data: Dataset, name: str, most: int | None) -> Direction:
+    """The data without a class in training and validation; its test examples are the strange ones."""
+    if data.labels is None or name not in data.classes:
+        raise (
+            unknown_name("class", name, data.classes)
+            if data.classes
+            else InputError(f"{data.name} has no labels, so no class can be held out; say where they are by `target`.")
+        )
+    labels, code = data.labels, data.classes.index(name)
+    splits = {split: rows[labels[rows] != code] for split, rows in data.splits.items()}
+    seen = dataclasses.replace(data, name=f"{data.name} without {name}", splits=splits)
+    known = _test_rows(seen, most)
+    strange = _test_rows(data, most, lambda rows: rows[labels[rows] == code])
+    return Direction(f"{data.name}: class {name} held out", seen, None, known, strange, (seen.name, f"class {name}"))
+
+
+def _judge(way: Direction, fitted: Fitted, components: int, seed: int, picture: Path) -> dict[str, Any]:
+    train = way.data.splits["train"]
+    mean, std = fitted.encode(way.data.flat[train[:: -(-len(train) // EM_ROWS)]])
+    points = mean + std * np.random.default_rng(derive_seed(seed, 2)).standard_normal(mean.shape)
+    mixture = LatentMixture(min(components, len(points)), starts=1, seed=seed).fit(points)
+    some = way.data.flat[train[:: -(-len(train) // REFERENCE_ROWS)]]
+    reference = -fitted.score_samples(some)
+    if fitted.folder is not None:
+        store.count_test_opening(fitted.folder)
+    known, other = (_scores(fitted, x, mixture, reference) for x in (way.known, way.other))
+    verdicts = judge(known, other)
+    plot_anomaly(known, other, verdicts, way.names, picture, way.name)
+    return {
+        "name": way.name,
+        "run": str(fitted.folder),
+        "known": {"name": way.names[0], "examples": len(way.known)},
+        "other": {"name": way.names[1], "examples": len(way.other)},
+        "scores": verdicts,
+    }
+
+
+def _scores(fitted: Fitted, x: Array, mixture: LatentMixture, reference: Floats) -> dict[str, Floats]:
+    """Every score (n,), higher for stranger examples; regret of some, entropies only where pixels are probabilities."""
+    bound = -fitted.score_samples(x)
+    regret = likelihood_regret(fitted, _thinned(x, REGRET_ROWS))
+    found = {"bound": bound, "typicality": typicality(bound, reference), "regret": regret}
+    pixels = fitted.scaling.to_model(fitted.rows(x))
+    if fitted.model.likelihood.floor(torch.from_numpy(pixels)) is not None:
+        entropy = pixel_entropy(pixels)
+        found |= {"pixel_entropy": entropy, "bound_minus_entropy": bound - entropy}
+    return found | {"mixture": -mixture.score_samples(fitted.encode(x)[0])}
+
+
+def _notes(ways: list[Direction], rows: int | None) -> list[str]:
+    notes = [] if rows is None else [f"at most {rows:,} test examples of each kind, evenly spaced."]
+    if max(len(x) for way in ways for x in (way.known, way.other)) > REGRET_ROWS:
+        notes.append(f"regret fits a posterior to each example: on at most {REGRET_ROWS} of each kind, evenly spaced.")
+    notes.append("an AUROC is of these two kinds alone: what tells one pair apart may fail on another.")
+    if len(ways) == 1 and "against" in ways[0].name:
+        notes.append("one direction only: a score that tells one pair apart may fail the other way round.")
+    return notes

@@ -14,9 +14,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vaelab.engine.seeds import derive_seed
 from vaelab.latent.graph import LabelGraph
 from vaelab.latent.labels import ClassTable, draw_balanced
-from vaelab.seeds import derive_seed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import cg
 from sklearn.neighbors import NearestNeighbors
 
 from vaelab.latent.labels import UNKNOWN, draw_balanced
-from vaelab.latent.scores import log_loss
+from vaelab.metrics import log_loss
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

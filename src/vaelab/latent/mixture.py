@@ -18,8 +18,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, unknown_name
-from vaelab.seeds import derive_seed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

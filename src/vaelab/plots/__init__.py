@@ -1,6 +1,6 @@
 """Pictures: `xxx_data` computes arrays, `plot_xxx(data, path, title)` draws them and saves a PNG."""
 
-from vaelab.plots.examples import plot_reconstructions, plot_samples, reconstructions_data, samples_data
+from vaelab.plots.examples import plot_reconstructions, reconstructions_data
 from vaelab.plots.exploration import (
     columns_data,
     correlations_data,
@@ -11,6 +11,7 @@ from vaelab.plots.exploration import (
     plot_examples,
     plot_overview,
 )
+from vaelab.plots.losses import losses_data, plot_losses
 from vaelab.plots.models import (
     architectures_data,
     carried_data,
@@ -21,6 +22,7 @@ from vaelab.plots.models import (
     plot_courses,
     plot_plane,
 )
+from vaelab.plots.samples import plot_samples, samples_data
 from vaelab.plots.sides import draws_data, plot_draws, plot_sides, sides_data
 from vaelab.plots.space import (
     features_data,
@@ -41,7 +43,7 @@ from vaelab.plots.study import (
     plot_rungs,
     rungs_data,
 )
-from vaelab.plots.trial import latent_data, losses_data, plot_latent, plot_losses
+from vaelab.plots.trial import latent_data, plot_latent
 
 __all__ = [
     "architectures_data",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from vaelab.plots import examples, style
+from vaelab.plots.samples import sheets
 from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Ints
 
 MAX_COLUMNS = 30
@@ -154,7 +155,7 @@ def plot_examples(data: Examples, path: str | Path, title: str = "Examples") -> 
         sheet = examples.mosaic(cells.reshape(-1, H, W, 3), columns, gap)
         names = style.clean_names(data.classes, 14)
     found = "the first training examples of each class" if names else "the first training examples"
-    return style.save(examples._sheets(title, found, [("", sheet, names)], gap, (H, W)), path)
+    return style.save(sheets(title, found, [("", sheet, names)], gap, (H, W)), path)
 
 
 @dataclass(frozen=True)

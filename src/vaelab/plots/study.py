@@ -13,8 +13,8 @@ from matplotlib.collections import LineCollection
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, RED, Bools, Floats, Ints
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted
-from vaelab.yardsticks import YARDSTICKS, Yardstick
 
 Trials = Sequence[Mapping[str, Any]]
 
@@ -67,18 +67,15 @@ def history_data(trials: Trials) -> History:
     )
 
 
-NEG_ELBO = YARDSTICKS["neg_elbo"]
-
-
-def _judged_by(axes: Axes, measure: Yardstick) -> str:
+def _judged_by(axes: Axes, yardstick: Yardstick) -> str:
     """Shows costs on the vertical axis as people read the figure, better values where they look for them; its name."""
-    if measure.rises:
-        axes.yaxis.set_major_formatter(lambda cost, _: f"{measure.cost(cost):.3f}".rstrip("0").rstrip("."))
+    if yardstick.rises:
+        axes.yaxis.set_major_formatter(lambda cost, _: f"{yardstick.cost(cost):.3f}".rstrip("0").rstrip("."))
         axes.invert_yaxis()
-    return f"validation {measure.title}{', ' + measure.unit if measure.unit else ''}"
+    return f"validation {yardstick.title}{', ' + yardstick.unit if yardstick.unit else ''}"
 
 
-def plot_history(data: History, path: str | Path, title: str = "Search history", measure: Yardstick = NEG_ELBO) -> Path:
+def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: str = "Search history") -> Path:
     """Draws every trial's value by its number, with the best so far as a step line."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 3.9 - style.HEAD - 0.85)
@@ -103,10 +100,10 @@ def plot_history(data: History, path: str | Path, title: str = "Search history",
     pad = 0.02 * max(1, len(data.numbers))
     axes.set_xlim(data.numbers.min(initial=0) - pad, data.numbers.max(initial=1) + pad)
     style.whole_ticks(axes)
-    style.name_axes(axes, x="trial", y=f"{_judged_by(axes, measure)} ({measure.better})")
+    style.name_axes(axes, x="trial", y=f"{_judged_by(axes, yardstick)} ({yardstick.better})")
     finding = "no trial finished"
     if winner is not None:
-        found = f"best {style.number(measure.cost(data.best[winner]))} at trial {data.numbers[winner]}"
+        found = f"best {style.number(yardstick.cost(data.best[winner]))} at trial {data.numbers[winner]}"
         finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
         style.note(axes, 1.02, 0.98, "●", color=ORANGE)
         style.note(axes, 1.05, 0.98, f"best: trial {data.numbers[winner]}", color=INK)
@@ -260,9 +257,7 @@ def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
     return Rungs(epochs, values, pruned, _winner(kept, winner), rung_epochs, live)
 
 
-def plot_rungs(
-    data: Rungs, path: str | Path, title: str = "Survival through the rungs", measure: Yardstick = NEG_ELBO
-) -> Path:
+def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str = "Survival through the rungs") -> Path:
     """Draws one line per trial: grey where pruned, blue where it lived, bold orange the winner."""
     figure = style.canvas(4.1)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 4.1 - style.HEAD - 1.15)
@@ -288,7 +283,7 @@ def plot_rungs(
         axes.set_yticks([])
     style.whole_ticks(axes)
     style.name_axes(axes, x="epoch")
-    style.note(axes, 0, 1.15, _judged_by(axes, measure), color=INK, fontsize=9.5)
+    style.note(axes, 0, 1.15, _judged_by(axes, yardstick), color=INK, fontsize=9.5)
     taken = -np.inf
     for epoch, live in zip(data.rung_epochs, data.live, strict=True):
         axes.axvline(epoch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)

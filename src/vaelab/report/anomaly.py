@@ -10,12 +10,13 @@ from vaelab.report.captions import ANOMALY
 from vaelab.report.page import Card, closing, figures, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
+from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 
 Json = Mapping[str, Any]
 
 
-def build_anomaly_report(folder: str | Path) -> Path:
+def build_anomaly_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
     """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
 
     Raises StoreError where results.json is missing or damaged.
@@ -44,7 +45,7 @@ def build_anomaly_report(folder: str | Path) -> Path:
             }
             for number, way in enumerate(ways, 1)
         ],
-        **closing(folder, results, missing),
+        **closing(folder, results, missing, spec_type),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)
 

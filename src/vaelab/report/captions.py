@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vaelab.training import VALIDATION_ROWS
+from vaelab.settings.yardsticks import VALIDATION_ROWS
 
 QUICK = (
     f"Each epoch is judged quickly, by one draw of z on at most {VALIDATION_ROWS:,} validation examples, so its "

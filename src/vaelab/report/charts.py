@@ -9,7 +9,7 @@ from typing import Any
 
 from vaelab.report import words
 from vaelab.report.page import finite, inside, read_history
-from vaelab.yardsticks import YARDSTICKS
+from vaelab.settings.yardsticks import Yardstick
 
 CURVE_RECORDS = 200  # points of one learning curve
 
@@ -20,31 +20,30 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
     names = {str(name) for row in table for name in row.get("params") or {}}
     searched = sorted(names, key=lambda name: (-(finite(importance.get(name)) or 0.0), name))
     winner = (results.get("best") or {}).get("number")
-    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
-    figure = "neg_elbo" if measure.name == "weighted_loss" else measure.name
+    yardstick = Yardstick.of(results)
     keys = ("number", "value", "rate", "distortion", "active_units", "epochs")
     trials = []
     for row in table:
         params = row.get("params") or {}
         trial = {key: row.get(key) for key in keys} | {"state": str(row.get("state", "")).lower()}
         trial["params"] = [params.get(name) for name in searched]
-        trial["curve"] = _curve(folder, row, figure)
+        trial["curve"] = _curve(folder, row, yardstick.name)
         trials.append(trial)
     shares = [[name, importance[name]] for name in searched if finite(importance.get(name)) is not None]
     shown = {
-        "name": measure.short,
-        "unit": measure.unit.split(" ")[0],
-        "rises": measure.rises,
-        "better": measure.better,
+        "name": yardstick.short,
+        "unit": yardstick.unit.split(" ")[0],
+        "rises": yardstick.rises,
+        "better": yardstick.better,
     }
-    return {"settings": searched, "importance": shares, "winner": winner, "trials": trials, "measure": shown}
+    return {"settings": searched, "importance": shares, "winner": winner, "trials": trials, "yardstick": shown}
 
 
-def _curve(folder: Path, row: Mapping[str, Any], figure: str) -> list[tuple[int, float]]:
+def _curve(folder: Path, row: Mapping[str, Any], metric: str) -> list[tuple[int, float]]:
     """Epoch and validation figure; of the rungs alone where the trial left no history."""
     where = inside(folder, row.get("folder"))
     history = read_history(where / "history.jsonl") if where else []
-    points = [(record.get("epoch"), finite((record.get("validation") or {}).get(figure))) for record in history]
+    points = [(record.get("epoch"), finite((record.get("validation") or {}).get(metric))) for record in history]
     if not points:
         points = [(int(epoch), finite(value)) for epoch, value in (row.get("rungs") or {}).items()]
     sound = [(int(epoch), value) for epoch, value in points if epoch is not None and value is not None]
@@ -69,7 +68,7 @@ class Interval:
 class Forest:
     """Intervals of one figure on a shared axis with a line at no difference."""
 
-    figure: str
+    metric: str
     intervals: Sequence[Interval]
     zero: float
     ticks: Sequence[tuple[float, str]]
@@ -78,11 +77,11 @@ class Forest:
 def forests(comparisons: Sequence[Mapping[str, Any]]) -> list[Forest]:
     """The pairwise differences that have an interval, by figure, since units differ between figures."""
     sound = [c for c in comparisons if all(finite(c.get(key)) is not None for key in ("difference", "low", "high"))]
-    names = dict.fromkeys(str(c.get("figure", "neg_elbo")) for c in sound)
-    return [_forest(name, [c for c in sound if str(c.get("figure", "neg_elbo")) == name]) for name in names]
+    names = dict.fromkeys(str(c.get("metric", "neg_elbo")) for c in sound)
+    return [_forest(name, [c for c in sound if str(c.get("metric", "neg_elbo")) == name]) for name in names]
 
 
-def _forest(figure: str, compared: Sequence[Mapping[str, Any]]) -> Forest:
+def _forest(metric: str, compared: Sequence[Mapping[str, Any]]) -> Forest:
     left = float(min(0.0, *(c["low"] for c in compared)))
     right = float(max(0.0, *(c["high"] for c in compared)))
     margin = 0.06 * (right - left) or 1.0
@@ -105,7 +104,7 @@ def _forest(figure: str, compared: Sequence[Mapping[str, Any]]) -> Forest:
     ]
     ticks = [(place(value), _signed(value)) for value in (left, 0.0, right)]
     apart = [tick for i, tick in enumerate(ticks) if all(abs(tick[0] - other[0]) > 12 for other in ticks[:i])]
-    return Forest(figure, intervals, place(0.0), apart)
+    return Forest(metric, intervals, place(0.0), apart)
 
 
 def _signed(value: float) -> str:

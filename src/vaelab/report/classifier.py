@@ -13,9 +13,9 @@ from vaelab.report.page import Card, figures, finite, pairs, read_object, read_t
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.study import PAGE_BYTES, REST_BYTES, STUDY_PICTURES, finalists, gallery, gallery_note, trials
 from vaelab.report.tables import Cell, Row, Table
-from vaelab.spec import ModelSpec
+from vaelab.settings.spec import ModelSpec
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
-from vaelab.yardsticks import YARDSTICKS
 
 PICTURES = ("confusion", "reliability", "mistakes", "learning")
 COLUMNS = {"accuracy": "accuracy", "log_loss": "log-loss", "macro_f1": "macro F1"}
@@ -29,14 +29,14 @@ FIGURES = {
 }
 
 
-def build_classifier_report(folder: str | Path, kind: type[ModelSpec]) -> Path:
+def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
     """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
 
     kind: the settings of such models. Raises StoreError where results.json is missing or is not what a study writes.
     """
     folder = Path(folder)
     results = read_object(folder / "results.json")
-    measure = YARDSTICKS[results.get("yardstick", "accuracy")]
+    yardstick = Yardstick.of(results)
     missing: list[str] = []
     said = captions(results.get("data") or {}) | CLASSIFIER
     best = figures(folder_pictures(folder / "best", PICTURES), "the best model", missing, captions=said)
@@ -44,14 +44,14 @@ def build_classifier_report(folder: str | Path, kind: type[ModelSpec]) -> Path:
     winner = results.get("best") or {}
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + REST_BYTES
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
-    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, PICTURES, measure)
+    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, PICTURES, yardstick)
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
-    columns = {measure.name: measure.short} | COLUMNS  # the yardstick first
-    columns = {"value" if name == measure.name else name: head for name, head in columns.items()}
+    columns = {yardstick.name: yardstick.short} | COLUMNS  # the yardstick first
+    columns = {"value" if name == yardstick.name else name: head for name, head in columns.items()}
     page = render(
         "classifier.html.jinja",
         title=str(results.get("name") or folder.name),
-        measure=measure,
+        yardstick=yardstick,
         headline=headline(results),
         course=course(results),
         cards=_cards(results),
@@ -61,11 +61,11 @@ def build_classifier_report(folder: str | Path, kind: type[ModelSpec]) -> Path:
         classes=_classes(winner),
         class_split=_split(winner),
         trials=trials(table, searched, winner.get("number"), columns),
-        finalists=finalists(results, measure),
+        finalists=finalists(results, yardstick),
         final_epochs=results.get("final_epochs"),
         gallery=items,
         gallery_note=gallery_note(omitted, small),
-        settings=settings(winner.get("spec") or {}, searched, kind),
+        settings=settings(winner.get("spec") or {}, searched, spec_type),
         data=pairs(results.get("data") or {}),
         config=read_text(folder / "config.toml"),
         search=search_data(folder, results, table) if table else None,

@@ -10,6 +10,7 @@ from vaelab.report.captions import CLUSTER, captions
 from vaelab.report.page import Card, closing, figures, finite, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
+from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start
 
@@ -39,7 +40,7 @@ METHODS = {
 NAMED = {"graph": "Spread over nearest neighbours", "umap": "By a mixture on a UMAP of the latents"}
 
 
-def build_cluster_report(folder: str | Path) -> Path:
+def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
     """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it, and the run's pictures.
 
     Raises StoreError where results.json is missing or damaged.
@@ -70,7 +71,7 @@ def build_cluster_report(folder: str | Path) -> Path:
             "the clustering", missing, captions=CLUSTER,
         ),
         model_figures=figures(of_model, "the encoder", missing, captions=captions(results.get("data") or {})),
-        **closing(folder, results, missing),
+        **closing(folder, results, missing, spec_type),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)
 

@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab.data import Dataset
 from vaelab.data.dataset import SPLITS
 from vaelab.report import words
 from vaelab.report.captions import comparison_captions
 from vaelab.report.charts import Forest, forests
-from vaelab.report.explorer import Explorer, explore
+from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import Card, figures, finite, meaning, pairs, read_object, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
+from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted
 
 DATA_PICTURES = ("data", "examples", "correlations")
 PICTURES = ("architectures", "losses", "reconstructions", "samples", "latent", "traversals", "interpolations", "kl")
-FIGURES = {
+METRICS = {
     "neg_elbo": "neg. ELBO",
     "rate": "rate",
     "distortion": "distortion",
@@ -34,10 +34,10 @@ FIGURES = {
 MAIN = ("neg_elbo", "rate", "distortion", "active_units")
 
 
-def build_comparison_report(folder: str | Path, data: Dataset | None = None) -> Path:
+def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
     """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
 
-    With the data the page has an explorer of each model's first seed. Raises StoreError where results.json is
+    `explore` makes the page's explorer, of each model's first seed. Raises StoreError where results.json is
     missing or damaged.
     """
     folder = Path(folder)
@@ -64,11 +64,11 @@ def build_comparison_report(folder: str | Path, data: Dataset | None = None) -> 
         paired_sentences=[str(p["sentence"]) for p in _tests(compared) if p.get("sentence")],
         figures=figures([path for path in found if path not in of_data], "the comparison", missing, captions=captions),
         data_figures=figures(of_data, "the data", missing, captions=captions),
-        comparison_settings=_settings(models),
+        comparison_settings=_settings(models, spec_type),
         baseline=pairs(results.get("baseline") or {}),
         data=pairs(results.get("data") or {}),
         config=read_text(folder / "config.toml"),
-        explorer=_explorer(folder, models, data, missing),
+        explorer=_explorer(folder, models, explore, missing),
         notes=[*map(str, results.get("notes") or []), *missing],
     )
     return write_atomic(folder / "report.html", page)
@@ -85,14 +85,14 @@ def _order(folder: Path) -> tuple[str, ...]:
     return tuple(name for kind in (*PICTURES, "rate_distortion") for name in (kind, *numbered(kind)))
 
 
-def _mean(model: Mapping[str, Any], split: str, figure: str) -> float | None:
-    return finite(((model.get(split) or {}).get(figure) or {}).get("mean"))
+def _mean(model: Mapping[str, Any], split: str, metric: str) -> float | None:
+    return finite(((model.get(split) or {}).get(metric) or {}).get("mean"))
 
 
 def _best(models: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]) -> int | None:
     """The model of lowest validation mean; None across likelihoods, whose nats do not compare."""
     kinds = {tuple((model.get("spec") or {}).get(key) for key in ("likelihood", "binarize")) for model in models}
-    others = {entry.get("figure", "neg_elbo") for entry in compared} - {"neg_elbo"}
+    others = {entry.get("metric", "neg_elbo") for entry in compared} - {"neg_elbo"}
     values = [(_mean(model, "validation", "neg_elbo"), i) for i, model in enumerate(models)]
     sound = [(value, i) for value, i in values if value is not None]
     return min(sound)[1] if sound and len(kinds) == 1 and not others else None
@@ -123,7 +123,7 @@ def _main(models: Sequence[Mapping[str, Any]], best: int | None) -> Table:
         cells += [Cell.mean((model.get("test") or {}).get("neg_elbo")), Cell.of(model.get("parameters"))]
         cells += [Cell.mean(model.get("epochs")), Cell.mean(model.get("seconds"))]
         rows.append(Row(cells, "winner" if i == best else ""))
-    heads = ["model", *(FIGURES[name] for name in shown), "gap", "test neg. ELBO", "parameters", "epochs", "seconds"]
+    heads = ["model", *(METRICS[name] for name in shown), "gap", "test neg. ELBO", "parameters", "epochs", "seconds"]
     return Table("Models", heads, rows)
 
 
@@ -133,7 +133,7 @@ def _name(model: Mapping[str, Any], best: bool) -> Cell:
 
 def _split(models: Sequence[Mapping[str, Any]], split: str, best: int | None) -> Table | None:
     """All figures of one split; those that the page does not know are shown under their own name."""
-    names = [*FIGURES, *(name for model in models for name in model.get(split) or {} if name not in FIGURES)]
+    names = [*METRICS, *(name for model in models for name in model.get(split) or {} if name not in METRICS)]
     shown = [name for name in dict.fromkeys(names) if any(_mean(model, split, name) is not None for model in models)]
     if not shown:
         return None
@@ -141,23 +141,23 @@ def _split(models: Sequence[Mapping[str, Any]], split: str, best: int | None) ->
         Row([_name(model, False), *(Cell.mean((model.get(split) or {}).get(name)) for name in shown)])
         for model in models
     ]
-    return Table(f"The {split} split", ["model", *(FIGURES.get(name, name) for name in shown)], rows)
+    return Table(f"The {split} split", ["model", *(METRICS.get(name, name) for name in shown)], rows)
 
 
 def _unit(forest: Forest) -> str:
-    return "nats per example" if forest.figure == "neg_elbo" else FIGURES.get(forest.figure, forest.figure)
+    return "nats per example" if forest.metric == "neg_elbo" else METRICS.get(forest.metric, forest.metric)
 
 
 def _pairwise(compared: Sequence[Mapping[str, Any]]) -> Table | None:
     rows = []
     for entry in compared:
-        figure = str(entry.get("figure", "neg_elbo"))
+        metric = str(entry.get("metric", "neg_elbo"))
         values = [entry.get(key) for key in ("difference", "low", "high", "p", "p_holm")]
         known = entry.get("p_holm") is not None
         verdict = "difference shown" if entry.get("shown") else "no difference shown" if known else "one seed: unknown"
-        names = [Cell(f"{entry.get('a')} − {entry.get('b')}"), Cell(FIGURES.get(figure, figure))]
+        names = [Cell(f"{entry.get('a')} − {entry.get('b')}"), Cell(METRICS.get(metric, metric))]
         rows.append(Row([*names, *map(Cell.of, values), Cell(verdict)]))
-    heads = ("pair", "figure", "difference", "from", "to", "p", "p, Holm", "verdict")
+    heads = ("pair", "metric", "difference", "from", "to", "p", "p, Holm", "verdict")
     return Table("Pairs", heads, rows) if rows else None
 
 
@@ -177,25 +177,25 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table | None:
     return Table("Pairs, example by example", heads, rows) if rows else None
 
 
-def _settings(models: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool, str]]:
+def _settings(
+    models: Sequence[Mapping[str, Any]], spec_type: type[ModelSpec]
+) -> list[tuple[str, list[str], bool, str]]:
     """Setting, its value in each model, "do they differ" and its meaning; those that differ come first."""
     specs = [model.get("spec") or {} for model in models]
     names = dict.fromkeys(name for spec in specs for name in spec)
     rows = []
     for name in names:
         values = [setting(str(name), spec.get(name)) for spec in specs]
-        rows.append((str(name), values, len(set(values)) > 1, meaning(str(name))))
+        rows.append((str(name), values, len(set(values)) > 1, meaning(str(name), spec_type)))
     return sorted(rows, key=lambda row: not row[2])
 
 
 def _explorer(
-    folder: Path, models: Sequence[Mapping[str, Any]], data: Dataset | None, missing: list[str]
+    folder: Path, models: Sequence[Mapping[str, Any]], explore: Explore, missing: list[str]
 ) -> Explorer | None:
-    if data is None:
-        return None
     folders = {str(model.get("name")): _first_run(folder, model) for model in models}
     opened = bool(models) and all(model.get("test") for model in models)
-    return explore({name: path for name, path in folders.items() if path}, data, opened, missing)
+    return explore({name: path for name, path in folders.items() if path}, opened, missing)
 
 
 def _first_run(folder: Path, model: Mapping[str, Any]) -> Path | None:

@@ -11,13 +11,14 @@ from vaelab.report.captions import INVERSE
 from vaelab.report.page import Card, figures, pairs, read_history, read_object, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
+from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted
 
 PICTURES = ("candidates", "ends", "race", "refinement", "calibration", "losses")
 
 
-def build_inverse_report(folder: str | Path) -> Path:
+def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
     """Writes FOLDER/report.html from a run's spec.json, problem.json, metrics.json, history.jsonl and pictures."""
     folder = Path(folder)
     spec, problem = read_object(folder / "spec.json"), read_object(folder / "problem.json")
@@ -35,7 +36,7 @@ def build_inverse_report(folder: str | Path) -> Path:
         methods=_methods(results),
         search_table=_search(search) if search else None,
         best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=INVERSE),
-        settings=settings(spec, searched),
+        settings=settings(spec, searched, spec_type),
         data=pairs(
             {k: problem[k] for k in ("forward", "x_shape", "y_shape", "noise", "gate", "spectrum") if k in problem}
         ),
@@ -161,9 +162,9 @@ def _search(search: Mapping[str, Any]) -> Table:
     heads = list(dict.fromkeys(heads))
     rows = []
     for trial in search["trials"]:
-        figures_of = trial["figures"]
+        metrics = trial["metrics"]
         by_head = {
-            "trial": trial["number"], **trial["settings"], **figures_of, "rate, nats": figures_of.get("rate"),
+            "trial": trial["number"], **trial["settings"], **metrics, "rate, nats": metrics.get("rate"),
             "seconds": trial["seconds"],
         }  # fmt: skip
         rows.append(Row([Cell.of(by_head.get(head)) for head in heads], "faint" if trial["value"] is None else ""))

@@ -15,13 +15,12 @@ import jinja2
 from markupsafe import Markup
 
 from vaelab.errors import StoreError
-from vaelab.evaluate import FINAL_DRAWS, SEARCH_DRAWS
 from vaelab.report import words
 from vaelab.report.pictures import Picture, load
 from vaelab.report.tables import Cell
-from vaelab.spec import ModelSpec, Spec
+from vaelab.settings.spec import ModelSpec
+from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, VALIDATION_ROWS
 from vaelab.store import read_json
-from vaelab.training import VALIDATION_ROWS
 
 HERE = Path(__file__).parent
 SCRIPTS = ("core", "tables", "convolutions", "decoder", "latent", "explorer", "plot", "search")
@@ -134,19 +133,21 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: 
 
 
 def settings(
-    spec: Mapping[str, Any], searched: Sequence[str], kind: type[ModelSpec] = Spec
+    spec: Mapping[str, Any], searched: Sequence[str], spec_type: type[ModelSpec]
 ) -> list[tuple[str, str, str, bool]]:
     """Name, value, meaning and "was it searched" of every setting of a spec."""
     return [
-        (str(name), setting(str(name), value), meaning(str(name), kind), name in searched)
+        (str(name), setting(str(name), value), meaning(str(name), spec_type), name in searched)
         for name, value in spec.items()
     ]
 
 
-def closing(folder: Path, results: Mapping[str, Any], missing: Sequence[str]) -> dict[str, Any]:
+def closing(
+    folder: Path, results: Mapping[str, Any], missing: Sequence[str], spec_type: type[ModelSpec]
+) -> dict[str, Any]:
     """What a page of results.json ends with: the model's settings, the data, the configuration; and the notes."""
     return {
-        "settings": settings(results.get("spec") or {}, []),
+        "settings": settings(results.get("spec") or {}, [], spec_type),
         "data": pairs(results.get("data") or {}),
         "config": read_text(folder / "config.toml"),
         "notes": [*map(str, results.get("notes") or []), *missing],
@@ -162,8 +163,8 @@ def setting(name: str, value: Any) -> str:
     return "derived; in spec.json" if name == "seed" and isinstance(value, int) and value >= 2**32 else plain(value)
 
 
-def meaning(name: str, kind: type[ModelSpec] = Spec) -> str:
-    return kind.model_fields[name].description or "" if name in kind.model_fields else ""
+def meaning(name: str, spec_type: type[ModelSpec]) -> str:
+    return spec_type.model_fields[name].description or "" if name in spec_type.model_fields else ""
 
 
 def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:

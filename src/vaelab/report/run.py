@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab.data import Dataset
 from vaelab.report import words
 from vaelab.report.captions import captions
-from vaelab.report.explorer import explore
+from vaelab.report.explorer import Explore, no_explorer
 from vaelab.report.page import (
     figures,
     metric_cards,
@@ -22,16 +21,17 @@ from vaelab.report.page import (
 )
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
+from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start
 
 PICTURES = ("losses", "latent", "reconstructions", "samples")
 
 
-def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
+def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
     """Writes FOLDER/report.html from a run's spec.json, metrics.json, history.jsonl and pictures.
 
-    With its data the page has an explorer, whose points are the test split's too where that was opened. Raises
+    `explore` makes the page's explorer, whose points are the test split's too where that was opened. Raises
     StoreError where spec.json is missing or damaged; metrics and history may be absent.
     """
     folder = Path(folder)
@@ -54,13 +54,13 @@ def build_run_report(folder: str | Path, data: Dataset | None = None) -> Path:
         best_figures=figures(
             folder_pictures(folder, PICTURES), "the model", missing, captions=captions(metrics.get("data") or {})
         ),
-        settings=settings(spec, []),
+        settings=settings(spec, [], spec_type),
         data=pairs(metrics.get("data") or {}),
         epochs=counted(len(history), "epoch") if history else "",
         history=history_table(history),
         starts=_starts(starts) if len(starts) > 1 else None,
         config=read_text(folder / "config.toml"),
-        explorer=explore({title: folder}, data, bool(test), missing),
+        explorer=explore({title: folder}, bool(test), missing),
         notes=missing,
     )
     return write_atomic(folder / "report.html", page)

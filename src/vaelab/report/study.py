@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaelab.data import Dataset
 from vaelab.report import words
 from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
-from vaelab.report.explorer import Explorer, explore
+from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import (
     Card,
     Figure,
@@ -28,16 +27,17 @@ from vaelab.report.page import (
 )
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
+from vaelab.settings.spec import ModelSpec
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
 from vaelab.wording import counted
-from vaelab.yardsticks import YARDSTICKS, Yardstick
 
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
 STUDY_PICTURES = ("history", "rungs", "importance", "latent_size")
 REST_BYTES = 200_000  # style, script, tables: what a page holds besides pictures and the explorer
 
-COLUMNS = {"value": "neg. ELBO", "rate": "rate", "distortion": "distortion"}
+COLUMNS = {"rate": "rate", "distortion": "distortion"}
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Scale:
     share: float  # in [0, 1]
 
 
-def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
+def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
     """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
 
-    With the study's data the page has an explorer of the best model. Raises StoreError where results.json is missing
+    `explore` makes the page's explorer of the best model. Raises StoreError where results.json is missing
     or is not what a study writes.
     """
     folder = Path(folder)
@@ -71,11 +71,11 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
     best = figures(folder_pictures(folder / "best", TRIAL_PICTURES), "the best model", missing, captions=said)
     study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing, captions=said)
     winner = results.get("best") or {}
-    explorer = _explorer(folder, winner, data, missing)
+    explorer = _explorer(folder, winner, explore, missing)
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
-    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
-    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, measure)
+    yardstick = Yardstick.of(results)
+    items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, yardstick)
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
     page = render(
         "study.html.jinja",
@@ -87,12 +87,12 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
         scale=_scale(results),
         best_figures=best,
         study_figures=study,
-        trials=trials(table, searched, winner.get("number"), COLUMNS),
-        finalists=finalists(results, measure),
+        trials=trials(table, searched, winner.get("number"), {"value": yardstick.short} | COLUMNS),
+        finalists=finalists(results, yardstick),
         seeds=_seeds(winner),
         gallery=items,
         gallery_note=gallery_note(omitted, small),
-        settings=settings(winner.get("spec") or {}, searched),
+        settings=settings(winner.get("spec") or {}, searched, spec_type),
         data=pairs(results.get("data") or {}),
         config=read_text(folder / "config.toml"),
         explorer=explorer,
@@ -102,10 +102,10 @@ def build_study_report(folder: str | Path, data: Dataset | None = None) -> Path:
     return write_atomic(folder / "report.html", page)
 
 
-def _explorer(folder: Path, winner: Mapping[str, Any], data: Dataset | None, missing: list[str]) -> Explorer | None:
+def _explorer(folder: Path, winner: Mapping[str, Any], explore: Explore, missing: list[str]) -> Explorer | None:
     if not winner or not (folder / "best").is_dir():
         return None
-    return explore({"the best model": folder / "best"}, data, bool(winner.get("test")), missing)
+    return explore({"the best model": folder / "best"}, bool(winner.get("test")), missing)
 
 
 def _size(explorer: Explorer | None) -> int:
@@ -129,10 +129,10 @@ def gallery(
     budget: int,
     missing: list[str],
     pictures: tuple[str, ...],
-    measure: Yardstick,
+    yardstick: Yardstick,
 ) -> tuple[list[GalleryItem], int, bool]:
     """Pictures of the trials, best first, until `budget` is spent: items, trials left out, shrunk?"""
-    ordered = sorted(table, key=lambda row: _by_value(row, measure))
+    ordered = sorted(table, key=lambda row: _by_value(row, yardstick))
     rows = [(row, paths) for row in ordered if (paths := _trial_pictures(folder, row, pictures))]
     whole = sum(path.stat().st_size for _, paths in rows for path in paths) * 4 // 3
     small = whole > budget
@@ -144,7 +144,7 @@ def gallery(
         if budget < 0:
             break
         value = row.get("value")
-        unit = measure.unit.split(" ")[0] or measure.short
+        unit = yardstick.unit.split(" ")[0] or yardstick.short
         ending = f"{words.number(value)} {unit}" if value is not None else str(row.get("state", "")).lower()
         if row.get("verdict") == "collapsed":
             ending += f", collapsed ({row.get('reason')})"
@@ -167,9 +167,9 @@ def gallery_note(omitted: int, small: bool) -> str:
     return f"{said}; the originals lie in the trials' folders."
 
 
-def _by_value(row: Mapping[str, Any], measure: Yardstick) -> tuple[float, int]:
+def _by_value(row: Mapping[str, Any], yardstick: Yardstick) -> tuple[float, int]:
     value = finite(row.get("value"))
-    return (math.inf if value is None else measure.cost(value), int(row.get("number", 0)))
+    return (math.inf if value is None else yardstick.cost(value), int(row.get("number", 0)))
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
@@ -217,10 +217,10 @@ def _show(key: str) -> Any:
     return (lambda value: words.duration(finite(value))) if key == "seconds" else words.number
 
 
-def finalists(results: Mapping[str, Any], measure: Yardstick) -> Table | None:
+def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
     """The best trials, in the search and trained anew."""
-    found = sorted(results.get("finalists") or [], key=lambda row: measure.cost(row["mean"]))
-    unit = measure.unit.split(" ")[0] or measure.short
+    found = sorted(results.get("finalists") or [], key=lambda row: yardstick.cost(row["mean"]))
+    unit = yardstick.unit.split(" ")[0] or yardstick.short
     winner = (results.get("best") or {}).get("number")
     rows = [
         Row(

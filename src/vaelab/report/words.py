@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted
-from vaelab.yardsticks import YARDSTICKS
 
 Json = Mapping[str, Any]
 
@@ -124,8 +124,8 @@ def course(results: Json) -> list[str]:
         ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
         said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
     optimism = results.get("optimism")
-    measure = YARDSTICKS[results.get("yardstick", "neg_elbo")]
-    unit = f" {measure.unit.split(' ')[0]}" if measure.unit else ""
+    yardstick = Yardstick.of(results)
+    unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""
     if optimism is not None and math.isfinite(optimism):
         way = f"{number(abs(optimism))}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"
         said.append(f"The trial that was best in the search came out {way} when trained anew.")

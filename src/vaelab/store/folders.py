@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -153,3 +154,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.rename(aside, place)
             raise
     shutil.rmtree(aside)
+
+
+def default_folder(name: str) -> Path:
+    """runs/<name>-<time>, with a number where two begin in one second."""
+    stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = stem, 2
+    while path.exists():
+        path, number = Path(f"{stem}-{number}"), number + 1
+    return path

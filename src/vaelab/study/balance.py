@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from vaelab.convolutions import Convolutions, Grid
 from vaelab.data import Dataset
-from vaelab.feed import resolve
-from vaelab.networks import bucket
-from vaelab.spec import Spec
+from vaelab.settings.spec import ModelSpec
 from vaelab.study.jobs import Member
-from vaelab.study.task import System
+from vaelab.study.task import AnySystem
 
 STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
 LARGEST_STACK = 64
-SEVERAL = 8  # trainings of a network with convolutions that a search should have time for
+SEVERAL = 8  # trainings of an expensive kind of network that a search should have time for
 STACK_STEP = 2e-3  # seconds of products in a step beyond which more members only blur the balance
 
 
@@ -27,33 +23,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def step_seconds(spec: Spec, shape: Sequence[int]) -> float:
-    """A rough time of one member's products in one step, padding included, for examples of this shape."""
-    hidden, latent = [bucket(width) for width in spec.hidden_sizes], bucket(spec.latent_dim, 16)
-    ends, products = math.prod(shape), 0
-    if spec.network == "conv":
-        convolutions = Convolutions.for_spec(spec, Grid.of(shape))
-        ends, products = convolutions.features, convolutions.products
-    encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
-    products += sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
-    return 6.0 * int(spec.batch_size) * products / FLOPS
+def step_seconds(system: AnySystem, spec: ModelSpec, shape: Sequence[int]) -> float:
+    """A rough time of one member's products in one step, for examples of this shape."""
+    return 6.0 * int(spec.batch_size) * system.products(spec, shape) / FLOPS
 
 
-def affords_convolutions(data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int) -> bool:
-    """Whether a search that has `timeout` seconds can train several networks with convolutions: a guess ahead."""
+def affords(system: AnySystem, spec: ModelSpec, data: Dataset, timeout: float | None, workers: int) -> bool:
+    """Whether a search that has `timeout` seconds can train several models of a resolved spec: a guess ahead."""
     if timeout is None:
         return True
-    spec = resolve(Spec.create(**{**settings, "network": "conv"}), data)
     steps = spec.epochs * len(data.splits["train"]) / int(spec.batch_size)
-    return SEVERAL * steps * step_seconds(spec, data.shape) <= timeout * workers
+    return SEVERAL * steps * step_seconds(system, spec, data.shape) <= timeout * workers
 
 
-def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system: System) -> list[list[Member]]:
+def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system: AnySystem) -> list[list[Member]]:
     """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
         groups.setdefault(system.method.key(member.spec, math.prod(shape)), []).append(member)
-    cost = {key: system.step_seconds(group[0].spec, shape) for key, group in groups.items()}
+    cost = {key: step_seconds(system, group[0].spec, shape) for key, group in groups.items()}
     total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
@@ -68,12 +56,12 @@ def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system
 class Pace:
     """How long members take, learned as a search goes, for each kind of network."""
 
-    def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: System):
+    def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: AnySystem):
         self.shape, self.steps_per_epoch, self.system = shape, steps_per_epoch, system
         self._spent, self._guessed = dict[str, float](), dict[str, float]()
 
     def _guess(self, spec: Any) -> float:
-        return self.steps_per_epoch * (STEP_OVERHEAD + self.system.step_seconds(spec, self.shape))
+        return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(self.system, spec, self.shape))
 
     @property
     def is_measured(self) -> bool:

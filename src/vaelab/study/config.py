@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, unknown_name
-from vaelab.space import Space, check_disjoint
-from vaelab.spec import written
-from vaelab.study.task import Task, task_named
-from vaelab.yardsticks import YARDSTICKS, Yardstick
+from vaelab.settings.space import Space, check_disjoint
+from vaelab.settings.spec import written
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.study.task import Task
 
 FIGURES = ("all", "best", "none")
 SAMPLERS = ("tpe", "random", "grid")
@@ -44,17 +44,17 @@ def cohort_size(trials: int) -> int:
 class Config:
     """What a study is; equal configurations give equal studies, whatever the number of workers."""
 
+    task: Task
+    yardstick: Yardstick
     settings: Mapping[str, Any]
-    space: Space
-    task: str = "vae"
+    space: Space | None  # None: the task's own, which the data decide (see `decided`)
     trials: int = 40
     timeout: float | None = None
     seed: int = 0
     sampler: str = "tpe"
-    yardstick: str = "neg_elbo"
     final_seeds: int = 3
     finalists: int = 5
-    final_epochs: int | None = None  # those of the search, unless told
+    final_epochs: int | None = None  # None: those of the search
     figures: str = "best"
     cohort: int = 4
     prune: bool = True
@@ -62,43 +62,41 @@ class Config:
     @classmethod
     def create(
         cls,
+        task: Task,
         space: Space | None,
         settings: Mapping[str, Any],
-        shape: Sequence[int],
         *,
-        task: str = "vae",
         figures: str = "auto",
         trials: int = 40,
+        yardstick: str | None = None,
         **options: Any,
     ) -> Config:
-        """A checked configuration; without a space, the default one for this `shape` is searched, less what is set."""
-        doing = task_named(task)
-        doing.spec.create(**settings)
-        chosen = doing.default_space(shape, settings) if space is None else space
-        options = {"yardstick": doing.yardsticks[0], **doing.defaults, **options}
-        if not len(chosen):
-            raise InputError("a study needs at least one searched setting; name one, or train a single model.")
-        if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in chosen.dimensions):
-            name = chosen.dimensions[0].name
-            raise InputError(f"`{name}` has only one value to search; give a range, or fix it.")
-        check_disjoint(settings, chosen)
+        """A checked configuration. options: further fields; None is the default of the task or of this class."""
+        task.spec_type.create(**settings)
+        named = {name: value for name, value in options.items() if value is not None}
         if figures == "auto":
             figures = "all" if trials <= 20 else "best"
         config = cls(
+            task,
+            _yardstick(task, yardstick),
             dict(settings),
-            chosen,
-            task=task,
+            space,
             trials=trials,
             figures=figures,
             cohort=cohort_size(max(1, trials)),
-            **options,
+            **{**task.defaults, **named},
         )
         config._check()
         return config
 
+    def decided(self, space: Space) -> Config:
+        """This configuration with the space that was left to the data."""
+        config = dataclasses.replace(self, space=space)
+        config._check()
+        return config
+
     def _check(self) -> None:
-        task = self.doing
-        for name, known in ("sampler", SAMPLERS), ("yardstick", task.yardsticks), ("figures", FIGURES):
+        for name, known in ("sampler", SAMPLERS), ("figures", FIGURES):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for option, lowest in ("trials", 1), ("final_seeds", 1), ("finalists", 1), ("seed", 0):
@@ -108,53 +106,84 @@ class Config:
             raise InputError(f"`timeout` must be a positive number of seconds, but got {self.timeout}.")
         if self.final_epochs is not None and self.final_epochs < 1:
             raise InputError(f"`final_epochs` must be at least 1, but got {self.final_epochs}.")
-        for name, reason in {**NEVER_SEARCHED, **task.fixed}.items():
-            if name in self.space:
+        if self.space is not None:
+            self._check_space(self.space)
+
+    def _check_space(self, space: Space) -> None:
+        if not len(space):
+            raise InputError("a study needs at least one searched setting; name one, or train a single model.")
+        if all(dimension.low == dimension.high or len(dimension.choices) == 1 for dimension in space.dimensions):
+            name = space.dimensions[0].name
+            raise InputError(f"`{name}` has only one value to search; give a range, or fix it.")
+        for name, reason in {**NEVER_SEARCHED, **self.task.fixed}.items():
+            if name in space:
                 raise InputError(f"`{name}` cannot be searched: {reason}; fix it among the settings.")
-        task.check(self.yardstick, self.space)
+        check_disjoint(self.settings, space)
+        for name in self.yardstick.weights:
+            if name in space:
+                raise InputError(
+                    f"`{name}` cannot be searched under the yardstick {self.yardstick.name}: the smallest weight would "
+                    f"always win; use the yardstick {next(iter(self.task.yardsticks))}, which no weight enters."
+                )
 
     @property
-    def doing(self) -> Task:
-        """What is searched, and all that is particular to it."""
-        return task_named(self.task)
-
-    @property
-    def measure(self) -> Yardstick:
-        """The figure that judges."""
-        return YARDSTICKS[self.yardstick]
+    def searched(self) -> Space:
+        """The space, once it is decided."""
+        assert self.space is not None, "the data decide the space before anything is searched"
+        return self.space
 
     def warnings(self) -> list[str]:
         """What the user should know before waiting for the study."""
-        return self.doing.warnings(self.settings, self.space)
+        return self.task.warnings(self.settings, self.searched)
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
-        study = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")}
+        study = {name: getattr(self, name) for name in _plain_fields()}
         settings = {k: _plain(k, v) for k, v in self.settings.items() if v is not None}
         table = {
-            "study": {k: v for k, v in study.items() if v is not None},
+            "study": {
+                "task": self.task.name,
+                "yardstick": self.yardstick.name,
+                **{k: v for k, v in study.items() if v is not None},
+            },
             "data": {k: v for k, v in data.items() if v is not None},
             "settings": settings,
-            "space": self.space.to_json(),
+            "space": self.searched.to_json(),
         }
         return tomli_w.dumps(table)
 
     @classmethod
-    def read(cls, path: Path) -> tuple[Config, dict[str, Any]]:
-        """The configuration and the data source of a config.toml."""
+    def read(cls, path: Path, task: Task) -> tuple[Config, dict[str, Any]]:
+        """The configuration and the data source of a config.toml, which must be of this task."""
         table = store.read_toml(path, "this is not the folder of a study")
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = {"task", "yardstick", *_plain_fields()}
         study = dict(table.get("study", {}))
         for name in study:
             if name not in known:
                 raise unknown_name("key of [study]", name, known)
-        kind = task_named(study.get("task", "vae")).spec
-        config = cls(dict(table.get("settings", {})), Space.from_json(table.get("space", {}), kind), **study)
-        kind.create(**config.settings)
+        if study.pop("task", task.name) != task.name:
+            raise InputError(f"{path} is of a study of another kind than {task.name}; use the command that began it.")
+        space = Space.from_json(table.get("space", {}), task.spec_type)
+        judged_by = _yardstick(task, study.pop("yardstick", None))
+        config = cls(task, judged_by, dict(table.get("settings", {})), space, **study)
+        task.spec_type.create(**config.settings)
         config._check()
         return config, dict(table.get("data", {}))
 
     def save(self, folder: Path, data: Mapping[str, Any]) -> None:
         store.write_atomic(folder / "config.toml", self.to_toml(data))
+
+
+def _plain_fields() -> list[str]:
+    """Fields of a Config that stand in config.toml as they are."""
+    return [f.name for f in dataclasses.fields(Config) if f.name not in ("task", "yardstick", "settings", "space")]
+
+
+def _yardstick(task: Task, name: str | None) -> Yardstick:
+    """The yardstick of this name, by default the task's own."""
+    chosen = next(iter(task.yardsticks)) if name is None else name
+    if chosen not in task.yardsticks:
+        raise unknown_name("yardstick", chosen, task.yardsticks)
+    return task.yardsticks[chosen]
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.data import Dataset
+from vaelab.engine.process import one_thread
 from vaelab.errors import StoreError
+from vaelab.settings.spec import ModelSpec
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Outcome
-from vaelab.study.task import task_named
+from vaelab.study.task import Task
 from vaelab.study.worker import dump_data
-from vaelab.training import one_thread
 
 MAX_DEATHS = 3  # of workers in a row, with the same job
 Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
@@ -32,12 +33,10 @@ class WorkerDied(RuntimeError):
 class Crew:
     """Does jobs with `workers` processes, or in this process where `workers` is 1. Results are the same either way."""
 
-    def __init__(
-        self, data: Dataset, spec: Any, workers: int, scratch: Path, task: str = "vae", yardstick: str = "neg_elbo"
-    ):
+    def __init__(self, data: Dataset, spec: ModelSpec, workers: int, scratch: Path, task: Task, yardstick: str):
         self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
         self.task, self.yardstick = task, yardstick
-        self.system = task_named(task).system(yardstick)
+        self.system = task.system(yardstick)
         self.has_worked = False  # whether anything was trained
         self._feed: Any = None
         self._processes: list[_Process] = []
@@ -54,7 +53,9 @@ class Crew:
         if self.workers > 1:
             where = dump_data(self.data, self.scratch / "data")
             spec = self.spec.model_dump(mode="json")
-            self._opening = json.dumps({"task": self.task, "yardstick": self.yardstick, "data": where, "spec": spec})
+            self._opening = json.dumps(
+                {"task": type(self.task).__module__, "yardstick": self.yardstick, "data": where, "spec": spec}
+            )
             self._processes = [_Process(self._opening) for _ in range(self.workers)]
         return self
 

@@ -13,16 +13,16 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from vaelab import store
-from vaelab.seeds import derive_seed
+from vaelab.engine.seeds import derive_seed
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.balance import stacks
 from vaelab.study.jobs import Job, Member
 from vaelab.study.search import Search
-from vaelab.yardsticks import Yardstick
 
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A trial trained anew: its search figure, and the runs of its seeds with their validation figures."""
+    """A trial trained anew: its search metric, and the runs of its seeds with their validation metrics."""
 
     number: int
     spec: Any
@@ -39,11 +39,11 @@ class Finalist:
     def se(self) -> float | None:
         return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
 
-    def as_dict(self, measure: Yardstick) -> dict[str, Any]:
+    def as_dict(self, yardstick: Yardstick) -> dict[str, Any]:
         return {
             "number": self.number,
-            "search": measure.cost(self.search),
-            "mean": measure.cost(self.mean),
+            "search": yardstick.cost(self.search),
+            "mean": yardstick.cost(self.mean),
             "se": self.se,
             "parameters": self.parameters,
         }
@@ -85,7 +85,7 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
         number: [
             Member(
                 f"{search.name(number, spec)}-seed{s}",
-                spec.but(seed=derive_seed(search.config.seed, number, s + 1), epochs=_epochs(search)),
+                spec.replace(seed=derive_seed(search.config.seed, number, s + 1), epochs=_epochs(search)),
             )
             for s in range(seeds)
         ]
@@ -113,10 +113,10 @@ def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | No
     runs = [folder for folder in folders if (folder / "manifest.json").exists()]
     if not runs:
         return None
-    figures = [store.read_json(run / "metrics.json")["validation"] for run in runs]
+    metrics = [store.read_json(run / "metrics.json")["validation"] for run in runs]
     spec, trial = search.spec(number), search.trials.all()[number]
     system = search.crew.system
-    values = tuple(system.cost(spec, f) for f in figures)
+    values = tuple(system.cost(spec, f) for f in metrics)
     assert trial.value is not None
     return Finalist(number, spec, trial.value, tuple(runs), values, system.load(runs[0]).parameter_count)
 
@@ -164,7 +164,7 @@ def best_run(winner: Finalist) -> int:
     return min(range(len(winner.runs)), key=lambda i: winner.values[i])
 
 
-def summary(seeds: Sequence[Mapping[str, Any]], split: str, figure: str) -> tuple[float, float | None]:
+def summary(seeds: Sequence[Mapping[str, Any]], split: str, metric: str) -> tuple[float, float | None]:
     """Mean over seeds and its standard error."""
-    values = [s[split][figure] for s in seeds]
+    values = [s[split][metric] for s in seeds]
     return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

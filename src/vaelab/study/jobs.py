@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab import store, training
+from vaelab import store
+from vaelab.engine import training
 from vaelab.errors import StoreError
-from vaelab.study.task import System, task_named
+from vaelab.settings.spec import ModelSpec
+from vaelab.study.task import AnySystem
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints on the way to a rung: what a kill can cost
 
@@ -46,9 +48,9 @@ class Job:
         return json.dumps(dataclasses.asdict(self) | {"members": [_member_dict(m) for m in self.members]})
 
     @classmethod
-    def from_json(cls, text: str, task: str = "vae") -> Job:
-        fields, kind = json.loads(text), task_named(task).spec
-        members = tuple(Member(m["name"], kind.create(**m["spec"])) for m in fields.pop("members"))
+    def from_json(cls, text: str, spec_type: type[ModelSpec]) -> Job:
+        fields = json.loads(text)
+        members = tuple(Member(m["name"], spec_type.create(**m["spec"])) for m in fields.pop("members"))
         return cls(members=members, **fields)
 
 
@@ -58,19 +60,19 @@ def _member_dict(member: Member) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a member: its yardstick on validation after the epoch, final figures, or why it failed."""
+    """What became of a member: its yardstick on validation after the epoch, final metrics, or why it failed."""
 
     name: str
     value: float | None
     seconds: float
     failure: str | None = None
-    figures: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] | None = None
 
 
 Progress = Callable[[Job, int], None]
 
 
-def run(job: Job, system: System, feed: Any, progress: Progress) -> list[Outcome]:
+def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outcome]:
     """Do a job; a member that a checkpoint has past `until` is only read, not trained again."""
     work = Path(job.work)
     outcomes: list[Outcome] = []
@@ -90,7 +92,7 @@ def run(job: Job, system: System, feed: Any, progress: Progress) -> list[Outcome
 
 def _run_group(
     job: Job,
-    system: System,
+    system: AnySystem,
     feed: Any,
     members: list[Member],
     checkpoints: Sequence[Checkpoint | None],
@@ -130,37 +132,37 @@ def _run_group(
                 Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
     seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
-    figures: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
+    metrics: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
     for i, k in enumerate(alive):
         member, spent = members[k], before[k] + seconds
-        value = system.cost(member.spec, figures[i] if closing else histories[k][-1]["validation"])
+        value = system.cost(member.spec, metrics[i] if closing else histories[k][-1]["validation"])
         if not math.isfinite(value):
             outcomes.append(Outcome(member.name, None, spent, "the validation figure is not finite"))
             continue
         if closing:
-            _save_run(job, system, member, stack, i, histories[k], figures[i], spent)
+            _save_run(job, system, member, stack, i, histories[k], metrics[i], spent)
         else:
             Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
-        outcomes.append(Outcome(member.name, value, spent, figures=figures[i]))
+        outcomes.append(Outcome(member.name, value, spent, metrics=metrics[i]))
     return outcomes
 
 
 def _save_run(
     job: Job,
-    system: System,
+    system: AnySystem,
     member: Member,
-    stack: training.Stack,
+    stack: training.Stack[Any, Any, Any],
     k: int,
     history: list[dict[str, Any]],
-    figures: Any,
+    validation: Any,
     seconds: float,
 ) -> None:
     best = max((row["epoch"] for row in history if row["is_best"]), default=len(history))
     metrics = {
-        "validation": figures, "test": None, "test_opened": 0, "seconds": seconds,
+        "validation": validation, "test": None, "test_opened": 0, "seconds": seconds,
         "epochs": len(history), "best_epoch": best, "reference": system.reference(stack.feed),
     }  # fmt: skip
-    model = system.model(stack.feed, member.spec, stack.best[k], figures)
+    model = system.model(stack.feed, member.spec, stack.best[k], validation)
     model = model.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
     if job.pictures:
         system.draw(model, stack.feed.data, member.name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab.seeds import derive_seed
+from vaelab.engine.seeds import derive_seed
 from vaelab.study.balance import Pace, stacks
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
@@ -63,12 +63,12 @@ class Search:
 
     def name(self, number: int, spec: Any) -> str:
         """How a trial is named in folders and pictures, as 0007-latent16."""
-        return trial_name(number, self.config.doing.label(spec))
+        return trial_name(number, self.config.task.label(spec))
 
     def spec(self, number: int) -> Any:
         """A trial's spec, with a seed of its own from (study seed, number)."""
-        spec = self.config.space.spec(self.base.model_dump(), self.trials.params(number))
-        return spec.but(seed=derive_seed(self.config.seed, number))
+        spec = self.config.searched.spec(self.base.model_dump(), self.trials.params(number))
+        return spec.replace(seed=derive_seed(self.config.seed, number))
 
     def _run_cohort(self, numbers: list[int]) -> None:
         specs = {n: self.spec(n) for n in numbers}
@@ -148,8 +148,8 @@ class Search:
         for number, spec in live.items():
             outcome = outcomes[self.name(number, spec)]
             assert outcome.value is not None
-            assert outcome.figures is not None
-            facts = {k: outcome.figures[k] for k in self.crew.system.facts}
+            assert outcome.metrics is not None
+            facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
             facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
             self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
             self.watch.finished(number, "COMPLETE", outcome.value)

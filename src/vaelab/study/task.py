@@ -1,108 +1,119 @@
-"""What a study needs of a system: a Task to be configured by, and its System to train, judge, keep and draw models.
+"""What a study needs of a wing: a Task to be configured by, and its System to train, judge, keep and draw models.
 
 A Task loads without torch, so that options are checked before anything heavy is imported; its System does not.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from vaelab.errors import InputError, unknown_name
-from vaelab.space import Space, networks_of
-from vaelab.spec import CONVOLUTIONS, ModelSpec, Spec
+from vaelab.settings.space import Space
+from vaelab.settings.spec import ModelSpec
+from vaelab.settings.yardsticks import Yardstick
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vaelab import training
     from vaelab.data import Dataset
+    from vaelab.engine import networks, rows, training
 
 
-class Model(Protocol):
+class TrainedModel(Protocol):
     """A trained model as its run folder holds it."""
 
-    spec: Any
-    folder: Path | None
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def folder(self) -> Path | None: ...
 
     @property
     def parameter_count(self) -> int: ...
 
     def save(
         self, folder: Path, history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], overwrite: bool = False
-    ) -> Any: ...
+    ) -> Self: ...
 
 
-class System(Protocol):
-    """How the models of one task are made. Figures are a model's on a split, by name; a cost is what is minimised."""
+S = TypeVar("S", bound=ModelSpec)
+F = TypeVar("F", bound="rows.Rows")
+M = TypeVar("M", bound="networks.Stacked")
+T = TypeVar("T", bound=TrainedModel)
+
+
+class System(Protocol[S, F, M, T]):
+    """How the models of one task are made: settings S, data as they see them F, networks M, trained models T.
+
+    Metrics are a model's on a split, by name; a cost is what is minimised.
+    """
 
     @property
-    def method(self) -> training.Method:
+    def method(self) -> training.Method[S, F, M]:
         """How a model learns, for the loop."""
 
     @property
     def facts(self) -> Sequence[str]:
-        """Which of a trial's figures stand beside its value."""
+        """Which of a trial's metrics stand beside its value."""
 
     @property
     def headline(self) -> str:
-        """The figure by which the winner is told."""
+        """The metric by which the winner is told."""
 
-    def resolve(self, spec: Any, data: Dataset) -> Any:
+    def resolve(self, spec: S, data: Dataset) -> S:
         """The spec with everything that was left to the data decided; InputError where the data do not fit."""
 
-    def feed(self, data: Dataset, spec: Any) -> Any:
+    def feed(self, data: Dataset, spec: S) -> F:
         """The data as these models see them."""
 
-    def step_seconds(self, spec: Any, shape: Sequence[int]) -> float:
-        """A rough time of one member's products in one step, for examples of this shape.
+    def products(self, spec: S, shape: Sequence[int]) -> int:
+        """Multiplications of one example's way through the networks, padding included, for examples of this shape."""
 
-        It balances work and never changes a result.
-        """
+    def cost(self, spec: S, metrics: Mapping[str, Any]) -> float:
+        """The yardstick's cost, from the metrics of a record or of `judge`."""
 
-    def cost(self, spec: Any, figures: Mapping[str, Any]) -> float:
-        """The yardstick's cost, from the figures of a record or of `judge`."""
+    def judge(self, stack: training.Stack[S, F, M], is_final: bool) -> list[dict[str, Any]]:
+        """Validation metrics of every member at its best epoch; finalists are judged more closely."""
 
-    def judge(self, stack: training.Stack, is_final: bool) -> list[dict[str, Any]]:
-        """Validation figures of every member at its best epoch; finalists are judged more closely."""
-
-    def model(self, feed: Any, spec: Any, row: Tensor, figures: Mapping[str, Any]) -> Model:
+    def model(self, feed: F, spec: S, row: Tensor, metrics: Mapping[str, Any]) -> T:
         """What is kept of a trained member with parameters (P,)."""
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> T:
         """The model of a run folder."""
 
-    def test(self, model: Any, data: Dataset) -> dict[str, Any]:
-        """A model's figures on the test split, which the caller counts as opened."""
+    def test(self, model: T, data: Dataset) -> dict[str, Any]:
+        """A model's metrics on the test split, which the caller counts as opened."""
 
-    def reference(self, feed: Any) -> dict[str, Any]:
-        """What validation figures are measured against; a run folder keeps it."""
+    def reference(self, feed: F) -> dict[str, Any]:
+        """What validation metrics are measured against; a run folder keeps it."""
 
-    def results(self, feed: Any, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    def results(self, feed: F, best: Mapping[str, Any] | None) -> dict[str, Any]:
         """What the results of a study say beside trials and finals; `best` is the winner, if there is one."""
 
-    def draw(self, model: Any, data: Dataset, name: str) -> Sequence[Path]:
+    def draw(self, model: T, data: Dataset, name: str) -> Sequence[Path]:
         """The pictures of a run folder."""
 
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
         """The pictures and the page of a study whose results.json is written."""
 
 
+AnySystem = System[Any, Any, Any, Any]  # a study hands a system's things on to it and never looks inside
+
+
 class Task(Protocol):
-    """What a study can be configured to do."""
+    """What a study can be configured to do. A module of its own holds it as TASK, where workers find it."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def spec(self) -> type[ModelSpec]:
+    def spec_type(self) -> type[ModelSpec]:
         """All settings of one model."""
 
     @property
-    def yardsticks(self) -> Sequence[str]:
-        """Names of the figures that may judge trials, the default first."""
+    def yardsticks(self) -> Mapping[str, Yardstick]:
+        """What may judge trials, by name, the default first."""
 
     @property
     def fixed(self) -> Mapping[str, str]:
@@ -112,11 +123,10 @@ class Task(Protocol):
     def defaults(self) -> Mapping[str, Any]:
         """Options of a study that differ from those of `Config`."""
 
-    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
-        """What is searched for examples of this shape, unless told otherwise."""
-
-    def check(self, yardstick: str, space: Space) -> None:
-        """Refuse with InputError what could not be compared."""
+    def default_space(
+        self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
+    ) -> Space:
+        """What is searched where no space is given. affords: whether the time allows several trainings by settings."""
 
     @property
     def nothing(self) -> str:
@@ -131,70 +141,4 @@ class Task(Protocol):
     def outline(self, spec: Any) -> str:
         """A model in some words, for a live table."""
 
-    def system(self, yardstick: str) -> System: ...
-
-
-class VAETask:
-    """Search a VAE."""
-
-    name = "vae"
-    spec = Spec
-    yardsticks = ("neg_elbo", "weighted_loss")
-    nothing = "no shared structure was found"
-    # Searching these would compare figures that cannot be compared, or let a trial change how it is judged.
-    fixed: Mapping[str, str] = {
-        "likelihood": "densities and masses under different likelihoods have no common unit",
-        "binarize": "it changes the data that are judged",
-        "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-        "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-    }
-    defaults: Mapping[str, Any] = {}
-    weights = ("beta", "warmup", "free_bits")
-
-    def default_space(self, shape: Sequence[int], settings: Mapping[str, Any]) -> Space:
-        idle = CONVOLUTIONS if settings.get("network") == "mlp" else ()
-        return Space.default(shape).without({*settings, *idle})
-
-    def check(self, yardstick: str, space: Space) -> None:
-        searched = [name for name in self.weights if name in space]
-        if yardstick == "weighted_loss" and searched:
-            raise InputError(
-                f"`{searched[0]}` cannot be searched under the yardstick weighted_loss: the smallest weight would "
-                "always win; use the yardstick neg_elbo, which no weight enters."
-            )
-
-    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
-        notes = []
-        if "beta" in space:
-            notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
-        if "conv" in networks_of(settings, space):
-            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
-        return notes
-
-    def label(self, spec: Spec) -> str:
-        return f"latent{spec.latent_dim}"
-
-    def outline(self, spec: Spec) -> str:
-        return f"{spec.layers_text}, lr {spec.lr:.1e}"
-
-    def system(self, yardstick: str) -> System:
-        from vaelab.study.vae import VAESystem
-
-        return VAESystem(yardstick)
-
-
-TASK = VAETask()
-# A task's name in config.toml and to workers, and the module of ours that holds it as TASK.
-_HOMES = {"vae": "vaelab.study.task", "classifier": "vaelab.classifier.task"}
-
-
-def task_named(name: str) -> Task:
-    """The task of this name.
-
-    >>> task_named("vae").yardsticks
-    ('neg_elbo', 'weighted_loss')
-    """
-    if name not in _HOMES:
-        raise unknown_name("task", name, _HOMES)
-    task: Task = importlib.import_module(_HOMES[name]).TASK
-    return task
+    def system(self, yardstick: str) -> AnySystem: ...

@@ -7,15 +7,15 @@ import logging
 import math
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from vaelab.seeds import derive_seed
-from vaelab.space import Space
+from vaelab.engine.seeds import derive_seed
+from vaelab.settings.space import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
@@ -132,12 +132,13 @@ class Trials:
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
-        if self.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if self.sampler == "grid":
-            # The grid's order is drawn from its seed, which must therefore be the study's.
-            return optuna.samplers.GridSampler(self.space.grid(), seed=self.seed % 2**32)
-        return optuna.samplers.TPESampler(seed=seed)
+        # The grid's order is drawn from its seed, which must therefore be the study's.
+        samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+            "tpe": lambda: optuna.samplers.TPESampler(seed=seed),
+            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+            "grid": lambda: optuna.samplers.GridSampler(self.space.grid(), seed=self.seed % 2**32),
+        }
+        return samplers[self.sampler]()
 
     def grid_size(self) -> int:
         size = 1

@@ -5,104 +5,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import math
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
-
 from vaelab import store
-from vaelab.data import Dataset, describe
+from vaelab.data import Dataset
+from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, StoreError
-from vaelab.space import Space
+from vaelab.store.folders import default_folder
 from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
+from vaelab.study.results import STATES, Study, collect, trial_row, why_no_winner
 from vaelab.study.search import Clock, Search
-from vaelab.study.task import task_named
-from vaelab.study.trials import Trials, importance
+from vaelab.study.task import Task
+from vaelab.study.trials import Trials
 from vaelab.study.watch import Watch
-from vaelab.training import one_thread
 from vaelab.wording import counted
-
-STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
-
-    folder: Path
-    best: Any
-    trials: list[dict[str, Any]]
-    results: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
-
-
-def tune(
-    data: Dataset,
-    space: Space | Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    *,
-    task: str = "vae",
-    trials: int = 40,
-    timeout: float | None = None,
-    workers: int | None = None,
-    seed: int = 0,
-    sampler: str = "tpe",
-    figures: str = "auto",
-    prune: bool = True,
-    yardstick: str | None = None,
-    final_seeds: int | None = None,
-    finalists: int | None = None,
-    final_epochs: int | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    watch: Watch | None = None,
-) -> Study:
-    """Find the model that fits the data: search, retrain the best over seeds, choose on validation, open test once.
-
-    task: what kind of model, "vae" or "classifier"; yardstick, final_seeds and finalists are by default the task's.
-    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log")}; by default depth, widths,
-        latent size, learning rate, weight decay and dropout. A space given replaces that one: what it does not name
-        is not searched. settings: fixed ones, as {"epochs": 50}.
-    trials: how many in all. timeout: seconds for search and final training. workers: processes, default one per core.
-    out: the study's folder, default runs/<data>-<time>.
-
-    Raises InputError for bad input, before anything is trained. Same seed, same study, whatever `workers` is.
-    """
-    chosen = None if space is None else Space.parse(space, task_named(task).spec)
-    named = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
-    config = Config.create(
-        chosen,
-        settings or {},
-        searched_shape(data, settings or {}, timeout, workers, task),
-        trials=trials,
-        timeout=timeout,
-        seed=seed,
-        sampler=sampler,
-        figures=figures,
-        prune=prune,
-        task=task,
-        **{name: value for name, value in named.items() if value is not None},
-    )
-    return begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
-
-
-def searched_shape(
-    data: Dataset, settings: Mapping[str, Any], timeout: float | None, workers: int | None, task: str = "vae"
-) -> tuple[int, ...]:
-    """The shape that the default space is to suit: the data's, or a flat one where convolutions would take too long."""
-    if task != "vae":  # no other default space tries convolutions beside dense layers
-        return data.shape
-    fits = data.is_image and balance.affords_convolutions(data, settings, timeout, workers or cores())
-    return data.shape if fits else (math.prod(data.shape),)
 
 
 def begin(
@@ -114,29 +36,40 @@ def begin(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
-    """A new study by a configuration, as `tune` makes it from its arguments."""
-    _check(config, data, workers)
-    folder = store.new_folder(default_folder(data) if out is None else Path(out), overwrite)
+    """A new study by a configuration: search, retrain the best over seeds, choose on validation, open test once."""
+    config = _decide(config, data, workers)
+    folder = store.new_folder(default_folder(data.name) if out is None else Path(out), overwrite)
     config.save(folder, data.source)
     return _run(config, data, folder, workers, watch or Watch())
 
 
-def _check(config: Config, data: Dataset, workers: int | None) -> None:
-    """Refuse what cannot run, before anything is written."""
+def _decide(config: Config, data: Dataset, workers: int | None) -> Config:
+    """The configuration with its space decided; refuses what cannot run, before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
-    system = config.doing.system(config.yardstick)
+    task, system = config.task, config.task.system(config.yardstick.name)
+    if config.space is None:
+
+        def affords(settings: Mapping[str, Any]) -> bool:
+            if config.timeout is None:
+                return True
+            spec = system.resolve(task.spec_type.create(**settings), data)
+            return balance.affords(system, spec, data, config.timeout, workers or cores())
+
+        config = config.decided(task.default_space(data, config.settings, affords))
     # What depends on the data, at the ends of what is searched.
-    dimensions = [dim for dim in config.space.dimensions if dim.name in config.doing.spec.of_data]
+    dimensions = [dim for dim in config.searched.dimensions if dim.name in task.spec_type.of_data]
     names = [dim.name for dim in dimensions]
     for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in dimensions)):
         settings = {**config.settings, **dict(zip(names, values, strict=True))}
-        system.resolve(config.doing.spec.create(**settings), data)
+        system.resolve(task.spec_type.create(**settings), data)
+    return config
 
 
 def resume(
     folder: str | Path,
     data: Dataset,
+    task: Task,
     *,
     trials: int | None = None,
     timeout: float | None = None,
@@ -145,7 +78,7 @@ def resume(
 ) -> Study:
     """Continue a study where it stopped, or with more trials; what is finished stays as it is."""
     folder = Path(folder)
-    config, source = Config.read(folder / "config.toml")
+    config, source = Config.read(folder / "config.toml", task)
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
             f"{folder} was begun with other data; give the same data and split seed, or begin a new study."
@@ -153,30 +86,20 @@ def resume(
     changes: dict[str, Any] = {"timeout": timeout}
     if trials is not None:
         changes["trials"] = trials
-    config = dataclasses.replace(config, **changes)
-    _check(config, data, workers)
+    config = _decide(dataclasses.replace(config, **changes), data, workers)
     return _run(config, data, folder, workers, watch or Watch())
-
-
-def default_folder(data: Dataset) -> Path:
-    """runs/<data>-<time>, with a number where two studies begin in one second."""
-    stem = Path("runs") / f"{data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = stem, 2
-    while path.exists():
-        path, number = Path(f"{stem}-{number}"), number + 1
-    return path
 
 
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
-    base = config.doing.system(config.yardstick).resolve(config.doing.spec.create(**config.settings), data)
+    base = config.task.system(config.yardstick.name).resolve(config.task.spec_type.create(**config.settings), data)
     count = cores() if workers is None else workers
     work = folder / ".work"
     with (
         one_thread(),
         store.StudyLock(folder),
         _trials(config, folder) as trials,
-        Crew(data, base, count, work, config.task, config.yardstick) as crew,
+        Crew(data, base, count, work, config.task, config.yardstick.name) as crew,
     ):
         _refuse_fewer(config, trials)
         config.save(folder, data.source)  # a resumed study's may be longer
@@ -219,8 +142,8 @@ def _study(
     search.run()
     searched = clock.elapsed
     best, report = _finish(search, clock)
-    table = [row for row in (_row(search, t) for t in trials.all()) if row is not None]
-    results = _results(search, report, table, {"search": searched, "final": clock.elapsed - searched})
+    table = [row for row in (trial_row(search, t) for t in trials.all()) if row is not None]
+    results = collect(search, report, table, {"search": searched, "final": clock.elapsed - searched})
     store.write_json(folder / "results.json", results)
     crew.system.report(folder, results, crew.data)
     shutil.rmtree(search.work)
@@ -229,7 +152,7 @@ def _study(
 
 @contextlib.contextmanager
 def _trials(config: Config, folder: Path) -> Iterator[Trials]:
-    trials = Trials(folder / "study.db", config.space, config.sampler, config.seed, config.cohort)
+    trials = Trials(folder / "study.db", config.searched, config.sampler, config.seed, config.cohort)
     try:
         yield trials
     finally:
@@ -252,7 +175,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
         return None, {
             "best": None,
             "finalists": [],
-            "notes": [_no_winner(search.trials.all(), search.config.doing.nothing)],
+            "notes": [why_no_winner(search.trials.all(), search.config.task.nothing)],
         }
     notes = []
     if seeds < search.config.final_seeds or len(numbers) < min(
@@ -282,79 +205,8 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
             "validation": tested[index]["validation"], "test": tested[index]["test"], "seeds": tested,
             "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
         },
-        "finalists": [f.as_dict(search.config.measure) for f in ended],
+        "finalists": [f.as_dict(search.config.yardstick) for f in ended],
         "optimism": flattered.mean - flattered.search if same else None,  # longer training is no test of luck
         "notes": notes,
     }  # fmt: skip
     return best, report
-
-
-def _no_winner(trials: list[FrozenTrial], nothing: str) -> str:
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    if complete:
-        first = complete[0].user_attrs["reason"]
-        of = f"{len(complete)} of {len(trials)} trials ran to the end"
-        if len(trials) == 1:
-            return f"{nothing}: the only trial collapsed ({first})."
-        if len(complete) == 1:
-            return f"{nothing}, but only {of}: it collapsed ({first})."
-        return f"{nothing}: {of} and all collapsed (of trial {complete[0].number}: {first})."
-    failed = [t for t in trials if t.state == TrialState.FAIL]
-    reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
-    return f"no trial was completed{reason or '; allow more time'}."
-
-
-def _row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
-    """A trial as the table, the report and the plots show it; None while it is not finished."""
-    if trial.state not in STATES:
-        return None
-    spec, notes, measure = search.spec(trial.number), trial.user_attrs, search.config.measure
-    folder = Path("trials") / search.name(trial.number, spec)
-    return {
-        "number": trial.number,
-        "state": STATES[trial.state],
-        "params": dict(trial.params),
-        "idle": [name for name in trial.params if name in spec.idle],
-        "spec": spec.model_dump(mode="json"),
-        "rungs": {str(k): measure.cost(v) for k, v in sorted(trial.intermediate_values.items())},
-        "value": measure.cost(trial.value) if trial.value is not None and trial.state == TrialState.COMPLETE else None,
-        **{name: notes.get(name) for name in search.crew.system.facts},
-        "epochs": notes.get("epochs"),
-        "seconds": notes.get("seconds"),
-        "folder": str(folder) if (search.folder / folder).exists() else None,
-    }
-
-
-def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, float]:
-    """The seconds of this sitting, if anything was trained in it, and of those in which the study had ended before."""
-    path = search.folder / "results.json"
-    if not path.exists():
-        return seconds
-    before: Mapping[str, float] = store.read_json(path)["seconds"]
-    if not search.crew.has_worked:
-        return before
-    return {part: spent + before[part] for part, spent in seconds.items()}
-
-
-def _results(
-    search: Search, report: dict[str, Any], table: list[dict[str, Any]], seconds: Mapping[str, float]
-) -> dict[str, Any]:
-    states = [row["state"] for row in table]
-    return {
-        "study": str(search.folder),
-        "name": search.folder.name,
-        "data": describe(search.crew.data),
-        "task": search.config.task,
-        "yardstick": search.config.yardstick,
-        "trials": {
-            "total": len(table), "complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"),
-            "failed": states.count("FAIL"),
-        },
-        "optimism": None,
-        **report,
-        **search.crew.system.results(search.crew.feed, report["best"]),
-        "seconds": _with_before(search, seconds),
-        "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
-        "importance": importance(search.trials.all()),
-        "table": table,
-    }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vaelab.spec import Spec
+    from vaelab.settings.spec import ModelSpec
     from vaelab.study.config import Config
 
 
@@ -15,7 +15,7 @@ class Watch:
 
     def started(self, config: Config, numbers: Sequence[int]) -> None: ...
 
-    def cohort(self, specs: Mapping[int, Spec], rungs: Sequence[int]) -> None: ...
+    def cohort(self, specs: Mapping[int, ModelSpec], rungs: Sequence[int]) -> None: ...
 
     def epoch(self, names: Sequence[str], epoch: int) -> None: ...
 

@@ -6,6 +6,7 @@ Run as `python -m vaelab.study.worker PARENT`, a process number; standard output
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 
 from vaelab.data import SPLITS, Dataset
 from vaelab.errors import InputError
+from vaelab.study.task import Task
 
 
 def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
@@ -76,9 +78,8 @@ def main() -> None:
     _leave_with_parent(int(sys.argv[1]))
     import torch
 
+    from vaelab.engine.process import keep_freed_memory
     from vaelab.study import jobs
-    from vaelab.study.task import task_named
-    from vaelab.training import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -89,11 +90,11 @@ def main() -> None:
         answers.write(json.dumps(message) + "\n")
 
     opening = json.loads(sys.stdin.readline())
-    task = task_named(opening["task"])
+    task: Task = importlib.import_module(opening["task"]).TASK  # named by the parent, which holds it
     system = task.system(opening["yardstick"])
-    feed = system.feed(open_data(opening["data"]), task.spec.create(**opening["spec"]))
+    feed = system.feed(open_data(opening["data"]), task.spec_type.create(**opening["spec"]))
     for line in sys.stdin:
-        job = jobs.Job.from_json(line, task.name)
+        job = jobs.Job.from_json(line, task.spec_type)
 
         def progress(job: jobs.Job, epoch: int) -> None:
             say(progress=[m.name for m in job.members], epoch=epoch)

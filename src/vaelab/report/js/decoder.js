@@ -14,6 +14,8 @@ const erf = (x) => {
   for (let n = 60; n > 0; n--) tail = n / 2 / (a + tail);
   return Math.sign(x) * (1 - Math.exp(-a * a) / ((a + tail) * Math.sqrt(Math.PI)));
 };
+// From a decoder's output to the mean of x.
+const LINKS = { identity: (x) => x, sigmoid: (x) => 1 / (1 + Math.exp(-x)) };
 const ACTIVATIONS = {
   silu: (x) => x / (1 + Math.exp(-x)),
   relu: (x) => (x > 0 ? x : 0),
@@ -55,7 +57,7 @@ const decoderOf = (given) => {
       const image = maps(x);
       x = Float64Array.from(bias, (value, i) => value + image[given.kept ? given.kept[i] : i]);
     }
-    if (given.link === "sigmoid") x = x.map((value) => 1 / (1 + Math.exp(-value)));
+    x = x.map(LINKS[given.link]);
     const own = x.map((value, i) => value * each(given.scale, i) + each(given.offset, i) + given.shift);
     if (!given.kept) return Float32Array.from(own);
     const whole = Float32Array.from(given.fill);

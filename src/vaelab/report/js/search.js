@@ -5,10 +5,10 @@ const startSearch = () => {
   const varied = data.settings.map((name, k) => ({ name, k }))
     .filter(({ k }) => new Set(done.map((trial) => trial.params[k])).size > 1);
   // A figure that rises is ranked by what is missing to 1, so that less is always better.
-  const cost = (value) => (data.measure.rises ? 1 - value : value);
+  const cost = (value) => (data.yardstick.rises ? 1 - value : value);
   const ranked = goodness(done.map((trial) => cost(trial.value)));
   const rank = (value) => ranked(cost(value));
-  const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.measure.unit || data.measure.name}; ` +
+  const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.yardstick.unit || data.yardstick.name}; ` +
     data.settings.map((name, k) => `${name} ${format(trial.params[k])}`).join(", ");
   // Best last, so that it lies on top.
   const ordered = [...done].sort((a, b) => cost(b.value) - cost(a.value));
@@ -33,7 +33,7 @@ const dotOf = (known, trial, cx, cy, radius = 4.5) => {
 const drawParallel = (host, known) => {
   const { data, ordered, varied, rank, tell } = known;
   const columns = [...varied.slice(0, 9).map(({ name, k }) => ({ name, value: (trial) => trial.params[k] })),
-    { name: data.measure.name, value: (trial) => trial.value }];
+    { name: data.yardstick.name, value: (trial) => trial.value }];
   columns.forEach((column) => { column.scale = scaleOf(ordered.map(column.value)); });
   const narrow = host.clientWidth < 560;
   const width = Math.max(narrow ? 84 * columns.length : 240, host.clientWidth), height = 330, top = 40, bottom = 22, side = 34;
@@ -157,7 +157,7 @@ const drawCurves = (host, known) => {
   const ceiling = all[Math.min(all.length - 1, Math.floor(0.97 * all.length))];
   const x = scaleOf(curves.flatMap((trial) => trial.curve.map(([epoch]) => epoch)));
   const y = scaleOf([cost(all[0]), cost(Math.max(ceiling, all[0] + 1e-9))], { pad: 0.05 });
-  const plot = frame(host, { height: 330, x, y, xName: "epoch →", yName: `validation, ${data.measure.unit || data.measure.name} →`, label: "learning curve of every trial" });
+  const plot = frame(host, { height: 330, x, y, xName: "epoch →", yName: `validation, ${data.yardstick.unit || data.yardstick.name} →`, label: "learning curve of every trial" });
   const [width, height] = [plot.width - plot.left - plot.right, plot.height - plot.top - plot.bottom];
   const group = svg("svg", { x: plot.left, y: plot.top, width, height, viewBox: `${plot.left} ${plot.top} ${width} ${height}` });
   const order = (trial) => (trial.state === "complete" ? (trial.number === data.winner ? Infinity : rank(trial.value)) : -1);

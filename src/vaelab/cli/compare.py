@@ -1,0 +1,82 @@
+"""The command that sets models against each other: `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaelab.cli.options import (
+    AsJson,
+    DataDir,
+    Download,
+    MaybeSource,
+    Out,
+    Overwrite,
+    Settings,
+    SplitSeed,
+    Target,
+    Workers,
+    load_again,
+    load_data,
+    print_json,
+)
+from vaelab.errors import InputError
+
+
+def compare(
+    source: MaybeSource = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME:SETTING=VALUE,...",
+            help="as wide:hidden=64-32,latent_dim=2; or NAME:FILE.toml, FILE.toml, NAME:RUN or RUN; at least two",
+        ),
+    ] = None,
+    settings: Settings = None,
+    seeds: Annotated[int, typer.Option(help="trainings of each model")] = 5,
+    seed: Annotated[int, typer.Option(help="seed of the comparison; all models share its seeds")] = 0,
+    workers: Workers = None,
+    split_seed: SplitSeed = 0,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="continue this comparison")] = None,
+    config: Annotated[Path | None, typer.Option(help="a comparison's config.toml, to run it again")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train models over the same seeds, judge them by the same yardsticks, recommend one; a run folder is one seed."""
+    from vaelab.cli import terminal
+    from vaelab.compare.lineup import Lineup, parse_models
+    from vaelab.settings.spec import parse_settings
+    from vaelab.vae.spec import Spec
+
+    if resume is not None or config is not None:
+        previous = resume / "config.toml" if resume is not None else config
+        assert previous is not None
+        if source is not None or models or settings:
+            raise InputError("a comparison that exists already knows its data, models and settings; leave them out.")
+        lineup, where = Lineup.read(previous)
+        data = load_again(where)
+    else:
+        if source is None:
+            raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
+        lineup = Lineup.create(
+            parse_models(models or []), parse_settings(settings or [], Spec), seeds=seeds, seed=seed, figures=figures
+        )
+        data = load_data(source, target, data_dir, download, split_seed)
+    from vaelab.compare import run as comparing
+    from vaelab.engine.process import keep_freed_memory
+
+    keep_freed_memory()
+    with terminal.comparison_watch() as display:
+        if resume is not None:
+            found = comparing.resume(resume, data, workers=workers, watch=display)
+        else:
+            found = comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+    print_json(found.results) if as_json else terminal.print_comparison(found.results)

@@ -1,0 +1,114 @@
+"""The commands about inverse problems: `invert` and `solve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaelab.cli.options import (
+    AsJson,
+    Out,
+    Overwrite,
+    Settings,
+    print_json,
+)
+from vaelab.errors import InputError
+
+
+def invert(
+    problem: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROBLEM",
+            help="product, two-birds-easy, two-birds, or an .npz or .toml file; left out with --resume",
+        ),
+    ] = None,
+    forward: Annotated[
+        list[str] | None,
+        typer.Option("--forward", metavar="EXPRESSION", help="as 'cos(49*x0 + 42*x1)'; one per output"),
+    ] = None,
+    noise: Annotated[float | None, typer.Option(help="standard deviation of y about f(x)")] = None,
+    settings: Settings = None,
+    trials: Annotated[int, typer.Option(min=0, help="settings to try before the final training")] = 0,
+    search: Annotated[
+        list[str] | None, typer.Option("--search", metavar="NAME=RANGE", help="as beta=0.1..10:log, optimizer=adam,sgd")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges")] = None,
+    yardstick: Annotated[
+        str | None, typer.Option(help="what a search goes by: recall, precision, or bound; on validation")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default 20")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="candidates for each scored measurement")] = 30,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the problem, the training and the draws")] = 0,
+    spectrum: Annotated[
+        bool | None,
+        typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
+    ] = None,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    npe: Annotated[
+        bool, typer.Option("--npe", help="also sbi's neural posterior estimation, trained for as long; needs sbi")
+    ] = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="continue this run, which was stopped")] = None,
+    config: Annotated[Path | None, typer.Option(help="a run's config.toml, to run it again")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn to invert y = f(x): many different x that reproduce y, scored beside methods without a network."""
+    from vaelab.settings.space import Space
+    from vaelab.settings.spec import parse_settings
+    from vaelab.vae.spec import Spec
+
+    if search and space:
+        raise InputError("give the ranges by --search or by --space, not both.")
+    ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
+    fixed = parse_settings(settings or [], Spec) | ({} if epochs is None else {"epochs": epochs})
+    previous = config if resume is None else resume
+    if previous is not None and (problem or forward or noise is not None or fixed or ranges):
+        raise InputError("an inversion that exists already knows its problem, settings and space; leave them out.")
+    if previous is None and problem is None:
+        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
+    from vaelab.cli import terminal
+    from vaelab.engine.process import keep_freed_memory
+    from vaelab.inverse import problems, run
+    from vaelab.inverse.config import InversionConfig
+    from vaelab.inverse.spec import DEFAULTS
+
+    keep_freed_memory()
+    if previous is not None:
+        chosen, loaded = InversionConfig.read(previous if resume is None else run.preparation(resume) / "config.toml")
+    else:
+        loaded = problems.load(problem or "", forward or [], noise, seed)
+        chosen = InversionConfig.create(
+            loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
+            spectrum=spectrum, baselines=baselines, npe=npe,
+        )  # fmt: skip
+    with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
+        watch = run.InversionWatch(*progress)
+        if resume is not None:
+            found = run.resume(resume, loaded, watch)
+        else:
+            found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
+    print_json(found.results) if as_json else terminal.print_inversion(found.results)
+
+
+def solve(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
+    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements, .npy, or .csv with one in each row")],
+    samples: Annotated[int, typer.Option(min=1, help="candidates for each measurement")] = 100,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    out: Annotated[Path | None, typer.Option(help="an .npz file for the whole solutions")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Distinct solutions of measurements, ranked by how well they reproduce them."""
+    from vaelab.cli import terminal
+    from vaelab.inverse import solve as solving
+
+    found = solving.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, out=out)
+    print_json(found) if as_json else terminal.print_solutions(found)

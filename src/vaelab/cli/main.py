@@ -1,0 +1,77 @@
+"""The command line: each command parses, calls one library function, and prints. --help imports nothing heavy."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from vaelab.cli import compare, inverse, latent, models, study
+from vaelab.cli.options import tell
+from vaelab.errors import InputError
+
+app = typer.Typer(
+    name="vaelab",
+    help="Finds, trains, explains and uses the variational autoencoder that fits your data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        from vaelab import __version__
+
+        print(f"vaelab {__version__}")
+
+
+COMMANDS = (
+    study.tune,
+    study.classify,
+    compare.compare,
+    models.train,
+    models.evaluate,
+    latent.cluster,
+    latent.anomaly,
+    models.sample,
+    models.encode,
+    models.predict,
+    models.decode,
+    models.reconstruct,
+    inverse.invert,
+    inverse.solve,
+)
+for command in COMMANDS:
+    app.command()(command)
+app.command(name="data")(models.describe_data)
+app.command()(models.settings)
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+def main() -> None:
+    """Entry point: exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
+    except InputError as error:
+        tell(f"vaelab: {error}")
+        sys.exit(2)
+    except typer.TyperException as error:  # a usage error; its own words take several lines
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
+        sys.exit(2)
+    except RuntimeError as error:
+        if type(error).__module__.startswith("vaelab"):
+            tell(f"vaelab: {error}")
+            sys.exit(1)
+        raise

@@ -1,0 +1,238 @@
+"""The commands that train one VAE, judge it and use it, and those about data and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaelab.cli.options import (
+    AsJson,
+    DataDir,
+    Download,
+    Out,
+    Overwrite,
+    RunFolder,
+    Settings,
+    Source,
+    SplitSeed,
+    Starts,
+    Target,
+    load_again,
+    load_data,
+    print_json,
+    tell,
+)
+from vaelab.errors import InputError
+
+
+def train(
+    source: Source,
+    settings: Settings = None,
+    seed: Annotated[int, typer.Option(help="seed of the weights, the order and the noise")] = 0,
+    starts: Starts = 1,
+    split_seed: SplitSeed = 0,
+    open_test: Annotated[
+        bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="seconds; without --set epochs=N it decides their number, else it stops early")
+    ] = None,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a run that was stopped")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one VAE into a run folder."""
+    from vaelab.cli import terminal
+    from vaelab.settings.spec import check_idle, parse_settings
+    from vaelab.vae.spec import Spec
+
+    chosen = parse_settings(settings or [], Spec)
+    check_idle(chosen, Spec)
+    spec = Spec.create(**{"seed": seed, **chosen})
+    data = load_data(source, target, data_dir, download, split_seed)
+    from vaelab.engine.process import keep_freed_memory
+    from vaelab.vae import run as single
+
+    keep_freed_memory()
+    with terminal.epochs(None if timeout else spec.epochs) as progress:
+        run = single.train(
+            data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
+            timeout=timeout, progress=progress, note=lambda text: tell(f"note: {text}"),
+        )  # fmt: skip
+    result = {
+        "run": str(run.folder),
+        "spec": run.model.spec.model_dump(mode="json"),
+        "train": run.metrics["train"],
+        "validation": run.metrics["validation"],
+        "test": run.metrics["test"],
+        "baseline": run.metrics["reference"],
+        "starts": run.metrics["starts"],
+        "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
+    }
+    print_json(result) if as_json else terminal.print_run(result)
+
+
+def evaluate(
+    folder: RunFolder,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="other data, all of it; by default the model's own")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="of the model's own data: train, validation or test, which is counted as opened")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws of the importance-weighted bound")] = 64,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
+    from vaelab import use
+    from vaelab.cli import terminal
+    from vaelab.data import SPLITS
+    from vaelab.errors import unknown_name
+
+    if split is not None and split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if split is not None and source is not None:
+        raise InputError("other data are judged whole and have no split; leave out --split.")
+    model = use.load(folder)
+    data = load_again(dict(model.facts.source)) if source is None else use.other_data(model, source, data_dir)
+    result = use.evaluate(model, data, split or "validation", k)
+    if source is not None:
+        result["split"] = "all rows"
+    print_json(result) if as_json else terminal.print_evaluation(result)
+
+
+def sample(
+    folder: RunFolder,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="how many")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="of this class, by the mixture that `cluster` made")
+    ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="draw x from p(x|z), which spreads as data do; default: its mean")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
+    ] = None,
+) -> None:
+    """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    if class_name is None:
+        model = use.load(folder)
+        examples = model.sample(n, seed, noise)
+    else:
+        model, examples = use.sample_class(folder, class_name, n, seed, noise)
+    outputs.write_examples(examples, model.facts, out)
+
+
+def encode(
+    folder: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[Path | None, typer.Option(help=".npy or .csv; default: CSV on standard output")] = None,
+    std: Annotated[bool, typer.Option("--std", help="also the posterior's standard deviations")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Latent coordinates of examples: the posterior means, one row per example, in the order of the file."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    model = use.load(folder)
+    mean, deviation = model.encode(use.new_rows(source, data_dir))
+    outputs.write_latents(mean, deviation if std else None, out)
+
+
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or of `cluster`, or of a run")],
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[Path | None, typer.Option(help="a .csv file; default: CSV on standard output")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Classes of examples with their probabilities, one row per example, in the order of the file."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    found = use.predict(folder, source, data_dir)
+    outputs.write_answers(found.answers, found.proba, found.classes, out)
+
+
+def decode(
+    folder: RunFolder,
+    z: Annotated[
+        list[str],
+        typer.Option("--z", metavar="Z1,Z2,...", help="a point of the latent space; may be repeated"),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
+    ] = None,
+) -> None:
+    """Examples at points of the latent space."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    model = use.load(folder)
+    outputs.write_examples(model.decode(outputs.parse_points(z)), model.facts, out)
+
+
+def reconstruct(
+    folder: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Examples through encoder and decoder, one row per example, in the order of the file."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    model = use.load(folder)
+    outputs.write_examples(model.reconstruct(use.new_rows(source, data_dir)), model.facts, out)
+
+
+def describe_data(
+    source: Source,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    split_seed: SplitSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Describe data: sizes, types, range, classes, missing, constant, and what they would be treated as."""
+    from vaelab import data
+    from vaelab.cli import terminal
+
+    with terminal.download_progress() as progress:
+        facts = data.describe_source(
+            source, target=target, data_dir=data_dir, download=download, seed=split_seed, progress=progress
+        )
+    print_json(facts) if as_json else print(data.describe_text(facts))
+
+
+def settings(
+    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier", help="what kind of model")] = "vae",
+    as_json: AsJson = False,
+) -> None:
+    """Every setting of a model: its name, default, allowed values and meaning."""
+    from vaelab.cli import terminal
+    from vaelab.cli.study import TASKS
+    from vaelab.settings.spec import settings_table
+
+    rows = settings_table(TASKS[kind].spec_type)
+    print_json(
+        [dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows]
+    ) if as_json else (terminal.print_settings(rows))

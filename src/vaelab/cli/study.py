@@ -1,0 +1,186 @@
+"""The commands that search: `tune` and `classify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaelab.cli.options import (
+    AsJson,
+    DataDir,
+    Download,
+    Figures,
+    MaybeSource,
+    Out,
+    Overwrite,
+    Prune,
+    Resume,
+    Sampler,
+    Search,
+    Settings,
+    SpaceFile,
+    SplitSeed,
+    StudyConfig,
+    StudySeed,
+    Target,
+    Timeout,
+    Trials,
+    Workers,
+    load_again,
+    load_data,
+    print_json,
+)
+from vaelab.errors import InputError
+from vaelab.registry import Registry
+
+if TYPE_CHECKING:
+    from vaelab.data import Dataset
+    from vaelab.study.config import Config
+    from vaelab.study.task import Task
+
+TASKS: Registry[Task] = Registry(
+    "kind of model", {"vae": "vaelab.vae.task:TASK", "classifier": "vaelab.classifier.task:TASK"}
+)
+COMMANDS = {"vae": "tune", "classifier": "classify"}
+
+
+def tune(
+    source: MaybeSource = None,
+    search: Search = None,
+    space: SpaceFile = None,
+    settings: Settings = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    workers: Workers = None,
+    seed: StudySeed = 0,
+    split_seed: SplitSeed = 0,
+    sampler: Sampler = "tpe",
+    yardstick: Annotated[str, typer.Option(help="neg_elbo, or weighted_loss where no weight is searched")] = "neg_elbo",
+    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 3,
+    figures: Figures = "auto",
+    prune: Prune = True,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Resume = None,
+    config: StudyConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a VAE's hyperparameters; train the best anew over seeds; open the test split once."""
+    options = {"yardstick": yardstick, "final_seeds": final_seeds}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    chosen, data = _study(
+        "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
+        (target, data_dir, download, split_seed),
+    )  # fmt: skip
+    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    from vaelab.cli import terminal
+
+    print_json(results) if as_json else terminal.print_study(results)
+
+
+def classify(
+    source: MaybeSource = None,
+    network: Annotated[str | None, typer.Option(metavar="mlp|conv", help="kind of network; default: mlp")] = None,
+    search: Search = None,
+    space: SpaceFile = None,
+    settings: Settings = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    workers: Workers = None,
+    seed: StudySeed = 0,
+    split_seed: SplitSeed = 0,
+    sampler: Sampler = "tpe",
+    yardstick: Annotated[
+        str, typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation")
+    ] = "accuracy",
+    finalists: Annotated[int | None, typer.Option(help="best trials that are trained anew; default: 3")] = None,
+    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 1,
+    final_epochs: Annotated[int | None, typer.Option(help="epochs of the finals; default: those of the search")] = None,
+    figures: Figures = "auto",
+    prune: Prune = True,
+    target: Target = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Resume = None,
+    config: StudyConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a classifier; train the best anew; open the test split once: accuracy, calibration, confusion."""
+    options = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    fixed = [*(settings or []), *([f"network={network}"] if network else [])]
+    chosen, data = _study(
+        "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config,
+        (target, data_dir, download, split_seed),
+    )  # fmt: skip
+    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    from vaelab.cli import terminal
+
+    print_json(results) if as_json else terminal.print_classifier(results)
+
+
+def _study(
+    name: str,
+    source: str | None,
+    search: list[str] | None,
+    space: Path | None,
+    settings: list[str] | None,
+    options: dict[str, Any],
+    resume: Path | None,
+    config: Path | None,
+    where: tuple[str | None, Path | None, bool, int],
+) -> tuple[Config, Dataset]:
+    """The configuration, refused before the data are read where it is bad, and the data."""
+    from vaelab.settings.space import Space
+    from vaelab.settings.spec import parse_settings
+    from vaelab.study.config import Config
+
+    task = TASKS[name]
+    previous = resume / "config.toml" if resume is not None else config
+    if previous is not None:
+        if source is not None or search or space or settings:
+            raise InputError("a study that exists already knows its data, settings and space; leave them out.")
+        chosen, source_of = Config.read(previous, task)
+        return chosen, load_again(source_of)
+    if source is None:
+        raise InputError(f"`vaelab {COMMANDS[name]}` needs DATA, such as digits, or --resume STUDY.")
+    if search and space:
+        raise InputError("give the ranges by --search or by --space, not both.")
+    kind = task.spec_type
+    ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = Config.create(task, ranges, parse_settings(settings or [], kind), **given)
+    return chosen, load_data(source, *where)
+
+
+def _run(
+    chosen: Config,
+    data: Dataset,
+    resume: Path | None,
+    trials: int | None,
+    timeout: float | None,
+    workers: int | None,
+    out: Path | None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """The study, begun or continued; returns its results."""
+    from vaelab.cli import terminal
+    from vaelab.engine.process import keep_freed_memory
+    from vaelab.study import tune as tuning
+
+    keep_freed_memory()
+    with terminal.watch() as display:
+        if resume is not None:
+            study = tuning.resume(
+                resume, data, chosen.task, trials=trials, timeout=timeout, workers=workers, watch=display
+            )
+        else:
+            study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+    return study.results

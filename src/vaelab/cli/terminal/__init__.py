@@ -1,0 +1,25 @@
+"""What people see in a terminal: live progress on standard error, results as tables on standard output."""
+
+from vaelab.cli.terminal.classifier import print_classifier
+from vaelab.cli.terminal.inverse import print_inversion, print_solutions
+from vaelab.cli.terminal.latent import print_anomalies, print_clusters
+from vaelab.cli.terminal.models import print_comparison, print_evaluation, print_run, print_settings, print_study
+from vaelab.cli.terminal.progress import comparison_watch, download_progress, epochs, inversion, watch
+
+__all__ = [
+    "comparison_watch",
+    "download_progress",
+    "epochs",
+    "inversion",
+    "print_anomalies",
+    "print_classifier",
+    "print_clusters",
+    "print_comparison",
+    "print_evaluation",
+    "print_inversion",
+    "print_run",
+    "print_settings",
+    "print_solutions",
+    "print_study",
+    "watch",
+]

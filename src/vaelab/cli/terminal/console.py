@@ -1,0 +1,68 @@
+"""The two consoles, and how figures are written on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.wording import counted
+
+
+def errors() -> Console:
+    return Console(file=sys.stderr)
+
+
+def out() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+
+
+def mean_se(figure: Mapping[str, Any]) -> str:
+    mean, se = figure["mean"], figure["se"]
+    digits = 2 if abs(mean) >= 2 else 4
+    return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
+
+
+def figure(yardstick: Yardstick, cost: float) -> str:
+    """The figure behind a cost, with the digits that tell trials apart."""
+    return f"{yardstick.cost(cost):.{2 if yardstick.name in ('neg_elbo', 'weighted_loss') else 4}f}"
+
+
+def share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def print_titled(console: Console, title: str, table: Table) -> None:
+    """A table below its title on one line; a title of its own would be cut to the table's width."""
+    console.print(Text(title, style="italic"), soft_wrap=True)
+    console.print(table)
+
+
+def print_counts(console: Console, results: Mapping[str, Any]) -> None:
+    """How the trials of a study ended, and how long it took."""
+    counts = results["trials"]
+    console.print(
+        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete, {counts['pruned']} pruned, "
+        f"{counts['failed']} failed. "
+        f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
+        highlight=False,
+    )
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
+
+
+def print_baseline(console: Console, baseline: Mapping[str, Any], split: str) -> None:
+    text = f"without latents, on {split}: {baseline['no_latents']:.2f}"
+    if baseline.get("floor") is not None:
+        text += f", the data's own entropy: {baseline['floor']:.2f}"
+        if baseline.get("share") is not None:
+            text += f"; the model gains {100 * baseline['share']:.0f} % of what lies between them"
+    console.print(text, highlight=False)

@@ -1,0 +1,91 @@
+"""Clusters, labels and anomalies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vaelab.cli.terminal.console import mean_se, out, print_notes, print_titled, share
+
+CLUSTERED = {
+    "hungarian_accuracy": "Hungarian",
+    "purity": "purity",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "labelled_accuracy": "labelled",
+    "answered": "answered",
+    "ece": "ECE",
+}
+
+
+def print_clusters(results: Mapping[str, Any]) -> None:
+    """The mixtures on test, what the labels gave by each method, the label budget, the folder."""
+    console = out()
+    for split, title in ("test", "the test split"), ("whole", "all examples, training and test together"):
+        rows = [row for row in results["mixtures"] if row[split] is not None]
+        if rows:
+            shown = [key for key in CLUSTERED if any(row[split].get(key) is not None for row in rows)]
+            table = Table(box=None, pad_edge=False)
+            for name in ("components", "BIC", "stability", *(CLUSTERED[key] for key in shown)):
+                table.add_column(name, justify="right")
+            for row in rows:
+                mark = " (lowest BIC)" if row["components"] == results["components"] and len(rows) > 1 else ""
+                cells = [share(row[split].get(key)) for key in shown]
+                table.add_row(f"{row['components']}{mark}", f"{row['bic']:,.0f}", share(row["stability"]), *cells)
+            print_titled(console, f"mixtures on {title}", table)
+    if results["labels"] is not None and results["methods"]:
+        labels = results["labels"]
+        table = Table(box=None, pad_edge=False)
+        keys = ("labelled_accuracy", "answered", "log_loss", "brier", "ece")
+        for name in ("method", "accuracy", "answered", "log-loss", "Brier", "ECE"):
+            table.add_column(name, justify="left" if name == "method" else "right")
+        for method, metrics in results["methods"].items():
+            table.add_row(method, *(share(metrics[key]) for key in keys))
+        if results["manifold"] is not None:
+            umap = results["manifold"]
+            said = "  ".join(
+                f"{CLUSTERED[key]} {umap['test'][key]:.4f}" for key in ("hungarian_accuracy", "nmi", "ari")
+            )
+            table.caption, table.caption_justify = f"umap, {umap['components']} components: {said}", "left"
+        print_titled(console, f"answers on test by {labels['number']:,} labels of {labels['from']} examples", table)
+    _print_budget(console, results["label_budget"])
+    print_notes(console, results["notes"])
+    report = Path(results["cluster"]) / "report.html"
+    told = f"   report: {report}" if report.exists() else ""
+    console.print(Text(f"folder: {results['cluster']}{told}"), soft_wrap=True)
+
+
+def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None:
+    if not budget:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("labels", *budget[0]["accuracy"]):
+        table.add_column(name, justify="right")
+    for row in budget:
+        table.add_row(f"{row['labels']:,}", *(mean_se(figure) for figure in row["accuracy"].values()))
+    print_titled(console, "accuracy on test by number of labels", table)
+
+
+def print_anomalies(results: Mapping[str, Any]) -> None:
+    """Every direction's scores with their AUROC; a failure is printed as one, with its reason."""
+    console = out()
+    for way in results["directions"]:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("score")
+        table.add_column("AUROC", justify="right")
+        table.add_column("")
+        for name, verdict in way["scores"].items():
+            error = "" if verdict["se"] is None else f" ± {verdict['se']:.3f}"
+            failed = "FAILED" if verdict["failed"] else ""
+            table.add_row(name.replace("_", " "), f"{verdict['auroc']:.3f}{error}", failed)
+        print_titled(console, way["name"], table)
+        for verdict in way["scores"].values():
+            if verdict["failed"]:
+                console.print(Text(verdict["sentence"]))
+    print_notes(console, results["notes"])
+    console.print(Text(f"folder: {results['anomaly']}   report: {results['anomaly']}/report.html"), soft_wrap=True)

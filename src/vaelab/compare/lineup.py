@@ -1,0 +1,226 @@
+"""Who is compared: models by name, as settings or as run folders; what a comparison's config.toml holds. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from vaelab import store
+from vaelab.errors import InputError, StoreError, shown, unknown_name
+from vaelab.settings.spec import parse_settings
+from vaelab.study.watch import Watch
+from vaelab.vae.spec import Spec
+
+LONGEST_NAME = 60
+Given = Spec | Mapping[str, Any] | str | Path  # a model: its settings, or the path of a TOML file or of a run
+
+
+class ComparisonWatch(Watch):
+    """What a comparison tells while it runs, beside the epochs and notes of every study."""
+
+    def training(self, epochs: Mapping[str, int]) -> None:
+        """Runs that are trained now, and how many epochs each has."""
+
+    def judging(self, done: int, total: int) -> None:
+        """How many runs have been judged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One model: the settings that its runs are trained by, or the folder of a run that is there already."""
+
+    name: str
+    settings: Mapping[str, Any] | None = None
+    run: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lineup:
+    """What a comparison is; equal lineups on equal data give equal figures, whatever the number of workers."""
+
+    entries: tuple[Entry, ...]
+    seeds: int = 5
+    seed: int = 0
+    figures: bool = True
+
+    @classmethod
+    def create(
+        cls,
+        models: Mapping[str, Given],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        seeds: int = 5,
+        seed: int = 0,
+        figures: bool = True,
+    ) -> Lineup:
+        """A checked lineup. `settings` are shared; what a model sets itself comes first."""
+        shared = dict(settings or {})
+        _refuse_seed(shared, "the shared settings")
+        Spec.create(**shared)
+        lineup = cls(tuple(_entry(name, model, shared) for name, model in models.items()), seeds, seed, figures)
+        lineup._check()
+        return lineup
+
+    def _check(self) -> None:
+        for option, value, lowest in ("seeds", self.seeds, 1), ("seed", self.seed, 0):
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise InputError(f"`{option}` must be a whole number of at least {lowest}, but got {value!r}.")
+        if len(self.entries) < 2:
+            raise InputError(
+                f"a comparison needs at least two models, but got {len(self.entries)}; "
+                "add one, or train a single model."
+            )
+        for name in (entry.name for entry in self.entries):
+            _check_name(name)
+        _refuse_repeated([entry.name for entry in self.entries])
+        runs = [entry.run.resolve() for entry in self.entries if entry.run is not None]
+        if len(set(runs)) < len(runs):
+            raise InputError("two models must not be the same run folder; leave one of them out.")
+
+    def to_toml(self, data: Mapping[str, Any]) -> str:
+        return tomli_w.dumps(
+            {
+                "compare": {"seeds": self.seeds, "seed": self.seed, "figures": self.figures},
+                "data": {k: v for k, v in data.items() if v is not None},
+                "models": [_table(entry) for entry in self.entries],
+            }
+        )
+
+    def save(self, folder: Path, data: Mapping[str, Any]) -> None:
+        store.write_atomic(folder / "config.toml", self.to_toml(data))
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[Lineup, dict[str, Any]]:
+        """The lineup and the data source of a comparison's config.toml."""
+        table = _read_toml(path, "this is not the folder of a comparison")
+        options, models = table.get("compare"), table.get("models")
+        if not isinstance(options, dict) or not isinstance(models, list):
+            raise StoreError(f"{path} is not a comparison's: it has no [compare] and [[models]]; check the path.")
+        for name in options:
+            if name not in ("seeds", "seed", "figures"):
+                raise unknown_name("key of [compare]", name, ("seeds", "seed", "figures"))
+        entries = []
+        for model in models:
+            known = {"name", "run", "settings"}
+            if not isinstance(model, dict) or not set(model) <= known or not isinstance(model.get("name"), str):
+                raise StoreError(f"{path} is damaged: each of [[models]] has a name, and a run or settings.")
+            run = model.get("run")
+            given: Given = Path(run) if isinstance(run, str) else model.get("settings", {})
+            entries.append(_entry(model["name"], given, {}))
+        lineup = cls(tuple(entries), **options)
+        lineup._check()
+        return lineup, dict(table.get("data", {}))
+
+
+def _entry(name: str, model: Given, shared: Mapping[str, Any]) -> Entry:
+    if isinstance(model, str | Path):
+        path = Path(model)
+        if path.suffix.lower() != ".toml":
+            return Entry(name, run=path.absolute())
+        model = _read_toml(path, "give a TOML file of settings")
+    if isinstance(model, Spec):
+        own = model.model_dump(exclude_unset=True, exclude={"seed"})
+    elif isinstance(model, Mapping):
+        own = dict(model)
+    else:
+        raise InputError(f"model {shown(name)} must be a Spec, settings or a path, but got {shown(model)}.")
+    _refuse_seed(own, f"model {shown(name)}")
+    merged = {k: v for k, v in {**shared, **own}.items() if v is not None}
+    try:
+        Spec.create(**merged)
+    except InputError as error:
+        raise InputError(f"model {shown(name)}: {error}") from None
+    return Entry(name, settings=merged)
+
+
+def _refuse_seed(settings: Mapping[str, Any], where: str) -> None:
+    if "seed" in settings:
+        raise InputError(f"{where} must leave `seed` out: the comparison gives every model the same seeds.")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InputError(
+            f"a model's name must be 1 to {LONGEST_NAME} printable characters, but got {shown(name)}; "
+            "give another as NAME:..."
+        )
+    if "/" in name or "\\" in name or name.startswith((".", "~")):
+        raise InputError(f"a model's name must not look like a path, but got {shown(name)}; give another as NAME:...")
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"each model needs a name of its own, but {shown(name)} is there twice; rename one.")
+
+
+def _table(entry: Entry) -> dict[str, Any]:
+    if entry.run is not None:
+        return {"name": entry.name, "run": str(entry.run)}
+    assert entry.settings is not None
+    # Hidden widths as --model takes them; TOML knows the rest.
+    plain = {
+        k: ("-".join(map(str, v)) or "none") if isinstance(v, tuple | list) else v for k, v in entry.settings.items()
+    }
+    return {"name": entry.name, "settings": plain}
+
+
+def _read_toml(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist; {remedy}.") from None
+    except (OSError, ValueError) as error:  # a TOML fault is a ValueError, and so is text that is not UTF-8
+        raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+
+
+def parse_models(texts: Sequence[str]) -> dict[str, Given]:
+    """Models from the texts that --model takes: NAME:SETTING=VALUE,..., NAME:PATH, or a PATH named by its last part.
+
+    >>> parse_models(["wide:hidden=64-32,latent_dim=2", "plain:"])
+    {'wide': {'hidden': '64-32', 'latent_dim': 2}, 'plain': {}}
+    """
+    found = [_parse_model(text) for text in texts]
+    _refuse_repeated([name for name, _ in found])
+    return dict(found)
+
+
+def _parse_model(text: str) -> tuple[str, Given]:
+    if _is_path(text):
+        return Path(text).stem if text.lower().endswith(".toml") else Path(text).resolve().name, Path(text)
+    name, colon, rest = text.partition(":")
+    if not colon or "=" in name:
+        raise InputError(
+            "a model is written NAME:SETTING=VALUE,..., NAME:FILE.toml, FILE.toml or RUNFOLDER, "
+            f"but got {shown(text)}; check the name and the path."
+        )
+    _check_name(name)
+    if rest and (_is_path(rest) or "=" not in rest):
+        return name, Path(rest)
+    try:
+        return name, parse_settings(rest.split(","), Spec) if rest else {}
+    except InputError as error:
+        raise InputError(f"model {shown(name)}: {error}") from None
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return (text.lower().endswith(".toml") and ":" not in text) or Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or with a null in it
+        return False
+
+
+def folder_name(number: int, name: str) -> str:
+    """A folder for the runs of a model whose name may be any text.
+
+    >>> folder_name(0, "wide"), folder_name(12, "<b>my net!</b>"), folder_name(3, "模型")
+    ('00-wide', '12-b-my-net-b', '03-model')
+    """
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40].strip("-")
+    return f"{number:02d}-{plain or 'model'}"

@@ -1,0 +1,365 @@
+"""`compare`: models against each other on the same splits and noise; one function from a data set to a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab import store
+from vaelab.compare import verdicts
+from vaelab.compare.judging import TRAIN_ROWS, Judged, judge_run, over_seeds, thinning, units_of
+from vaelab.compare.lineup import ComparisonWatch, Entry, Lineup, folder_name
+from vaelab.compare.pictures import draw_comparison
+from vaelab.data import SPLITS, Dataset, describe
+from vaelab.engine.process import one_thread
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError, StoreError, shown
+from vaelab.report import build_comparison_report
+from vaelab.store.folders import default_folder
+from vaelab.study.balance import cores, stacks
+from vaelab.study.crew import Crew
+from vaelab.study.jobs import Job, Member
+from vaelab.vae import evaluate
+from vaelab.vae.evaluate import Baseline
+from vaelab.vae.explorer import explorer_of
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.spec import Spec
+from vaelab.vae.task import TASK
+from vaelab.wording import counted
+
+
+class ComparisonFailed(RuntimeError):
+    """Fewer than two models could be trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What `compare` returns: the folder, all metrics, and the trained models by name, one per seed."""
+
+    folder: Path
+    results: dict[str, Any]
+    models: dict[str, list[Fitted]]
+
+    @property
+    def recommendation(self) -> str:
+        """One or two sentences, made on validation."""
+        return str(self.results["recommendation"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """One model of a comparison: its runs' folders, and where they are trained here, their specs."""
+
+    name: str
+    key: str  # its folder below models/, and the stem of its runs' names
+    runs: tuple[Path, ...]
+    specs: tuple[Spec, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        return not self.specs
+
+    def member(self, s: int) -> str:
+        return f"{self.key}-seed{s}"
+
+
+def begin(
+    lineup: Lineup,
+    data: Dataset,
+    *,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: ComparisonWatch | None = None,
+) -> Comparison:
+    """Train the models over the same seeds, judge them on the same splits and noise, recommend one on validation.
+
+    Raises InputError for bad input, before anything is trained. The test split is read once per run, and counted.
+    """
+    folder = default_folder(f"{data.name}-compare") if out is None else Path(out)
+    contestants = _contestants(lineup, data, folder, workers)
+    store.new_folder(folder, overwrite)
+    lineup.save(folder, data.source)
+    return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
+
+
+def resume(
+    folder: str | Path, data: Dataset, *, workers: int | None = None, watch: ComparisonWatch | None = None
+) -> Comparison:
+    """Continue a comparison where it stopped; runs that are finished are not trained again."""
+    folder = Path(folder)
+    lineup, source = Lineup.read(folder / "config.toml")
+    if source.get("fingerprint") != data.source.get("fingerprint"):
+        raise StoreError(
+            f"{folder} was begun with other data; give the same data and split seed, or begin a new comparison."
+        )
+    contestants = _contestants(lineup, data, folder, workers)
+    return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
+
+
+@contextlib.contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Says of which model a fault is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"model {shown(name)}: {error}") from None
+
+
+def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | None) -> list[Contestant]:
+    """Everyone's runs; refuses what cannot be trained or compared, before anything is written."""
+    if workers is not None and workers < 1:
+        raise InputError(f"`workers` must be at least 1, but got {workers}.")
+    contestants, seen = [], dict[str, str]()
+    for number, entry in enumerate(lineup.entries):
+        key = folder_name(number, entry.name)
+        if entry.run is not None:
+            contestants.append(Contestant(entry.name, key, (_given_run(entry, data, folder),)))
+            continue
+        with _about(entry.name):
+            spec = resolve(Spec.create(**entry.settings or {}), data)
+            LIKELIHOODS[spec.likelihood].scaling(data)
+        twin = seen.setdefault(spec.model_dump_json(), entry.name)
+        if twin != entry.name:
+            raise InputError(
+                f"models {shown(twin)} and {shown(entry.name)} have the same settings; change or leave out one."
+            )
+        runs = tuple(folder / "models" / key / f"seed{s}" for s in range(lineup.seeds))
+        specs = tuple(spec.replace(seed=derive_seed(lineup.seed, s)) for s in range(lineup.seeds))
+        contestants.append(Contestant(entry.name, key, runs, specs))
+    return contestants
+
+
+def _given_run(entry: Entry, data: Dataset, folder: Path) -> Path:
+    """A run's folder, or the best one of a study's, if it was trained on the same rows."""
+    assert entry.run is not None
+    run = entry.run / "best" if (entry.run / "best" / "manifest.json").is_file() else entry.run
+    with _about(entry.name):
+        if run.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{run} lies in the folder that the comparison is written to; write it elsewhere.")
+        facts = Fitted.load(run).facts
+        if facts.fingerprint == data.fingerprint:
+            return run
+        if facts.split_seed != data.split_seed:
+            raise InputError(
+                f"{run} was trained on the split of seed {facts.split_seed}, but this one is of seed "
+                f"{data.split_seed}; use split seed {facts.split_seed}, or leave the run out."
+            )
+        raise InputError(
+            f"{run} was trained on other data ({shown(facts.name)}, not the {shown(data.name)} given); "
+            "leave it out, or give the data that it was trained on."
+        )
+
+
+def _run(
+    lineup: Lineup,
+    contestants: list[Contestant],
+    data: Dataset,
+    folder: Path,
+    workers: int | None,
+    watch: ComparisonWatch,
+) -> Comparison:
+    work = folder / ".work"
+    with store.StudyLock(folder):
+        if (folder / "results.json").exists() and not work.exists():
+            watch.note(f"{folder} is finished; nothing is trained or judged again.")
+            return _reopen(contestants, folder)
+        (work / "judged").mkdir(parents=True, exist_ok=True)
+        try:
+            notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
+            comparison = _conclude(contestants, data, folder, watch, notes)
+        except KeyboardInterrupt:
+            watch.note(f"stopped; what was finished is kept, and --resume {folder} continues.")
+            raise
+        if lineup.figures:
+            _draw(comparison, data)
+        shutil.rmtree(work)
+    return comparison
+
+
+def _reopen(contestants: list[Contestant], folder: Path) -> Comparison:
+    results = store.read_json(folder / "results.json")
+    names = [model["name"] for model in results["models"]]
+    return Comparison(folder, results, {c.name: _load(c) for c in contestants if c.name in names})
+
+
+def _load(contestant: Contestant) -> list[Fitted]:
+    return [Fitted.load(run) for run in contestant.runs if (run / "manifest.json").exists()]
+
+
+def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: int, watch: ComparisonWatch) -> list[str]:
+    """Train every run that is missing, as stacks; returns a note for each that failed."""
+    groups: dict[tuple[object, ...], list[tuple[Member, Path]]] = {}
+    for contestant in contestants:
+        for s, spec in enumerate(contestant.specs):
+            run = contestant.runs[s]
+            if not (run / "manifest.json").exists():
+                groups.setdefault(_feed_key(spec), []).append((Member(contestant.member(s), spec), run))
+    watch.training({m.name: m.spec.epochs for group in groups.values() for m, _ in group})
+    notes = []
+    for group in groups.values():
+        with Crew(data, group[0][0].spec, workers, work, TASK, "neg_elbo") as crew:
+            jobs = [
+                Job(
+                    tuple(part), part[0].spec.epochs, str(work), is_final=True,
+                    folders={m.name: str(run) for m, run in group if m in part},
+                )
+                for part in stacks([m for m, _ in group], crew.data.shape, workers, crew.system)
+            ]  # fmt: skip
+            outcomes = crew.run(jobs, watch.epoch)
+        notes += [f"{m.name} failed: {f}." for m, _ in group if (f := outcomes[m.name].failure) is not None]
+    return notes
+
+
+def _feed_key(spec: Spec) -> tuple[object, ...]:
+    """What makes two models see the data the same way: a feed of their own, and so a crew, for each."""
+    return spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.device
+
+
+def _references(data: Dataset, spec: Spec, known: dict[tuple[object, ...], dict[str, Baseline]]) -> dict[str, Baseline]:
+    if _feed_key(spec) not in known:
+        feed = Feed(data, spec)
+        known[_feed_key(spec)] = {split: evaluate.baseline(feed, split) for split in SPLITS}
+    return known[_feed_key(spec)]
+
+
+def _conclude(
+    contestants: list[Contestant], data: Dataset, folder: Path, watch: ComparisonWatch, notes: list[str]
+) -> Comparison:
+    """Judge all runs, each once; compare the models; write results.json."""
+    models = {c.name: found for c in contestants if (found := _load(c))}
+    if len(models) < 2:
+        raise ComparisonFailed(f"fewer than two models could be trained: {' '.join(notes)} Lower their lr or clip.")
+    alive = [c for c in contestants if c.name in models]
+    known: dict[tuple[object, ...], dict[str, Baseline]] = {}
+    judged: dict[str, list[Judged]] = {}
+    total, done = sum(len(found) for found in models.values()), 0
+    with one_thread():
+        for c in alive:
+            judged[c.name] = []
+            for fitted in models[c.name]:
+                references = _references(data, fitted.spec, known)
+                judged[c.name].append(_judge_once(c, fitted, data, references, folder))
+                done += 1
+                watch.judging(done, total)
+    rows, recommendation = verdicts.judge([_contender(models[c.name], c.name, judged[c.name]) for c in alive])
+    results = {
+        "comparison": str(folder),
+        "name": folder.resolve().name,
+        "data": describe(data),
+        "models": [_entry(c, models[c.name], judged[c.name], folder) for c in alive],
+        "comparisons": rows,
+        "recommendation": recommendation,
+        "baseline": _common_baseline([_references(data, found[0].spec, known) for found in models.values()]),
+        "notes": [*notes, *_notes(models, judged, data)],
+    }
+    store.write_json(folder / "results.json", results)
+    return Comparison(folder, results, models)
+
+
+def _judge_once(
+    contestant: Contestant, fitted: Fitted, data: Dataset, references: Mapping[str, Baseline], folder: Path
+) -> Judged:
+    """A run's metrics; those that a stopped comparison has judged already are read, so that test stays closed."""
+    assert fitted.folder is not None
+    s = contestant.runs.index(fitted.folder)
+    path = folder / ".work" / "judged" / f"{contestant.member(s)}.json"
+    if path.exists():
+        return Judged.from_json(store.read_json(path))
+    store.count_test_opening(fitted.folder)
+    judged = judge_run(fitted, data, references)
+    if not contestant.given:
+        store.update_metrics(fitted.folder, {"train": judged.full["train"], "test": judged.full["test"]})
+    store.write_json(path, judged.to_json())
+    return judged
+
+
+def _contender(fitted: list[Fitted], name: str, judged: list[Judged]) -> verdicts.Contender:
+    metrics = {key: [j.metrics["validation"][key] for j in judged] for key in judged[0].metrics["validation"]}
+    collapsed = sum(j.collapsed for j in judged)
+    return verdicts.Contender(
+        name, fitted[0].parameter_count, metrics, units_of(fitted[0]), judged[0].costs, 2 * collapsed > len(judged)
+    )
+
+
+def _entry(contestant: Contestant, fitted: list[Fitted], judged: list[Judged], folder: Path) -> dict[str, Any]:
+    """One model of results.json: every figure as mean and standard error over seeds, and each run's own."""
+    metrics = [store.read_json(f.folder / "metrics.json") for f in fitted if f.folder is not None]
+    home = contestant.runs[0] if contestant.given else contestant.runs[0].parent
+    runs = [
+        {
+            "folder": _place(f, folder), "seed": f.spec.seed, "seconds": m["seconds"], "epochs": m["epochs"],
+            "best_epoch": m.get("best_epoch"), "gap": j.gap, **j.metrics,
+            **{key: j.full["validation"][key] for key in ("verdict", "kl")},
+        }
+        for f, m, j in zip(fitted, metrics, judged, strict=True)
+    ]  # fmt: skip
+    return {
+        "name": contestant.name,
+        "folder": str(home) if contestant.given else str(home.relative_to(folder)),
+        "given": contestant.given,
+        "spec": fitted[0].spec.model_dump(mode="json"),
+        "parameters": fitted[0].parameter_count,
+        "epochs": metrics[0]["epochs"],
+        "seconds": over_seeds([m["seconds"] for m in metrics]),
+        **{split: _summary([j.metrics[split] for j in judged]) for split in SPLITS},
+        "gap": over_seeds([j.gap for j in judged]),
+        "runs": runs,
+    }
+
+
+def _place(fitted: Fitted, folder: Path) -> str:
+    assert fitted.folder is not None
+    inside = fitted.folder.is_relative_to(folder)
+    return str(fitted.folder.relative_to(folder) if inside else fitted.folder)
+
+
+def _summary(metrics: list[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    return {name: over_seeds([own[name] for own in metrics]) for name in metrics[0]}
+
+
+def _common_baseline(references: list[dict[str, Baseline]]) -> dict[str, Any] | None:
+    """The model without latents and the floor, per split, where all models are measured against the same."""
+    found = [{split: reference[split].as_dict() for split in SPLITS} for reference in references]
+    return found[0] if all(one == found[0] for one in found) else None
+
+
+def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]], data: Dataset) -> list[str]:
+    """What a reader of the table should know."""
+    notes = [
+        "the recommendation looks at validation alone; test was opened once per run.",
+        "seconds are a run's share of the stack that it was trained in.",
+        "averaged_kl_loss divides the KL by the latent dimensions, a hidden beta of 1 / latent_dim; it is shown "
+        "because published results use it, and judges nothing.",
+    ]
+    if thinning(data) > 1:
+        notes.append(f"train metrics and probes use one training row in {thinning(data)}, at most {TRAIN_ROWS:,}.")
+    for name, found in models.items():
+        spec, label = found[0].spec, shown(name)
+        collapsed = sum(j.collapsed for j in judged[name])
+        if collapsed:
+            reason = next(j.reason for j in judged[name] if j.collapsed)
+            notes.append(f"{label} collapsed in {collapsed} of {counted(len(found), 'run')}: {reason}.")
+        if spec.beta != 1 or spec.free_bits > 0 or spec.samples > 1:
+            notes.append(f"{label} was trained on another loss than neg_elbo; read its importance-weighted bound too.")
+    if any("share" in found[0].metrics["validation"] for found in judged.values()):
+        notes.append(
+            "grey values under bernoulli are a cross-entropy; never set these nats beside those of binarised data."
+        )
+    return notes
+
+
+def _draw(comparison: Comparison, data: Dataset) -> None:
+    """The pictures and the page."""
+    histories = {
+        name: [store.load_run(f.folder).history for f in found if f.folder is not None]
+        for name, found in comparison.models.items()
+    }
+    draw_comparison(comparison.folder, data, comparison.models, histories, comparison.results)
+    build_comparison_report(comparison.folder, Spec, explorer_of(data))

@@ -1,0 +1,294 @@
+"""Which model is better, and whether that was shown: intervals over seeds, one sentence each. Figures in, words out.
+
+The replicate is the seed: one design trained anew. Everything is judged on the validation split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from vaelab.wording import possessive
+
+LEVEL = 0.05
+PAIRED_LABEL = "these two networks, not these two designs"
+# What is compared where nats cannot be: metric, whether higher is better, what it is called, its unit.
+TASKS = (
+    ("mse", False, "reconstruction MSE", ""),
+    ("probe", True, "probe accuracy", ""),
+)
+NATS = ("neg_elbo", False, "neg_elbo", " nats per example")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One model as the verdict sees it: its metrics on validation, one per seed, and what makes its nats comparable.
+
+    `units` is what two models must share for their nats to have a common unit, in words by name, such as
+    {"likelihood": "bernoulli"}. `costs` is neg_elbo (N,) per validation example of its first seed.
+    """
+
+    name: str
+    parameters: int
+    metrics: Mapping[str, Sequence[float]]
+    units: Mapping[str, str]
+    costs: npt.NDArray[np.float64]
+    collapsed: bool = False  # to the model without latents, in most runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A difference of two means with its 95 % interval and two-sided p; None where one seed leaves them unknown."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """mean(a) - mean(b) with the interval of Welch (1947): variances differ, degrees of freedom are estimated.
+
+    >>> welch([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]).difference
+    -3.0
+    """
+    difference = statistics.fmean(a) - statistics.fmean(b)
+    if min(len(a), len(b)) < 2:
+        return Interval(difference, None, None, None)
+    parts = [statistics.variance(v) / len(v) for v in (a, b)]
+    variance = sum(parts)
+    freedom = math.inf
+    if variance > 0:
+        freedom = variance**2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True))
+    return _interval(difference, math.sqrt(variance), freedom)
+
+
+def paired(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
+    """mean(a - b) over the same examples (N,), by the paired t test."""
+    d = a - b
+    if len(d) < 2:
+        return Interval(float(d.mean()), None, None, None)
+    return _interval(float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d)), len(d) - 1)
+
+
+def _interval(difference: float, error: float, freedom: float) -> Interval:
+    if error == 0:  # equal to the last bit, or different without any spread
+        return Interval(difference, difference, difference, 1.0 if difference == 0 else 0.0)
+    reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return Interval(difference, difference - reach, difference + reach, p)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """P-values corrected for their number by Holm (1979); None stays None and is not counted.
+
+    >>> holm([0.01, None, 0.03])
+    [0.02, None, 0.03]
+    """
+    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    result: list[float | None] = [None] * len(ps)
+    highest = 0.0
+    for rank, (p, i) in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p))
+        result[i] = highest
+    return result
+
+
+def judge(contenders: Sequence[Contender]) -> tuple[list[dict[str, Any]], str]:
+    """Every pair's comparison, and the recommendation in a sentence or two."""
+    unlike = differing_units(contenders)
+    metrics = [NATS]
+    if unlike:
+        metrics = [task for task in TASKS if all(task[0] in c.metrics for c in contenders)]
+    pairs = [(a, b, metric) for metric in metrics for a, b in combinations(contenders, 2)]
+    intervals = [welch(a.metrics[metric[0]], b.metrics[metric[0]]) for a, b, metric in pairs]
+    corrected = holm([interval.p for interval in intervals])
+    tests = sum(p is not None for p in corrected)
+    rows = [
+        _row(a, b, metric, interval, p, tests)
+        for (a, b, metric), interval, p in zip(pairs, intervals, corrected, strict=True)
+    ]
+    if unlike:
+        return rows, _without_nats(contenders, unlike, rows)
+    for row, (a, b, _) in zip(rows, pairs, strict=True):
+        row["paired"] = _paired(a, b)
+    return rows, _recommend(contenders, rows, tests)
+
+
+def differing_units(contenders: Sequence[Contender]) -> dict[str, list[str]]:
+    """What makes nats incomparable: each thing that differs, with the values it takes, in the order of the models."""
+    names = dict.fromkeys(name for c in contenders for name in c.units)
+    values = {name: [c.units.get(name, "none") for c in contenders] for name in names}
+    return {name: found for name, found in values.items() if len(set(found)) > 1}
+
+
+def _row(
+    a: Contender, b: Contender, metric: tuple[str, bool, str, str], interval: Interval, p: float | None, tests: int
+) -> dict[str, Any]:
+    row = {
+        "a": a.name, "b": b.name, "metric": metric[0], **dataclasses.asdict(interval), "p_holm": p,
+        "shown": p is not None and p < LEVEL, "seeds": [len(c.metrics[metric[0]]) for c in (a, b)], "paired": None,
+    }  # fmt: skip
+    fallen = [c.name for c in (a, b) if c.collapsed]
+    out = f" {listed(fallen)} collapsed and cannot win." if fallen else ""
+    return row | {"sentence": _sentence(row, metric, tests) + out}
+
+
+def _sentence(row: Mapping[str, Any], metric: tuple[str, bool, str, str], tests: int) -> str:
+    _, higher, word, unit = metric
+    a_leads = row["difference"] == 0 or (row["difference"] > 0) == higher
+    better, other = (row["a"], row["b"]) if a_leads else (row["b"], row["a"])
+    gap = f"{_lead(row)}{unit} {'higher' if higher else 'lower'}"
+    if row["p_holm"] is None:
+        return (
+            f"One seed cannot tell {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} than "
+            f"{possessive(other)}, which may be the luck of the seed."
+        )
+    if row["shown"]:
+        return f"{better} is better than {other}: its validation {word} is {gap} ({_evidence(row, tests)})."
+    return (
+        f"No difference shown between {row['a']} and {row['b']}: {possessive(better)} validation {word} is {gap} "
+        f"({_evidence(row, tests)})."
+    )
+
+
+def _lead(row: Mapping[str, Any]) -> str:
+    return quantity(abs(row["difference"]), *_ends(row))
+
+
+def _ends(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """The interval of the leader's lead; nothing where one seed leaves it unknown."""
+    if row["low"] is None:
+        return ()
+    return (row["low"], row["high"]) if row["difference"] > 0 else (-row["high"], -row["low"])
+
+
+def _evidence(row: Mapping[str, Any], tests: int) -> str:
+    """The interval of the leader's lead, p and the number of seeds."""
+    low, high = _ends(row)
+    interval = f"95 % interval {quantity(low, row['difference'], high)} to {quantity(high, row['difference'], low)}"
+    return f"{interval}, {probability(row['p_holm'], tests)}, {counted(row['seeds'])}"
+
+
+def _paired(a: Contender, b: Contender) -> dict[str, Any]:
+    """Whether two trained networks differ on these examples; says nothing of training either design once more."""
+    found = dataclasses.asdict(paired(a.costs, b.costs))
+    gap, low, high = (found[key] for key in ("difference", "low", "high"))
+    between = "" if low is None else f" (95 % interval {quantity(low, gap, high)} to {quantity(high, gap, low)})"
+    sentence = (
+        f"{a.name} minus {b.name}, first seeds, paired over {len(a.costs):,} validation examples: "
+        f"{quantity(gap, *(low or 0, high or 0))} nats{between}; {PAIRED_LABEL}."
+    )
+    return {"label": PAIRED_LABEL, "examples": len(a.costs), **found, "sentence": sentence}
+
+
+def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int) -> str:
+    """The lowest mean, or the smallest of the models that were not shown to differ from it; none that collapsed."""
+    means = {c.name: statistics.fmean(c.metrics["neg_elbo"]) for c in contenders}
+    entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
+    fallen = [c.name for c in contenders if c.collapsed]
+    out = f" {listed(fallen)} collapsed (the notes say why) and cannot win." if fallen else ""
+    if not entitled:
+        return "No recommendation: every model collapsed (the notes say why); no shared structure was found."
+    best, *behind = entitled
+    worth = f"{best.name}: its validation neg_elbo is {quantity(means[best.name])} nats per example"
+    if not behind:
+        return f"Use {worth}.{out}"
+    against = {(({row["a"], row["b"]} - {best.name}).pop()): row for row in rows if best.name in (row["a"], row["b"])}
+    ties = [c for c in behind if not against[c.name]["shown"]]
+    nearest = against[behind[0].name]
+    if any(against[c.name]["p_holm"] is None for c in ties):
+        single = [c.name for c in contenders if len(c.metrics["neg_elbo"]) == 1]
+        return (
+            f"No recommendation: one seed cannot tell designs apart, and {listed(single)} "
+            f"{'has' if len(single) == 1 else 'have'} one. {best.name} has the lowest validation neg_elbo, "
+            f"{_lead(nearest)} nats per example below {possessive(behind[0].name)}, which may be the luck of the seed; "
+            f"train each over 5 seeds.{out}"
+        )
+    if ties:
+        return _tie(best, ties, means, against) + out
+    rest = " It was shown to be better than each of the others." if len(behind) > 1 else ""
+    lead = f"{_lead(nearest)} lower than {possessive(behind[0].name)} ({_evidence(nearest, tests)})"
+    return f"Use {worth}, {lead}.{rest}{out}"
+
+
+def _tie(
+    best: Contender, ties: Sequence[Contender], means: Mapping[str, float], against: Mapping[str, Mapping[str, Any]]
+) -> str:
+    chosen, *larger = sorted([best, *ties], key=lambda c: (c.parameters, means[c.name]))
+    told = ties[0] if chosen is best else chosen
+    others = [c.name for c in ties if c is not told]
+    also = f" {listed(others)} cannot be told from {best.name} either." if others else ""
+    reason = f"with {chosen.parameters:,} parameters against {listed([f'{c.parameters:,}' for c in larger])}"
+    if larger[0].parameters == chosen.parameters:
+        reason = "which has the lower mean among equally large ones"
+    return f"{against[told.name]['sentence']}{also} Ties go to the smaller model: use {chosen.name}, {reason}."
+
+
+def _without_nats(
+    contenders: Sequence[Contender], unlike: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    """Why there is no winner in nats, and who leads in each task."""
+    reasons = [
+        f"{name} differs ({', '.join(f'{c.name}: {value}' for c, value in zip(contenders, values, strict=True))})"
+        for name, values in unlike.items()
+    ]
+    leads = []
+    for key, higher, word, _ in TASKS:
+        if not all(key in c.metrics for c in contenders):
+            continue
+        means = {c.name: statistics.fmean(c.metrics[key]) for c in contenders}
+        sign = -1 if higher else 1
+        best = min(means, key=lambda name: sign * means[name])
+        others = [row for row in rows if row["metric"] == key and best in (row["a"], row["b"])]
+        end = "" if all(row["shown"] for row in others) else ", not shown to differ from all others"
+        leads.append(f"{best} has the {'highest' if higher else 'lowest'} {word} ({quantity(means[best])}{end})")
+    return f"No winner in nats: {listed(reasons)}, so their nats have no common unit. On validation, {listed(leads)}."
+
+
+def quantity(value: float, *others: float) -> str:
+    """A value with as many digits after the point as the largest of it and the `others` of its sentence needs.
+
+    >>> quantity(147.556), quantity(0.01234), quantity(-0.4, 1.05)
+    ('147.56', '0.0123', '-0.400')
+    """
+    size = max(abs(v) for v in (value, *others))
+    if size >= 10 or size == 0:
+        return f"{value:.2f}"
+    return f"{value:.{3 if size >= 0.1 else min(8, 2 - math.floor(math.log10(size)))}f}"
+
+
+def probability(p: float, tests: int) -> str:
+    """p in words, and for how many tests it was corrected.
+
+    >>> probability(0.0000001, 3), probability(0.0312, 1)
+    ('p < 0.0001 after Holm over 3 tests', 'p = 0.031')
+    """
+    text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+    return f"{text} after Holm over {tests} tests" if tests > 1 else text
+
+
+def counted(seeds: Sequence[int]) -> str:
+    """How many seeds a difference rests on.
+
+    >>> counted([5, 5]), counted([5, 4])
+    ('5 seeds each', '5 and 4 seeds')
+    """
+    return f"{seeds[0]} seeds each" if len(set(seeds)) == 1 else f"{listed([str(s) for s in seeds])} seeds"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

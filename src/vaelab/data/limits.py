@@ -1,0 +1,75 @@
+"""What a file may be before it is read: a regular file, not too large, also when it is unpacked."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vaelab.data.dataset import Array
+from vaelab.data.values import quote
+from vaelab.errors import InputError
+
+MAX_UNPACKED_BYTES = 4 << 30  # what a compressed file may grow to; larger data belong in .npy, which is mapped
+
+
+MAX_MEMBERS = 1000  # arrays in one .npz
+
+
+READ_BYTES = 1 << 20
+
+
+class Stream(Protocol):
+    """What yields bytes in order: a file, a member of an archive, a gzip stream."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def check_file(path: Path) -> int:
+    """The size in bytes of a regular, readable file; anything else is refused without opening it."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise InputError(f"the data file must exist, but {name_of(path)} does not; check the path.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"the data file must be readable, but {name_of(path)} is not: {reason(error)}.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"a data file is needed, but {name_of(path)} is a directory; name one file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(
+            f"a regular data file is needed, but {name_of(path)} is a device or a pipe; save it to a file first."
+        )
+    if status.st_size == 0:
+        raise InputError(f"a data file must not be empty, but {name_of(path)} has 0 bytes; write it again.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"the data file must be readable, but {name_of(path)} is not; change its permissions.")
+    return status.st_size
+
+
+def name_of(path: Path) -> str:
+    return quote(path.name or path, 80)
+
+
+def reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:160].rstrip(".")
+
+
+def read_array(file: Stream, dtype: np.dtype[Any], count: int, what: str) -> Array:
+    """`count` numbers from a stream, in pieces, never more than asked."""
+    flat = np.empty(count, dtype)
+    if flat.nbytes == 0:
+        return flat
+    view, done = memoryview(flat.view(np.uint8).data), 0
+    while done < len(view):
+        piece = file.read(min(READ_BYTES, len(view) - done))
+        if not piece:
+            raise InputError(
+                f"{what} is cut off: {len(view)} bytes of data were expected, but only {done} came; get it again."
+            )
+        view[done : done + len(piece)] = piece
+        done += len(piece)
+    return flat

@@ -1,0 +1,156 @@
+"""Rows of a data set in a model's units: gathered by number, scaled, dequantised or binarised, on the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from vaelab.data import Dataset, Scaling
+from vaelab.data.dataset import Array
+from vaelab.engine import noise
+from vaelab.engine.convolutions import Grid
+
+CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds memory, and is large enough to be fast
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Rows as model values, piece by piece: (n, D), with their noise keys (n,).
+
+    Their number is known from the start, so that results have one place to go: many small ones kept between large
+    pieces that come and go would leave the heap full of holes.
+    """
+
+    rows: int
+    pieces: Iterator[tuple[Tensor, Tensor]]
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Each piece after its place among the rows."""
+        start = 0
+        for x, keys in self.pieces:
+            yield slice(start, start + len(x)), x, keys
+            start += len(x)
+
+    def gather(self, features: int, dtype: torch.dtype) -> Tensor:
+        """All rows (rows, D) at once."""
+        values = None
+        for place, x, _ in self:
+            if values is None:
+                values = x.new_empty(self.rows, features, dtype=dtype)
+            values[place] = x
+        assert values is not None
+        return values
+
+
+class Units:
+    """From rows in the data's own units to the model's, for one scaling and one binarisation."""
+
+    def __init__(self, scaling: Scaling, binarize: str, device: torch.device):
+        self.scaling, self.binarize = scaling, binarize
+        self._kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device)
+        self._offset = torch.from_numpy(scaling.offset).to(device)
+        self._factor = 1 / torch.from_numpy(scaling.scale).to(device)
+        self._shifted, self._scaled = bool((self._offset != 0).any()), bool((self._factor != 1).any())
+
+    def features(self, raw: Tensor) -> int:
+        return raw.shape[1] if self._kept is None else len(self._kept)
+
+    @property
+    def needs_uniform(self) -> bool:
+        """Whether each visit of a row draws a uniform per feature."""
+        return self.scaling.dequantise or self.binarize == "dynamic"
+
+    def convert(self, raw: Tensor, uniform: Tensor | None) -> Tensor:
+        """Rows (n, D_own) as model values (n, D), float32; `uniform` (n, D) where `needs_uniform`."""
+        x = (raw if self._kept is None else raw.index_select(1, self._kept)).float()
+        if self.scaling.dequantise:
+            assert uniform is not None
+            x = x + uniform
+        if self._shifted:
+            x = x - self._offset
+        if self._scaled:
+            x = x * self._factor
+        if self.binarize == "dynamic":
+            assert uniform is not None
+            x = (uniform < x).float()
+        return x
+
+    def fixed(self, raw: Tensor, keys: Tensor) -> Tensor:
+        """Rows as model values under noise keyed by their content."""
+        if self.binarize == "fixed":
+            x = self.convert(raw, None)
+            return (_pixel_noise(keys, x.shape[1]) < x).float()
+        return self.convert(raw, _pixel_noise(keys, self.features(raw)) if self.needs_uniform else None)
+
+    def batches(self, raw: Tensor, draws: int) -> Batches:
+        """Some rows in pieces, each small enough to be evaluated with `draws` draws of z."""
+        pieces = ((piece, noise.row_keys(piece)) for piece in raw.split(chunk(raw.shape[1], draws)))
+        return Batches(len(raw), ((self.fixed(piece, keys), keys) for piece, keys in pieces))
+
+
+def _pixel_noise(keys: Tensor, features: int) -> Tensor:
+    """Uniforms in [0, 1), float32 (n, D). Rounded to 1, a pixel that is surely on would be drawn as off."""
+    return noise.uniform(keys, "pixel", 1, features)[0].float().clamp_max(1 - 2.0**-24)
+
+
+def chunk(features: int, draws: int) -> int:
+    """How many rows an evaluation handles at once. Not a function of the stack: products round by their shape."""
+    return max(1, CHUNK_FLOATS // (features * draws))
+
+
+class Rows:
+    """Rows of a data set in a model's units.
+
+    The data stay in memory once, in the type they came in; only the rows asked for are converted.
+    """
+
+    def __init__(self, data: Dataset, units: Units, device: torch.device):
+        self.data, self.units, self.device = data, units, device
+        self._raw = as_tensor(data.flat).to(device)
+        self.condition = data.condition
+        self.features = units.features(self._raw) - self.condition
+        self.grid = grid_of(data.shape, units.scaling)
+        self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
+
+    def rows(self, split: str) -> Tensor:
+        """Row numbers of a split."""
+        return torch.from_numpy(self.data.splits[split]).to(self.device)
+
+    def keys(self, split: str) -> Tensor:
+        """The noise keys of a split's rows."""
+        if split not in self._keys:
+            rows = self.rows(split)
+            keys, size = torch.empty_like(rows), chunk(self._raw.shape[1], 1)
+            for some, place in zip(rows.split(size), keys.split(size), strict=True):
+                place[:] = noise.row_keys(self._raw.index_select(0, some))
+            self._keys[split] = keys
+        return self._keys[split]
+
+    def batches(self, split: str, draws: int, limit: int | None = None) -> Batches:
+        """(The first `limit` rows of) a split in pieces, under fixed noise."""
+        size = chunk(self._raw.shape[1], draws)
+        rows, keys = self.rows(split)[:limit], self.keys(split)[:limit]
+        pieces = zip(rows.split(size), keys.split(size), strict=True)
+        return Batches(len(rows), ((self.units.fixed(self._raw.index_select(0, r), k), k) for r, k in pieces))
+
+    def sample_rows(self, most: int) -> Tensor:
+        """At most `most` training rows, evenly spaced, as model values under fixed noise."""
+        rows = self.rows("train")
+        raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
+        return self.units.batches(raw, 1).gather(self.features + self.condition, torch.float32)
+
+
+def grid_of(shape: Sequence[int], scaling: Scaling) -> Grid:
+    """Where the values that a model sees lie in examples of this shape (any kind of data has such a place)."""
+    return Grid.of(shape, None if scaling.kept is None else torch.from_numpy(scaling.kept))
+
+
+def as_tensor(rows: Array) -> Tensor:
+    """An array as a tensor on the same memory. Nothing writes into data, so a read-only map will do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(rows)

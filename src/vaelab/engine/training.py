@@ -1,0 +1,268 @@
+"""The one training loop, for K members at once. It yields records; it writes no file and knows no study."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab.engine.networks import Block, Stacked, Training, fast_products
+from vaelab.engine.optimizers import Optimizer
+from vaelab.engine.rows import Rows
+from vaelab.engine.seeds import derive_seed
+from vaelab.settings.spec import ModelSpec
+
+NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+
+S = TypeVar("S", bound=ModelSpec)  # the settings of one kind of model
+F = TypeVar("F", bound=Rows)  # the data as it sees them
+M = TypeVar("M", bound=Stacked)  # its network, for K members
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One epoch of one member. `train` is the running mean over the epoch; figures in nats per example.
+
+    Of epochs as an autoencoder `train` is taken at z = mean, and is no bound; `validation` always is one.
+    """
+
+    epoch: int
+    lr: float
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    is_best: bool
+    beta: float | None = None  # of a VAE
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberState:
+    """One member between two epochs: parameters, statistics, moments, best weights, generator; and how far it is."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    epoch: int
+    step: int
+    best_loss: float
+
+
+class Losses(Protocol):
+    """What a batch costs: `stored` terms (K, B) that a record keeps, and the loss (K,) that training minimises."""
+
+    @property
+    def loss(self) -> Tensor: ...
+
+    @property
+    def stored(self) -> Mapping[str, Tensor]: ...
+
+
+# The batches of one block of an epoch. Lazy by contract: what a batch costs is computed when the loop asks for it, and
+# that is after the step before it has moved the parameters.
+LazyBatches = Iterator[Losses]
+
+
+@dataclasses.dataclass(frozen=True)
+class Validated:
+    """One member after an epoch: metrics that its record keeps, and its own target, by which the best is kept."""
+
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    target: float
+    beta: float | None = None
+
+
+class Method(Protocol[S, F, M]):
+    """How one kind of model learns: all that the loop does not know itself. Stateless."""
+
+    def key(self, spec: S, features: int) -> tuple[object, ...]:
+        """What members must share to be one stack: a function of the spec alone."""
+
+    def model(self, spec: S, feed: F) -> M:
+        """The network of a stack."""
+
+    def initial(self, model: M, spec: S, feed: F, generator: torch.Generator) -> Tensor:
+        """A member's initial parameters and statistics, a padded row (P + Q,)."""
+
+    def phases(self, spec: S) -> Sequence[int]:
+        """Epochs before which a new phase begins: with a new optimizer, and a learning rate's whole course."""
+
+    def enter_phase(self, stack: Stack[S, F, M]) -> None:
+        """Change the members where a phase begins; what fails is noted in `stack.failures`."""
+
+    def blocks(self, stack: Stack[S, F, M], order: Tensor) -> Iterator[LazyBatches]:
+        """The batches of an epoch over rows `order` (K, n), in blocks that have their noise in memory together."""
+
+    def frozen(self, stack: Stack[S, F, M]) -> Sequence[Block]:
+        """Parameters that do not learn in the coming epoch."""
+
+    def validate(self, stack: Stack[S, F, M], train: list[dict[str, float]]) -> list[Validated]:
+        """Every member after an epoch; `train` holds the means of its stored terms."""
+
+
+class Stack(Generic[S, F, M]):
+    """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
+
+    def __init__(self, specs: Sequence[S], feed: F, method: Method[S, F, M]):
+        """`method` says what kind of model it is and what it minimises."""
+        spec = specs[0]
+        self.method = method
+        assert len({method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
+        self.specs, self.feed = list(specs), feed
+        self.model = method.model(spec, feed)
+        n = len(feed.data.splits["train"])
+        self.batch_size = min(int(spec.batch_size), n)
+        self.steps_per_epoch = -(-n // self.batch_size)
+        initial = [
+            method.initial(self.model, s, feed, torch.Generator().manual_seed(derive_seed(s.seed, 0))) for s in specs
+        ]
+        rows, P = torch.stack(initial).to(feed.device), self.model.layout.size
+        self.parameters, self.statistics = (
+            part.clone(memory_format=torch.contiguous_format) for part in (rows[:, :P], rows[:, P:])
+        )
+        self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
+        self.epoch = 0
+        self.begin_phase()
+        self.best = rows.clone()
+        self.best_loss = [math.inf] * len(specs)
+        self.failures: list[str | None] = [None] * len(specs)
+        self._bind()
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def begin_phase(self) -> None:
+        """A new optimizer, with a learning rate's whole course, for the phase that the coming epoch is in."""
+        ends = [*self.method.phases(self.specs[0]), self.specs[0].epochs]
+        first = max((end for end in ends if end <= self.epoch), default=0)
+        last = min((end for end in ends if end > self.epoch), default=self.epoch)
+        self.optimizer = Optimizer(self.specs, self.parameters, self.steps_per_epoch * (last - first))
+
+    def _bind(self) -> None:
+        self.gradient = torch.empty_like(self.parameters)
+        self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
+        self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
+
+    def select(self, members: Sequence[int]) -> None:
+        """Keep only some members; what they compute from here on is what they would have computed anyway."""
+        index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
+        self.parameters, self.statistics, self.best = (
+            rows.index_select(0, index) for rows in (self.parameters, self.statistics, self.best)
+        )
+        self.optimizer.select(members, self.parameters)
+        self.specs = [self.specs[k] for k in members]
+        self.generators = [self.generators[k] for k in members]
+        self.best_loss = [self.best_loss[k] for k in members]
+        self.failures = [self.failures[k] for k in members]
+        self._bind()
+
+    def member_state(self, k: int) -> MemberState:
+        """Everything that a bit-exact continuation of one member after a whole epoch needs."""
+        optimizer = self.optimizer
+        tensors = {
+            "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
+            "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
+        }  # fmt: skip
+        arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
+        return MemberState(arrays, self.epoch, optimizer.step_number, self.best_loss[k])
+
+    def restore(self, states: Sequence[MemberState]) -> None:
+        """Continue from the states of this stack's members, all of the same epoch; in any company they came from."""
+        ((self.epoch, step),) = {(s.epoch, s.step) for s in states}
+        self.begin_phase()
+        self.optimizer.step_number = step
+        for k, state in enumerate(states):
+            for mine, name in (
+                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.best, "best"),
+                (self.optimizer.first, "first"), (self.optimizer.second, "second"),
+            ):  # fmt: skip
+                mine[k] = torch.from_numpy(state.arrays[name])
+            self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
+        self.best_loss = [state.best_loss for state in states]
+
+    def keep_unfinished(self) -> None:
+        """Where training ends before any epoch counted as best, the best weights are those of now."""
+        for k, loss in enumerate(self.best_loss):
+            if math.isinf(loss):
+                self.best[k] = self.rows[k]
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Whole members (K, P + Q), such as `rows` or `best`, by name."""
+        return self.model.views(rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """The members as they are, parameters and statistics (K, P + Q)."""
+        return torch.cat([self.parameters, self.statistics], 1) if self.statistics.shape[1] else self.parameters
+
+
+def epochs(stack: Stack[S, F, M], until: int | None = None) -> Iterator[list[Record]]:
+    """Train until `until` epochs are done (default: all), yielding one record per member after each epoch.
+
+    A member whose loss or gradient became non-finite says so in `stack.failures`; its neighbours are untouched.
+    """
+    last = stack.specs[0].epochs if until is None else until
+    while stack.epoch < last:
+        if stack.epoch in stack.method.phases(stack.specs[0]):
+            stack.method.enter_phase(stack)
+            stack.begin_phase()
+        sums, rates = run_epoch(stack)
+        stack.epoch += 1
+        yield _close_epoch(stack, sums, rates)
+
+
+def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """All steps of one epoch, or its first ones; returns the sum of each stored term (K,) and the learning rates at
+    its start.
+    """
+    feed, K = stack.feed, len(stack)
+    rows = feed.rows("train")
+    order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
+    if steps is not None:
+        order = order[:, : steps * stack.batch_size]
+    sums: dict[str, Tensor] = {}
+    rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
+    leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
+    with fast_products(stack.model.largest_layer):
+        for batches in stack.method.blocks(stack, order):
+            seen: list[dict[str, Tensor]] = []
+            for terms in batches:
+                # A module of a user's may have parameters that it does not use.
+                gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
+                torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
+                for block in frozen:
+                    stack.gradient[:, block.offset : block.offset + block.size] = 0
+                _note_failures(stack, stack.optimizer.step(stack.gradient))
+                seen.append({name: term.detach() for name, term in terms.stored.items()})
+            for name in seen[0]:
+                total = torch.cat([terms[name] for terms in seen], 1).sum(1, dtype=torch.float64)
+                sums[name] = sums[name] + total if name in sums else total
+    return sums, rates
+
+
+def _note_failures(stack: Stack[S, F, M], broken: list[int]) -> None:
+    for k in broken:
+        if stack.failures[k] is None:
+            step = stack.optimizer.step_number
+            stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
+
+
+def _close_epoch(stack: Stack[S, F, M], sums: dict[str, Tensor], rates: list[float]) -> list[Record]:
+    """Validate, keep the best weights so far, and make the records."""
+    n = len(stack.feed.data.splits["train"])
+    train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
+    records, rows = [], stack.rows
+    for k, (spec, found) in enumerate(zip(stack.specs, stack.method.validate(stack, train), strict=True)):
+        better = found.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
+        if better:
+            stack.best_loss[k] = found.target
+            stack.best[k] = rows[k]
+        if not math.isfinite(found.target + sum(found.train.values())) and stack.failures[k] is None:
+            stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"
+        records.append(Record(stack.epoch, rates[k], found.train, found.validation, better, found.beta))
+    return records

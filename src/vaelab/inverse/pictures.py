@@ -1,0 +1,59 @@
+"""The pictures of an inverse problem's run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab.inverse import scores
+from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.judging import Attempts
+from vaelab.inverse.lines import ends_of
+from vaelab.inverse.problems import Problem, apply
+from vaelab.plots import inverse as plots
+from vaelab.plots import losses_data, plot_losses
+
+Array = npt.NDArray[Any]
+
+
+def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[str, Any]) -> list[Path]:
+    """The pictures of a run, in its figures/; `calibration` as posterior.check tells it."""
+    folder.mkdir(exist_ok=True)
+    problem, own = model.problem, judged.result
+    reference, y = problem.rows("test")
+    passing = scores.passes(scores.gates(problem, own.x, y))
+    drawn = [plot_losses(losses_data(list(model.history), {}), folder / "losses.png", f"{problem.name}: training")]
+    shown = list(range(min(plots.SHOWN, len(y)))) if problem.family is None else _most_solutions(problem, reference)
+    if len(problem.x_shape) == 2 and len(problem.y_shape) in (1, 2):
+        x = own.x[shown]
+        flat = apply(problem.forward, x.reshape(-1, *problem.x_shape))
+        data = plots.solved_data(
+            x, reference[shown], flat.reshape(*x.shape[:2], *problem.y_shape), y[shown], passing[shown]
+        )
+        drawn.append(plots.plot_solved(data, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
+    elif len(problem.x_shape) == 1:
+        pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in shown]
+        drawn.append(plots.plot_pairs(pairs, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
+    if problem.family is not None:
+        ends = [
+            plots.Ends(ends_of(own.x[i]), passing[i], problem.family.solutions(ends_of(reference[i]))) for i in shown
+        ]
+        drawn.append(plots.plot_ends(ends, folder / "ends.png", f"{problem.name}: end points over all solutions"))
+        race = plots.race_data([a.as_dict() for a in judged.attempts], len(y))
+        drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and its price"))
+    if own.rmse is not None:
+        rmse = own.rmse.reshape(len(own.rmse), -1)
+        drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
+    drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
+    return drawn
+
+
+def _most_solutions(problem: Problem, reference: Array) -> list[int]:
+    """The curves with most solutions, which are hardest to cover."""
+    assert problem.family is not None
+    counts = [len(problem.family.solutions(ends)) for ends in ends_of(reference)]
+    return [int(i) for i in np.argsort(counts, kind="stable")[::-1][: plots.SHOWN]]

@@ -1,0 +1,78 @@
+"""Solutions of measurements in a file, by a trained run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelab.errors import InputError
+from vaelab.inverse.fitted import WALK, Inverter
+from vaelab.inverse.run import Array
+
+
+def solve(
+    folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
+    out: str | Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; written to an .npz by `out`."""
+    if out is not None and Path(out).suffix != ".npz":
+        raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
+    model = Inverter.load(folder)
+    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
+    began = time.perf_counter()
+    found = model.solve(measured, samples, refine, seed, walk)
+    seconds = time.perf_counter() - began
+    if out is not None:
+        curve = np.repeat(np.arange(len(found)), [len(s) for s in found])
+        x, missed = (np.concatenate(parts) for parts in zip(*((s.x, s.rmse) for s in found), strict=True))
+        np.savez(Path(out), curve=curve, x=x, rmse=missed)
+    return {
+        "run": str(folder),
+        "samples": samples,
+        "refine": refine,
+        "seconds": seconds,
+        "gate": model.problem.gate,
+        "curves": [
+            {
+                "candidates": own.candidates, "evaluations": own.evaluations,
+                "solutions": [
+                    {"rank": rank, "rmse": float(missed), "x": _described(x)}
+                    for rank, (x, missed) in enumerate(zip(own.x, own.rmse, strict=True), 1)
+                ],
+            }
+            for own in found
+        ],
+    }  # fmt: skip
+
+
+def _described(x: Array) -> list[Any]:
+    """A solution as numbers: its values, or of curves the first and last ones."""
+    if x.ndim >= 2 and x.shape[-1] > 4:
+        return [[float(v) for v in ends] for ends in np.stack([x[..., 0], x[..., -1]], -1).reshape(-1, 2)]
+    listed: list[Any] = json.loads(json.dumps(x.tolist()))
+    return listed
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Array:
+    """Measurements from a file; a row of a CSV file is one flat measurement."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give the measurements as .npy or .csv.")
+    try:
+        if path.suffix == ".npy":
+            values: Array = np.load(path, allow_pickle=False)
+            return values
+        if path.suffix == ".csv":
+            rows: Array = np.loadtxt(path, delimiter=",", ndmin=2)
+            wanted = int(np.prod(shape))
+            if rows.shape[1] != wanted:
+                raise InputError(f"a row of {path.name} must hold {wanted} numbers, but holds {rows.shape[1]}.")
+            return rows.reshape(-1, *shape)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")

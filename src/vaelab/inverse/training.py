@@ -1,0 +1,108 @@
+"""Training conditional VAEs on a problem, as stacks, and choosing among them on validation."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaelab.engine.process import one_thread
+from vaelab.engine.training import Stack
+from vaelab.errors import TrainingFailed
+from vaelab.inverse import conditional
+from vaelab.inverse.coordinates import Support
+from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.problems import Problem
+from vaelab.settings.yardsticks import SEARCH_DRAWS
+from vaelab.study import jobs
+from vaelab.study.balance import stacks
+from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
+from vaelab.vae import evaluate
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
+from vaelab.vae.system import VAESystem
+
+CURVE = 16  # points from which on a measurement is a curve, whose spectrum the network sees beside it
+
+
+CHOICE_DRAWS = 256  # of the importance-weighted bound that chooses
+
+
+def train_members(
+    problem: Problem,
+    members: Sequence[Member],
+    work: Path | None = None,
+    spectrum: bool | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> list[Inverter | Outcome]:
+    """Train models on a problem, as stacks; each keeps the weights of its best epoch by validation.
+
+    One whose loss became non-finite is an Outcome that says so. `work` holds checkpoints, from which a training that
+    was stopped goes on, bit for bit as if it had not been. Raises InputError where a term of the loss has no gradient.
+    """
+    if work is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return train_members(problem, members, Path(folder), spectrum, progress)
+    if spectrum is None:
+        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
+    data, space = conditional.as_table(problem, spectrum)
+    objective = conditional.objective(problem, space)
+    system = VAESystem(objective=objective)
+    members = [Member(m.name, resolve(m.spec, data)) for m in members]
+    trained: dict[str, Inverter | Outcome] = {}
+    with one_thread():
+        support = Support.of(problem.rows("train")[0], space.x)
+        for part in stacks(members, data.shape, 1, system):
+            feed = Feed(data, part[0].spec, space.scaling)
+            conditional.audit(Stack([m.spec for m in part], feed, system.method), objective)
+            job = Job(tuple(part), part[0].spec.epochs, str(work))
+            outcomes = jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
+            for member, outcome in zip(part, outcomes, strict=True):
+                if outcome.failure is not None:
+                    trained[member.name] = outcome
+                    continue
+                done = Checkpoint.read(work, member)
+                assert done is not None
+                fitted = Fitted.of(feed, member.spec, torch.from_numpy(done.state.arrays["best"]))
+                metrics = _metrics(fitted, feed)
+                trained[member.name] = Inverter(problem, fitted, space, support, done.history, metrics, done.seconds)
+    return [trained[member.name] for member in members]
+
+
+def train(
+    problem: Problem,
+    specs: Sequence[Spec],
+    *,
+    work: Path | None = None,
+    spectrum: bool | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> Inverter:
+    """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
+
+    Raises TrainingFailed where the loss of every one became non-finite.
+    """
+    members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
+    trained = train_members(problem, members, work, spectrum, progress)
+    models = [model for model in trained if isinstance(model, Inverter)]
+    if not models:
+        failure = next(model.failure for model in trained if isinstance(model, Outcome))
+        raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
+    best = min(models, key=lambda model: float(model.metrics["neg_log_p"]))
+    return dataclasses.replace(best, seconds=sum(model.seconds for model in models))
+
+
+def _metrics(fitted: Fitted, feed: Feed) -> dict[str, Any]:
+    """The metrics of a trained model on validation."""
+    batches = feed.batches("validation", SEARCH_DRAWS)
+    judged = evaluate.score(fitted.model, fitted.parameters, [fitted.spec], batches, SEARCH_DRAWS, feed.log_jacobian)
+    bound = evaluate.importance_bound(
+        fitted.model, fitted.parameters, fitted.spec, feed.batches("validation", evaluate.BOUND_DRAWS), CHOICE_DRAWS,
+        feed.log_jacobian,
+    )  # fmt: skip
+    found = evaluate.metrics(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
+    return found | {"neg_log_p": bound.neg_log_p}

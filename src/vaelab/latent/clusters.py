@@ -1,0 +1,266 @@
+"""`cluster`: a mixture on the latents of a VAE, named by a few labels, judged once on the test split; one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from vaelab import store
+from vaelab.data import Dataset, describe
+from vaelab.engine.process import one_thread
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError, shown, unknown_name
+from vaelab.latent import ClassTable, Clusters, LatentMixture, component_shares
+from vaelab.latent.options import EM_ROWS, Options, label_rows, numbers_to_try, options_table, settings_table
+from vaelab.latent.pictures import Shown, draw_clusters
+from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes_on, with_labels
+from vaelab.report import build_cluster_report
+from vaelab.store.folders import default_folder
+from vaelab.vae import run as single
+from vaelab.vae.fitted import Array, Fitted
+from vaelab.vae.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Clustering:
+    """What `cluster` returns: the folder, all figures, the encoder, and the mixture with its labels."""
+
+    folder: Path
+    results: dict[str, Any]
+    model: Fitted
+    clusters: Clusters
+
+
+def cluster(
+    data: Dataset,
+    chosen: Options,
+    *,
+    run: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    starts: int = 1,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    say: Say = lambda text: None,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> Clustering:
+    """Cluster the latents of a VAE that is trained here by `settings`, or of a trained `run` on the same data.
+
+    starts: encoders to choose from by validation, without labels (see `vae.run.train`).
+    out: by default RUN/clusters, or runs/<data>-cluster-<time>. resume: continue in `out` what was stopped there; the
+    encoder goes on from its last checkpoint, and comes out as if it had not been stopped.
+
+    Raises InputError for bad input, before anything is trained or written. The test split is opened once.
+    """
+    if run is not None and settings:
+        raise InputError("a run that exists has its settings; leave out `settings`, or give data instead of a run.")
+    fitted = None if run is None else _given(Path(run), data)
+    spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **(settings or {})})
+    if starts < 1 or (fitted is not None and starts > 1):
+        raise InputError(f"`starts` must be at least 1, and 1 with a run, which is trained already, but got {starts}.")
+    numbers = numbers_to_try(chosen, data)
+    rows = label_rows(chosen, data)
+    folder = _folder(data, fitted, out)
+    config = {
+        "cluster": options_table(chosen) | {"starts": starts},
+        "data": {k: v for k, v in data.source.items() if v is not None},
+        "settings": settings_table(settings or {}),
+    }
+    if resume:
+        _check_begun(folder, config, chosen.figures)
+    else:
+        store.new_folder(folder, overwrite)
+    with store.StudyLock(folder), one_thread():
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(config))
+        if fitted is None:
+            assert spec is not None
+            fitted = _encoder(data, spec, folder / "model", starts, chosen.figures, say, progress)
+        return _conclude(fitted, data, chosen, numbers, rows, folder, say)
+
+
+def _check_begun(folder: Path, config: Mapping[str, Any], figures: bool) -> None:
+    """Refuse to resume what was never begun, is another clustering, or is finished."""
+    if not (folder / "config.toml").is_file():
+        raise InputError(f"there is nothing to resume: {folder} has no config.toml; cluster without `resume`.")
+    if (folder / "config.toml").read_text() != tomli_w.dumps(config):
+        raise InputError(f"{folder} was begun with other data or options, see its config.toml; give the same again.")
+    if (folder / ("report.html" if figures else "results.json")).exists():
+        raise InputError(f"{folder} is finished, so there is nothing to resume; `overwrite` it to make it anew.")
+
+
+def _encoder(
+    data: Dataset, spec: Spec, folder: Path, starts: int, figures: bool, say: Say, progress: Callable[[int], None]
+) -> Fitted:
+    """The encoder that is trained here, or was before this clustering was stopped."""
+    begun = folder.with_name(f"{folder.name}.partial").exists()
+    if folder.exists() and not begun:
+        return Fitted.load(folder)
+    kept = f", the best of {starts} starts" if starts > 1 else ""
+    say(f"training the encoder{kept}, {spec.epochs} epochs")
+    return single.train(
+        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress
+    ).model  # fmt: skip
+
+
+def _given(run: Path, data: Dataset) -> Fitted:
+    fitted = Fitted.load(run)
+    if fitted.facts.fingerprint != data.fingerprint:
+        raise InputError(
+            f"{run} was trained on other data or another split ({shown(fitted.facts.name)}, split seed "
+            f"{fitted.facts.split_seed}), not on the {shown(data.name)} given; give the data that it was trained on."
+        )
+    return fitted
+
+
+def _folder(data: Dataset, fitted: Fitted | None, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if fitted is not None and fitted.folder is not None:
+        return fitted.folder / "clusters"
+    return default_folder(f"{data.name}-cluster")
+
+
+def _is_own(fitted: Fitted, options: Options) -> bool:
+    """Whether the mixture is the model's prior, learned with it, and not one that EM fits to its latents."""
+    return fitted.mixture is not None and not options.components
+
+
+def _mixtures(
+    fitted: Fitted, latents: Latents, options: Options, numbers: Sequence[int], say: Say
+) -> tuple[list[LatentMixture], Floats]:
+    """A mixture for each number of components, and the points (n, L) that they describe.
+
+    A model that learned a mixture as its prior brings its own, unless numbers of components were asked for.
+    """
+    train = latents.splits["train"]
+    rows = train[:: -(-len(train) // EM_ROWS)]
+    points, std = latents.mean[rows], latents.std[rows]
+    if options.points == "samples":
+        points = points + std * np.random.default_rng(derive_seed(options.seed, 2)).standard_normal(points.shape)
+    if _is_own(fitted, options):
+        assert fitted.mixture is not None
+        own = LatentMixture.of(*fitted.mixture)
+        own.covariance = fitted.spec.covariance
+        return [own], points
+    found = []
+    for number in numbers:
+        began = time.perf_counter()
+        found.append(LatentMixture(number, options.covariance, options.em_starts, seed=options.seed).fit(points))
+        say(f"{number} components: {found[-1].n_iter_} iterations, {time.perf_counter() - began:.1f} s")
+    return found, points
+
+
+def _conclude(
+    fitted: Fitted, data: Dataset, options: Options, numbers: Sequence[int], named: Ints, folder: Path, say: Say
+) -> Clustering:
+    began = time.perf_counter()
+    assert fitted.folder is not None
+    latents = Latents.of(fitted, data)
+    mixtures, points = _mixtures(fitted, latents, options, numbers, say)
+    numbers, is_own = [len(m.weights_) for m in mixtures], _is_own(fitted, options)
+    bics = [mixture.bic(points) for mixture in mixtures]
+    best = int(np.argmin(bics))
+    variance = np.square(latents.std[latents.splits["train"]]).mean(0)
+    # Posterior means are narrower than the posterior samples that a prior describes, and that EM may have seen.
+    used = [m.widened(variance) for m in mixtures] if options.points == "means" and not is_own else mixtures
+    codes = latents.codes[named]
+    store.count_test_opening(fitted.folder)
+    rows, chosen_shares, clusters = [], None, None
+    for i, mixture in enumerate(used):
+        shares = component_shares(mixture, latents.mean, latents.std, options.points)
+        table = ClassTable.of(shares[named], codes, len(data.classes)) if len(named) else None
+        if i == best:
+            chosen_shares = shares
+            clusters = Clusters(
+                mixture, table, data.classes, options.points, options.reject, _place(fitted.folder, folder),
+                _digest(fitted.folder),
+            )  # fmt: skip
+            clusters.mixture.covariance = mixtures[i].covariance
+            clusters.save(folder)
+        rows.append(mixture_row(mixtures[i], bics[i], points, shares, table, latents, options.reject))
+    assert chosen_shares is not None
+    assert clusters is not None
+    results: dict[str, Any] = {
+        "cluster": str(folder),
+        "name": folder.resolve().name,
+        "data": describe(data),
+        "run": str(fitted.folder),
+        "spec": fitted.spec.model_dump(mode="json"),
+        "starts": store.read_json(fitted.folder / "metrics.json").get("starts", []),
+        "components": numbers[best],
+        "bic": {str(number): bic for number, bic in zip(numbers, bics, strict=True)},
+        "mixtures": rows,
+        "em": {} if is_own else {str(len(m.weights_)): m.log_likelihoods_.tolist() for m in mixtures},
+        "test": rows[best]["test"],
+        "whole": rows[best]["whole"],
+        "stability": rows[best]["stability"],
+    }
+    if len(named):
+        assert clusters.table is not None
+        store.write_json(folder / "labels.json", {"rows": named, "classes": codes})
+        results |= with_labels(clusters, chosen_shares, latents, named, options, data, say)
+    else:
+        results |= {
+            "labels": None,
+            "methods": {},
+            "graph": None,
+            "confusion": None,
+            "coverage": None,
+            "manifold": None,
+            "label_budget": [],
+        }
+    results["notes"] = notes_on(results, [] if is_own else mixtures, latents)
+    results["seconds"] = time.perf_counter() - began
+    store.write_json(folder / "results.json", results)
+    if options.figures:
+        say("drawing")
+        draw_clusters(folder, Shown(fitted, data, clusters, latents.mean, latents.std, chosen_shares), results)
+        build_cluster_report(folder, Spec)
+    return Clustering(folder, results, fitted, clusters)
+
+
+def _place(run: Path, folder: Path) -> str:
+    """The run's folder as seen from the mixture's: they move together where one holds the other."""
+    run, folder = run.resolve(), folder.resolve()
+    if run.is_relative_to(folder):
+        return str(run.relative_to(folder))
+    return ".." if folder.parent == run else str(run)
+
+
+def _digest(run: Path) -> str:
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def open_clusters(folder: str | Path) -> tuple[Fitted, Clusters]:
+    """The model and the labelled mixture of a clustering's folder, or of a run that has one in RUN/clusters."""
+    folder = Path(folder)
+    home = folder if (folder / "mixture.json").is_file() else folder / "clusters"
+    if not (home / "mixture.json").is_file():
+        raise InputError(f"{folder} has no mixture; make one by `vaelab cluster {folder}`.")
+    clusters = Clusters.load(home)
+    fitted = Fitted.load(home / clusters.run)
+    assert fitted.folder is not None
+    if _digest(fitted.folder) != clusters.weights_sha256:
+        raise InputError(f"{home} was made on another model than {fitted.folder} holds now; cluster again.")
+    return fitted, clusters
+
+
+def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
+    """E[x|z] (n, *shape), or with `noise` draws of x, for z drawn from the components of a class, by its name."""
+    fitted, clusters = open_clusters(folder)
+    if n < 1:
+        raise InputError(f"the number of samples must be at least 1, but got {n}.")
+    if clusters.table is None:
+        raise InputError(f"{folder} has no labels, so no component is known to be of a class; cluster with `labels`.")
+    if name not in clusters.classes:
+        raise unknown_name("class", name, clusters.classes)
+    weights = clusters.table.component_weights(clusters.classes.index(name), clusters.mixture.weights_)
+    z = clusters.mixture.sample(n, seed, weights)
+    return fitted, fitted.draw(z, seed) if noise else fitted.decode(z)

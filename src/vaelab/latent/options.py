@@ -1,0 +1,164 @@
+"""What a clustering is told: components, labels, and the rest of its options, checked before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab.data import Dataset
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError, shown, unknown_name
+from vaelab.latent import draw_balanced
+from vaelab.latent.manifold import available
+from vaelab.latent.mixture import Covariance
+from vaelab.latent.saved import Points
+
+Ints = npt.NDArray[np.int64]
+
+EM_ROWS = 20_000  # training examples that EM sees, evenly spaced
+LABELS = 100  # drawn by default, where there are as many
+AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; of no classes, per ten
+FEWEST = 10  # training examples per component that `auto` asks for
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a clustering is, besides its encoder; equal options on equal latents give equal files."""
+
+    components: tuple[int, ...] = ()  # empty: auto
+    covariance: Covariance = "full"
+    points: Points = "samples"
+    labels: int | str | tuple[int, ...] = LABELS  # how many, "validation", or row numbers
+    reject: float = 0.0
+    em_starts: int = 3
+    seed: int = 0
+    manifold: str = "none"
+    budget: bool = True
+    figures: bool = True
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        components: Any = "auto",
+        covariance: str = "full",
+        points: str = "samples",
+        labels: Any = None,
+        reject: float = 0.0,
+        em_starts: int = 3,
+        seed: int = 0,
+        manifold: str = "none",
+        budget: bool = True,
+        figures: bool = True,
+    ) -> Options:
+        """Checked options. components: "auto", a number, or several; labels: a number, "validation" or rows."""
+        if covariance not in get_args(Covariance):
+            raise unknown_name("covariance", covariance, get_args(Covariance))
+        if points not in get_args(Points):
+            raise unknown_name("kind of points", points, get_args(Points))
+        one = cls(
+            parse_components(components), cast(Covariance, covariance), cast(Points, points), _labels(labels), reject,
+            em_starts, seed, manifold, budget, figures,
+        )  # fmt: skip
+        if one.manifold not in ("none", "umap"):
+            raise unknown_name("manifold", one.manifold, ("none", "umap"))
+        if one.manifold == "umap":
+            available()
+        if not 0 <= one.reject < 1:
+            raise InputError(f"`reject` must be a probability from 0 to below 1, but got {one.reject}.")
+        for name, value, least in ("em_starts", one.em_starts, 1), ("seed", one.seed, 0):
+            if value < least:
+                raise InputError(f"`{name}` must be at least {least}, but got {value}.")
+        return one
+
+
+def parse_components(given: Any) -> tuple[int, ...]:
+    """Numbers of components from what --components takes; none of them for auto.
+
+    >>> parse_components("10,50"), parse_components(7), parse_components("auto")
+    ((10, 50), (7,), ())
+    """
+    if given == "auto":
+        return ()
+    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else list(given)
+    try:
+        numbers = tuple(int(part) for part in parts)
+    except ValueError:
+        numbers = (0,)
+    if not numbers or min(numbers) < 1 or isinstance(given, bool):
+        raise InputError(f"components are auto, a number of at least 1, or several as 10,20, but got {shown(given)}.")
+    return tuple(dict.fromkeys(numbers))
+
+
+def _labels(given: Any) -> int | str | tuple[int, ...]:
+    """What --labels takes, or row numbers."""
+    if given is None:
+        return -1  # as many as LABELS, or as there are
+    if isinstance(given, list | tuple | np.ndarray):
+        return tuple(int(row) for row in given)
+    if given == "validation":
+        return "validation"
+    try:
+        number = int(given)
+    except ValueError:
+        number = 0
+    if number < 1 or isinstance(given, bool):
+        raise InputError(f"labels are a number of at least 1, or validation, but got {shown(given)}.")
+    return number
+
+
+def numbers_to_try(options: Options, data: Dataset) -> tuple[int, ...]:
+    """The numbers of components to try, ascending."""
+    n = min(EM_ROWS, len(data.splits["train"]))
+    if options.components:
+        most = max(options.components)
+        if most > n:
+            raise InputError(
+                f"a mixture needs at least as many points as components, but {most} components were asked for {n} "
+                "training examples; ask for fewer `components`."
+            )
+        return tuple(sorted(options.components))
+    unit = len(data.classes) or 10
+    return tuple(unit * times for times in AUTO if unit * times * FEWEST <= n) or (min(unit, n),)
+
+
+def label_rows(options: Options, data: Dataset) -> Ints:
+    """Rows whose labels may be read."""
+    if data.labels is None:
+        if options.labels != -1:
+            raise InputError(
+                f"{shown(data.name)} has no labels to draw; ask for none, or say by `target` where they are."
+            )
+        return np.empty(0, np.int64)
+    if isinstance(options.labels, tuple):
+        rows = np.array(options.labels, dtype=np.int64)
+        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(data.x) or (data.labels[rows] < 0).any():
+            raise InputError(
+                f"labels must be row numbers from 0 to {len(data.x) - 1} of labelled examples; check them."
+            )
+        if np.isin(rows, data.splits["test"]).any():
+            raise InputError("labels must not be of test examples; draw them from training or validation.")
+        return np.unique(rows)
+    split = data.splits["validation" if options.labels == "validation" else "train"]
+    codes = data.labels[split]
+    if options.labels == "validation":
+        return split[codes >= 0]
+    assert isinstance(options.labels, int)
+    number = min(LABELS, int((codes >= 0).sum())) if options.labels == -1 else options.labels
+    return split[draw_balanced(codes, number, len(data.classes), derive_seed(options.seed, 1))]
+
+
+def settings_table(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: "-".join(map(str, v)) or "none" if isinstance(v, tuple) else v for k, v in settings.items()}
+
+
+def options_table(options: Options) -> dict[str, Any]:
+    table = dataclasses.asdict(options)
+    table["components"] = list(options.components) or "auto"
+    if isinstance(options.labels, tuple):
+        table["labels"] = list(options.labels)
+    return {k: v for k, v in table.items() if v != -1}

@@ -1,0 +1,200 @@
+"""What a clustering found: the metrics of its mixtures, what the labels are worth by each method, and the notes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import metrics as scores
+from vaelab.data import Dataset
+from vaelab.engine.seeds import derive_seed
+from vaelab.latent import ClassTable, Clusters, LatentMixture
+from vaelab.latent.budget import by_graph, by_mixture, by_neighbours, by_probe, label_budget
+from vaelab.latent.graph import LabelGraph
+from vaelab.latent.labels import unknown_classes
+from vaelab.latent.manifold import Manifold
+from vaelab.latent.options import EM_ROWS, Options
+from vaelab.vae.fitted import Fitted
+
+Ints = npt.NDArray[np.int64]
+
+
+Floats = npt.NDArray[np.float64]
+
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """The posteriors of all examples (N, L), and their classes (N,), -1 where there is none."""
+
+    mean: Floats
+    std: Floats
+    codes: Ints
+    classes: tuple[str, ...]
+    splits: Mapping[str, Ints]
+
+    @classmethod
+    def of(cls, fitted: Fitted, data: Dataset) -> Latents:
+        mean, std = fitted.encode(data.flat)
+        codes = np.full(len(mean), -1) if data.labels is None else data.labels
+        return cls(mean.astype(np.float64), std.astype(np.float64), codes, data.classes, data.splits)
+
+    def labelled(self, split: str) -> Ints:
+        """Rows of a split that have a class."""
+        rows = self.splits[split]
+        return rows[self.codes[rows] >= 0]
+
+
+def mixture_row(
+    mixture: LatentMixture,
+    bic: float,
+    points: Floats,
+    shares: Floats,
+    table: ClassTable | None,
+    latents: Latents,
+    reject: float,
+) -> dict[str, Any]:
+    """One mixture's figures; `whole` is of all examples, training and test together, as in much of the literature.
+
+    A mixture that was learned as a prior has no iterations of EM.
+    """
+    return {
+        "components": len(mixture.weights_),
+        "bic": bic,
+        "log_likelihood": mixture.score(points),
+        "iterations": getattr(mixture, "n_iter_", None),
+        "converged": getattr(mixture, "converged_", None),
+        "starts": [start.log_likelihood for start in getattr(mixture, "starts_", ())],
+        "stability": mixture.stability(points),
+        "test": _metrics(latents.labelled("test"), shares, table, latents, reject),
+        "whole": _metrics(np.flatnonzero(latents.codes >= 0), shares, table, latents, reject),
+    }
+
+
+def _metrics(
+    rows: Ints, shares: Floats, table: ClassTable | None, latents: Latents, reject: float
+) -> dict[str, Any] | None:
+    if len(rows) == 0:
+        return None
+    codes, own = latents.codes[rows], shares[rows]
+    figures = scores.cluster_metrics(own.argmax(1), codes, own.shape[1], len(latents.classes))
+    if table is None:
+        return dict(figures)
+    return figures | scores.answer_metrics(table.predict_proba(own), table.predict(own, reject), codes)
+
+
+def with_labels(
+    clusters: Clusters, shares: Floats, latents: Latents, rows: Ints, options: Options, data: Dataset, say: Say
+) -> dict[str, Any]:
+    """What needs labels: the answers of every method on test, the confusion, the curves."""
+    table = clusters.table
+    assert table is not None
+    classes = len(data.classes)
+    codes = latents.codes[rows]
+    test = latents.labelled("test")
+    found: dict[str, Any] = {
+        "manifold": None,
+        "labels": {
+            "number": len(rows),
+            "from": "validation" if options.labels == "validation" else "training",
+            "per_class": np.bincount(codes, minlength=classes).tolist(),
+            "unknown_classes": unknown_classes(table.known, data.classes),
+        },
+    }
+    proba, answers = table.predict_proba(shares[test]), table.predict(shares[test], options.reject)
+    truth = latents.codes[test]
+    curve = scores.accuracy_coverage(proba, table.predict(shares[test]), truth)
+    found["confusion"] = scores.confusion(answers, truth, classes).tolist()
+    found["coverage"] = {name: getattr(curve, name).tolist() for name in ("coverage", "accuracy", "threshold")}
+    say("neighbours of the training latents")
+    # Labels of validation examples spread too, so these stand in the graph beside the training examples.
+    train = latents.splits["train"]
+    nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
+    nodes = np.union1d(nodes, rows)
+    graph, new = LabelGraph(latents.mean[nodes]), latents.mean[test]
+    places = np.searchsorted(nodes, rows)
+    guess, calibration = graph.predict_proba(new, places, codes, classes), graph.calibration(places, codes, classes)
+    guess = guess if calibration is None else calibration(guess)
+    found["graph"] = {
+        "neighbours": graph.neighbours, "alpha": graph.alpha,
+        "temperature": None if calibration is None else calibration.temperature,
+    }  # fmt: skip
+    found["methods"] = {
+        "mixture": scores.answer_metrics(proba, answers, truth),
+        "graph": scores.answer_metrics(guess, graph.answers(guess, options.reject), truth),
+    }
+    methods = {
+        "mixture": by_mixture(shares[nodes], shares[test], classes),
+        "graph": by_graph(graph, new, classes),
+        "probe": by_probe(latents.mean[nodes], new),
+        "neighbours": by_neighbours(latents.mean[nodes], new),
+    }
+    if options.manifold == "umap":
+        say("umap of the training latents")
+        found["manifold"], known, seen = _manifold(nodes, rows, latents, test, options)
+        found["methods"]["umap"] = {name: found["manifold"]["test"][name] for name in found["methods"]["mixture"]}
+        methods["umap"] = by_mixture(known, seen, classes)
+    found["label_budget"] = []
+    if options.budget:
+        say("accuracy against the number of labels")
+        trained = np.where(np.isin(nodes, train), latents.codes[nodes], -1)
+        found["label_budget"] = label_budget(methods, trained, truth, classes, seed=derive_seed(options.seed, 4))
+    return found
+
+
+def _manifold(
+    nodes: Ints, rows: Ints, latents: Latents, test: Ints, options: Options
+) -> tuple[dict[str, Any], Floats, Floats]:
+    """A mixture of as many components as classes on the UMAP of the training latents (n), judged at test (m).
+
+    Returns its figures, and the posteriors over its components (n, K) and (m, K).
+    """
+    classes = len(latents.classes)
+    umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
+    places, new = umap.fit(latents.mean[nodes]), umap.place(latents.mean[test])
+    mixture = LatentMixture(classes, options.covariance, options.em_starts, seed=options.seed).fit(places)
+    known, seen = mixture.predict_proba(places), mixture.predict_proba(new)
+    table = ClassTable.of(known[np.searchsorted(nodes, rows)], latents.codes[rows], classes)
+    truth = latents.codes[test]
+    figures = scores.cluster_metrics(seen.argmax(1), truth, classes, classes) | scores.answer_metrics(
+        table.predict_proba(seen), table.predict(seen, options.reject), truth
+    )
+    found = {
+        "kind": "umap",
+        "components": classes,
+        "dimensions": places.shape[1],
+        "stability": mixture.stability(new),
+        "test": figures,
+    }
+    return found, known, seen
+
+
+def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], latents: Latents) -> list[str]:
+    """What a reader of the figures should know; `mixtures` are those that EM fitted."""
+    train = len(latents.splits["train"])
+    notes = ["the mixture is the model's own prior, learned with it; EM fits another where `components` is given."]
+    if mixtures:
+        notes = ["the number of components is chosen by BIC, which compares mixtures on one encoder's latents only."]
+    if mixtures and train > EM_ROWS:
+        notes.append(f"EM saw one training example in {-(-train // EM_ROWS)}, evenly spaced: at most {EM_ROWS:,}.")
+    slow = [str(len(m.weights_)) for m in mixtures if not m.converged_]
+    if slow:
+        notes.append(f"EM stopped after {mixtures[0].max_iter} iterations, still gaining, with {', '.join(slow)}.")
+    labels = results.get("labels")
+    if labels is None:
+        return [*notes, "there are no labels, so clusters have no names, and nothing says whether they are classes."]
+    if results["graph"]["temperature"] is None:
+        notes.append("the graph's probabilities are not calibrated: no class has a label that could be left out.")
+    if labels["unknown_classes"]:
+        names = ", ".join(labels["unknown_classes"])
+        notes.append(f"no label was drawn of {names}: these are never answered, and count as errors.")
+    if results["test"] is not None and results["test"]["hungarian_accuracy"] is None:
+        notes.append("one-to-one (Hungarian) accuracy needs as many components as classes; purity stands beside it.")
+    notes.append("whole: all examples, training and test together; the literature often clusters and scores these.")
+    return notes

@@ -1,0 +1,285 @@
+"""What the models of all systems have in common, as settings, and how settings are read and told. No torch."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import pydantic
+from pydantic import Field, field_validator
+
+from vaelab.errors import InputError, shown, unknown_name
+
+Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
+Schedule = Literal["constant", "cosine", "one-cycle"]
+OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+Network = Literal["mlp", "conv"]
+Norm = Literal["none", "batch", "group"]
+
+# What shapes convolutions and means nothing to a network without them.
+CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
+
+# Written as '512-256'; whether they may be empty.
+WIDTHS = {"hidden": True, "channels": False}
+
+
+Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
+Blocks = Annotated[int, Field(ge=0, le=16)]
+Kernel = Annotated[int, Field(ge=1, le=31)]
+CHANNELS_MEANING = "channels of the convolutions, as '32-64': one stage each, which halves the size"
+BLOCKS_MEANING = "residual blocks in each stage of convolutions"
+KERNEL_MEANING = "side of the convolutions' kernels; odd"
+
+
+class ModelSpec(pydantic.BaseModel):
+    """What the models of all systems have in common: how they are trained, and their hidden layers. Frozen."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # Settings in which members of one stack may differ, since the loop applies them to each; all others they share.
+    per_member: ClassVar[frozenset[str]] = frozenset(
+        {"hidden", "optimizer", "lr", "weight_decay", "clip", "schedule", "seed"}
+    )
+    under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
+    of_convolutions: ClassVar[tuple[str, ...]] = CONVOLUTIONS  # settings without effect where there are none
+    of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that may not suit the data
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
+        None,
+        description="hidden widths, as '512-256' ('none': linear); overrides the settings of layers and their widths",
+    )
+    activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
+    network: Network = Field("mlp", description="dense layers, or convolutions with dense layers behind them")
+    channels: Channels = Field((32, 64), description=CHANNELS_MEANING)
+    blocks: Blocks = Field(0, description=BLOCKS_MEANING)
+    kernel: Kernel = Field(3, description=KERNEL_MEANING)
+    norm: Norm = Field("none", description="what normalises the convolutions' outputs")
+    optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
+    lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
+    clip: Annotated[float, Field(gt=0)] = Field(
+        200.0, description="largest gradient norm of one model; longer ones are cut to it"
+    )
+    schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
+    epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="number format of the networks' products in training; loss and weights stay float32"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="seed of the initial weights, the order and the noise"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        # pydantic would read true as the number 1; no setting is a switch.
+        if isinstance(value, bool):
+            raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
+        return value
+
+    @field_validator(*WIDTHS, mode="before")
+    @classmethod
+    def _parse_widths(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, str):
+            may_be_empty = WIDTHS[str(info.field_name)]
+            parts = () if may_be_empty and value in ("", "none") else tuple(value.split("-"))
+            if not all(part.isascii() and part.isdigit() for part in parts):
+                example = "'512-256', or 'none'" if may_be_empty else "'32-64'"
+                raise ValueError(f"`{info.field_name}` is written as {example}, but got {shown(value)}")
+            return parts
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value,)
+        return value
+
+    @field_validator("kernel")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"`kernel` must be odd, so that it has a middle, but got {value}")
+        return value
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether a stack holds one member: on a CPU groups of channels are no faster than one member after the other,
+        and round otherwise (benchmarks/convolutions.py).
+        """
+        return self.network == "conv" and not self.device.startswith("cuda")
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Settings that have no effect beside the others, such as the channels of a network without convolutions."""
+        return self.of_convolutions if self.network == "mlp" else ()
+
+    @property
+    def shared(self) -> tuple[tuple[str, object], ...]:
+        """What members of one stack have in common, beside their padded widths: all that is not `per_member` or idle.
+
+        A setting that is new is shared until it is said to be per member: then at worst a stack is smaller.
+        """
+        return tuple((name, value) for name, value in self if name not in self.per_member and name not in self.idle)
+
+    @property
+    def ramp(self) -> int:
+        """Epochs before the loss is the one that is meant: until then nothing is judged or kept."""
+        return 0
+
+    @classmethod
+    def create(cls, **settings: Any) -> Self:
+        """A Spec from keyword settings, with every fault told as one InputError.
+
+        >>> from vaelab import Spec
+        >>> Spec.create(latent_dim=0)
+        Traceback (most recent call last):
+        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
+        """
+        for name in settings:
+            if name not in cls.model_fields:
+                raise unknown_name("setting", name, cls.model_fields)
+        try:
+            return cls(**settings)
+        except pydantic.ValidationError as error:
+            raise InputError(explain(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """This spec with some settings changed, validated anew."""
+        return self.create(**{**self.model_dump(), **changes})
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """One line that names the setting, the rule and the value of the first fault."""
+    fault = error.errors()[0]
+    if fault["type"] == "value_error":
+        return f"{fault['ctx']['error']}."
+    name = str(fault["loc"][0])
+    # A setting that may be a word or a number fails once per kind; other settings' faults are not its rules.
+    faults = [e for e in error.errors() if e["loc"][0] == name] if name not in WIDTHS else [fault]
+    rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
+    if rule.startswith("String should "):
+        return f"`{name}` {rule.removeprefix('String ')}, but got {shown(fault['input'])}."
+    return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
+
+
+def parse_value(name: str, text: str, spec_type: type[ModelSpec]) -> Any:
+    """The value of one `--set name=text`, left as text where the field wants a choice.
+
+    >>> [parse_value(name, text, ModelSpec) for name, text in {"lr": "1e-3", "optimizer": "sgd", "epochs": "5"}.items()]
+    [0.001, 'sgd', 5]
+    """
+    if name not in spec_type.model_fields:
+        raise unknown_name("setting", name, spec_type.model_fields)
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return text if name in WIDTHS else value
+    return text
+
+
+def parse_settings(pairs: list[str], spec_type: type[ModelSpec]) -> dict[str, Any]:
+    """Settings from `name=value` strings, as `--set` takes them."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"a setting is written name=value, but got {pair!r}.")
+        settings[name.strip()] = parse_value(name.strip(), text.strip(), spec_type)
+    return settings
+
+
+def number_kind(name: str, spec_type: type[ModelSpec]) -> type | None:
+    """int or float where the setting is a number, else None."""
+    kinds: list[Any] = [spec_type.model_fields[name].annotation]
+    while kinds:
+        kind = kinds.pop()
+        if kind in (int, float):
+            return typing.cast("type", kind)
+        if typing.get_origin(kind) in (typing.Union, types.UnionType, Annotated):
+            kinds.extend(typing.get_args(kind))
+    return None
+
+
+def allowed(name: str, spec_type: type[ModelSpec]) -> str:
+    """What a setting may be, in words, from its type and bounds.
+
+    >>> [allowed(name, ModelSpec) for name in ("kernel", "lr", "norm", "batch_size")]
+    ['1 to 31', 'above 0 up to 100', 'none, batch, group', 'auto, or at least 1']
+    """
+    field = spec_type.model_fields[name]
+    if name in WIDTHS:
+        return ("none, or " if WIDTHS[name] else "") + f"widths of {_allowed(field.annotation, [])}"
+    return _allowed(field.annotation, field.metadata)
+
+
+def _allowed(kind: Any, rules: Sequence[Any]) -> str:
+    if typing.get_origin(kind) is Annotated:
+        return _allowed(kind.__origin__, [part for rule in kind.__metadata__ for part in rule.metadata])
+    if typing.get_origin(kind) is Literal:
+        return ", ".join(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return _allowed(typing.get_args(kind)[0], [])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return ", or ".join(_allowed(part, []) for part in typing.get_args(kind) if part is not types.NoneType)
+    bounds = {
+        bound: getattr(rule, bound) for rule in rules for bound in ("ge", "gt", "le", "lt") if hasattr(rule, bound)
+    }
+    if not bounds:  # `device`, whose pattern spells its choices
+        (pattern,) = (rule.pattern for rule in rules if hasattr(rule, "pattern"))
+        return ", ".join(pattern.strip("^()$").replace(r"(:\d+)?", "[:N]").split("|"))
+    low = str(bounds["ge"]) if "ge" in bounds else f"above {bounds['gt']}"
+    if "le" in bounds or "lt" in bounds:
+        to = "to" if "ge" in bounds else "up to"
+        return f"{low} {to} {bounds['le']}" if "le" in bounds else f"{low} {to} below {_short(bounds['lt'])}"
+    return f"at least {low}" if "ge" in bounds else low
+
+
+def _short(bound: float) -> str:
+    return "2**63" if bound == 2**63 else str(bound)
+
+
+def written(name: str, value: Any) -> str:
+    """A setting's value as `--set` takes it.
+
+    >>> written("hidden", (512, 256)), written("hidden", ()), written("lr", 1e-3)
+    ('512-256', 'none', '0.001')
+    """
+    return "-".join(map(str, value)) or "none" if name in WIDTHS else str(value)
+
+
+def check_idle(settings: Mapping[str, Any], spec_type: type[ModelSpec]) -> None:
+    """Refuse settings of convolutions for a network without them.
+
+    >>> check_idle({"channels": "16-32"}, ModelSpec)
+    Traceback (most recent call last):
+    vaelab.errors.InputError: `channels` shapes convolutions, but network is mlp; set network = conv too.
+    """
+    idle = [name for name in spec_type.of_convolutions if name in settings]
+    if idle and settings.get("network", "mlp") == "mlp":
+        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set network = conv too.")
+
+
+def settings_table(spec_type: type[ModelSpec]) -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
+
+    >>> from vaelab import Spec
+    >>> settings_table(Spec)[0]
+    ('latent_dim', '16', '1 to 4096', 'number of latent dimensions')
+    """
+    own = sorted(spec_type.model_fields, key=lambda name: name in ModelSpec.model_fields)
+    fields = ((name, spec_type.model_fields[name]) for name in own)
+    by = f"by {', '.join(spec_type.under_hidden)}"
+    return [
+        (
+            name,
+            by if name == "hidden" else written(name, field.default),
+            allowed(name, spec_type),
+            field.description or "",
+        )
+        for name, field in fields
+    ]

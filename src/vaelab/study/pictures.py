@@ -1,0 +1,34 @@
+"""The pictures that every study has: the course of its search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab import plots
+from vaelab.settings.yardsticks import Yardstick
+
+
+def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int | None]:
+    """Draws the course of the search into FOLDER/figures; returns its trials as plots take them, and the winner.
+
+    Plots take costs, of which less is better, and show figures.
+    """
+    yardstick = Yardstick.of(results)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    rows = [
+        row
+        | {
+            "rungs": {int(k): yardstick.cost(v) for k, v in row["rungs"].items()},
+            "value": None if row["value"] is None else yardstick.cost(row["value"]),
+        }
+        for row in results["table"]
+    ]
+    winner = results["best"]["number"] if results["best"] else None
+    plots.plot_history(plots.history_data(rows), figures / "history.png", yardstick=yardstick)
+    if results["importance"]:  # too few finished trials tell nothing
+        plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
+    plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png", yardstick=yardstick)
+    return rows, winner

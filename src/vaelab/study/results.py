@@ -1,0 +1,103 @@
+"""What a study found: the rows of its trials, its results, and what to say where nothing won."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from vaelab import store
+from vaelab.data import describe
+from vaelab.study.search import Search
+from vaelab.study.trials import importance
+
+STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
+
+    folder: Path
+    best: Any
+    trials: list[dict[str, Any]]
+    results: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
+
+
+def why_no_winner(trials: list[FrozenTrial], nothing: str) -> str:
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    if complete:
+        first = complete[0].user_attrs["reason"]
+        of = f"{len(complete)} of {len(trials)} trials ran to the end"
+        if len(trials) == 1:
+            return f"{nothing}: the only trial collapsed ({first})."
+        if len(complete) == 1:
+            return f"{nothing}, but only {of}: it collapsed ({first})."
+        return f"{nothing}: {of} and all collapsed (of trial {complete[0].number}: {first})."
+    failed = [t for t in trials if t.state == TrialState.FAIL]
+    reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
+    return f"no trial was completed{reason or '; allow more time'}."
+
+
+def trial_row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
+    """A trial as the table, the report and the plots show it; None while it is not finished."""
+    if trial.state not in STATES:
+        return None
+    spec, notes, yardstick = search.spec(trial.number), trial.user_attrs, search.config.yardstick
+    folder = Path("trials") / search.name(trial.number, spec)
+    return {
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "params": dict(trial.params),
+        "idle": [name for name in trial.params if name in spec.idle],
+        "spec": spec.model_dump(mode="json"),
+        "rungs": {str(k): yardstick.cost(v) for k, v in sorted(trial.intermediate_values.items())},
+        "value": yardstick.cost(trial.value)
+        if trial.value is not None and trial.state == TrialState.COMPLETE
+        else None,
+        **{name: notes.get(name) for name in search.crew.system.facts},
+        "epochs": notes.get("epochs"),
+        "seconds": notes.get("seconds"),
+        "folder": str(folder) if (search.folder / folder).exists() else None,
+    }
+
+
+def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, float]:
+    """The seconds of this sitting, if anything was trained in it, and of those in which the study had ended before."""
+    path = search.folder / "results.json"
+    if not path.exists():
+        return seconds
+    before: Mapping[str, float] = store.read_json(path)["seconds"]
+    if not search.crew.has_worked:
+        return before
+    return {part: spent + before[part] for part, spent in seconds.items()}
+
+
+def collect(
+    search: Search, report: dict[str, Any], table: list[dict[str, Any]], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    states = [row["state"] for row in table]
+    return {
+        "study": str(search.folder),
+        "name": search.folder.name,
+        "data": describe(search.crew.data),
+        "task": search.config.task.name,
+        "yardstick": search.config.yardstick.as_dict(),
+        "trials": {
+            "total": len(table), "complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"),
+            "failed": states.count("FAIL"),
+        },
+        "optimism": None,
+        **report,
+        **search.crew.system.results(search.crew.feed, report["best"]),
+        "seconds": _with_before(search, seconds),
+        "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
+        "importance": importance(search.trials.all()),
+        "table": table,
+    }  # fmt: skip

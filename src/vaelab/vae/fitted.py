@@ -1,0 +1,327 @@
+"""A trained VAE in use: encode, decode, reconstruct, sample, score; saved to and loaded from a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab import store
+from vaelab.data import Dataset, Scaling, rows_for
+from vaelab.engine.rows import Units, as_tensor, grid_of
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError, StoreError
+from vaelab.settings.yardsticks import SEARCH_DRAWS
+from vaelab.vae import evaluate
+from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.evaluate import Bound, MutualInformation
+from vaelab.vae.feed import Feed
+from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.model import Model
+from vaelab.vae.modules import Decoder, Encoder
+from vaelab.vae.spec import Spec
+
+Array = npt.NDArray[Any]
+DRAWS = 1  # the part of a seed that draws of x|z take: those of z take the seed itself
+SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What a trained model remembers of its data: enough to take new examples and to find the old ones again."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    split_seed: int = 0
+    fingerprint: str = ""
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    condition: int = 0
+    custom: tuple[str, ...] = ()  # which of encoder and decoder are modules of the user's
+
+    @classmethod
+    def of(cls, data: Dataset) -> DataFacts:
+        return cls(
+            data.name, data.shape, str(data.x.dtype), data.classes, data.features, data.split_seed,
+            data.fingerprint, dict(data.source), data.condition,
+        )  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> DataFacts:
+        known = {f.name: facts[f.name] for f in dataclasses.fields(cls) if f.name in facts}
+        for name in ("shape", "classes", "features", "custom"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+
+def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
+    """A scaling as arrays by name, for a run folder."""
+    parts = {f"scaling.{name}": getattr(scaling, name) for name in SCALING_ARRAYS}
+    return {name: array for name, array in parts.items() if array is not None}
+
+
+def take_scaling(arrays: dict[str, Array], dequantise: bool = False) -> Scaling:
+    """The scaling that a run folder's arrays hold, which are taken out of them."""
+    parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
+    return Scaling(**parts, dequantise=dequantise)
+
+
+class Fitted:
+    """One trained model with everything that using it needs. Inputs and outputs are arrays in the data's own units.
+
+    `row` (1, P + Q) holds parameters and statistics; in float64 scores are exact in any batch, float32 is faster.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        facts: DataFacts,
+        scaling: Scaling,
+        row: Tensor,
+        folder: Path | None = None,
+        custom: CustomNetworks | None = None,
+    ):
+        self.custom = custom
+        self.spec, self.facts, self.scaling, self.folder = spec, facts, scaling, folder
+        self.device = row.device
+        self.units = Units(scaling, spec.binarize, self.device)
+        self.row = row
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        where = f", {str(self.folder)!r}" if self.folder else ""
+        return f"Fitted({self.facts.name}, latent_dim={spec.latent_dim}, {spec.layers_text}, {spec.likelihood}{where})"
+
+    @functools.cached_property
+    def model(self) -> Model:
+        return _model(self.spec, self.facts, self.scaling, self.custom)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return self.model.views(self.row)
+
+    @property
+    def log_jacobian(self) -> float:
+        return self.scaling.log_jacobian(self.model.features) if not self.model.likelihood.is_mass else 0.0
+
+    @classmethod
+    def of(cls, feed: Feed, spec: Spec, row: Tensor, custom: CustomNetworks | None = None) -> Fitted:
+        """The model whose parameters and statistics (P + Q,) were trained on `feed`."""
+        facts = dataclasses.replace(DataFacts.of(feed.data), custom=() if custom is None else tuple(custom.parts))
+        return cls(spec, facts, feed.units.scaling, row[None].clone(), custom=custom)
+
+    def double(self) -> Fitted:
+        """The same model in float64, whose figures do not depend on which rows are computed together."""
+        return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder, self.custom)
+
+    def rows(self, x: Any) -> Array:
+        """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
+        rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
+        self.model.likelihood.check_rows(rows, self.scaling)
+        return np.ascontiguousarray(rows)
+
+    def _raw(self, x: Any) -> Tensor:
+        return as_tensor(self.rows(x)).to(self.device)
+
+    @torch.no_grad()
+    def encode(self, x: Any) -> tuple[Array, Array]:
+        """Mean and standard deviation of q(z|x), each (n, latent_dim), for examples x (n, *shape)."""
+        batches, own = self.units.batches(self._raw(x), 1), slice(self.spec.latent_dim)
+        mean, std = self.row.new_empty(2, batches.rows, self.spec.latent_dim)
+        for place, piece, _ in batches:
+            q = evaluate.encode(self.model, self.parameters, piece.to(self.row.dtype))
+            mean[place], std[place] = q.mean[0, :, own], torch.exp(0.5 * q.log_var[0, :, own])
+        return mean.cpu().numpy(), std.cpu().numpy()
+
+    @torch.no_grad()
+    def components(self, x: Any) -> Array:
+        """p(c|z) (n, components) of a mixture prior at the posterior mean of examples x (n, *shape)."""
+        shares = self.model.prior.responsibilities(self.padded(self.encode(x)[0]), self.parameters)
+        if shares is None:
+            raise InputError("only a model with a mixture prior has components; train one with prior = 'mixture'.")
+        return shares[0].cpu().numpy()
+
+    @property
+    def mixture(self) -> tuple[Array, Array, Array] | None:
+        """Weights (C,), means (C, L) and covariances (C, L, L) of a mixture prior; None under another prior."""
+        found, own = self.model.prior.components(self._on_cpu()), slice(self.spec.latent_dim)
+        if found is None:
+            return None
+        weights, means, covariances = found
+        return weights[0].numpy(), means[0, :, own].numpy(), covariances[0, :, own, own].numpy()
+
+    def padded(self, z: Array) -> Tensor:
+        """Points (n, latent_dim) as the model takes them, (1, n, L)."""
+        padded = self.row.new_zeros(1, len(z), self.model.latent)
+        padded[0, :, : self.spec.latent_dim] = torch.as_tensor(z).to(self.row)
+        return padded
+
+    @torch.no_grad()
+    def decode(self, z: Any) -> Array:
+        """E[x|z] (n, *shape) for points z (n, latent_dim)."""
+        return self._decoded(z, self.model.likelihood.mean)
+
+    @torch.no_grad()
+    def draw(self, z: Any, seed: int = 0) -> Array:
+        """One draw of x ~ p(x|z) (n, *shape) for each point z (n, latent_dim), in the data's own units.
+
+        Under the Bernoulli likelihood a draw is the lowest or the highest value; draws of 8-bit data under a density
+        are grey levels. Constant columns of a table keep their value.
+        """
+        generator = torch.Generator(self.device).manual_seed(derive_seed(seed, DRAWS))
+        likelihood = self.model.likelihood
+        x = self._decoded(z, lambda outputs: likelihood.sample(outputs, self.parameters, generator))
+        return np.clip(np.floor(x + 0.5), 0, 255) if self.scaling.dequantise else x
+
+    def _decoded(self, z: Any, take: Callable[[Tensor], Tensor]) -> Array:
+        """What `take` makes of the likelihood's outputs (1, n, D) at points z, in the data's own units."""
+        z = np.asarray(z, dtype=np.float64)
+        if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
+            raise InputError(
+                f"`z` must have {self.spec.latent_dim} columns, one per latent dimension, not shape {tuple(z.shape)}."
+            )
+        padded, x = self.padded(z), self.row.new_empty(len(z), self.model.features)
+        for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
+            place[:] = take(self.model.decode(self.parameters, piece))[0]
+        return self.scaling.to_own(x.cpu().numpy(), self.facts.shape)
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """A torch module of its own: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
+        return Encoder(self._weights(), self.model, self.scaling)
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """A torch module of its own: points (n, L) to E[x|z] (n, *shape)."""
+        return Decoder(self._weights(), self.model, self.scaling, self.facts.shape)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.model.unpad(self.row[0], self.spec)
+
+    def reconstruct(self, x: Any) -> Array:
+        """E[x|z] at the posterior mean of each example."""
+        return self.decode(self.encode(x)[0])
+
+    def sample(self, n: int, seed: int = 0, noise: bool = False) -> Array:
+        """E[x|z] (n, *shape) for z drawn from the prior; with `noise`, draws of x ~ p(x|z) at the same z."""
+        if n < 1:
+            raise InputError(f"the number of samples must be at least 1, but got {n}.")
+        rng = np.random.default_rng(seed)
+        z = self.draw_prior(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n))
+        return self.draw(z, seed) if noise else self.decode(z)
+
+    def draw_prior(self, normal: Array, uniform: Array) -> Array:
+        """Draws of the prior (n, latent_dim) from standard normals (n, latent_dim) and uniforms (n,) in [0, 1)."""
+        z = self.model.prior.draw(torch.from_numpy(normal), torch.from_numpy(uniform), self._on_cpu())
+        return z.numpy()
+
+    @functools.cached_property
+    def prior_moments(self) -> tuple[Array, Array]:
+        """Mean and standard deviation of the prior per dimension, each (latent_dim,)."""
+        mean, variance = (
+            part[0, 0].expand(self.model.latent)[: self.spec.latent_dim].numpy()
+            for part in self.model.prior.moments(self._on_cpu())
+        )
+        return mean, np.sqrt(variance)
+
+    def _on_cpu(self) -> dict[str, Tensor]:
+        return self.model.views(self.row.detach().cpu().double())
+
+    def score_samples(self, x: Any, draws: int = SEARCH_DRAWS) -> Array:
+        """The evidence lower bound of each example in nats (n,), on noise keyed by the example; higher is better."""
+        batches = self.units.batches(self._raw(x), draws)
+        scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
+        return -scores.neg_elbo[0].numpy()
+
+    def evaluate(self, data: Dataset, split: str, draws: int, limit: int | None = None) -> dict[str, Any]:
+        """All figures on one split of a data set, or on its first `limit` rows."""
+        feed = Feed(data, self.spec, self.scaling)
+        batches = feed.batches(split, draws, limit)
+        scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
+        return evaluate.metrics(scores, 0, self.spec, evaluate.baseline(feed, split, limit))
+
+    def importance_bound(self, data: Dataset, split: str, draws: int) -> Bound:
+        """The importance-weighted bound on -log p(x) over one split."""
+        batches = Feed(data, self.spec, self.scaling).batches(split, min(draws, evaluate.BOUND_DRAWS))
+        return evaluate.importance_bound(self.model, self.parameters, self.spec, batches, draws, self.log_jacobian)
+
+    def mutual_information(self, data: Dataset, split: str, rows: int = 2_000) -> MutualInformation:
+        """How much z tells of x, over at most `rows` rows of a split."""
+        batches = Feed(data, self.spec, self.scaling).batches(split, 1, rows)
+        return evaluate.mutual_information(self.model, self.parameters, self.spec, batches)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(int(np.prod(shape)) for shape in self.model.own_shapes(self.spec).values())
+
+    def save(
+        self,
+        folder: Path,
+        history: Sequence[Mapping[str, Any]],
+        metrics: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> Fitted:
+        """Write the run folder, whole or not at all; returns this model with that folder."""
+        weights = {n: w.float().cpu().numpy() for n, w in self._weights().items()}
+        weights |= scaling_arrays(self.scaling)
+        facts = dataclasses.asdict(self.facts) | {"dequantise": self.scaling.dequantise}
+        store.save_run(
+            folder,
+            spec=self.spec.model_dump(),
+            data=facts,
+            arrays=weights,
+            history=history,
+            metrics=metrics,
+            overwrite=overwrite,
+        )
+        return Fitted(self.spec, self.facts, self.scaling, self.row, folder, self.custom)
+
+    @classmethod
+    def load(cls, folder: str | Path, conditional: bool = False, custom: CustomNetworks | None = None) -> Fitted:
+        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU.
+
+        A `conditional` model is one part of an inverse problem's run and means nothing without the rest. A run holds
+        numbers alone: custom networks must be given again (see `vaelab.load`).
+        """
+        run = store.load_run(folder)
+        if run.data.get("kind") == "classifier":
+            raise StoreError(
+                f"{run.folder} is the run of a classifier; use `vaelab predict`, or vaelab.load_classifier."
+            )
+        spec = Spec.create(**run.spec).replace(device="cpu")
+        facts = DataFacts.from_dict(run.data)
+        if facts.condition and not conditional:
+            raise StoreError(
+                f"{run.folder} is the run of an inverse problem; use `vaelab solve`, or ConditionalVAE.load."
+            )
+        given = () if custom is None else tuple(custom.parts)
+        if given != facts.custom:
+            said = " and ".join(facts.custom) or "none"
+            raise StoreError(
+                f"{run.folder} was trained with custom networks as {said}, which files do not hold: load it by "
+                "vaelab.load(folder, encoder=..., decoder=...) with the same."
+            )
+        arrays = dict(run.weights)
+        scaling = take_scaling(arrays, bool(run.data.get("dequantise", False)))
+        model = _model(spec, facts, scaling, custom)
+        shapes = model.own_shapes(spec) | {block.name: block.shape for block in model.statistics}
+        expected = {name: (shape, "float32") for name, shape in shapes.items()}
+        store.check_arrays(arrays, expected, run.folder)
+        row = model.pad({name: torch.from_numpy(array) for name, array in arrays.items()}, spec)
+        return cls(spec, facts, scaling, row[None], run.folder, custom)
+
+
+def _model(spec: Spec, facts: DataFacts, scaling: Scaling, custom: CustomNetworks | None) -> Model:
+    features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
+    likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2)
+    grid = grid_of(facts.shape, scaling)
+    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid, custom)

@@ -1,0 +1,73 @@
+"""The contract of a noise model p(x|z): all that a VAE, its data, its page and its judges ask of one."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, Literal, Self
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vaelab.data import Dataset, Scaling
+from vaelab.engine.networks import Parameters
+from vaelab.vae.spec import Spec
+
+
+class Likelihood(abc.ABC):
+    """p(x|z) in the model's units (see data.Scaling) and in nats; features are summed.
+
+    D features of x are described by `head(D)` outputs of the decoder. Leading axes are free: (K, B, D) in training,
+    (K, S, B, D) under S draws.
+    """
+
+    is_mass: ClassVar[bool]  # a probability of x; else a density, which changes with the unit of x
+    link: ClassVar[Literal["identity", "sigmoid"]]  # `mean` of one output, as the page's decoder computes it too
+
+    @classmethod
+    @abc.abstractmethod
+    def for_spec(cls, spec: Spec, is_image: bool) -> Self:
+        """The noise model of a spec. Scales are shares of an image's range, or of a column's standard deviation."""
+
+    @classmethod
+    @abc.abstractmethod
+    def scaling(cls, data: Dataset) -> Scaling:
+        """Between the data's own units and the model's; InputError where the data do not suit."""
+
+    @abc.abstractmethod
+    def check_rows(self, rows: npt.NDArray[Any], scaling: Scaling) -> None:
+        """Refuse with InputError new rows (n, D) in the data's own units that this noise model cannot take."""
+
+    def head(self, features: int) -> int:
+        """Outputs of the decoder for so many features."""
+        return features
+
+    @abc.abstractmethod
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters it learns itself; their names begin with "likelihood."."""
+
+    @abc.abstractmethod
+    def initial(self, x: Tensor) -> dict[str, Tensor]:
+        """Their initial values, given training rows (N, D)."""
+
+    @abc.abstractmethod
+    def nll(self, outputs: Tensor, x: Tensor, parameters: Parameters) -> Tensor:
+        """-log p(x|z) (...,) in nats for decoder outputs (..., head(D)) and x (..., D)."""
+
+    @abc.abstractmethod
+    def mean(self, outputs: Tensor) -> Tensor:
+        """E[x|z] (..., D)."""
+
+    @abc.abstractmethod
+    def sample(self, outputs: Tensor, parameters: Parameters, generator: torch.Generator) -> Tensor:
+        """One draw of x|z (..., D)."""
+
+    @abc.abstractmethod
+    def constant(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Outputs (head(D),) and own parameters (1, *shape) of the best model without latents for rows x (N, D), in
+        float64.
+        """
+
+    @abc.abstractmethod
+    def floor(self, x: Tensor) -> Tensor | None:
+        """What no model can go below, in nats for each value of rows x (n, D); None where there is no such floor."""

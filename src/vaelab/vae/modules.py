@@ -1,0 +1,218 @@
+"""A trained encoder and decoder as plain torch modules, in their own widths, to be taken elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaelab.data import Scaling
+from vaelab.engine.convolutions import GROUPS, Generator, Grid, Layer, Trunk
+from vaelab.vae.custom_networks import as_images, as_input, as_output
+from vaelab.vae.model import Model
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+}
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda outputs: outputs, "sigmoid": torch.sigmoid}
+
+
+Weights = Mapping[str, Tensor]  # unpadded, as `Model.unpad` gives them
+
+
+def _dense(weights: Weights, prefix: str, activation: str) -> list[nn.Module]:
+    """Dense layers from "<prefix>.<i>.weight" (in, out) and ".bias" (1, out), with an activation between them."""
+    layers: list[nn.Module] = []
+    while f"{prefix}.{len(layers) // 2}.weight" in weights:
+        i = len(layers) // 2
+        weight, bias = weights[f"{prefix}.{i}.weight"], weights[f"{prefix}.{i}.bias"]
+        n_in, n_out = weight.shape
+        layer = nn.Linear(n_in, n_out, dtype=weight.dtype, device=weight.device)
+        layer.load_state_dict({"weight": weight.T, "bias": bias[0]})
+        layers += [layer, ACTIVATIONS[activation]()]
+    return layers[:-1]
+
+
+class _AsMaps(nn.Module):
+    """Rows (n, D) as images (n, C, H, W); with `by_kind` curves stay rows."""
+
+    def __init__(self, grid: Grid, by_kind: bool = False):
+        super().__init__()
+        self.grid, self.by_kind = grid, by_kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return as_input(x[None], self.grid) if self.by_kind else as_images(self.grid.spread(x), self.grid)
+
+
+class _AsRows(nn.Module):
+    """Images (n, C, H, W), or rows, as rows (n, D)."""
+
+    def __init__(self, grid: Grid):
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.grid.take(as_output(maps))
+
+
+class _Residual(nn.Module):
+    """act(x + inner(x))."""
+
+    def __init__(self, inner: nn.Module, activation: nn.Module):
+        super().__init__()
+        self.inner, self.activation = inner, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(x + self.inner(x))
+        return out
+
+
+class _Bias(nn.Module):
+    def __init__(self, bias: Tensor):
+        super().__init__()
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+def _convolution(stages: Trunk | Generator, layer: Layer, weights: Weights) -> list[nn.Module]:
+    """One convolution, and its norm if it has one."""
+    weight, bias = weights[f"{layer.name}.weight"], weights.get(f"{layer.name}.bias")
+    kind: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+    kernel = stages.kernel_size()
+    around = (kernel[0] // 2, kernel[1] // 2)
+    own: nn.Module
+    if layer.transposed:
+        (H, W), half = stages.sizes[layer.stage], stages.sizes[layer.stage + 1]
+        more = (H - (2 * half[0] - 1), W - (2 * half[1] - 1))
+        own = nn.ConvTranspose2d(layer.n_in, layer.n_out, kernel, 2, around, more, bias=bias is not None, **kind)
+    else:
+        stride = 1 if layer.in_block else 2
+        own = nn.Conv2d(layer.n_in, layer.n_out, kernel, stride, around, bias=bias is not None, **kind)
+    own.load_state_dict({"weight": weight.permute(0, 3, 1, 2)} | ({} if bias is None else {"bias": bias}))
+    if layer.norm == "none":
+        return [own]
+    state = {"weight": weights[f"{layer.name}.scale"], "bias": weights[f"{layer.name}.shift"]}
+    norm: nn.Module
+    if layer.norm == "group":
+        norm = nn.GroupNorm(math.gcd(layer.n_out, GROUPS), layer.n_out, **kind)
+    else:
+        norm = nn.BatchNorm2d(layer.n_out, **kind)
+        state |= {f"running_{name}": weights[f"{layer.name}.{name}"] for name in ("mean", "var")}
+    norm.load_state_dict(state, strict=False)
+    return [own, norm]
+
+
+def _maps(stages: Trunk | Generator, weights: Weights) -> list[nn.Module]:
+    """All stages of an encoder's or a decoder's convolutions."""
+    modules: list[nn.Module] = []
+    act = ACTIVATIONS[stages.activation]
+    inner: list[nn.Module] = []
+    for layer in stages.layers:
+        own = _convolution(stages, layer, weights)
+        if layer.in_block:
+            inner += own
+            if layer.silent:
+                modules.append(_Residual(nn.Sequential(*inner), act()))
+                inner = []
+            else:
+                inner.append(act())
+        else:
+            modules += [*own, act()]
+    return [act(), *modules[:-1]] if isinstance(stages, Generator) else modules
+
+
+def _encoder(weights: Weights, model: Model) -> list[nn.Module]:
+    """Rows (n, D) to the heads (n, 2 L)."""
+    if model.custom is not None and model.custom.encoder is not None:
+        return [_AsMaps(model.place, by_kind=True), model.custom.trained("encoder", weights)]
+    layers = _dense(weights, "encoder", model.activation)
+    if model.convolutions is None:
+        return layers
+    trunk = model.convolutions.trunk
+    return [_AsMaps(model.place), *_maps(trunk, weights), _AsRows(Grid(trunk.map_shape)), *layers]
+
+
+def _decoder(weights: Weights, model: Model) -> list[nn.Module]:
+    """Points (n, L) to the likelihood's outputs (n, D)."""
+    if model.custom is not None and model.custom.decoder is not None:
+        return [model.custom.trained("decoder", weights), _AsRows(model.place)]
+    layers = _dense(weights, "decoder", model.activation)
+    if model.convolutions is None:
+        return layers
+    generator = model.convolutions.generator
+    maps = [_AsMaps(Grid(generator.map_shape)), *_maps(generator, weights), _AsRows(model.place)]
+    return [*layers, *maps, _Bias(weights["decoder.bias"])]
+
+
+class _Network(nn.Module):
+    """Layers, and the scaling between the data's own units and the model's. For use: batch norms do not learn."""
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, layers: Sequence[nn.Module], scaling: Scaling):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        some = next(self.layers.parameters(), torch.zeros(()))
+        kind: dict[str, Any] = {"dtype": some.dtype, "device": some.device}
+        middle = 0.5 if scaling.dequantise else 0.0  # of the cell over which a grey level is spread
+        self.register_buffer("offset", torch.tensor(scaling.offset - np.float32(middle), **kind))
+        self.register_buffer("scale", torch.tensor(scaling.scale, **kind))
+        self.eval()
+
+    def _as_input(self, x: Any) -> Tensor:
+        return torch.as_tensor(x).to(self.scale)
+
+
+class Encoder(_Network):
+    """q(z|x): examples (n, *shape) in the data's own units to its mean and standard deviation, each (n, L).
+
+    It holds no noise: under a density a grey level stands at the middle of its cell, and where pixels were drawn as
+    0 or 1 in training, what is given is taken as it is.
+    """
+
+    kept: Tensor | None
+
+    def __init__(self, weights: Weights, model: Model, scaling: Scaling):
+        super().__init__(_encoder(weights, model), scaling)
+        kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(self.scale.device)
+        self.register_buffer("kept", kept)
+
+    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
+        x = self._as_input(x).flatten(1)
+        x = x if self.kept is None else x.index_select(1, self.kept)
+        mean, log_var = self.layers((x - self.offset) / self.scale).chunk(2, 1)
+        return mean, torch.exp(0.5 * log_var)
+
+
+class Decoder(_Network):
+    """E[x|z]: points (n, L) to examples (n, *shape) in the data's own units."""
+
+    kept: Tensor | None
+    fill: Tensor | None
+
+    def __init__(self, weights: Weights, model: Model, scaling: Scaling, shape: tuple[int, ...]):
+        super().__init__(_decoder(weights, model), scaling)
+        self.shape, self.link = shape, LINKS[model.likelihood.link]
+        device = self.scale.device
+        self.register_buffer("kept", None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device))
+        self.register_buffer("fill", None if scaling.fill is None else torch.from_numpy(scaling.fill).to(self.scale))
+
+    def forward(self, z: Any) -> Tensor:
+        outputs = self.layers(self._as_input(z))
+        x = self.link(outputs) * self.scale + self.offset
+        if self.kept is not None and self.fill is not None:
+            x = self.fill.expand(len(x), -1).index_copy(1, self.kept, x)
+        return x.reshape(len(x), *self.shape)

@@ -1,0 +1,145 @@
+"""The pictures of one trained model: what each shows is computed here from the model and its data; plots draws them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import plots, store
+from vaelab.data import Dataset
+from vaelab.plots import space
+from vaelab.plots.dataset import EXAMPLES, features, spread_rows, viewable
+from vaelab.vae.fitted import Array, Fitted
+
+PER_CLASS, FROM_PRIOR = 10, 40
+LATENT_POINTS, CLASS_POINTS = 3_000, 500
+GRID_SIDE, PAIRS = 15, 6
+NAMES = ("losses", "latent", "reconstructions", "samples")
+
+
+def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
+    """The four pictures of a run folder, in its figures/; none of them looks at the test split."""
+    assert fitted.folder is not None
+    run = store.load_run(fitted.folder)
+    folder = fitted.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    rows, split = latent_rows(data)
+    means, _ = fitted.encode(data.flat[rows])
+    kl = run.metrics["validation"]["kl"]
+    examples = data.flat[spread_rows(data, EXAMPLES)]
+    reference = {
+        "no latents": run.metrics["reference"]["no_latents"],
+        "entropy of the data": run.metrics["reference"]["floor"],
+    }
+    losses = plots.losses_data(run.history, {k: v for k, v in reference.items() if v is not None})
+    labels = None if data.labels is None else data.labels[rows]
+    latent = plots.latent_data(means, labels, data.classes, kl, standard=fitted.model.prior.is_standard)
+    reconstructions = plots.reconstructions_data(
+        viewable(examples.reshape(-1, *data.shape), data),
+        viewable(fitted.reconstruct(examples), data),
+        features=data.features,
+        curves=_are_curves(fitted, data),
+    )
+    held = None if data.is_image else data.flat[rows]
+    samples = plots.samples_data(new_examples(fitted, data), held, data.features, _are_curves(fitted, data))
+    return [
+        plots.plot_losses(losses, folder / "losses.png", f"{name}: loss by epoch"),
+        plots.plot_latent(latent, folder / "latent.png", f"{name}: latent space, {split} examples"),
+        plots.plot_reconstructions(reconstructions, folder / "reconstructions.png", f"{name}: validation examples"),
+        plots.plot_samples(samples, folder / "samples.png", f"{name}: new examples"),
+    ]
+
+
+def _are_curves(fitted: Fitted, data: Dataset) -> bool:
+    """Whether the features follow each other: so says who trains a convolution over them."""
+    return not data.is_image and fitted.spec.network == "conv"
+
+
+def latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
+    """Rows for the latent plot: validation where it is large enough to see a shape, else training."""
+    split = "validation" if len(data.splits["validation"]) >= 500 else "train"
+    rows = data.splits[split]
+    return rows[:: -(-len(rows) // LATENT_POINTS)], split
+
+
+def new_examples(fitted: Fitted, data: Dataset, seed: int = 0) -> dict[str, Any]:
+    """Draws from the prior, and per class from a Gaussian fitted to posterior samples of its training examples."""
+    rng = np.random.default_rng(seed)
+    prior = fitted.sample(FROM_PRIOR, seed)
+    samples: dict[str, Any] = {"classes": list(data.classes), "rows": None, "prior": viewable(prior, data)}
+    if data.labels is not None:
+        points = np.concatenate([_class_draws(fitted, data, code, rng) for code in range(len(data.classes))])
+        images = viewable(fitted.decode(points), data)
+        samples["rows"] = images.reshape(len(data.classes), PER_CLASS, *data.shape)
+    return samples
+
+
+def _class_draws(fitted: Fitted, data: Dataset, code: int, rng: np.random.Generator) -> Array:
+    """Points (PER_CLASS, L) from the Gaussian with mean and covariance of the class's aggregate posterior."""
+    assert data.labels is not None
+    train = data.splits["train"]
+    rows = train[data.labels[train] == code][:CLASS_POINTS]
+    if len(rows) == 0:
+        return fitted.draw_prior(rng.standard_normal((PER_CLASS, fitted.spec.latent_dim)), rng.random(PER_CLASS))
+    mean, std = fitted.encode(data.flat[rows])
+    z = mean + std * rng.standard_normal(mean.shape)
+    covariance = np.atleast_2d(np.cov(z, rowvar=False)) if len(z) > 1 else np.diag(std[0] ** 2)
+    return rng.multivariate_normal(z.mean(0), covariance, PER_CLASS, method="eigh")
+
+
+def draw_run_extras(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
+    """Traversals, interpolations and, in two dimensions, the decoder's grid of a run folder, in its figures/."""
+    assert fitted.folder is not None
+    folder = fitted.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    kl = store.load_run(fitted.folder).metrics["validation"]["kl"]
+    drawn = [
+        draw_traversals(fitted, data, kl, folder / "traversals.png", f"{name}: one dimension at a time"),
+        draw_interpolations(fitted, data, folder / "interpolations.png", f"{name}: from one example to another"),
+    ]
+    if fitted.spec.latent_dim == 2:
+        drawn.append(draw_latent(fitted, data, kl, folder / "map.png", f"{name}: latent space"))
+    return drawn
+
+
+def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
+    """Posterior means by class; in two dimensions beside the decoder's grid."""
+    rows, split = latent_rows(data)
+    labels = None if data.labels is None else data.labels[rows]
+    standard = fitted.model.prior.is_standard
+    means, _ = fitted.encode(data.flat[rows])
+    latent = plots.latent_data(means, labels, data.classes, np.asarray(kl), standard=standard)
+    title = f"{title}, {split} examples"
+    if fitted.spec.latent_dim != 2 or not standard:  # the map's points are quantiles of the standard normal
+        return plots.plot_latent(latent, path, title)
+    decoded = viewable(fitted.decode(space.grid_points(GRID_SIDE)), data)
+    return plots.plot_map(latent, plots.grid_data(decoded, features(data)), path, title)
+
+
+def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
+    """What each of the most active dimensions does. kl: (L,) nats per example."""
+    dims = space.active_dims(np.asarray(kl))
+    centre, unit = fitted.prior_moments
+    decoded = viewable(fitted.decode(centre + unit * space.traversal_points(dims, fitted.spec.latent_dim)), data)
+    return plots.plot_traversals(plots.traversals_data(decoded, dims, np.asarray(kl), features(data)), path, title)
+
+
+def draw_interpolations(fitted: Fitted, data: Dataset, path: Path, title: str) -> Path:
+    """The straight ways between a few pairs of validation examples, of different classes where there are some."""
+    rows = spread_rows(data, 2 * PAIRS)
+    rows = rows[: len(rows) // 2 * 2] if len(rows) > 1 else np.repeat(rows, 2)
+    # The first of one half meets the first of the other: neighbours in order of class would be alike.
+    starts, stops = np.split(rows, 2)
+    codes = fitted.encode(data.flat[rows])[0]
+    points = space.between(codes[: len(starts)], codes[len(starts) :])
+    ends = viewable(data.x[np.stack([starts, stops], axis=1)], data)
+    names = [(_class_of(data, a), _class_of(data, b)) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    walks = plots.interpolations_data(viewable(fitted.decode(points), data), ends, names, features(data))
+    return plots.plot_interpolations(walks, path, title)
+
+
+def _class_of(data: Dataset, row: int) -> str:
+    return "" if data.labels is None or data.labels[row] < 0 else data.classes[int(data.labels[row])]

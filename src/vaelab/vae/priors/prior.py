@@ -1,0 +1,78 @@
+"""The contract of a prior p(z): all that a VAE, its training, its page and its judges ask of one."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from vaelab.engine.networks import Parameters
+from vaelab.vae.posterior import Posterior
+from vaelab.vae.spec import Spec
+
+Encode = Callable[[Parameters, Tensor], Posterior]  # x (K, B, D) -> q(z|x)
+
+
+class Prior(abc.ABC):
+    """p(z). z is (K, ..., L), padded dimensions are 0 in it and count for nothing. Figures are in nats."""
+
+    is_standard: ClassVar[bool] = False  # N(0, I): pages draw its quantiles, and conditional models draw from it
+    shares_latent_dim: ClassVar[bool] = True  # members of a stack must agree in it: padding would cost a density
+    is_pretrained: ClassVar[bool] = False  # the first epochs train an autoencoder, to whose latents it is then fitted
+
+    @classmethod
+    @abc.abstractmethod
+    def for_spec(cls, spec: Spec, features: int, encode: Encode) -> Self:
+        """The prior of a spec, for examples of D = `features` and a model's encoder."""
+
+    @classmethod  # noqa: B027, most priors allow any number
+    def check(cls, spec: Spec, examples: int) -> None:
+        """Refuse with InputError a spec that so many training examples do not allow."""
+
+    @abc.abstractmethod
+    def shapes(self, latent: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of its parameters, padded for `latent` padded dimensions."""
+
+    @property
+    @abc.abstractmethod
+    def own_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of its parameters without padding."""
+
+    @abc.abstractmethod
+    def initial(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Its initial parameters without padding, for training rows x (n, D)."""
+
+    @abc.abstractmethod
+    def log_prob(self, z: Tensor, parameters: Parameters) -> Tensor:
+        """log p(z) in nats (K, ...), without -L/2 log(2 pi) (see Posterior.log_prob)."""
+
+    @abc.abstractmethod
+    def rate(self, q: Posterior, noise: Tensor, z: Tensor, parameters: Parameters) -> Tensor:
+        """KL(q || p) in nats (K, ..., B): exact, or an unbiased estimate by the draw z = mean + std * noise."""
+
+    @abc.abstractmethod
+    def kl(self, q: Posterior, parameters: Parameters) -> Tensor:
+        """KL per dimension in nats (K, B, L) of q against a Gaussian with the prior's mean and variance."""
+
+    @abc.abstractmethod
+    def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Mean and variance per dimension, each (K, 1, L); 0 and 1 in padded dimensions."""
+
+    def occupied(self, parameters: Parameters) -> Tensor | None:
+        """exp H(pi) (K,): how many of a mixture's components are in use, from 1 to C; None without components."""
+        return None
+
+    def responsibilities(self, z: Tensor, parameters: Parameters) -> Tensor | None:
+        """p(c|z) (K, ..., C) of what was learned as clusters; None else."""
+        return None
+
+    def components(self, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Weights (K, C), means (K, C, L) and covariances (K, C, L, L) of what was learned as clusters; None else."""
+        return None
+
+    @abc.abstractmethod
+    def draw(self, normal: Tensor, uniform: Tensor, parameters: Parameters) -> Tensor:
+        """z (n, latent_dim) of the first member, from standard normals (n, latent_dim) and uniforms (n,)."""

@@ -1,0 +1,143 @@
+"""All hyperparameters of one VAE. Imports neither torch nor sklearn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from vaelab.settings.spec import (
+    BLOCKS_MEANING,
+    CHANNELS_MEANING,
+    KERNEL_MEANING,
+    Blocks,
+    Channels,
+    Kernel,
+    ModelSpec,
+    written,
+)
+from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.priors import PRIORS
+from vaelab.wording import counted
+
+Binarize = Literal["none", "fixed", "dynamic"]
+if TYPE_CHECKING:
+    LikelihoodName: TypeAlias = str
+    PriorName: TypeAlias = str
+else:  # the names that are registered, which a type checker cannot know
+    LikelihoodName = Literal["auto", *LIKELIHOODS]
+    PriorName = Literal[*PRIORS]
+
+
+class Spec(ModelSpec):
+    """All hyperparameters of one VAE, frozen and validated.
+
+    >>> Spec(latent_dim=2, hidden="64-32").hidden_sizes
+    (64, 32)
+    >>> Spec(layers=3, width=256, taper=0.5).hidden_sizes
+    (256, 128, 64)
+    """
+
+    per_member: ClassVar = ModelSpec.per_member | {
+        "latent_dim", "layers", "width", "taper", "dropout", "beta", "wx", "wy", "warmup", "free_bits",
+    }  # fmt: skip
+    under_hidden: ClassVar = ("layers", "width", "taper")
+
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
+    layers: Annotated[int, Field(ge=0, le=16)] = Field(
+        2, description="hidden layers of the encoder; mirrored in the decoder"
+    )
+    width: Annotated[int, Field(ge=1, le=16384)] = Field(256, description="units of the first hidden layer")
+    taper: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="width of a hidden layer as a share of the one before"
+    )
+    # Narrow, deep and of wide kernels: of what was tried at equal time, the lowest neg_elbo (benchmarks/README.md).
+    channels: Channels = Field((16, 32), description=CHANNELS_MEANING)
+    blocks: Blocks = Field(1, description=BLOCKS_MEANING)
+    kernel: Kernel = Field(5, description=KERNEL_MEANING)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
+    likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
+    sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
+    )
+    threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
+    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
+    prior: PriorName = Field(
+        "normal", description="p(z): standard normal, a Gaussian mixture that is learned too, or a VampPrior"
+    )
+    components: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
+    )
+    covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
+    pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
+    )
+    beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
+    wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")
+    wy: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the misfit of f(x) in the training loss; inverse problems only"
+    )
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
+    free_bits: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="nats per latent dimension that the loss does not punish"
+    )
+    samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.samples > 1 and self.free_bits > 0:
+            raise ValueError("`free_bits` needs `samples` = 1: the importance-weighted bound has no KL term to relax")
+        if self.prior != "normal" and self.free_bits > 0:
+            raise ValueError("`free_bits` needs the normal prior: a mixture's rate is no sum over latent dimensions")
+        if self.prior != "mixture" and self.pretrain not in ("auto", 0):
+            raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior {self.prior!r}")
+        if self.prior == "vamp" and self.norm == "batch":
+            raise ValueError("the VampPrior needs `norm` none or group: its pseudo-inputs are no batch of the data")
+        if self.pretrain_epochs >= self.epochs:
+            raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
+        if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
+            raise ValueError(f"`binarize` needs the Bernoulli likelihood, but likelihood is {self.likelihood!r}")
+        return self
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Also what shapes a learned prior, under the normal one.
+
+        >>> Spec(network="conv").idle
+        ('components', 'covariance')
+        """
+        return super().idle + (("components", "covariance") if self.prior == "normal" else ())
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the encoder's hidden layers, in order; the decoder mirrors them."""
+        if self.hidden is not None:
+            return self.hidden
+        return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.layers))
+
+    @property
+    def layers_text(self) -> str:
+        """The encoder's layers in one word or two.
+
+        >>> Spec(hidden="64").layers_text, Spec(network="conv", hidden="none").layers_text
+        ('64', 'conv 16-32, 1 block each')
+        """
+        hidden = "-".join(map(str, self.hidden_sizes))
+        if self.network == "mlp":
+            return hidden or "linear"
+        blocks = f", {counted(self.blocks, 'block')} each" if self.blocks else ""
+        return f"conv {written('channels', self.channels)}{blocks}" + (f", {hidden}" if hidden else "")
+
+    @property
+    def pretrain_epochs(self) -> int:
+        """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
+        if self.prior != "mixture":
+            return 0
+        return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
+
+    @property
+    def ramp(self) -> int:
+        """Epochs as an autoencoder, and those over which beta rises."""
+        return self.pretrain_epochs + self.warmup

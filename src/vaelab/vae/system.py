@@ -1,0 +1,103 @@
+"""The System of VAEs: how a study trains, judges, keeps and draws them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vaelab.data import Dataset
+from vaelab.engine.convolutions import Convolutions, Grid
+from vaelab.engine.networks import bucket, padded_latent
+from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
+from vaelab.vae import evaluate
+from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.feed import Feed, resolve
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.learning import VAEStack, Variational
+from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.objectives import Objective
+from vaelab.vae.spec import Spec
+from vaelab.vae.yardsticks import YARDSTICKS
+
+
+class VAESystem:
+    """VAEs judged by the negative ELBO, or by the loss with its own weights."""
+
+    facts = ("rate", "distortion", "active_units", "verdict", "reason")
+
+    def __init__(
+        self, yardstick: str = "neg_elbo", custom: CustomNetworks | None = None, objective: Objective | None = None
+    ):
+        self.yardstick = YARDSTICKS[yardstick]
+        self.headline = self.yardstick.headline
+        self.custom, self.method = custom, Variational(custom, objective, self.yardstick)
+
+    def resolve(self, spec: Spec, data: Dataset) -> Spec:
+        resolved = resolve(spec, data)
+        LIKELIHOODS[resolved.likelihood].scaling(data)  # refuses data that do not suit
+        return resolved
+
+    def feed(self, data: Dataset, spec: Spec) -> Feed:
+        return Feed(data, spec)
+
+    def products(self, spec: Spec, shape: Sequence[int]) -> int:
+        hidden, latent = [bucket(width) for width in spec.hidden_sizes], padded_latent(spec.latent_dim)
+        ends, products = math.prod(shape), 0
+        if spec.network == "conv":
+            convolutions = Convolutions.for_spec(spec, Grid.of(shape))
+            ends, products = convolutions.features, convolutions.products
+        encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
+        return products + sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
+
+    def cost(self, spec: Spec, metrics: Mapping[str, Any]) -> float:
+        return self.yardstick.cost(float(metrics[self.yardstick.name]))
+
+    def judge(self, stack: VAEStack, is_final: bool) -> list[dict[str, Any]]:
+        feed, draws = stack.feed, FINAL_DRAWS if is_final else SEARCH_DRAWS
+        batches = feed.batches("validation", draws)
+        scores = evaluate.score(stack.model, stack.views(stack.best), stack.specs, batches, draws, feed.log_jacobian)
+        reference = evaluate.baseline(feed, "validation")
+        views = stack.views(stack.best)
+        measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", None)
+        found = [evaluate.metrics(scores, k, spec, reference) for k, spec in enumerate(stack.specs)]
+        return self.yardstick.added(stack.specs, found, measured)
+
+    def model(self, feed: Feed, spec: Spec, row: Tensor, metrics: Mapping[str, Any]) -> Fitted:
+        return Fitted.of(feed, spec, row, self.custom)
+
+    def load(self, folder: Path) -> Fitted:
+        return Fitted.load(folder, custom=self.custom)
+
+    def test(self, model: Fitted, data: Dataset) -> dict[str, Any]:
+        feed = Feed(data, model.spec, model.scaling)
+        measured = self.yardstick.measure(model.model, model.parameters, [model.spec], feed, "test", None)
+        (found,) = self.yardstick.added([model.spec], [model.evaluate(data, "test", FINAL_DRAWS)], measured)
+        return found
+
+    def reference(self, feed: Feed) -> dict[str, Any]:
+        return dict(evaluate.baseline(feed, "validation").as_dict())
+
+    def results(self, feed: Feed, best: Mapping[str, Any] | None) -> dict[str, Any]:
+        reference = evaluate.baseline(feed, "validation")
+        share = reference.share(best["validation"]["neg_elbo"]) if best else None
+        return {"likelihood": feed.spec.likelihood, "baseline": reference.as_dict() | {"share": share}}
+
+    def draw(self, model: Fitted, data: Dataset, name: str) -> Sequence[Path]:
+        from vaelab.vae.pictures import draw_run  # matplotlib is imported by those who draw
+
+        return draw_run(model, data, name)
+
+    def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
+        from vaelab import plots
+        from vaelab.report import build_study_report
+        from vaelab.study.pictures import draw_study
+        from vaelab.vae.explorer import explorer_of
+
+        rows, winner = draw_study(folder, results)
+        plots.plot_latent_size(plots.latent_size_data(rows, winner), folder / "figures" / "latent_size.png")
+        build_study_report(folder, Spec, explorer_of(data))

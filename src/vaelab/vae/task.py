@@ -1,0 +1,90 @@
+"""What a study needs to be told to search a VAE. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vaelab.settings.space import Space, networks_of
+from vaelab.vae.spec import Spec
+from vaelab.vae.yardsticks import YARDSTICKS
+
+if TYPE_CHECKING:
+    from vaelab.data import Dataset
+    from vaelab.vae.system import VAESystem
+    from vaelab.vae.yardsticks.yardstick import VAEYardstick
+
+# What `tune` searches by default, beside widths and latent sizes that suit the data. Batch size and
+# activation are left out on purpose: models that differ in them cannot be trained as one stack.
+DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
+    "layers": (1, 3),
+    "taper": (0.5, 1.0),
+    "lr": (5e-4, 1e-2, "log"),
+    "weight_decay": (1e-6, 1e-2, "log"),
+    "dropout": (0.0, 0.2),
+}
+
+# What `tune` adds for images whose sides are at least SMALLEST_IMAGE: dense layers alone, or convolutions before them.
+SMALLEST_IMAGE = 16
+NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["8-16", "16-32"]}
+
+
+class VAETask:
+    """Search a VAE."""
+
+    name = "vae"
+    spec_type = Spec
+    yardsticks: Mapping[str, VAEYardstick] = YARDSTICKS
+    nothing = "no shared structure was found"
+    # Searching these would compare figures that cannot be compared, or let a trial change how it is judged.
+    fixed: Mapping[str, str] = {
+        "likelihood": "densities and masses under different likelihoods have no common unit",
+        "binarize": "it changes the data that are judged",
+        "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
+        "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
+    }
+    defaults: Mapping[str, Any] = {}
+
+    def default_space(
+        self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
+    ) -> Space:
+        """Depth, widths, latent size, learning rate, weight decay and dropout, less what is set.
+
+        Widths reach to four times the features but at most 1024, latent sizes to half the features but at most 64.
+        Images from 16 x 16 on try convolutions too, where the time allows it.
+        """
+        features = math.prod(data.shape)
+        widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
+        most = min(64, max(2, features // 2))
+        space: dict[str, Any] = {
+            "width": (widest // 8, widest, "log"),
+            "latent_dim": (max(2, most // 16), most, "log"),
+            **DEFAULT_RANGES,
+        }
+        is_large = data.is_image and min(data.shape[:2]) >= SMALLEST_IMAGE
+        if is_large and settings.get("network") != "mlp" and affords({**settings, "network": "conv"}):
+            space |= NETWORKS
+        return Space.parse(space, Spec).without(settings)
+
+    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+        notes = []
+        if "beta" in space:
+            notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
+        if "conv" in networks_of(settings, space):
+            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
+        return notes
+
+    def label(self, spec: Spec) -> str:
+        return f"latent{spec.latent_dim}"
+
+    def outline(self, spec: Spec) -> str:
+        return f"{spec.layers_text}, lr {spec.lr:.1e}"
+
+    def system(self, yardstick: str) -> VAESystem:
+        from vaelab.vae.system import VAESystem  # torch, for those who train
+
+        return VAESystem(yardstick)
+
+
+TASK = VAETask()

@@ -1,0 +1,38 @@
+"""What a search for VAEs asks of a yardstick, beside what every yardstick is. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vaelab.settings.yardsticks import Yardstick
+
+if TYPE_CHECKING:
+    from vaelab.engine.networks import Parameters
+    from vaelab.vae.feed import Feed
+    from vaelab.vae.model import Model
+    from vaelab.vae.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEYardstick(Yardstick):
+    """A figure of a VAE on validation, made of the metrics of every epoch (neg_elbo, distortion, rate) or measured."""
+
+    headline: str = "neg_elbo"  # the metric by which the winner is told, on validation and test
+
+    def measure(
+        self, model: Model, parameters: Parameters, specs: Sequence[Spec], feed: Feed, split: str, limit: int | None
+    ) -> Sequence[float] | None:
+        """The figure of every member on (the first `limit` rows of) a split, where it is not among the metrics.
+
+        It is asked for after every epoch.
+        """
+        return None
+
+    def added(
+        self, specs: Sequence[Spec], metrics: Sequence[Mapping[str, Any]], measured: Sequence[float] | None
+    ) -> list[dict[str, Any]]:
+        """The metrics of every member with this figure among them, by its name."""
+        values = measured or [self.value(spec, own) for spec, own in zip(specs, metrics, strict=True)]
+        return [{**own, self.name: value} for own, value in zip(metrics, values, strict=True)]

@@ -1,0 +1,87 @@
+"""What every yardstick of VAEs must hold: a study is judged, told and drawn by it, and by nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from vaelab.api import tune
+from vaelab.data import from_arrays
+from vaelab.errors import InputError
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.vae.system import VAESystem
+from vaelab.vae.task import TASK
+from vaelab.vae.yardsticks import YARDSTICKS
+
+SETTINGS = {"hidden": "32", "latent_dim": 4, "epochs": 15, "batch_size": 16, "beta": 1.5}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    found = load_digits()
+    return from_arrays(found.images[:400] / 16, found.target[:400], name="digits")
+
+
+@pytest.fixture(scope="module", params=list(YARDSTICKS))
+def study(request, digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("judged") / "study"
+    return tune(
+        digits, {"lr": (4e-3, 1e-2, "log")}, 3, settings=SETTINGS, yardstick=request.param, workers=1, final_seeds=2,
+        finalists=2, figures="none", out=out,
+    )  # fmt: skip
+
+
+def test_names_are_those_of_the_registry():
+    assert all(YARDSTICKS[name].name == name for name in YARDSTICKS)
+    assert TASK.yardsticks is YARDSTICKS
+    with pytest.raises(InputError, match="unknown yardstick"):
+        VAESystem("reconstruction")
+
+
+def test_the_figure_is_among_the_metrics_of_every_epoch_and_of_every_judgement(study):
+    yardstick = Yardstick.of(study.results)
+    for run in (study.folder / "finals").iterdir():
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert math.isfinite(metrics["validation"][yardstick.name])
+        records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+        assert all(math.isfinite(record["validation"][yardstick.name]) for record in records)
+    best = study.results["best"]
+    assert math.isfinite(best["test"][YARDSTICKS[yardstick.name].headline])
+
+
+def test_trials_are_ranked_by_it_and_a_share_stays_one(study):
+    yardstick = Yardstick.of(study.results)
+    complete = [row for row in study.trials if row["state"] == "COMPLETE"]
+    assert complete
+    for row in complete:
+        metrics = json.loads((study.folder / row["folder"] / "metrics.json").read_text())["validation"]
+        assert row["value"] == pytest.approx(metrics[yardstick.name], rel=1e-9)
+        if yardstick.rises:
+            assert 0 <= row["value"] <= 1
+    finalists = study.results["finalists"]
+    if len(finalists) > 1 and study.best is not None:
+        means = [yardstick.cost(row["mean"]) for row in finalists]
+        winner = next(row for row in finalists if row["number"] == study.results["best"]["number"])
+        reach = min(means) + (finalists[int(np.argmin(means))]["se"] or 0)
+        assert yardstick.cost(winner["mean"]) <= reach + 1e-12
+
+
+def test_the_page_heads_its_column_with_it(study):
+    text = (study.folder / "report.html").read_text()
+    yardstick = Yardstick.of(study.results)
+    others = {YARDSTICKS[name].short for name in YARDSTICKS} - {yardstick.short}
+    heads = text[text.index("All trials") :].split("</thead>")[0]
+    assert yardstick.short in heads
+    assert not any(short in heads for short in others)
+
+
+@pytest.mark.parametrize("name", YARDSTICKS)
+def test_no_weight_that_enters_it_can_be_searched(name, digits, tmp_path):
+    for weight in YARDSTICKS[name].weights:
+        with pytest.raises(InputError, match="cannot be searched under the yardstick"):
+            tune(digits, {weight: (1, 2)}, 2, yardstick=name, out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
