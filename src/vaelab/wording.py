@@ -1,9 +1,55 @@
-"""Words for amounts and names."""
+"""Numbers and words for people: the same on pages, in pictures and in the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def number(value: Any, *beside: float) -> str:
+    """A number: two decimals from 10 on, else four significant digits; "–" where there is none.
+
+    `beside` are numbers that stand in the same sentence: then all have the decimals that the largest needs.
+
+    >>> number(101.234), number(0.97301), number(2e-05), number(16), number(1234), number(None)
+    ('101.23', '0.973', '2e-05', '16', '1,234', '–')
+    >>> number(-0.4, 1.05), number(1.05, -0.4)
+    ('-0.400', '1.050')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if beside:
+        return f"{value:,.{_decimals(max(abs(v) for v in (value, *beside)))}f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}"
+
+
+def _decimals(size: float) -> int:
+    if size >= 10 or size == 0:
+        return 2
+    return min(8, 3 - math.floor(math.log10(size)))
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A number and its standard error, which has one significant digit; both have the same decimals.
+
+    >>> with_error(23.9042, 0.0146), with_error(0.9493, 0.0022), with_error(1523.4, 12.3), with_error(23.9, None)
+    ('23.90 ± 0.01', '0.949 ± 0.002', '1,523 ± 12', '23.90')
+    """
+    shown, margin = value_and_error(value, error)
+    return f"{shown} ± {margin}" if margin else shown
+
+
+def value_and_error(value: float | None, error: float | None) -> tuple[str, str]:
+    """Both parts of `with_error`; the second is "" where there is no error."""
+    if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
+        return number(value), ""
+    decimals = min(8, max(0, -math.floor(math.log10(error)))) if error > 0 else 2
+    return f"{value:,.{decimals}f}", f"{error:,.{decimals}f}"
 
 
 def counted(amount: int, one: str, many: str | None = None) -> str:
@@ -27,8 +73,8 @@ def kept_start(starts: Sequence[Mapping[str, Any]]) -> str:
     reached = sorted(start["neg_elbo"] for start in starts if start["neg_elbo"] is not None)
     failed = f", {len(starts) - len(reached)} failed" if len(reached) < len(starts) else ""
     return (
-        f"Of {len(starts)} starts seed {seed} was kept, the lowest on validation ({reached[0]:.2f} to "
-        f"{reached[-1]:.2f} nats{failed}), which flatters that figure a little."
+        f"Of {len(starts)} starts seed {seed} was kept, the lowest on validation ({number(reached[0], *reached)} "
+        f"to {number(reached[-1], *reached)} nats{failed}), which flatters that figure a little."
     )
 
 

@@ -1,4 +1,4 @@
-"""What every reader of files must hold: what is cut off, empty or of another kind is one line, and nothing is guessed."""
+"""What every reader of files must hold: what is cut off, empty or of another kind is one line; nothing is guessed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from vaelab.engine.training import Stack, epochs
 from vaelab.vae.evaluate import nll
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.learning import Variational
-from vaelab.vae.likelihoods import LIKELIHOODS, likelihood_for
+from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.likelihoods.likelihood import likelihood_for
 from vaelab.vae.modules import LINKS
 from vaelab.vae.spec import Spec
 

@@ -21,14 +21,14 @@ from vaelab.vae.posterior import Posterior
 from vaelab.vae.priors import PRIORS
 from vaelab.vae.spec import Spec
 
-WIDE = torch.linspace(-12, 12, 1201, dtype=torch.float64)
+WIDE = torch.linspace(-16, 16, 32_001, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(240, 1)) + 3 * rng.integers(0, 2, (240, 1))
-    return from_arrays(np.concatenate([z, -z, z**2], 1) + 0.3 * rng.normal(size=(240, 3)), name="bent")
+    z = rng.normal(size=(240, 1)) + 4 * rng.integers(0, 2, (240, 1))
+    return from_arrays(np.concatenate([z, -z, z**2], 1) + 0.1 * rng.normal(size=(240, 3)), name="bent")
 
 
 @pytest.fixture(params=list(PRIORS))
@@ -65,7 +65,7 @@ def test_the_density_integrates_to_one_and_padding_counts_for_nothing(name, tabl
     stack, parameters = trained(name, table)
     with torch.no_grad():
         density = torch.exp(log_prob(stack, parameters, WIDE[:, None]))
-    assert float(torch.trapezoid(density, WIDE)) == pytest.approx(1, abs=1e-6)
+    assert float(torch.trapezoid(density, WIDE)) == pytest.approx(1, abs=1e-5)
 
 
 def test_moments_are_those_of_the_density_and_of_draws(name, table):
@@ -143,7 +143,7 @@ def test_clusters_are_told_together_or_not_at_all(name, table):
 
 
 def test_a_model_trains_is_saved_and_samples(name, table, tmp_path):
-    settings = spec_of(name, latent_dim=2, epochs=30).model_dump(exclude_unset=True)
+    settings = spec_of(name, latent_dim=2, epochs=60, hidden="32", batch_size=16).model_dump(exclude_unset=True)
     run = train(table, settings, out=tmp_path / "run", figures=False)
     assert run.metrics["validation"]["neg_elbo"] < run.metrics["reference"]["no_latents"]
     again = vaelab.load(tmp_path / "run")

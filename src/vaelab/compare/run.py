@@ -28,7 +28,7 @@ from vaelab.vae.evaluate import Baseline
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
-from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.task import TASK
 from vaelab.wording import counted
@@ -124,7 +124,7 @@ def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | Non
             continue
         with _about(entry.name):
             spec = resolve(Spec.create(**entry.settings or {}), data)
-            LIKELIHOODS[spec.likelihood].scaling(data)
+            likelihood_type(spec.likelihood).scaling(data)
         twin = seen.setdefault(spec.model_dump_json(), entry.name)
         if twin != entry.name:
             raise InputError(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from vaelab.wording import possessive
+from vaelab.wording import number, possessive
 
 LEVEL = 0.05
 PAIRED_LABEL = "these two networks, not these two designs"
@@ -161,7 +161,7 @@ def _sentence(row: Mapping[str, Any], metric: tuple[str, bool, str, str], tests:
 
 
 def _lead(row: Mapping[str, Any]) -> str:
-    return quantity(abs(row["difference"]), *_ends(row))
+    return number(abs(row["difference"]), *_ends(row))
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[float, ...]:
@@ -174,7 +174,7 @@ def _ends(row: Mapping[str, Any]) -> tuple[float, ...]:
 def _evidence(row: Mapping[str, Any], tests: int) -> str:
     """The interval of the leader's lead, p and the number of seeds."""
     low, high = _ends(row)
-    interval = f"95 % interval {quantity(low, row['difference'], high)} to {quantity(high, row['difference'], low)}"
+    interval = f"95 % interval {number(low, row['difference'], high)} to {number(high, row['difference'], low)}"
     return f"{interval}, {probability(row['p_holm'], tests)}, {counted(row['seeds'])}"
 
 
@@ -182,10 +182,10 @@ def _paired(a: Contender, b: Contender) -> dict[str, Any]:
     """Whether two trained networks differ on these examples; says nothing of training either design once more."""
     found = dataclasses.asdict(paired(a.costs, b.costs))
     gap, low, high = (found[key] for key in ("difference", "low", "high"))
-    between = "" if low is None else f" (95 % interval {quantity(low, gap, high)} to {quantity(high, gap, low)})"
+    between = "" if low is None else f" (95 % interval {number(low, gap, high)} to {number(high, gap, low)})"
     sentence = (
         f"{a.name} minus {b.name}, first seeds, paired over {len(a.costs):,} validation examples: "
-        f"{quantity(gap, *(low or 0, high or 0))} nats{between}; {PAIRED_LABEL}."
+        f"{number(gap, *(low or 0, high or 0))} nats{between}; {PAIRED_LABEL}."
     )
     return {"label": PAIRED_LABEL, "examples": len(a.costs), **found, "sentence": sentence}
 
@@ -199,7 +199,7 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
     if not entitled:
         return "No recommendation: every model collapsed (the notes say why); no shared structure was found."
     best, *behind = entitled
-    worth = f"{best.name}: its validation neg_elbo is {quantity(means[best.name])} nats per example"
+    worth = f"{best.name}: its validation neg_elbo is {number(means[best.name])} nats per example"
     if not behind:
         return f"Use {worth}.{out}"
     against = {(({row["a"], row["b"]} - {best.name}).pop()): row for row in rows if best.name in (row["a"], row["b"])}
@@ -250,20 +250,8 @@ def _without_nats(
         best = min(means, key=lambda name: sign * means[name])
         others = [row for row in rows if row["metric"] == key and best in (row["a"], row["b"])]
         end = "" if all(row["shown"] for row in others) else ", not shown to differ from all others"
-        leads.append(f"{best} has the {'highest' if higher else 'lowest'} {word} ({quantity(means[best])}{end})")
+        leads.append(f"{best} has the {'highest' if higher else 'lowest'} {word} ({number(means[best])}{end})")
     return f"No winner in nats: {listed(reasons)}, so their nats have no common unit. On validation, {listed(leads)}."
-
-
-def quantity(value: float, *others: float) -> str:
-    """A value with as many digits after the point as the largest of it and the `others` of its sentence needs.
-
-    >>> quantity(147.556), quantity(0.01234), quantity(-0.4, 1.05)
-    ('147.56', '0.0123', '-0.400')
-    """
-    size = max(abs(v) for v in (value, *others))
-    if size >= 10 or size == 0:
-        return f"{value:.2f}"
-    return f"{value:.{3 if size >= 0.1 else min(8, 2 - math.floor(math.log10(size)))}f}"
 
 
 def probability(p: float, tests: int) -> str:

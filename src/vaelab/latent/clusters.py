@@ -146,9 +146,7 @@ def _mixtures(
         points = points + std * np.random.default_rng(derive_seed(options.seed, 2)).standard_normal(points.shape)
     if _is_own(fitted, options):
         assert fitted.mixture is not None
-        own = LatentMixture.of(*fitted.mixture)
-        own.covariance = fitted.spec.covariance
-        return [own], points
+        return [LatentMixture.of(*fitted.mixture, fitted.spec.covariance)], points
     found = []
     for number in numbers:
         began = time.perf_counter()
@@ -182,7 +180,6 @@ def _conclude(
                 mixture, table, data.classes, options.points, options.reject, _place(fitted.folder, folder),
                 _digest(fitted.folder),
             )  # fmt: skip
-            clusters.mixture.covariance = mixtures[i].covariance
             clusters.save(folder)
         rows.append(mixture_row(mixtures[i], bics[i], points, shares, table, latents, options.reject))
     assert chosen_shares is not None

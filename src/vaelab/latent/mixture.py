@@ -140,10 +140,10 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.weights_, self.means_, self.covariances_ = weights[order], means[order], covariances[order]
 
     @classmethod
-    def of(cls, weights: Any, means: Any, covariances: Any) -> Self:
+    def of(cls, weights: Any, means: Any, covariances: Any, covariance: Covariance = "full") -> Self:
         """A mixture that is known already: weights (K,) that sum to 1, means (K, L), covariances (K, L, L).
 
-        Variances (K, L) are taken as diagonal covariances.
+        Variances (K, L) are taken as diagonal covariances. covariance: the shape that these were restricted to.
 
         >>> LatentMixture.of([1.0], [[0.0, 0.0]], [[1.0, 1.0]]).score_samples([[0.0, 0.0]]).round(4).tolist()
         [-1.8379]
@@ -156,7 +156,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"a mixture of {K} means needs weights ({K},) and covariances ({K}, {L}, {L}); reshape.")
         if not (w >= 0).all() or not math.isclose(w.sum(), 1, abs_tol=1e-5):
             raise InputError(f"the weights of a mixture must be at least 0 and sum to 1, but sum to {w.sum():g}.")
-        mixture = cls(components=K)
+        mixture = cls(components=K, covariance=covariance)
         mixture._keep(w / w.sum(), m, c)
         mixture.n_features_in_ = L
         _cholesky(mixture.covariances_)
@@ -169,7 +169,8 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         posterior q(z) = E_x q(z|x), as far as variances do not depend on x.
         """
         check_is_fitted(self)
-        return self.of(self.weights_, self.means_, self.covariances_ + np.diag(np.asarray(variance, np.float64)))
+        wide = self.covariances_ + np.diag(np.asarray(variance, np.float64))
+        return self.of(self.weights_, self.means_, wide, self.covariance)
 
     def _joint(self, X: Any) -> Floats:
         """log w_k + log N(z; m_k, C_k), nats, (n, K)."""

@@ -86,8 +86,7 @@ class Clusters:
         shapes = {"weights": (K,), "means": (K, L), "covariances": (K, L, L), "counts": (K, C if labelled else 0)}
         expected = {name: (shapes[name], "float64") for name in ARRAYS}
         arrays = store.load_arrays(folder / "mixture.safetensors", facts["arrays_sha256"], expected)
-        mixture = LatentMixture.of(arrays["weights"], arrays["means"], arrays["covariances"])
-        mixture.covariance = facts["covariance"]
+        mixture = LatentMixture.of(arrays["weights"], arrays["means"], arrays["covariances"], facts["covariance"])
         table = ClassTable(arrays["counts"], float(facts["smoothing"])) if labelled else None
         return cls(
             mixture, table, tuple(map(str, facts["classes"])), facts["points"], float(facts["reject"]), facts["run"],

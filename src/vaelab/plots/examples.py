@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GRID, INK, ORANGE, Floats
+from vaelab.wording import number
 
 Pixels = NDArray[np.uint8]
 
@@ -146,7 +147,7 @@ def _reconstructed_images(data: Reconstructions, title: str) -> Figure:
     style.heading(
         figure,
         title,
-        f"{n} validation examples  ·  typical error per pixel {style.number(data.error.mean())}",
+        f"{n} validation examples  ·  typical error per pixel {number(data.error.mean())}",
     )
     axes = _show(figure, sheet, 1.25, height - head, scale)
     for row, name in enumerate(("original", "reconstruction", "difference")):
@@ -229,7 +230,7 @@ def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
         )
     for i in range(n):
         caption = data.captions[i] if data.captions else f"example {i + 1}"
-        text = f"{style.clean(caption, 20)}  ·  error {style.number(data.error[i])}"
+        text = f"{style.clean(caption, 20)}  ·  error {number(data.error[i])}"
         style.write(axes, i % columns + 0.04, -(i // columns) + 0.9, text, fontsize=8.5)
     axes.set_xlim(0, columns)
     axes.set_ylim(1 - rows, 1.0)

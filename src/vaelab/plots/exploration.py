@@ -13,6 +13,7 @@ from matplotlib.collections import PolyCollection
 from vaelab.plots import examples, style
 from vaelab.plots.samples import sheets
 from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.wording import number
 
 MAX_COLUMNS = 30
 MAX_GROUPS = 5  # classes that a small histogram tells apart
@@ -74,7 +75,7 @@ def plot_overview(data: Overview, path: str | Path, title: str = "The data") -> 
         _draw_counts(style.chart(figure, 0.35, 0.42, 8.4, classes - 0.75, grid="none"), data)
     peak = int(data.shares.argmax())
     ends = {0: "at the dark end", len(data.shares) - 1: "at the bright end"}
-    where = ends.get(peak, f"near {style.number((data.edges[peak] + data.edges[peak + 1]) / 2)}")
+    where = ends.get(peak, f"near {number((data.edges[peak] + data.edges[peak + 1]) / 2)}")
     finding = f"training examples  ·  {data.shares[peak]:.0%} of all pixels are {where}"
     style.heading(figure, title, finding)
     return style.save(figure, path)
@@ -229,8 +230,8 @@ def plot_columns(data: Columns, path: str | Path, title: str = "The data") -> Pa
     letters = int((style.WIDTH - 0.5) / across * 0.9 / 0.076)
     for i, name in enumerate(style.clean_names(data.names, letters)):
         style.write(axes, x0[i], y0[i] + 0.66, name, fontsize=8.5, color=INK)
-        style.write(axes, x0[i], y0[i] - 0.09, style.number(data.edges[i, 0]), fontsize=7.5)
-        style.write(axes, x0[i] + 0.9, y0[i] - 0.09, style.number(data.edges[i, -1]), fontsize=7.5, ha="right")
+        style.write(axes, x0[i], y0[i] - 0.09, number(data.edges[i, 0]), fontsize=7.5)
+        style.write(axes, x0[i] + 0.9, y0[i] - 0.09, number(data.edges[i, -1]), fontsize=7.5, ha="right")
     if len(data.groups) > 1:
         entries = [
             (colour, "■", f"{style.clean(name, 14)} {size:,}")

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
+from vaelab.wording import number
 
 SHOWN = 3  # curves
 RANKED = 8  # coordinates whose ranks are drawn
@@ -168,9 +169,7 @@ def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "M
     """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step."""
     figure = style.canvas(3.7)
     inside = float((rmse[-1] < gate).mean())
-    style.heading(
-        figure, title, f"{inside:.1%} of the candidates reproduce y better than the gate, {style.number(gate)}"
-    )
+    style.heading(figure, title, f"{inside:.1%} of the candidates reproduce y better than the gate, {number(gate)}")
     axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
     steps, levels = np.arange(len(rmse)), np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-9)
     axes.set_yscale("log")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, LIGHT, MUTED, NATS, ORANGE, Floats
+from vaelab.wording import number
 
 TERMS = ("neg_elbo", "rate", "distortion")
 
@@ -79,7 +80,7 @@ def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") ->
     style.name_axes(main, x="epoch")
     for name, level in data.drawn.items():
         main.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        text = f"{style.clean(name, 30)} {style.number(level)}"
+        text = f"{style.clean(name, 30)} {number(level)}"
         style.note(
             main,
             0.99,
@@ -109,10 +110,10 @@ def _losses_finding(data: Losses) -> str:
     if data.best is None:
         parts.append("no validation figure was recorded")
     else:
-        value = style.number(data.curves["validation"]["neg_elbo"][data.best])
+        value = number(data.curves["validation"]["neg_elbo"][data.best])
         epoch = f"best epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}"
         parts.append(f"{epoch}: validation {value} {NATS} by one draw of z")
-    parts += [f"{style.clean(name, 30)}: {style.number(level)}" for name, level in data.noted.items()]
+    parts += [f"{style.clean(name, 30)}: {number(level)}" for name, level in data.noted.items()]
     return "  ·  ".join(parts).replace(r"\$", "$")
 
 
@@ -136,10 +137,10 @@ def _label_ends(axes: Axes, data: Losses) -> None:
     for split, colour in (("train", "#5c8fc4"), ("validation", BLUE)):
         finite = data.curves[split]["neg_elbo"][np.isfinite(data.curves[split]["neg_elbo"])]
         if finite.size:
-            labels.append((f"{split} {style.number(finite[-1])}", colour, float(finite[-1])))
+            labels.append((f"{split} {number(finite[-1])}", colour, float(finite[-1])))
     if data.best is not None:
         best = float(data.curves["validation"]["neg_elbo"][data.best])
-        labels.append((f"● best {style.number(best)}", ORANGE, best))
+        labels.append((f"● best {number(best)}", ORANGE, best))
     wanted = [float(np.clip((value - low) / (high - low), 0.05, 0.97)) for _, _, value in labels]
     for (text, colour, _), height in zip(labels, style.spread(wanted, 0.08), strict=True):
         style.note(axes, 1.02, height, text, color=colour, weight="bold", fontsize=9)

@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, NATS, ORANGE, Floats
+from vaelab.wording import number
 
 # Blue and orange first, as in every picture of two things; then the hues of the classes that stay apart from them.
 COLOURS = (BLUE, ORANGE, "#117733", "#aa4499", "#44aa99", "#882255", "#ddaa33", "#332288", "#999933", "#cc6677")
@@ -187,7 +188,7 @@ def plot_courses(data: Courses, path: str | Path, title: str = "Loss by epoch") 
             )
         if met.any() and i < MAX_MODELS:
             last = float(model.validation[met][-1])
-            ends.append((f"{name}  {style.number(last)}", ink, float(np.clip((last - low) / (high - low), 0.03, 0.97))))
+            ends.append((f"{name}  {number(last)}", ink, float(np.clip((last - low) / (high - low), 0.03, 0.97))))
     axes.set_ylim(low, high)
     every = np.concatenate([model.epochs for model in data.models] or [np.empty(0)])
     if every.size:
@@ -274,8 +275,8 @@ def plot_plane(data: Plane, path: str | Path, title: str = "Rate and distortion"
             )
         if i < MAX_MODELS and len(points):
             style.note(axes, 1.03, at, f"● {name}", color=colour(i), weight="bold")
-            rate, distortion = (style.number(value) for value in data.means[i])
-            text = f"{style.number(data.means[i].sum())} = {rate} + {distortion}"
+            rate, distortion = (number(value) for value in data.means[i])
+            text = f"{number(data.means[i].sum())} = {rate} + {distortion}"
             style.note(axes, 1.065, at - 0.06, text, fontsize=8.5)
             at -= 0.14 if len(names) <= 7 else 0.1
     style.name_axes(axes, x="rate, nats: what the code costs", y="distortion, nats: what it misses")
@@ -322,7 +323,7 @@ def plot_carried(data: Carried, path: str | Path, title: str = "What each latent
         axes.fill_between(place, low[:ranks], high[:ranks], color=colour(i), alpha=0.18, linewidth=0)
         if i < MAX_MODELS:
             style.note(axes, 1.03, at, f"● {name}", color=colour(i), weight="bold")
-            text = f"{style.number(data.totals[i])} nats in {len(mean)} dimensions"
+            text = f"{number(data.totals[i])} nats in {len(mean)} dimensions"
             style.note(axes, 1.065, at - 0.075, text, fontsize=8.5)
             at -= 0.17 if len(names) <= 5 else 0.1
     top = max((float(high.max(initial=0)) for high in data.highs), default=0)

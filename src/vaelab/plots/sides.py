@@ -14,6 +14,7 @@ from vaelab.plots.examples import is_image
 from vaelab.plots.models import MAX_MODELS, colour, short_names
 from vaelab.plots.space import Features, features_data
 from vaelab.plots.style import GREY, GRID, INK, MUTED, Floats
+from vaelab.wording import number
 
 MAX_ROWS = 30  # columns of a table in one picture
 
@@ -73,7 +74,7 @@ def _image_rows(data: Sides, title: str) -> Figure:
     for i, (name, error) in enumerate(zip(names, data.errors, strict=True)):
         y = (i + 1) * (H + gap) + 2 * gap + H / 2
         style.write(axes, -0.12 * inch, y - 0.09 * inch, name, ha="right", color=colour(i), weight="bold")
-        text = f"error {style.number(error)}"
+        text = f"error {number(error)}"
         style.write(axes, -0.12 * inch, y + 0.09 * inch, text, ha="right", fontsize=8)
     return figure
 
@@ -104,7 +105,7 @@ def _error_rows(data: Sides, title: str) -> Figure:
     inch = 1 / (height - style.HEAD - 0.8)
     for i, (name, error) in enumerate(zip(short_names(data.names), data.errors, strict=True)):
         style.note(axes, 1.03, 1 - (0.1 + 0.42 * i) * inch, f"● {name}", color=colour(i), weight="bold")
-        style.note(axes, 1.07, 1 - (0.28 + 0.42 * i) * inch, f"all columns {style.number(error)}", fontsize=8.5)
+        style.note(axes, 1.07, 1 - (0.28 + 0.42 * i) * inch, f"all columns {number(error)}", fontsize=8.5)
     total = data.columns.shape[1]
     more = f"  ·  the {count} of {total:,} columns missed most" if count < total else ""
     style.heading(figure, title, f"{len(data.originals):,} validation examples, the first seed of each model{more}")

@@ -18,6 +18,7 @@ from vaelab.plots import examples, style, trial
 from vaelab.plots.examples import MAX_FEATURES, PAPER, is_image
 from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Ints
 from vaelab.plots.trial import Latent
+from vaelab.wording import number
 
 REACH = 2.5  # standard deviations of the prior that a traversal covers each way
 MOVERS = 3  # features named in a chart of lines
@@ -203,7 +204,7 @@ def plot_traversals(data: Traversals, path: str | Path, title: str = "One dimens
     """Draws a row of images per dimension; of a table, a chart of its columns per dimension."""
     subtitle = "one latent dimension moves, the others stand at 0  ·  those of highest KL first"
     labels = [f"z{dim + 1}" for dim in data.dims.tolist()]
-    notes = [f"{style.number(kl)} nats" for kl in data.kl.tolist()]
+    notes = [f"{number(kl)} nats" for kl in data.kl.tolist()]
     if is_image(data.cells.shape[2:]):
         heads = [f"{value:g}" for value in data.values.tolist()]
         return style.save(_strips(title, subtitle, data.cells, labels, notes, heads), path)

@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, RED, Bools, Floats, Ints
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted
+from vaelab.wording import counted, number
 
 Trials = Sequence[Mapping[str, Any]]
 
@@ -103,7 +103,7 @@ def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: s
     style.name_axes(axes, x="trial", y=f"{_judged_by(axes, yardstick)} ({yardstick.better})")
     finding = "no trial finished"
     if winner is not None:
-        found = f"best {style.number(yardstick.cost(data.best[winner]))} at trial {data.numbers[winner]}"
+        found = f"best {number(yardstick.cost(data.best[winner]))} at trial {data.numbers[winner]}"
         finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
         style.note(axes, 1.02, 0.98, "●", color=ORANGE)
         style.note(axes, 1.05, 0.98, f"best: trial {data.numbers[winner]}", color=INK)
@@ -372,7 +372,7 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by
         )
         size = data.sizes[data.winner]
         entries.append(("●", ORANGE, f"the winner: {size}"))
-        value = style.number(data.values[data.winner])
+        value = number(data.values[data.winner])
         finding = f"the winner's figure, {value}, has {counted(int(size), 'latent dimension')}"
     if not fine.all():
         entries.append(("×", RED, f"{(~fine).sum()} collapsed"))

@@ -65,22 +65,6 @@ def clean_names(names: Sequence[object], limit: int) -> list[str]:
     ]
 
 
-def number(value: float) -> str:
-    """A figure as text, with the digits a reader compares.
-
-    >>> number(104.349), number(9.8765), number(0.01234), number(float("nan"))
-    ('104.3', '9.88', '0.0123', 'n/a')
-    """
-    if not np.isfinite(value):
-        return "n/a"
-    size = abs(value)
-    if size >= 1e6:
-        return f"{value:.3g}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3g}"
-
-
 def canvas(height: float, width: float = WIDTH) -> Figure:
     """An empty white figure of `width` x `height` inches with its own Agg canvas."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaelab.report import words
 from vaelab.report.page import finite, inside, read_history
 from vaelab.settings.yardsticks import Yardstick
+from vaelab.wording import number
 
 CURVE_RECORDS = 200  # points of one learning curve
 
@@ -94,7 +94,7 @@ def _forest(metric: str, compared: Sequence[Mapping[str, Any]]) -> Forest:
         Interval(
             f"{c.get('a')} − {c.get('b')}",
             f"{_signed(c['difference'])} [{_signed(c['low'])}, {_signed(c['high'])}]",
-            words.number(c.get("p_holm")),
+            number(c.get("p_holm")),
             bool(c.get("shown")),
             place(c["low"]),
             place(c["high"]),
@@ -108,5 +108,5 @@ def _forest(metric: str, compared: Sequence[Mapping[str, Any]]) -> Forest:
 
 
 def _signed(value: float) -> str:
-    text = words.number(value)
+    text = number(value)
     return f"+{text}" if value > 0 else f"−{text[1:]}" if text.startswith("-") else text

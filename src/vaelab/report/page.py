@@ -21,6 +21,7 @@ from vaelab.report.tables import Cell
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, VALIDATION_ROWS
 from vaelab.store import read_json
+from vaelab.wording import number
 
 HERE = Path(__file__).parent
 SCRIPTS = ("core", "tables", "convolutions", "decoder", "latent", "explorer", "plot", "search")
@@ -205,5 +206,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = words.number
+    environment.filters["number"] = number
     return environment

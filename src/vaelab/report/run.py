@@ -23,7 +23,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, kept_start
+from vaelab.wording import counted, kept_start, number
 
 PICTURES = ("losses", "latent", "reconstructions", "samples")
 
@@ -41,9 +41,7 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
     missing: list[str] = []
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
     value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)
-    headline = (
-        "A trained model" if value is None else f"{words.number(value)} nats per example on the validation split."
-    )
+    headline = "A trained model" if value is None else f"{number(value)} nats per example on the validation split."
     title = str(metrics.get("name") or folder.resolve().name)
     page = render(
         "run.html.jinja",

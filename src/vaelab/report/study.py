@@ -30,7 +30,7 @@ from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
-from vaelab.wording import counted
+from vaelab.wording import counted, number
 
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
@@ -83,7 +83,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         results=results,
         headline=words.headline(results),
         course=words.course(results),
-        cards=_cards(results),
+        cards=_cards(results, yardstick),
         scale=_scale(results),
         best_figures=best,
         study_figures=study,
@@ -145,7 +145,7 @@ def gallery(
             break
         value = row.get("value")
         unit = yardstick.unit.split(" ")[0] or yardstick.short
-        ending = f"{words.number(value)} {unit}" if value is not None else str(row.get("state", "")).lower()
+        ending = f"{number(value)} {unit}" if value is not None else str(row.get("state", "")).lower()
         if row.get("verdict") == "collapsed":
             ending += f", collapsed ({row.get('reason')})"
         items.append(GalleryItem(f"Trial {row.get('number')}: {ending}, {words.model(row.get('spec') or {})}", found))
@@ -172,15 +172,17 @@ def _by_value(row: Mapping[str, Any], yardstick: Yardstick) -> tuple[float, int]
     return (math.inf if value is None else yardstick.cost(value), int(row.get("number", 0)))
 
 
-def _cards(results: Mapping[str, Any]) -> list[Card]:
+def _cards(results: Mapping[str, Any], yardstick: Yardstick) -> list[Card]:
     best = results.get("best") or {}
     seeds = len(best.get("seeds") or [])
     cards = []
     for split in ("validation", "test") if seeds > 1 else ():
         mean, error = best.get(f"{split}_mean"), best.get(f"{split}_se")
         if mean is not None:
-            spread = f"± {words.number(error)} " if error is not None else ""
-            cards.append(Card(f"{split}, mean", Cell.of(mean), f"{spread}nats per example, {seeds} seeds"))
+            cell = Cell.mean({"mean": mean, "se": error})
+            unit = yardstick.unit or yardstick.title
+            spread = f"{cell.error_text} " if cell.error_text else ""
+            cards.append(Card(f"{split}, mean", cell, f"{spread}{unit}, {seeds} seeds"))
     whose = ", best seed" if seeds > 1 else ""
     return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
@@ -214,7 +216,7 @@ def trials(
 
 
 def _show(key: str) -> Any:
-    return (lambda value: words.duration(finite(value))) if key == "seconds" else words.number
+    return (lambda value: words.duration(finite(value))) if key == "seconds" else number
 
 
 def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
@@ -224,7 +226,12 @@ def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
     winner = (results.get("best") or {}).get("number")
     rows = [
         Row(
-            [Cell.of(row.get(key)) for key in ("number", "search", "mean", "se", "parameters")],
+            [
+                Cell.of(row["number"]),
+                Cell.of(row.get("search")),
+                Cell.mean({"mean": row["mean"], "se": row.get("se")}),
+                Cell.of(row.get("parameters")),
+            ],
             "winner" if row["number"] == winner else "",
         )
         for row in found
@@ -234,15 +241,15 @@ def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
         if all(row.get("se") is None for row in found)
         else f"trained anew, mean over seeds, {unit}"
     )
-    heads = ("trial", f"in the search, {unit}", anew, "standard error", "parameters")
+    heads = ("trial", f"in the search, {unit}", anew, "parameters")
     return Table("Finalists", heads, rows, 2) if rows else None
 
 
 def _seeds(best: Mapping[str, Any]) -> Table | None:
     rows = []
-    for number, seed in enumerate(best.get("seeds") or [], 1):
+    for place, seed in enumerate(best.get("seeds") or [], 1):
         validation, test = seed.get("validation") or {}, seed.get("test") or {}
         values = [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
-        name = Cell(str(number), tag="kept" if validation == best.get("validation") else "")
+        name = Cell(str(place), tag="kept" if validation == best.get("validation") else "")
         rows.append(Row([name, *map(Cell.of, values), Cell.of(test.get("neg_elbo"))]))
     return Table("Seeds", ("seed", "validation, nats", "rate", "distortion", "test, nats"), rows) if rows else None

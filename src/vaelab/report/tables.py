@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.report import words
+from vaelab.wording import number, value_and_error
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,21 @@ class Cell:
     tag: str = ""
 
     @classmethod
-    def of(cls, value: Any, show: Callable[[Any], str] = words.number) -> Cell:
+    def of(cls, value: Any, show: Callable[[Any], str] = number) -> Cell:
         """A cell of any JSON value."""
         return cls(show(value), _exact(value))
 
     @classmethod
-    def mean(cls, summary: Any, show: Callable[[Any], str] = words.number) -> Cell:
+    def mean(cls, summary: Any, show: Callable[[Any], str] = number) -> Cell:
         """A cell of {"mean", "se"}, or of a bare value."""
         if not isinstance(summary, Mapping):
             return cls.of(summary, show)
         mean, se = summary.get("mean"), summary.get("se")
         error = _exact(se) if mean is not None else ""
-        return cls(show(mean), _exact(mean), error, f"± {show(se)}" if error else "")
+        if not error or show is not number:
+            return cls(show(mean), _exact(mean), error, f"± {show(se)}" if error else "")
+        text, margin = value_and_error(mean, se)
+        return cls(text, _exact(mean), error, f"± {margin}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted
+from vaelab.wording import counted, number, with_error
 
 Json = Mapping[str, Any]
 
@@ -15,21 +15,6 @@ VERDICTS = {
     "ok": "it uses its latents",
     "collapsed": "it collapsed: its latents carry nothing",
 }
-
-
-def number(value: Any) -> str:
-    """A figure for prose and tables.
-
-    >>> number(101.234), number(2e-05), number(None), number(16), number(0.5)
-    ('101.23', '2e-05', '–', '16', '0.5')
-    """
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def duration(seconds: float | None) -> str:
@@ -94,16 +79,21 @@ def headline(results: Json) -> str:
     if not best:
         notes = results.get("notes") or ["no trial finished, so there is no best model."]
         return f"There is no winner: {notes[0]}"
-    value = number(best.get("validation_mean", best.get("validation", {}).get("neg_elbo")))
-    sentence = f"Trial {best['number']} won: trained anew, it needs {value} nats per example on the validation split"
+    yardstick = Yardstick.of(results)
+    value = number(best.get("validation_mean", best.get("validation", {}).get(yardstick.headline)))
+    has = f"reaches {value} {yardstick.title}" if yardstick.rises else f"needs {value} {yardstick.unit}"
+    sentence = f"Trial {best['number']} won: trained anew, it {has} on the validation split"
     mean, error = best.get("test_mean"), best.get("test_se")
     if mean is not None:
         seeds = len(best.get("seeds") or [])
-        spread = f" ± {number(error)}" if error is not None else ""
-        over = f" (mean{'s and standard error' if spread else ''} over {counted(seeds, 'seed')})" if seeds > 1 else ""
-        sentence += f", and {number(mean)}{spread} on the test split{over}"
+        over = (
+            f" (mean{'s and standard error' if error is not None else ''} over {counted(seeds, 'seed')})"
+            if seeds > 1
+            else ""
+        )
+        sentence += f", and {with_error(mean, error)} on the test split{over}"
     elif best.get("test"):
-        sentence += f", and {number(best['test'].get('neg_elbo'))} on the test split"
+        sentence += f", and {number(best['test'].get(yardstick.headline))} on the test split"
     return sentence + "."
 
 

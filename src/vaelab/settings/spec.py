@@ -122,7 +122,8 @@ class ModelSpec(pydantic.BaseModel):
 
         A setting that is new is shared until it is said to be per member: then at worst a stack is smaller.
         """
-        return tuple((name, value) for name, value in self if name not in self.per_member and name not in self.idle)
+        left_out = self.per_member.union(self.idle)
+        return tuple((name, value) for name, value in self if name not in left_out)
 
     @property
     def ramp(self) -> int:

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
-
 from vaelab import store
 from vaelab.engine.seeds import derive_seed
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.balance import stacks
 from vaelab.study.jobs import Job, Member
 from vaelab.study.search import Search
+from vaelab.study.trials import candidates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +46,6 @@ class Finalist:
             "se": self.se,
             "parameters": self.parameters,
         }
-
-
-def candidates(trials: Sequence[FrozenTrial]) -> list[int]:
-    """Numbers of the complete, feasible trials, best first."""
-    ok = [t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs["verdict"] == "ok"]
-    return [t.number for t in sorted(ok, key=lambda t: (t.value, t.number))]
 
 
 def plan(search: Search, left: float) -> tuple[list[int], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.study.rungs import rung_epochs, survivors
-from vaelab.study.trials import Trials
+from vaelab.study.trials import Trials, candidates
 from vaelab.study.watch import Watch
+
+MARGIN = 1.15  # for judging and drawing, on top of what training takes
 
 
 class OutOfTime(Exception):
@@ -32,6 +34,21 @@ def trial_name(number: int, label: str) -> str:
     return f"{number:04d}-{label}"
 
 
+class Clock:
+    """The time that `--timeout` leaves, for search and final training together."""
+
+    def __init__(self, timeout: float | None):
+        self.start, self.timeout = time.monotonic(), timeout
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+    @property
+    def left(self) -> float:
+        return math.inf if self.timeout is None else self.timeout - self.elapsed
+
+
 @dataclasses.dataclass
 class Search:
     """One study's search: its database, its crew and its clock."""
@@ -42,7 +59,7 @@ class Search:
     trials: Trials
     watch: Watch
     base: Any  # resolved: likelihood, batch size and device decided
-    has_time: Callable[[float], bool] = lambda seconds: True
+    clock: Clock
 
     def __post_init__(self) -> None:
         data = self.crew.data
@@ -159,20 +176,14 @@ class Search:
         return self.pace.estimate(specs, epochs, self.crew.workers)
 
     def _check_time(self, live: dict[int, Any], done: int, rung: int) -> None:
-        if self.pace.is_measured and not self.has_time(self.estimate(list(live.values()), rung - done)):
+        needed = self.estimate(list(live.values()), rung - done)
+        if self.pace.is_measured and self.clock.left <= needed + self._reserve():
             raise OutOfTime
 
-
-class Clock:
-    """The time that `--timeout` leaves, for search and final training together."""
-
-    def __init__(self, timeout: float | None):
-        self.start, self.timeout = time.monotonic(), timeout
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.start
-
-    @property
-    def left(self) -> float:
-        return math.inf if self.timeout is None else self.timeout - self.elapsed
+    def _reserve(self) -> float:
+        """Seconds that the finals of at least the best trial need, with a margin for judging and drawing."""
+        best = candidates(self.trials.all())[:1]
+        if not best:
+            return 0.0
+        epochs = self.config.final_epochs or self.base.epochs
+        return MARGIN * self.estimate([self.spec(best[0])] * self.config.final_seeds, epochs)

@@ -182,3 +182,9 @@ class Trials:
     def _note(self, number: int, facts: Mapping[str, Any]) -> None:
         for name, value in facts.items():
             self._storage.set_trial_user_attr(self._id(number), name, value)
+
+
+def candidates(trials: Sequence[FrozenTrial]) -> list[int]:
+    """Numbers of the complete, feasible trials, best first."""
+    ok = [t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs["verdict"] == "ok"]
+    return [t.number for t in sorted(ok, key=lambda t: (t.value, t.number))]

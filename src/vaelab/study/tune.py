@@ -20,9 +20,9 @@ from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.results import STATES, Study, collect, trial_row, why_no_winner
-from vaelab.study.search import Clock, Search
+from vaelab.study.search import MARGIN, Clock, Search
 from vaelab.study.task import Task
-from vaelab.study.trials import Trials
+from vaelab.study.trials import Trials, candidates
 from vaelab.study.watch import Watch
 from vaelab.wording import counted
 
@@ -136,8 +136,7 @@ def _study(
 ) -> Study:
     for warning in config.warnings():
         watch.note(warning)
-    search = Search(config, folder, crew, trials, watch, base)
-    search.has_time = lambda seconds: clock.left > seconds + _reserve(search)
+    search = Search(config, folder, crew, trials, watch, base, clock)
     watch.started(config, [t.number for t in trials.all() if t.state in STATES])
     search.run()
     searched = clock.elapsed
@@ -159,18 +158,9 @@ def _trials(config: Config, folder: Path) -> Iterator[Trials]:
         trials.close()
 
 
-def _reserve(search: Search) -> float:
-    """Seconds that the finals of at least the best trial need, with a margin for judging and drawing."""
-    ranked = finals.candidates(search.trials.all())[:1]
-    if not ranked:
-        return 0.0
-    epochs = search.config.final_epochs or search.base.epochs
-    return 1.15 * search.estimate([search.spec(ranked[0])] * search.config.final_seeds, epochs)
-
-
 def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     """The finals; returns the best model and what the results say of them."""
-    numbers, seeds = finals.plan(search, clock.left / 1.15)
+    numbers, seeds = finals.plan(search, clock.left / MARGIN)
     if not numbers:
         return None, {
             "best": None,
@@ -179,7 +169,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
         }
     notes = []
     if seeds < search.config.final_seeds or len(numbers) < min(
-        search.config.finalists, len(finals.candidates(search.trials.all()))
+        search.config.finalists, len(candidates(search.trials.all()))
     ):
         notes.append(f"the time allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
     ended = finals.train_anew(search, numbers, seeds)

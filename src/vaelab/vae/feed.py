@@ -11,8 +11,8 @@ from vaelab.data import Dataset, Scaling
 from vaelab.engine.resolve import check_convolutions, resolve_training
 from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError
-from vaelab.vae.likelihoods import likelihood_for
-from vaelab.vae.priors import PRIORS
+from vaelab.vae.likelihoods.likelihood import likelihood_for
+from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 
 INITIAL_ROWS = 2_000  # training rows that set a model's initial output scale
@@ -24,7 +24,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
         changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
-    prior = PRIORS[spec.prior]
+    prior = prior_type(spec.prior)
     prior.check(spec, len(data.splits["train"]))
     if not data.condition and (spec.wx != 1 or spec.wy != 0):
         name = "wx" if spec.wx != 1 else "wy"

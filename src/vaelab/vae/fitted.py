@@ -23,7 +23,7 @@ from vaelab.vae import evaluate
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import Bound, MutualInformation
 from vaelab.vae.feed import Feed
-from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.likelihoods.likelihood import likelihood_for
 from vaelab.vae.model import Model
 from vaelab.vae.modules import Decoder, Encoder
 from vaelab.vae.spec import Spec

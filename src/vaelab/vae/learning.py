@@ -18,7 +18,7 @@ from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.feed import INITIAL_ROWS, Feed
 from vaelab.vae.model import Model
 from vaelab.vae.objectives import Noise, Objective, Weights, objective_for
-from vaelab.vae.priors import PRIORS
+from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 from vaelab.vae.yardsticks.yardstick import VAEYardstick
@@ -33,7 +33,7 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         features,
         tuple(bucket(width) for width in spec.hidden_sizes),
         padded_latent(spec.latent_dim),
-        spec.latent_dim if PRIORS[spec.prior].shares_latent_dim else None,
+        spec.latent_dim if prior_type(spec.prior).shares_latent_dim else None,
         (spec.dropout > 0, spec.free_bits > 0),
         spec.shared,
     )
@@ -164,7 +164,7 @@ class Variational:
 
     def phases(self, spec: Spec) -> Sequence[int]:
         """Where a mixture is learned, its own phase follows that of an autoencoder."""
-        return [spec.pretrain_epochs] if PRIORS[spec.prior].is_pretrained else []
+        return [spec.pretrain_epochs] if prior_type(spec.prior).is_pretrained else []
 
     def enter_phase(self, stack: VAEStack) -> None:
         """Every member's mixture is fitted to its own latents. A function of the parameters alone."""

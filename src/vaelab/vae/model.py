@@ -26,9 +26,8 @@ from vaelab.errors import InputError
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.likelihoods.likelihood import Likelihood
 from vaelab.vae.posterior import Posterior
-from vaelab.vae.priors import PRIORS
 from vaelab.vae.priors.normal import StandardNormal
-from vaelab.vae.priors.prior import Prior
+from vaelab.vae.priors.prior import Prior, prior_type
 from vaelab.vae.spec import Spec
 
 
@@ -77,7 +76,7 @@ class Model(Stacked):
             condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
             custom=custom, grid=grid, latent_dim=spec.latent_dim,
         )  # fmt: skip
-        return dataclasses.replace(model, prior=PRIORS[spec.prior].for_spec(spec, features, model.encode))
+        return dataclasses.replace(model, prior=prior_type(spec.prior).for_spec(spec, features, model.encode))
 
     def networks(self, ends: tuple[int, int], hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
         """Encoder and decoder of given widths; `ends` are the encoder's inputs and the decoder's outputs."""

@@ -28,7 +28,7 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational, pace
 from vaelab.vae.modules import Decoder, Encoder
 from vaelab.vae.pictures import draw_run
-from vaelab.vae.priors import PRIORS
+from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 from vaelab.wording import counted
@@ -187,7 +187,7 @@ def _best(outcomes: Sequence[Outcome]) -> int:
 
 
 def _check_custom(custom: CustomNetworks, spec: Spec, feed: Feed, starts: int) -> None:
-    if PRIORS[spec.prior].is_pretrained:
+    if prior_type(spec.prior).is_pretrained:
         raise InputError("`prior` = mixture rewrites dense layers, which custom networks need not have; use another.")
     if starts > 1:
         raise InputError("`starts` must be 1 with custom networks: training starts from their parameters.")

@@ -19,7 +19,7 @@ from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import VAEStack, Variational
-from vaelab.vae.likelihoods import LIKELIHOODS
+from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.objectives import Objective
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks import YARDSTICKS
@@ -39,7 +39,7 @@ class VAESystem:
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
-        LIKELIHOODS[resolved.likelihood].scaling(data)  # refuses data that do not suit
+        likelihood_type(resolved.likelihood).scaling(data)  # refuses data that do not suit
         return resolved
 
     def feed(self, data: Dataset, spec: Spec) -> Feed:

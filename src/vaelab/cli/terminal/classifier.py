@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_counts, print_notes, print_titled, share
-from vaelab.wording import counted
+from vaelab.wording import counted, number, with_error
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -35,7 +35,7 @@ def print_classifier(results: Mapping[str, Any]) -> None:
         console.print(Text(f"best trial: {best['number']}", style="bold"))
         for name, value in row["params"].items():
             if name not in row["idle"]:
-                said = f"{value:.4g}" if isinstance(value, float) else value
+                said = number(value)
                 console.print(f"  {name} {said}", highlight=False)
         if results["importance"]:
             told = ", ".join(f"{name} {part:.0%}" for name, part in list(results["importance"].items())[:6])
@@ -46,16 +46,16 @@ def print_classifier(results: Mapping[str, Any]) -> None:
         for split in ("validation", "test"):
             for name, found in ((split, best[split]), (f"{split}, as trained", best[split]["unscaled"])):
                 table.add_row(name, *(share(found.get(key)) for key in FIGURES))
-        print_titled(console, f"figures, by temperature {best['test']['temperature']:.3f}", table)
+        print_titled(console, f"figures, by temperature {number(best['test']['temperature'])}", table)
         _print_classes(best["test"]["classes"])
         seeds = len(best["seeds"])
         if seeds > 1:
-            error = f" ± {best['test_se']:.4f}" if best["test_se"] is not None else ""
-            name, mean = results["yardstick"]["name"], best["test_mean"]
-            console.print(f"test {name}: {mean:.4f}{error}, mean over {counted(seeds, 'seed')}", highlight=False)
+            mean = with_error(best["test_mean"], best["test_se"])
+            name = results["yardstick"]["name"]
+            console.print(f"test {name}: {mean}, mean over {counted(seeds, 'seed')}", highlight=False)
         always = results["baseline"]
         console.print(
-            Text(f"always {always['answer']}: accuracy {always['accuracy']:.4f} on validation"), soft_wrap=True
+            Text(f"always {always['answer']}: accuracy {number(always['accuracy'])} on validation"), soft_wrap=True
         )
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
 

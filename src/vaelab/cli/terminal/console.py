@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted
+from vaelab.wording import counted, number
 
 
 def errors() -> Console:
@@ -22,19 +21,9 @@ def out() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
 
 
-def mean_se(figure: Mapping[str, Any]) -> str:
-    mean, se = figure["mean"], figure["se"]
-    digits = 2 if abs(mean) >= 2 else 4
-    return f"{mean:.{digits}f}" + ("" if se is None else f" ± {se:.{digits}f}")
-
-
-def figure(yardstick: Yardstick, cost: float) -> str:
-    """The figure behind a cost, with the digits that tell trials apart."""
-    return f"{yardstick.cost(cost):.{2 if yardstick.name in ('neg_elbo', 'weighted_loss') else 4}f}"
-
-
 def share(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    """A share of 1, as it stands in a column of others."""
+    return "" if value is None else number(value, 1.0)
 
 
 def print_titled(console: Console, title: str, table: Table) -> None:
@@ -60,9 +49,9 @@ def print_notes(console: Console, notes: Sequence[str]) -> None:
 
 
 def print_baseline(console: Console, baseline: Mapping[str, Any], split: str) -> None:
-    text = f"without latents, on {split}: {baseline['no_latents']:.2f}"
+    text = f"without latents, on {split}: {number(baseline['no_latents'])}"
     if baseline.get("floor") is not None:
-        text += f", the data's own entropy: {baseline['floor']:.2f}"
+        text += f", the data's own entropy: {number(baseline['floor'])}"
         if baseline.get("share") is not None:
             text += f"; the model gains {100 * baseline['share']:.0f} % of what lies between them"
     console.print(text, highlight=False)

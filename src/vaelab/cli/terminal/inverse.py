@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from vaelab.cli.terminal.console import out, print_titled
+from vaelab.cli.terminal.console import out, print_titled, share
+from vaelab.wording import number
 
 
 def print_inversion(results: Mapping[str, Any]) -> None:
@@ -23,14 +24,14 @@ def print_inversion(results: Mapping[str, Any]) -> None:
         + list(results["baselines"])
     )
     for own in listed:
-        recall = "–" if own["recall"] is None else f"{own['recall']:.3f}"
+        recall = share(own["recall"]) or "–"
         table.add_row(
             own["method"], str(own["candidates"]), f"{own['evaluations'] / curves:,.0f}",
-            f"{own['seconds'] / curves:.4f}", f"{own['precision']:.4f}", recall,
+            number(own["seconds"] / curves), share(own["precision"]), recall,
         )  # fmt: skip
     print_titled(console, f"{results['problem']}: {curves} measurements, unfiltered", table)
     console.print("evaluations and seconds are per measurement, without training", style="dim")
-    gates = ", ".join(f"{name} {share:.4f}" for name, share in results["gates"].items() if name != "all_pass")
+    gates = ", ".join(f"{name} {share(passed)}" for name, passed in results["gates"].items() if name != "all_pass")
     verdict = "passed by all" if results["gates"]["all_pass"] else "not passed by all"
     console.print(f"gates: {gates}; {verdict} candidates", highlight=False)
     seconds = results["seconds"]
@@ -42,17 +43,17 @@ def print_inversion(results: Mapping[str, Any]) -> None:
 def print_solutions(found: Mapping[str, Any]) -> None:
     """A ranked table per measurement."""
     console = out()
-    for number, curve in enumerate(found["curves"]):
+    for place, curve in enumerate(found["curves"]):
         solutions = curve["solutions"]
-        title = f"measurement {number}: {len(solutions)} distinct solutions from {curve['candidates']} candidates"
+        title = f"measurement {place}: {len(solutions)} distinct solutions from {curve['candidates']} candidates"
         table = Table(box=None, pad_edge=False)
         for name in ("rank", "misfit", "x (of curves: first and last)"):
             table.add_column(name, justify="left" if name.startswith("x") else "right")
         for own in solutions:
-            table.add_row(str(own["rank"]), f"{own['rmse']:.3g}", _numbers(own["x"]))
+            table.add_row(str(own["rank"]), number(own["rmse"]), _numbers(own["x"]))
         print_titled(console, title, table)
     console.print(
-        f"refined, filtered and distinct: solutions, not posterior samples ({found['seconds']:.2f} s)", style="dim"
+        f"refined, filtered and distinct: solutions, not posterior samples ({number(found['seconds'])} s)", style="dim"
     )
 
 
@@ -60,4 +61,4 @@ def _numbers(values: Any) -> str:
     if isinstance(values, list):
         inner = [_numbers(value) for value in values]
         return "  ".join(inner) if values and isinstance(values[0], list) else ", ".join(inner)
-    return f"{values:.4f}"
+    return number(values)

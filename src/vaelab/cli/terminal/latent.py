@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import mean_se, out, print_notes, print_titled, share
+from vaelab.cli.terminal.console import out, print_notes, print_titled, share
+from vaelab.wording import number, with_error
 
 CLUSTERED = {
     "hungarian_accuracy": "Hungarian",
@@ -49,7 +50,7 @@ def print_clusters(results: Mapping[str, Any]) -> None:
         if results["manifold"] is not None:
             umap = results["manifold"]
             said = "  ".join(
-                f"{CLUSTERED[key]} {umap['test'][key]:.4f}" for key in ("hungarian_accuracy", "nmi", "ari")
+                f"{CLUSTERED[key]} {number(umap['test'][key])}" for key in ("hungarian_accuracy", "nmi", "ari")
             )
             table.caption, table.caption_justify = f"umap, {umap['components']} components: {said}", "left"
         print_titled(console, f"answers on test by {labels['number']:,} labels of {labels['from']} examples", table)
@@ -67,7 +68,10 @@ def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None
     for name in ("labels", *budget[0]["accuracy"]):
         table.add_column(name, justify="right")
     for row in budget:
-        table.add_row(f"{row['labels']:,}", *(mean_se(figure) for figure in row["accuracy"].values()))
+        table.add_row(
+            f"{row['labels']:,}",
+            *(with_error(accuracy["mean"], accuracy["se"]) for accuracy in row["accuracy"].values()),
+        )
     print_titled(console, "accuracy on test by number of labels", table)
 
 
@@ -80,9 +84,8 @@ def print_anomalies(results: Mapping[str, Any]) -> None:
         table.add_column("AUROC", justify="right")
         table.add_column("")
         for name, verdict in way["scores"].items():
-            error = "" if verdict["se"] is None else f" ± {verdict['se']:.3f}"
             failed = "FAILED" if verdict["failed"] else ""
-            table.add_row(name.replace("_", " "), f"{verdict['auroc']:.3f}{error}", failed)
+            table.add_row(name.replace("_", " "), with_error(verdict["auroc"], verdict["se"]), failed)
         print_titled(console, way["name"], table)
         for verdict in way["scores"].values():
             if verdict["failed"]:

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import mean_se, out, print_baseline, print_counts, print_notes, print_titled
-from vaelab.wording import counted, kept_start
+from vaelab.cli.terminal.console import out, print_baseline, print_counts, print_notes, print_titled
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.wording import counted, kept_start, number, with_error
 
 # The rows of a comparison's two tables: what they are called, and where the figure is; test has a table of its own.
 COMPARED = (
@@ -53,7 +54,7 @@ def print_run(result: Mapping[str, Any]) -> None:
         highlight=False,
     )
     print_baseline(console, result["baseline"] | {"share": result["validation"]["share"]}, "validation")
-    console.print(f"{result['seconds_per_epoch']:.3f} s per epoch", highlight=False)
+    console.print(f"{number(result['seconds_per_epoch'])} s per epoch", highlight=False)
     if len(result["starts"]) > 1:
         console.print(kept_start(result["starts"]), highlight=False, soft_wrap=True)
     console.print(Text(f"folder: {result['run']}   report: {result['run']}/report.html"), soft_wrap=True)
@@ -68,13 +69,13 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     console.print(_figures_table({result["split"]: result}))
     _print_reasons(console, {result["split"]: result})
     console.print(
-        f"-log p(x) at most {bound['neg_log_p']:.3f} ± {bound['se']:.3f} over examples "
-        f"(importance-weighted, {bound['draws']} draws, Monte Carlo error {bound['monte_carlo']:.4f})",
+        f"-log p(x) at most {with_error(bound['neg_log_p'], bound['se'])} over examples "
+        f"(importance-weighted, {bound['draws']} draws, Monte Carlo error {number(bound['monte_carlo'])})",
         highlight=False,
     )
     information = result["mutual_information"]
     console.print(
-        f"mutual information of x and z: {information['estimate']:.2f} nats ({information['cap']:.2f} at most)",
+        f"mutual information of x and z: {number(information['estimate'])} nats ({number(information['cap'])} at most)",
         highlight=False,
     )
     print_baseline(console, result["baseline"] | {"share": result["share"]}, result["split"])
@@ -88,37 +89,30 @@ def print_study(results: Mapping[str, Any]) -> None:
     print_counts(console, results)
     print_notes(console, results["notes"])
     if best is not None:
-        seeds = len(best["seeds"])
-        title = f"finalists, nats per example on validation: in the search, and anew over {counted(seeds, 'seed')}"
+        yardstick = Yardstick.of(results)
+        seeds, unit = len(best["seeds"]), yardstick.unit or yardstick.title
+        title = f"finalists, {unit} on validation: in the search, and trained again over {counted(seeds, 'seed')}"
         table = Table(box=None, pad_edge=False)
-        for name in (
-            "trial",
-            f"search, {SEARCH_DRAWS} draws of z",
-            f"mean anew, {FINAL_DRAWS} draws",
-            "std. error",
-            "parameters",
-        ):
+        for name in ("trial", f"search, {SEARCH_DRAWS} draws of z", f"again, {FINAL_DRAWS} draws", "parameters"):
             table.add_column(name, justify="right")
-        for row in sorted(results["finalists"], key=lambda r: r["mean"]):
+        for row in sorted(results["finalists"], key=lambda row: yardstick.cost(row["mean"])):
             mark = " (winner)" if row["number"] == best["number"] else ""
-            se = "" if row["se"] is None else f"{row['se']:.3f}"
-            table.add_row(
-                f"{row['number']}{mark}",
-                f"{row['search']:.2f}",
-                f"{row['mean']:.2f}",
-                se,
-                f"{row['parameters']:,}",
-            )
+            again = with_error(row["mean"], row["se"])
+            table.add_row(f"{row['number']}{mark}", number(row["search"]), again, f"{row['parameters']:,}")
         print_titled(console, title, table)
-        error = "" if best["test_se"] is None else f" ± {best['test_se']:.3f}, mean over {seeds} seeds"
-        console.print(f"test neg_elbo of the winner: {best['test_mean']:.2f}{error}", highlight=False)
-        way = "worse" if results["optimism"] >= 0 else "better"
-        console.print(
-            f"trained anew, the trial that was best in the search came out {abs(results['optimism']):.2f} nats {way}",
-            highlight=False,
-        )
+        over = "" if best["test_se"] is None else f", mean over {seeds} seeds"
+        reached = with_error(best["test_mean"], best["test_se"])
+        console.print(f"test {yardstick.headline} of the winner: {reached}{over}", highlight=False)
+        if results["optimism"] is not None:
+            way = "worse" if results["optimism"] >= 0 else "better"
+            lost = f"{number(abs(results['optimism']))}{' nats' if yardstick.unit else ''}"
+            console.print(f"trained again, the best trial of the search came out {lost} {way}", highlight=False)
         print_baseline(console, results["baseline"], "validation")
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+
+
+def _of_mean(summary: Mapping[str, Any]) -> str:
+    return with_error(summary["mean"], summary["se"])
 
 
 def print_comparison(results: Mapping[str, Any]) -> None:
@@ -131,7 +125,7 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     for name in ("parameters", "epochs"):
         table.add_row(name, *(f"{model[name]:,}" for model in models))
     table.add_row("seeds", *(str(len(model["runs"])) for model in models))
-    table.add_row("seconds per run", *(mean_se(model["seconds"]) for model in models))
+    table.add_row("seconds per run", *(_of_mean(model["seconds"]) for model in models))
     _add_figures(table, models, COMPARED)
     print_titled(console, title, table)
     console.print(Text(f"\n{results['recommendation']}\n", style="bold"))
@@ -167,10 +161,10 @@ def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
     for name in given:
         table.add_column(name, justify="right")
     for key in ("neg_elbo", "distortion", "rate"):
-        table.add_row(key, *(f"{metrics[key]:.3f}" for metrics in given.values()))
+        table.add_row(key, *(number(metrics[key]) for metrics in given.values()))
     table.add_row("active units", *(str(metrics["active_units"]) for metrics in given.values()))
     if all("occupied_components" in metrics for metrics in given.values()):
-        table.add_row("occupied components", *(f"{metrics['occupied_components']:.1f}" for metrics in given.values()))
+        table.add_row("occupied components", *(number(metrics["occupied_components"]) for metrics in given.values()))
     table.add_row("verdict", *(metrics["verdict"] for metrics in given.values()))
     return table
 
@@ -196,4 +190,4 @@ def _add_figures(
     for title, split, key in rows:
         cells = [model.get(key) if split is None else model[split].get(key) for model in models]
         if any(cell is not None for cell in cells):
-            table.add_row(title, *("" if cell is None else mean_se(cell) for cell in cells))
+            table.add_row(title, *("" if cell is None else _of_mean(cell) for cell in cells))

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import errors, figure
+from vaelab.cli.terminal.console import errors
 from vaelab.compare.lineup import ComparisonWatch
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.watch import Watch
-from vaelab.wording import counted
+from vaelab.wording import counted, number
 
 if TYPE_CHECKING:
     from vaelab.settings.spec import ModelSpec
@@ -81,7 +81,7 @@ class LogWatch(Watch):
             self._say(f"trials {min(specs)} to {max(specs)}: rungs at epochs {', '.join(map(str, rungs)) or 'none'}")
 
     def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
-        best = figure(self.yardstick, min(values.values()))
+        best = number(self.yardstick.cost(min(values.values())))
         self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} go on")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
@@ -114,10 +114,10 @@ class LiveWatch(Watch):
         assert self.config is not None
         task = self.config.task
         self.rows = {}
-        for number, spec in specs.items():
+        for trial, spec in specs.items():
             self.epochs = spec.epochs
-            self.rows[trial_name(number, task.label(spec))] = {
-                "number": number, "what": task.outline(spec), "epoch": 0, "value": None, "state": "trains",
+            self.rows[trial_name(trial, task.label(spec))] = {
+                "number": trial, "what": task.outline(spec), "epoch": 0, "value": None, "state": "trains",
                 "rung": "-",
             }  # fmt: skip
 
@@ -164,7 +164,7 @@ class LiveWatch(Watch):
         return Group(Text(self._headline(), style="bold cyan"), table)
 
     def _figure(self, cost: float | None) -> str:
-        return "" if cost is None or self.yardstick is None else figure(self.yardstick, cost)
+        return "" if cost is None or self.yardstick is None else number(self.yardstick.cost(cost))
 
     def _headline(self) -> str:
         number, value = self.best
@@ -238,7 +238,7 @@ def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any
 
     def told(trial: Any) -> None:
         if console.is_terminal:
-            value = "failed" if trial.value is None else f"{trial.value:.4g}"
+            value = "failed" if trial.value is None else number(trial.value)
             console.print(f"trial {trial.number}: {value}  ({trial.seconds:.0f} s)", highlight=False)
 
     with epochs(total) as progress:

@@ -25,7 +25,7 @@ const format = (value) => {
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   if (size >= 10) return value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  return size >= 1e-4 ? String(Number(value.toPrecision(3))) : value.toExponential(1).replace("e-", "e−").replace("-", "−");
+  return size >= 1e-4 ? String(Number(value.toPrecision(4))) : value.toExponential(1).replace("e-", "e−").replace("-", "−");
 };
 const short = (text, most = 22) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

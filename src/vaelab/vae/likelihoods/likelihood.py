@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab.data import Dataset, Scaling
 from vaelab.engine.networks import Parameters
+from vaelab.vae.likelihoods import LIKELIHOODS
 from vaelab.vae.spec import Spec
 
 
@@ -71,3 +72,15 @@ class Likelihood(abc.ABC):
     @abc.abstractmethod
     def floor(self, x: Tensor) -> Tensor | None:
         """What no model can go below, in nats for each value of rows x (n, D); None where there is no such floor."""
+
+
+def likelihood_type(name: str) -> type[Likelihood]:
+    """The noise model of this name."""
+    found = LIKELIHOODS[name]
+    assert issubclass(found, Likelihood), f"{found.__name__} is registered as a likelihood, and is none"
+    return found
+
+
+def likelihood_for(spec: Spec, is_image: bool) -> Likelihood:
+    """The noise model of a resolved spec, for images or for rows of a table."""
+    return likelihood_type(spec.likelihood).for_spec(spec, is_image)

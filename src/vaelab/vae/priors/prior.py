@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab.engine.networks import Parameters
 from vaelab.vae.posterior import Posterior
+from vaelab.vae.priors import PRIORS
 from vaelab.vae.spec import Spec
 
 Encode = Callable[[Parameters, Tensor], Posterior]  # x (K, B, D) -> q(z|x)
@@ -76,3 +77,10 @@ class Prior(abc.ABC):
     @abc.abstractmethod
     def draw(self, normal: Tensor, uniform: Tensor, parameters: Parameters) -> Tensor:
         """z (n, latent_dim) of the first member, from standard normals (n, latent_dim) and uniforms (n,)."""
+
+
+def prior_type(name: str) -> type[Prior]:
+    """The prior of this name."""
+    found = PRIORS[name]
+    assert issubclass(found, Prior), f"{found.__name__} is registered as a prior, and is none"
+    return found

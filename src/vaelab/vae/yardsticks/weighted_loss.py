@@ -22,5 +22,10 @@ class WeightedLoss(VAEYardstick):
 
 
 WEIGHTED_LOSS = WeightedLoss(
-    "weighted_loss", "weighted loss", "weighted loss", NATS, weights=("beta", "warmup", "free_bits")
+    "weighted_loss",
+    "weighted loss",
+    "weighted loss",
+    NATS,
+    weights=("beta", "warmup", "free_bits"),
+    headline="neg_elbo",
 )

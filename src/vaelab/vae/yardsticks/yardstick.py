@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 class VAEYardstick(Yardstick):
     """A figure of a VAE on validation, made of the metrics of every epoch (neg_elbo, distortion, rate) or measured."""
 
-    headline: str = "neg_elbo"  # the metric by which the winner is told, on validation and test
-
     def measure(
         self, model: Model, parameters: Parameters, specs: Sequence[Spec], feed: Feed, split: str, limit: int | None
     ) -> Sequence[float] | None:
