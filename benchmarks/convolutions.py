@@ -1,9 +1,9 @@
-"""A training step of a convolutional VAE beside a plain PyTorch module of the same net, and beside JAX; where it goes.
+"""A training step of a convolutional VAE against a plain PyTorch module of the same net and JAX; and its breakdown.
 
-    python benchmarks/convolutions.py [--channels 16-32] [--blocks 1] [--kernel 5] [--rounds 7] [--jax PYTHON]
+    python benchmarks/convolutions.py [--channels 16-32] [--blocks 1] [--kernel 5] [--rounds 7] [--jax PYTHON] [--smoke]
 
 28 x 28 images, batches of 100, one pinned core, random pixels. The contestants take turns; the table holds medians of
-processor time over the rounds. It fails where a step of ours takes more than 1.1 times that of the plain module.
+processor time over the rounds. It fails if our step takes more than 1.1 times that of the plain module.
 PYTHON is the Python of an environment with jax; without one that row is missing.
 """
 
@@ -29,26 +29,27 @@ def stack(settings: dict[str, object], members: int = 1):
     """A stack on random pictures, one batch of which is an epoch's step."""
     import numpy as np
 
-    from vaelab.engine import training
     from vaelab.data import from_arrays
+    from vaelab.engine import training
     from vaelab.vae.feed import Feed, resolve
+    from vaelab.vae.learning import Variational
     from vaelab.vae.spec import Spec
 
     x = np.random.default_rng(0).integers(0, 256, (1200, 28, 28), np.uint8)
     data = from_arrays(x, seed=0)
     spec = resolve(Spec.create(**settings, batch_size=BATCH, epochs=1000, device="cpu"), data)
-    return training.Stack([spec.replace(seed=k) for k in range(members)], Feed(data, spec))
+    return training.Stack([spec.replace(seed=k) for k in range(members)], Feed(data, spec), Variational())
 
 
 def ours(settings: dict[str, object], members: int = 1) -> Callable[[], None]:
     from vaelab.engine import training
 
     own = stack(settings, members)
-    return lambda: training._run_epoch(own, STEPS) and None
+    return lambda: training.run_epoch(own, STEPS) and None
 
 
 def plain(settings: dict[str, object]) -> Callable[[], None]:
-    """The same network as torch.nn modules, with torch.optim.Adam, by the loop that anyone would write."""
+    """The same network as torch.nn modules, with torch.optim.Adam, with a standard training loop."""
     import torch
     from torch.nn import functional
 
@@ -211,18 +212,21 @@ def main() -> int:
     parser.add_argument("--norm", default="none")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jax", metavar="PYTHON", help="the Python of an environment with jax")
+    parser.add_argument("--smoke", action="store_true", help="check that it runs: a small net, one round")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         jax_worker(arguments)
         return 0
+    if arguments.smoke:
+        arguments.channels, arguments.kernel, arguments.rounds = "2", 3, 1
     import torch
 
-    from vaelab.engine import training
+    from vaelab.engine.process import keep_freed_memory
     from vaelab.engine.resolve import has_bfloat16
 
     torch.set_num_threads(1)
-    training.keep_freed_memory()
+    keep_freed_memory()
     settings = {"network": "conv", "hidden": "-".join(map(str, HIDDEN)), "latent_dim": LATENT} | {
         name: getattr(arguments, name) for name in ("channels", "blocks", "kernel", "norm")
     }
@@ -246,16 +250,16 @@ def main() -> int:
         command += [f"--{name}={getattr(arguments, name)}" for name in ("channels", "blocks", "kernel")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         medians["JAX, compiled"] = float(done.stdout)
-    print("| a step of 100, milliseconds | median | beside ours |\n|---|---:|---:|")
+    print("| a step of 100, milliseconds | median | vs. ours |\n|---|---:|---:|")
     for name, found in medians.items():
         print(f"| {name} | {found:.1f} | {found / medians['vaelab']:.2f} |")
-    print("\n| where a step of ours goes, by the profiler | share |\n|---|---:|")
+    print("\n| breakdown of our step, by the profiler | share |\n|---|---:|")
     for part, share in dissect(settings).items():
         print(f"| {part} | {100 * share:.0f} % |")
     ratios = [medians["vaelab"] / medians["plain PyTorch"]]
     if "vaelab, bf16" in medians:
         ratios.append(medians["vaelab, bf16"] / medians["plain PyTorch, bf16"])
-    if max(ratios) > MOST:
+    if max(ratios) > MOST and not arguments.smoke:
         print(f"failed: a step takes {max(ratios):.2f} times that of a plain module; {MOST} allowed", file=sys.stderr)
         return 1
     return 0

@@ -1,8 +1,8 @@
 """Memory: two workers on MNIST, and a million rows of 784 bytes from a memory-mapped file.
 
-    python benchmarks/memory.py --data DATA
+    python benchmarks/memory.py [--data DATA] [--smoke]
 
-Proportional set size of the whole process family (shared pages are counted once), sampled while it runs. Limits: 1.5 GB
+Proportional set size of all processes (shared pages are counted once), sampled during the run. Limits: 1.5 GB
 for a study with two workers on MNIST; the file's size plus 700 MB for training on a 1,000,000 x 784 uint8 .npy file.
 """
 
@@ -32,7 +32,7 @@ def proportional_set_size(pid: int) -> int:
     """Bytes of a process, with pages shared by n processes counted as 1 / n."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just exited
         return 0
     return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
 
@@ -48,40 +48,43 @@ def peak(arguments: list[str]) -> float:
     return highest
 
 
-def million_rows(folder: Path) -> Path:
-    path = folder / "million.npy"
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(1_000_000, 784))
+def write_rows(path: Path, n: int) -> None:
+    """A .npy file of n random rows of 784 bytes."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, 784))
     rng = np.random.default_rng(0)
-    for start in range(0, len(rows), 50_000):
-        rows[start : start + 50_000] = rng.integers(0, 256, (50_000, 784), dtype=np.uint8)
+    for start in range(0, n, 50_000):
+        piece = rows[start : start + 50_000]
+        piece[:] = rng.integers(0, 256, piece.shape, dtype=np.uint8)
     rows.flush()
-    return path
+
+
+def study_of(name: str, data: Path | None, *options: str) -> list[str]:
+    """The command of a short study."""
+    where = ["--data-dir", str(data)] if data else []
+    return ["tune", name, *where, "--set", "epochs=2", "--set", "width=512", "--final-seeds", "1", *options]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds mnist/")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder that contains mnist/; default: VAELAB_DATA")
+    parser.add_argument("--smoke", action="store_true", help="check that it runs: a study of a few rows, no limits")
     arguments = parser.parse_args()
+    print("| case | peak | limit |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = ["tune", "mnist", "--data-dir", str(arguments.data), "--trials", "4", "--set", "epochs=2"]
-        study += ["--set", "width=512", "--workers", "2", "--final-seeds", "1", "--out", str(folder / "study")]
-        used = peak(study)
-        print("| case | peak | limit |\n|---|---:|---:|")
+        rows, out = folder / "rows.npy", ("--out", str(folder / "study"))
+        if arguments.smoke:  # one command, since a second would import everything again
+            write_rows(rows, 200)
+            used = peak(study_of(str(rows), None, "--trials", "1", "--workers", "1", "--figures", "none", *out))
+            print(f"| study of a few rows | {used / MB:.0f} MB | – |")
+            return
+        used = peak(study_of("mnist", arguments.data, "--trials", "4", "--workers", "2", *out))
         print(f"| study on MNIST, two workers | {used / MB:.0f} MB | 1500 MB |", flush=True)
-        million = million_rows(folder)
-        size = million.stat().st_size
-        settings = [
-            "--set",
-            "likelihood=gaussian",
-            "--set",
-            "hidden=64",
-            "--set",
-            "epochs=1",
-            "--set",
-            "batch_size=1000",
-        ]
-        trained = peak(["train", str(million), *settings, "--out", str(folder / "run")])
+        write_rows(rows, 1_000_000)
+        size = rows.stat().st_size
+        settings = ("likelihood=gaussian", "hidden=64", "epochs=1", "batch_size=1000")
+        given = [word for setting in settings for word in ("--set", setting)]
+        trained = peak(["train", str(rows), *given, "--out", str(folder / "run")])
         print(f"| training on a {size / MB:.0f} MB file | {trained / MB:.0f} MB | {size / MB + 700:.0f} MB |")
         assert used < 1500 * MB
         assert trained < size + 700 * MB

@@ -1,12 +1,13 @@
-"""Seconds per epoch of one small VAE, in vaelab and in what people run today, on one pinned core.
+"""Seconds per epoch of one small VAE, in vaelab and in other common libraries, on one pinned core.
 
-    python benchmarks/peers.py --setup DIR                 # once: the peers' own environments
+    python benchmarks/peers.py --setup DIR                 # once: the peers' environments
     python benchmarks/peers.py --peers DIR --data DATA     # the table, then the asserted ratios
+    python benchmarks/peers.py --smoke                     # vaelab and plain PyTorch, a few random images
 
 The task is MNIST (60,000 images, float32 in [0, 1], batches of 100, reshuffled each epoch) and the network
 784-64-16-64-784: ReLU, Gaussian latents, Bernoulli cross-entropy summed over pixels plus KL, mean over the
 batch, Adam. Every contestant is a live process with one thread; one of them works at a time, they take turns
-for several rounds, and medians are compared. Preparing the data and a warm-up epoch lie outside the timing.
+for several rounds, and medians are compared. Preparing the data and a warm-up epoch are not timed.
 """
 
 from __future__ import annotations
@@ -70,23 +71,25 @@ def vaelab_epoch(images: np.ndarray) -> Train:
     import numpy as np
     import torch
 
-    from vaelab.engine import training
     from vaelab.data import Dataset
+    from vaelab.engine import training
+    from vaelab.engine.process import keep_freed_memory
     from vaelab.vae.feed import Feed
+    from vaelab.vae.learning import Variational
     from vaelab.vae.spec import Spec
 
     torch.set_num_threads(1)
-    training.keep_freed_memory()
+    keep_freed_memory()
     settings = {"hidden": HIDDEN, "latent_dim": LATENTS, "batch_size": BATCH, "lr": LEARNING_RATE, "epochs": 1000}
     spec = Spec(**settings, activation="relu", schedule="constant", likelihood="bernoulli", device="cpu")
     everything = np.arange(len(images))
     splits = {"train": everything, "validation": everything[:100], "test": everything[:100]}
-    stack = training.Stack([spec], Feed(Dataset("mnist", images, splits), spec))
+    stack = training.Stack([spec], Feed(Dataset("mnist", images, splits), spec), Variational())
 
     def one_epoch() -> float:
-        sums, _ = training._run_epoch(stack)
+        sums, _ = training.run_epoch(stack)
         stack.epoch += 1
-        return float(sums.sum()) / len(images)
+        return sum(float(term.sum()) for term in sums.values()) / len(images)
 
     return timed(one_epoch)
 
@@ -161,7 +164,7 @@ def pythae(images: np.ndarray) -> Train:
     )
     data = BaseDataset(torch.from_numpy(images), torch.zeros(len(images)))
     trainer = BaseTrainer(pythae_model(), data, training_config=config)
-    # `train()` would add a copy and a save of the model to each call: epochs alone are the kinder measure.
+    # `train()` would add a copy and a save of the model to each call: timing only the epochs is fairer.
     trainer.prepare_training()
 
     def epoch() -> float:
@@ -230,7 +233,7 @@ def keras_fit(backend: str, images: np.ndarray) -> Train:
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(clock()))
 
     def train(epochs: int) -> Turn:
-        # A user's one `fit` has many epochs: its set-up and first epoch are left out, end to end is counted.
+        # A user's one `fit` has many epochs: its set-up and first epoch are excluded.
         ends.clear()
         history = model.fit(images, batch_size=BATCH, epochs=epochs + 1, verbose=0, callbacks=[watch])
         wall, cpu = (b - a for a, b in zip(ends[0], ends[-1], strict=True))
@@ -287,8 +290,9 @@ class Contestant:
     title: str
     build: Callable[[np.ndarray], Train]
     environment: str = ""  # a name under `--peers`; the empty one is the Python that runs this program
+    child: subprocess.Popen[str] | None = None
     turns: list[Turn] = field(default_factory=list)
-    problem: str = ""  # what goes wrong in its process becomes its row in the table, not a crash
+    problem: str = ""  # errors in its process become its row in the table, not a crash
 
     def seconds(self) -> float:
         return median(wall for wall, _, _ in self.turns) if self.turns else math.nan
@@ -300,7 +304,7 @@ class Contestant:
             return
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
         options = ["--contestant", name, "--data", arguments.data, "--epochs", str(arguments.epochs)]
-        # It ends by itself when this program does, with the end of its standard input.
+        options += ["--smoke"] if arguments.smoke else []
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log, "text": True}
         self.child = subprocess.Popen([python, __file__, *options], env=os.environ | SINGLE_THREAD, **streams)
         self.receive()
@@ -319,6 +323,12 @@ class Contestant:
                 print("go", file=self.child.stdin, flush=True)
             self.receive()
 
+    def stop(self) -> None:
+        """It ends by itself with the end of its standard input, which comes when this program ends at the latest."""
+        if self.child is not None:
+            self.child.communicate()
+            self.log.close()
+
 
 CONTESTANTS = {
     "pythae": Contestant("pythae 0.1.2", pythae, "pythae"),
@@ -332,19 +342,24 @@ CONTESTANTS = {
 }
 
 
-def load_images(data: Path) -> np.ndarray:
+SMOKE = ("torch-memory", "vaelab")  # both run in this Python
+
+
+def load_images(data: Path, smoke: bool) -> np.ndarray:
     import numpy as np
 
+    if smoke:
+        return np.random.default_rng(0).random((5 * BATCH, PIXELS), np.float32)
     raw = gzip.decompress((data / "mnist" / "train-images-idx3-ubyte.gz").read_bytes())
     return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
 
 
-def serve(name: str, data: Path, epochs: int) -> None:
+def serve(name: str, data: Path, epochs: int, smoke: bool) -> None:
     """Say that it is warm, then answer each line of standard input with one turn, in lines of JSON."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     try:
-        train = CONTESTANTS[name].build(load_images(data))
+        train = CONTESTANTS[name].build(load_images(data, smoke))
         train(1)
     except (ImportError, NotImplementedError) as error:
         problem = "not installed" if isinstance(error, ImportError) else "not written yet"
@@ -377,13 +392,15 @@ def broken_promises() -> Iterator[str]:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    names = arguments.only or CONTESTANTS
+    names = arguments.only or (SMOKE if arguments.smoke else CONTESTANTS)
     for name in names:
         CONTESTANTS[name].start(name, arguments)
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
         for name in names:
             CONTESTANTS[name].take_turn()
+    for name in names:
+        CONTESTANTS[name].stop()
     print("| contestant | median s/epoch | min | max | CPU s | ÷ products | ÷ vaelab | training loss |")
     print("|---|" + "---:|" * 7, *(row(CONTESTANTS[name]) for name in names), sep="\n")
     if broken := [*broken_promises()]:
@@ -406,13 +423,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="epochs in one turn of a contestant")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME", help=", ".join(CONTESTANTS))
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--smoke", action="store_true", help="check that it runs, on random images")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.rounds = 1
     if arguments.setup:
         return set_up(arguments.setup)
     if hasattr(os, "sched_setaffinity"):  # Linux; the contestants inherit it
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if arguments.contestant:
-        return serve(arguments.contestant, arguments.data, arguments.epochs)
+        return serve(arguments.contestant, arguments.data, arguments.epochs, arguments.smoke)
     return compare(arguments)
 
 

@@ -1,6 +1,6 @@
-"""What `make bench` runs: the benchmarks that need nothing but this environment, one after the other.
+"""What `make bench` runs: the benchmarks that need only this environment, one after the other.
 
-The peers need environments of their own (see peers.py); memory.py and the MNIST rows need VAELAB_DATA.
+The peers need separate environments (see peers.py); memory.py and the MNIST rows need VAELAB_DATA.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Whether two revisions compute the same bits: studies, comparisons, clusterings, an inversion, classifiers, plain runs.
+"""Whether two revisions compute the same bits: in studies, comparisons, clusterings, an inversion, single runs.
 
-    python benchmarks/same_bits.py REVISION          today's code beside that of a revision, some minutes
+    python benchmarks/same_bits.py REVISION          the current code against a revision, some minutes
     python benchmarks/same_bits.py REVISION --smoke  one small run of each
 
-Every command is given to both, with the same seeds. Compared are all arrays that were written (weights, latents,
-samples), the parameters and figures of every trial, and every number in JSON and CSV files but times and what follows from them. Names of keys may
-differ, figures may not.
+Every command is given to both, with the same seeds. Compared are all written arrays (weights, latents, samples),
+the parameters and metrics of every trial, and every number in JSON and CSV files except times and values derived from
+them. Names of keys may differ, values may not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_breast_cancer, load_digits
 
 HERE = Path(__file__).parents[1]
-SMALL = "--set hidden=16 --set latent_dim=2 --set epochs=2"
+SMALL = "--set hidden=16 --set latent_dim=2 --set epochs=8"
 COMMANDS = """
 tune digits --search latent_dim=2..16 --search lr=1e-3..1e-2:log --set hidden=64 --set epochs=10 --trials 8 --workers 2
 tune cancer.npy --set epochs=12 --trials 6 --figures none --workers 2 --final-seeds 2
@@ -89,7 +89,7 @@ def run(source: Path, folder: Path, commands: str) -> None:
 
 
 def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a JSON value with its path, but times and what follows from them."""
+    """Every number of a JSON value with its path, except times and values derived from them."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not any(word in key for word in TIMED):
@@ -102,7 +102,7 @@ def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def content(path: Path) -> Any:
-    """What a file holds, in a form that is equal where the bits are; None of what is not compared."""
+    """The content of a file, in a form that is equal if the bits are; None if not compared."""
     if path.suffix == ".safetensors":
         return {name: (str(a.dtype), a.shape, a.tobytes()) for name, a in load_file(path).items()}
     if path.suffix == ".npy":
@@ -130,7 +130,7 @@ def differences(one: Path, other: Path) -> tuple[int, list[str]]:
         {p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and content(p) is not None}
         for folder in (one, other)
     ]
-    found += [f"{path} is in one of them alone" for path in sorted(files[0] ^ files[1])]
+    found += [f"{path} is in only one of them" for path in sorted(files[0] ^ files[1])]
     for path in sorted(files[0] & files[1]):
         compared += 1
         a, b = content(one / path), content(other / path)
@@ -139,7 +139,7 @@ def differences(one: Path, other: Path) -> tuple[int, list[str]]:
             if unlike or len(a) != len(b):
                 found.append(f"{path}: {len(a)} and {len(b)} numbers; {'; '.join(unlike[:3])}")
         elif a != b:
-            found.append(f"{path}: other bits")
+            found.append(f"{path}: different bits")
     return compared, found
 
 
@@ -151,7 +151,9 @@ def main() -> None:
     commands = SMOKE if options.smoke else COMMANDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run(["git", "worktree", "add", "--detach", "-q", folder / "code", options.revision], cwd=HERE, check=True)
+        subprocess.run(
+            ["git", "worktree", "add", "--detach", "-q", folder / "code", options.revision], cwd=HERE, check=True
+        )
         try:
             for code, place in ((folder / "code", "before"), (HERE, "after")):
                 print(place, flush=True)

@@ -15,7 +15,8 @@ import time
 import numpy as np
 import torch
 
-from vaelab.inverse import fitted as inverter, problems, scores
+from vaelab.inverse import fitted as inverter
+from vaelab.inverse import problems, scores
 
 NOISE = 0.3  # metres, of every measured coordinate
 TIMES = np.linspace(0.3, 3.0, 10)  # seconds

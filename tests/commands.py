@@ -1,13 +1,16 @@
-"""The command line in the tests' own process, since each of its own spends seconds on imports, or in its own."""
+"""The command line in the tests' own process, since a new one spends seconds on imports, or in one to kill."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
@@ -44,3 +47,24 @@ def process(arguments: Sequence[str], cwd: Path, timeout: float = 60) -> Complet
         timeout=timeout,
         check=False,
     )
+
+
+# Processes that tests kill are forked from one that has imported everything, and so begin at once.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["vaelab.api", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator"])
+
+
+def start(arguments: Sequence[str | Path], errors: Path | None = None, code: str = "") -> BaseProcess:
+    """`vaelab ARGUMENTS` as a process of its own; `code` runs before it, standard error goes into a file."""
+    child = FORKS.Process(target=_serve, args=(list(map(str, arguments)), errors or Path(os.devnull), code))
+    child.start()
+    return child
+
+
+def _serve(arguments: list[str], errors: Path, code: str) -> None:
+    with open(os.devnull, "w") as nothing, open(errors, "w") as file:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    exec(code, {})
+    sys.argv = ["vaelab", *arguments]
+    main()

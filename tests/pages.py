@@ -13,12 +13,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vaelab.data import Dataset, Scaling
+from vaelab.data import Dataset
+from vaelab.data.dataset import split_rows
 from vaelab.engine.rows import grid_of
+from vaelab.report import build_comparison_report, build_run_report, build_study_report
+from vaelab.report.explorer import Explore, no_explorer
+from vaelab.vae.explorer import explorer_of
 from vaelab.vae.fitted import DataFacts, Fitted
-from vaelab.vae.likelihoods import likelihood_for
+from vaelab.vae.likelihoods.likelihood import likelihood_for
 from vaelab.vae.model import Model
 from vaelab.vae.spec import Spec
+from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 
 IMG, SCRIPT = "<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>"
 QUOTE = "\" onload='alert(1)' x=\""
@@ -100,7 +105,7 @@ def study(folder: Path, name: str = "digits", trials: int = 4, **changes: Any) -
         "study": str(folder),
         "name": name,
         "data": {"name": name, "examples": 1797, "shape": [8, 8], "classes": [name, "one"]},
-        "yardstick": "neg_elbo",
+        "yardstick": NEG_ELBO.as_dict(),
         "likelihood": "bernoulli",
         "trials": {"total": trials, "complete": (trials + 1) // 2, "pruned": trials // 2, "failed": 0},
         "best": best,
@@ -124,12 +129,41 @@ def page(path: Path) -> Page:
     return Page(path.read_text())
 
 
+def _explore(data: Dataset | None) -> Explore:
+    return no_explorer if data is None else explorer_of(data)
+
+
+def run_report(folder: Path, data: Dataset | None = None) -> Path:
+    """The page of a run, with an explorer where its data are given."""
+    return build_run_report(folder, Spec, _explore(data))
+
+
+def study_report(folder: Path, data: Dataset | None = None) -> Path:
+    """The page of a study."""
+    return build_study_report(folder, Spec, _explore(data))
+
+
+def comparison_report(folder: Path, data: Dataset | None = None) -> Path:
+    """The page of a comparison."""
+    return build_comparison_report(folder, Spec, _explore(data))
+
+
+def table(n: int = 300) -> Dataset:
+    """A labelled table of five columns with different means and scales, one of them constant, one of hostile name."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, 5)) * [1, 10, 100, 0, 0.1] + [0, 5, 1000, 7, -1]
+    labels = rng.integers(0, 3, n)
+    features = ("a", "b", SCRIPT, "constant", "e")
+    return Dataset("table", x, split_rows(n, labels, 0), labels, ("x", "y", "z"), features)
+
+
 def untrained(data: Dataset, seed: int = 0, **settings: Any) -> Fitted:
     """A model with random weights, large enough that its latents spread and its decoder bends."""
     spec = Spec(**{"latent_dim": 2, "hidden": (16,), "likelihood": "bernoulli", "device": "cpu"} | settings)
-    scaling = Scaling.for_data(data, spec.likelihood)
+    likelihood = likelihood_for(spec, data.is_image)
+    scaling = likelihood.scaling(data)
     features = int(np.prod(data.shape)) if scaling.kept is None else len(scaling.kept)
-    model = Model.for_spec(spec, features, likelihood_for(spec, data.is_image), grid=grid_of(data.shape, scaling))
+    model = Model.for_spec(spec, features, likelihood, grid=grid_of(data.shape, scaling))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(scaling.to_model(data.rows("train")))
     weights = model.unpad(model.initial(spec, rows, generator), spec)

@@ -1,80 +1,95 @@
-"""Imports inside vaelab point one way. The table below is the architecture: a row may import from the rows above it."""
+"""Imports inside vaelab point one way. The table below is the architecture: a row may import from the rows above it.
+
+`python tests/test_imports.py [SOURCE_FOLDER]` measures a house: its rooms, floors, arrows and circles.
+"""
+
+from __future__ import annotations
 
 import ast
+import functools
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import vaelab
 
 ROOT = Path(vaelab.__file__).parent
 
-# Modules of one row do not import each other. A package (data, plots, report, study) is one entry.
-LAYERS = (
-    ("errors", "seeds", "wording", "yardsticks"),
-    ("spec", "data", "noise", "networks", "kernels", "store", "probes", "mixture"),
-    ("space", "likelihoods", "priors", "convolutions", "optimizers", "latent"),
-    ("own",),
-    ("model", "feed"),
-    ("objectives", "evaluate", "modules"),
-    ("pretraining",),
-    ("training", "fitted"),
-    ("plots", "report"),
-    ("pictures", "outputs", "regret"),
-    ("comparison_pictures", "cluster_pictures", "study_pictures"),
-    ("classifier",),
+# Rooms: the names that stand directly below vaelab. Those of one row do not import each other.
+ROWS = (
+    ("errors", "metrics", "wording"),
+    ("registry", "settings", "data", "store"),
+    ("engine", "plots", "report"),
     ("study",),
-    ("inverse",),
+    ("vae",),
+    ("classifier", "inverse", "latent", "compare"),
     ("use",),
-    ("api", "estimators", "terminal"),
+    ("api",),
     ("__init__",),
-    ("cli_options",),
-    ("cli_latent", "cli_study"),
     ("cli",),
     ("__main__",),
 )
-RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NO_TORCH = ("errors", "spec", "space", "data", "latent")
+RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
-Import = tuple[str, int, bool]  # what is imported, its line, and whether importing the module runs it
+# What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
+WITHOUT_TORCH = (
+    "errors", "metrics", "wording", "registry", "settings", "data", "store", "study.config", "study.task", "vae.spec",
+    "vae.task", "vae.yardsticks", "classifier.task", "compare.lineup",
+)  # fmt: skip
+
+Graph = Mapping[str, set[str]]
 
 
-def modules():
+class Import(NamedTuple):
+    """A name that a module imports, or that it holds as a string: a registry's "vaelab.package.module:NAME".
+
+    when: as the module is imported; later, in a function; or never, by type checkers alone and as a string.
+    """
+
+    target: str
+    line: int
+    when: Literal["first", "later", "never"]
+
+
+def modules(root: Path) -> dict[str, Path]:
     """Path of every module, by its dotted name below vaelab ('' is vaelab itself)."""
     found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def layer(name):
-    """The table's entry for a dotted name below vaelab."""
+def room(name: str) -> str:
     return name.split(".")[0] or "__init__"
 
 
-def imports(name, path):
-    """Every import in a module, in whatever block it stands."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+def imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
+    """Every import in a module, in whatever block it stands, and every string that names one of our modules."""
 
-    def absolute(node):
-        if not node.level:
-            return node.module
-        parts = ["vaelab", *filter(None, package.split("."))]
-        return ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
-
-    def walk(node, runs):
+    def walk(node: ast.AST, when: Literal["first", "later", "never"]) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
+            inner = when
             if isinstance(child, ast.Import):
-                yield from ((alias.name, child.lineno, runs) for alias in child.names)
+                yield from (Import(alias.name, child.lineno, when) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                yield from ((f"{absolute(child)}.{alias.name}", child.lineno, runs) for alias in child.names)
-            lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            yield from walk(child, runs and not lazy and not typing_only)
+                assert child.level == 0, f"{path}:{child.lineno} is a relative import; write it from vaelab on"
+                yield from (Import(f"{child.module}.{alias.name}", child.lineno, when) for alias in child.names)
+            elif isinstance(child, ast.Constant) and isinstance(child.value, str):
+                home = child.value.partition(":")[0]
+                if home.startswith("vaelab.") and home.removeprefix("vaelab.") in known:
+                    yield Import(home, child.lineno, "never")
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                inner = "never"
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and when == "first":
+                inner = "later"
+            yield from walk(child, inner)
 
-    return list(walk(ast.parse(path.read_text()), runs=True))
+    return walk(ast.parse(path.read_text()), "first")
 
 
-def inside(target, known):
+def inside(target: str, known: Mapping[str, Path]) -> str | None:
     """The module below vaelab that an imported name comes from, or None; `from vaelab import x` may name either."""
     if target != "vaelab" and not target.startswith("vaelab."):
         return None
@@ -84,70 +99,149 @@ def inside(target, known):
     return name
 
 
-def test_every_module_has_its_place_in_the_table():
-    missing = sorted({layer(name) for name in modules()} - RANK.keys())
+class House:
+    """The modules of a source folder, and the imports by which each needs another."""
+
+    def __init__(self, root: Path):
+        self.root, self.modules = root, modules(root)
+        self.imports = {name: list(imports(path, self.modules)) for name, path in self.modules.items()}
+
+    def arrows(self) -> Iterator[tuple[str, str, Import]]:
+        """A module, another one that it imports, and how.
+
+        A package's door imports its rooms; a room that imports a neighbour passes by the door without needing it.
+        """
+        for name, found in self.imports.items():
+            for own in found:
+                other = inside(own.target, self.modules)
+                if other is not None and other != name:
+                    yield name, other, own
+
+    def rooms(self) -> Graph:
+        """The rooms that each room imports, whenever that is."""
+        graph: dict[str, set[str]] = {room(name): set() for name in self.modules}
+        for name, other, _ in self.arrows():
+            graph[room(name)] |= {room(other)} - {room(name)}
+        return graph
+
+    def files(self) -> Graph:
+        """The files that each file needs to do its work, at once or in a function.
+
+        What type checkers alone read is never imported. A registry names what it offers, and each of these may need
+        the registry, as the spec does for the names it allows; but to load, the registry needs none of them.
+        """
+        graph: dict[str, set[str]] = {name: set() for name in self.modules}
+        for name, other, own in self.arrows():
+            if own.when != "never":
+                graph[name].add(other)
+        return graph
+
+    def place(self, name: str, line: int) -> str:
+        return f"{self.modules[name].relative_to(self.root)}:{line}"
+
+
+def reached(graph: Graph, start: str) -> set[str]:
+    """All that can be reached from a node by one arrow or more: the node itself too if it is in a circle."""
+    found, todo = set[str](), list(graph[start])
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += graph[node]
+    return found
+
+
+def circles(graph: Graph) -> list[list[str]]:
+    """Groups of nodes each of which reaches all others of its group, and itself."""
+    beyond = {node: reached(graph, node) for node in graph}
+    groups = {frozenset(other for other in beyond[node] if node in beyond[other]) for node in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def floors(graph: Graph) -> int:
+    """Nodes in the longest chain of arrows; a circle is on one floor."""
+    beyond = {node: reached(graph, node) for node in graph}
+
+    @functools.cache
+    def height(node: str) -> int:
+        return 1 + max((height(other) for other in graph[node] if node not in beyond[other]), default=0)
+
+    return max(map(height, graph))
+
+
+HOUSE = House(ROOT)
+
+
+def test_every_module_has_its_place_in_the_table() -> None:
+    missing = sorted(HOUSE.rooms().keys() - RANK.keys())
     assert not missing, (
-        f"{', '.join(missing)} has no row in LAYERS of {Path(__file__).name}: put it below everything that it imports "
+        f"{', '.join(missing)} has no row in ROWS of {Path(__file__).name}: put it below everything that it imports "
         "and above everything that imports it."
     )
+    gone = sorted(RANK.keys() - HOUSE.rooms().keys())
+    assert not gone, f"{', '.join(gone)} has a row in ROWS of {Path(__file__).name}, but is no module any more."
 
 
-def test_imports_point_to_earlier_rows():
-    known, upward = modules(), []
-    for name, path in known.items():
-        for target, line, _ in imports(name, path):
-            other = inside(target, known)
-            if not other or layer(other) == layer(name) or not {layer(other), layer(name)} <= RANK.keys():
-                continue
-            if RANK[layer(other)] >= RANK[layer(name)]:
-                upward.append(f"{path.relative_to(ROOT)}:{line} imports {target}")
-    assert not upward, (
+def test_imports_point_to_earlier_rows() -> None:
+    wrong = [
+        f"{HOUSE.place(name, own.line)} imports {own.target}"
+        for name, other, own in HOUSE.arrows()
+        if room(name) != room(other) and RANK[room(other)] >= RANK[room(name)]
+    ]
+    assert not wrong, (
         "these imports point upward or sideways:\n  "
-        + "\n  ".join(upward)
-        + "\nMove the shared thing to an earlier row "
-        "of LAYERS, or pass it as an argument; change the table only if the architecture changes."
+        + "\n  ".join(wrong)
+        + "\nMove the shared thing to an earlier row of ROWS, or pass it as an argument; change the table only if the "
+        "architecture changes."
     )
 
 
-def test_no_module_imports_itself_in_a_circle():
-    known = modules()
-    graph = {}
-    for name, path in known.items():
-        found = {inside(target, known) for target, _, runs in imports(name, path) if runs}
-        # A package's door imports its rooms; a room that imports a neighbour passes by the door without needing it.
-        graph[name] = {other for other in found if other and other != name}
-    done, path_now = set(), []
-
-    def visit(name):
-        assert name not in path_now, f"circle: {' -> '.join([*path_now[path_now.index(name) :], name])}"
-        if name in done:
-            return
-        path_now.append(name)
-        for other in sorted(graph[name]):
-            visit(other)
-        path_now.pop()
-        done.add(name)
-
-    for name in graph:
-        visit(name)
+def test_no_file_imports_itself_in_a_circle() -> None:
+    assert not circles(HOUSE.files())
 
 
-def test_names_settings_and_data_load_without_torch():
-    """Options are checked before torch is imported, which takes seconds; so nothing that these import may need it."""
-    known = modules()
-    start = [name for name in known if layer(name) in NO_TORCH]
-    reached, todo = set(), [*start, ""]
+def test_rows_are_as_few_as_the_imports_allow() -> None:
+    """So that no two rooms stand in rows of their own without a chain of imports between these."""
+    assert floors(HOUSE.rooms()) == len(ROWS)
+
+
+def test_what_checks_options_loads_without_torch() -> None:
+    todo = [name for name in HOUSE.modules if f"{name}.".startswith(tuple(f"{start}." for start in WITHOUT_TORCH))]
+    assert len(todo) > len(WITHOUT_TORCH)
+    seen: set[str] = set()
     while todo:
         name = todo.pop()
-        if name in reached:
+        if name in seen:
             continue
-        reached.add(name)
-        for target, line, runs in imports(name, known[name]):
-            if not runs:
+        seen.add(name)
+        if name:  # importing a module runs the doors of the packages around it
+            todo.append(name.rpartition(".")[0])
+        for target, line, when in HOUSE.imports[name]:
+            if when != "first":
                 continue
-            where = f"{known[name].relative_to(ROOT)}:{line}"
             assert target.split(".")[0] != "torch", (
-                f"{where} imports torch, and {', '.join(NO_TORCH)} must load without"
+                f"{HOUSE.place(name, line)} imports torch, and {', '.join(WITHOUT_TORCH)} must load without"
             )
-            other = inside(target, known)
+            other = inside(target, HOUSE.modules)
             todo += [] if other is None else [other]
+
+
+def test_circles_and_floors_by_hand() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set(), "e": {"a", "d"}}
+    assert circles(graph) == [["b", "c"]]
+    assert floors(graph) == 4  # e, a, b or c, d
+
+
+def main() -> None:
+    house = House(Path(sys.argv[1])) if len(sys.argv) > 1 else HOUSE
+    rooms, found = house.rooms(), circles(house.files())
+    print(f"{len(rooms)} rooms: {', '.join(sorted(rooms))}")
+    print(f"{floors(rooms)} floors")
+    print(f"{sum(map(len, rooms.values()))} arrows between rooms")
+    print(f"{len(found)} circles among {len(house.modules)} files")
+    for circle in found:
+        print(f"  {', '.join(circle)}")
+
+
+if __name__ == "__main__":
+    main()

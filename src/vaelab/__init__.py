@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Names are imported when they are first used: `import vaelab` loads neither torch nor scikit-learn.
+# Names are imported on first use: `import vaelab` loads neither torch nor scikit-learn.
 _HOMES = {
     "Classifier": "vaelab.classifier.estimator",
     "ConditionalVAE": "vaelab.inverse.estimator",

@@ -1,4 +1,4 @@
-"""`python -m vaelab` is `vaelab`."""
+"""`python -m vaelab` runs `vaelab`."""
 
 from vaelab.cli.main import main
 

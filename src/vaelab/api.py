@@ -1,4 +1,4 @@
-"""The Python face: what the commands make, from arrays, data sets or names of data."""
+"""The Python API: the commands as functions of arrays, data sets or names of data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from vaelab.vae.task import TASK as VAE
 
 
 def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
-    """A Dataset from one, from the name or path of data, or from arrays x (n, *shape) and labels y (n,)."""
+    """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,)."""
     if isinstance(x, Dataset):
         return x
     if isinstance(x, str | Path):
@@ -60,23 +60,23 @@ def train(
 ) -> training.TrainedRun:
     """Train one VAE; returns its history, encoder, decoder, metrics and the split data.
 
-    Encoder and decoder of the result are torch modules without padding, which work without vaelab's engine;
-    `run.model.encode` and `run.model.decode` are the same on arrays, with their input checked.
+    Encoder and decoder of the result are plain torch modules that work without vaelab's engine;
+    `run.model.encode` and `run.model.decode` do the same on arrays, with input checks.
 
     x: an array (n, *shape), a Dataset, or the name or path of data.
-    spec: a Spec, or settings as {"latent_dim": 2}; what is not named takes its default.
-    y: labels (n,), or where a file holds them: a column, a key, another file. They colour pictures and train nothing.
-    split_seed: seed of the train, validation and test split.
-    encoder, decoder: torch modules of your own (see `vaelab.vae.custom_networks.CustomNetworks`).
-    starts: models that train from this seed on; the one of lowest validation negative ELBO is kept.
-    timeout: seconds. Where `spec` names no epochs the pace of a few steps decides them, else training stops in time.
-    open_test: also judge the test split, and count that it was opened.
+    spec: a Spec, or settings such as {"latent_dim": 2}; the others keep their defaults.
+    y: labels (n,), or their location: a column, a key, another file. Used only to colour pictures.
+    split_seed: seed of the train/validation/test split.
+    encoder, decoder: custom torch modules (see `vaelab.vae.custom_networks.CustomNetworks`).
+    starts: number of consecutive seeds to train; the one with the lowest validation negative ELBO is kept.
+    timeout: seconds. If `spec` sets no epochs, the time of a few steps determines them; else training stops in time.
+    open_test: also evaluate on the test split, and record that it was opened.
     figures: draw the run's pictures.
     out: the run's folder; by default runs/<data>-<time>.
-    overwrite: replace what is there. resume: continue the run in `out` that was stopped.
-    progress: called with the number of each epoch done. note: called with what the user should know.
+    overwrite: replace existing output. resume: continue the interrupted run in `out`.
+    progress: called with the number of each finished epoch. note: called with messages for the user.
 
-    Raises InputError for bad input, before anything is written; TrainingFailed where the loss became non-finite.
+    Raises InputError for bad input, before anything is written; TrainingFailed if the loss becomes non-finite.
 
     >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, out=getfixture("tmp_path") / "run")
     >>> run.encoder(run.data.rows("validation"))[0].shape
@@ -114,26 +114,26 @@ def tune(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
-    """Find the VAE that fits the data: search, train the best anew over seeds, choose on validation, open test once.
+    """Find the VAE that fits the data: search, retrain the best over seeds, choose on validation, open test once.
 
     x: an array (n, *shape), a Dataset, or the name or path of data.
-    space: settings to search, as {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log"), "optimizer": ["adam", "sgd"]}. It
+    space: settings to search: {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log"), "optimizer": ["adam", "sgd"]}. It
         replaces the default space, which is depth, widths, latent size, learning rate, weight decay and dropout.
-    trials: how many in all.
-    y: labels (n,), or where a file holds them. They colour pictures and choose nothing.
-    settings: fixed ones, as {"epochs": 50}.
-    split_seed: seed of the train, validation and test split.
-    timeout: seconds for search and final training. workers: processes; by default one per core.
-    seed: of the study; the same seed gives the same study, whatever `workers` is.
+    trials: total number of trials.
+    y: labels (n,), or their location. Used only to colour pictures.
+    settings: fixed settings, such as {"epochs": 50}.
+    split_seed: seed of the train/validation/test split.
+    timeout: seconds for search and final training. workers: processes, by default one per core.
+    seed: seed of the study; results do not depend on `workers`.
     sampler: "tpe", "random" or "grid".
-    yardstick: what judges trials, "neg_elbo" (nats per example) or, where no weight of the loss is searched,
+    yardstick: what judges trials, "neg_elbo" (nats per example) or, if no loss weight is searched,
         "weighted_loss".
-    prune: stop the weaker trials early.
-    finalists: best trials that are trained anew; by default 5. final_seeds: trainings of each; by default 3.
-    final_epochs: epochs of these; by default those of the search.
-    figures: pictures of "all" trials, of the "best", "none", or "auto": all up to 20 trials.
-    out: the study's folder; by default runs/<data>-<time>. overwrite: replace what is there.
-    watch: told what happens while the study runs.
+    prune: stop weak trials early.
+    finalists: best trials to retrain, by default 5. final_seeds: training runs of each, by default 3.
+    final_epochs: their epochs, by default as in the search.
+    figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
+    out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
+    watch: receives progress events.
 
     Returns the best model (None if all collapsed), a row per trial, and the study's folder. Raises InputError for bad
     input, before anything is trained.
@@ -174,24 +174,24 @@ def classify(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
-    """Find the classifier that fits the labelled data: search, train the best anew, open the test split once.
+    """Find the classifier that fits the labelled data: search, retrain the best, open the test split once.
 
-    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data; y then says where labels are.
-    space: settings to search, as {"layers": (1, 3)}. It replaces the default space, which is depth, units and dropout
+    x: an array (n, *shape) with labels y (n,), a Dataset, or the name or path of data; y then locates the labels.
+    space: settings to search, such as {"layers": (1, 3)}. It replaces the default space: depth, units and dropout
         of every layer, learning rate and weight decay; with convolutions also channels and augmentation.
-    trials: how many in all.
-    settings: fixed ones, as {"network": "conv"}.
-    split_seed: seed of the train, validation and test split.
-    timeout: seconds for search and final training. workers: processes; by default one per core.
-    seed: of the study; the same seed gives the same study, whatever `workers` is.
+    trials: total number of trials.
+    settings: fixed settings, such as {"network": "conv"}.
+    split_seed: seed of the train/validation/test split.
+    timeout: seconds for search and final training. workers: processes, by default one per core.
+    seed: seed of the study; results do not depend on `workers`.
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "accuracy", "log_loss", "macro_f1" or "balanced_accuracy".
-    prune: stop the weaker trials early.
-    finalists: best trials that are trained anew; by default 3. final_seeds: trainings of each; by default 1.
-    final_epochs: epochs of these; by default those of the search.
-    figures: pictures of "all" trials, of the "best", "none", or "auto": all up to 20 trials.
-    out: the study's folder; by default runs/<data>-<time>. overwrite: replace what is there.
-    watch: told what happens while the study runs.
+    prune: stop weak trials early.
+    finalists: best trials to retrain, by default 3. final_seeds: training runs of each, by default 1.
+    final_epochs: their epochs, by default as in the search.
+    figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
+    out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
+    watch: receives progress events.
 
     Returns the best classifier, a row per trial, and the study's folder. Raises InputError for bad input, before
     anything is trained.
@@ -229,19 +229,19 @@ def compare(
     overwrite: bool = False,
     watch: ComparisonWatch | None = None,
 ) -> comparing.Comparison:
-    """Models against each other over seeds, by the same yardsticks on the same rows and noise; one is recommended.
+    """Compare models over seeds, by the same yardsticks on the same rows and noise, and recommend one.
 
     x: an array (n, *shape), a Dataset, or the name or path of data.
-    models: by name, settings as {"hidden": "64"}, a Spec, or the path of a TOML file of settings or of a run folder,
-        which counts as one seed and is not trained again.
-    y: labels (n,), or where a file holds them: probes and pictures use them.
-    settings: shared ones, which a model's own override.
-    split_seed: seed of the train, validation and test split.
-    seeds: trainings of each model; run s of every model has the seed derived from (`seed`, s).
-    workers: processes; by default one per core. They change no result.
+    models: by name, settings such as {"hidden": "64"}, a Spec, or the path of a TOML file of settings or a run folder,
+        which counts as one seed and is not retrained.
+    y: labels (n,), or their location; used for probes and pictures.
+    settings: shared settings; a model's own settings override them.
+    split_seed: seed of the train/validation/test split.
+    seeds: training runs per model; run s of every model uses the seed derived from (`seed`, s).
+    workers: processes, by default one per core. They do not change results.
     figures: draw pictures and write the report.
-    out: the folder; by default runs/<data>-compare-<time>. overwrite: replace what is there.
-    watch: told what happens meanwhile.
+    out: the folder; by default runs/<data>-compare-<time>. overwrite: replace existing output.
+    watch: receives progress events.
 
     The recommendation is made on validation. Raises InputError for bad input, before anything is trained. The test
     split is read once per run, and counted.
@@ -280,25 +280,25 @@ def cluster(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> clustering.Clustering:
-    """A Gaussian mixture on the latents of a VAE, its components named by a few labels, judged on the test split.
+    """Fit a Gaussian mixture to the latents of a VAE, name its components with a few labels, evaluate on test.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
-    y: labels, or where a file holds them.
-    run: a run that was trained on these data; by default an encoder is trained here.
-    settings: of that encoder. starts: encoders to choose from by validation, without labels.
-    split_seed: seed of the train, validation and test split.
-    components: how many Gaussians; several, or "auto": the lowest BIC.
+    y: labels, or their location.
+    run: a run trained on these data; by default an encoder is trained first.
+    settings: of that encoder. starts: seeds to train; the best on validation is kept, without using labels.
+    split_seed: seed of the train/validation/test split.
+    components: number of Gaussians; of several, or with "auto", the one with the lowest BIC.
     covariance: "full", "tied", "diag" or "spherical".
-    points: fit to "samples" of the posteriors, or to their "means", then widened by the posteriors' variance.
-    labels: training labels drawn, as many of each class (by default 100), "validation" for all of that split, or row
-        numbers; no other label is read by anything that is saved.
+    points: fit to posterior "samples", or to posterior "means", then widened by the posterior variance.
+    labels: number of training labels, balanced over classes (by default 100), "validation" for that split's, or row
+        numbers; nothing that is saved uses other labels.
     reject: answer "unknown" below this probability.
-    em_starts: starts of EM; the likeliest is kept. seed: of the encoder, the mixture and the labels.
-    manifold: "none", or "umap": also on a UMAP of the latents.
-    budget: accuracy against the number of labels. figures: draw pictures and write the report.
-    out: by default RUN/clusters, or runs/<data>-cluster-<time>. overwrite: replace what is there. resume: continue in
-        `out` what was stopped there, as if it had not been.
-    say: called with each step as a line. progress: called with the number of each epoch done.
+    em_starts: EM starts; the likelihood chooses one. seed: for the encoder, the mixture and the labels.
+    manifold: "none", or "umap": also cluster a UMAP of the latents.
+    budget: measure accuracy against the number of labels. figures: draw pictures and write the report.
+    out: by default RUN/clusters, or runs/<data>-cluster-<time>. overwrite: replace existing output.
+    resume: continue the interrupted clustering in `out`, with identical results.
+    say: called with a line for each step. progress: called with the number of each finished epoch.
 
     Raises InputError for bad input, before anything is trained or written. The test split is opened once.
 
@@ -338,21 +338,21 @@ def invert(
     overwrite: bool = False,
     watch: inverting.InversionWatch | None = None,
 ) -> inverting.Inversion:
-    """Train a conditional VAE on a problem, draw candidates for every scored measurement, refine and judge them.
+    """Train a conditional VAE on a problem, draw candidates for every scored measurement, refine and score them.
 
-    problem: as `vaelab.inverse.problems.load` gives it: pairs of x and y = f(x), and f.
-    settings: as {"epochs": 30}.
-    space: settings to search, as {"beta": (0.1, 10, "log")}; trials: how many of them are tried before.
-    yardstick: what the search goes by on validation: "recall", "precision" or "bound".
-    samples: candidates for each measurement.
-    refine: damped Gauss-Newton steps of each candidate. walk: steps of a random walk in the latent space before.
-    seed: of the training and the draws.
-    spectrum: also show the network the spectrum of y; by default of curves.
+    problem: as returned by `vaelab.inverse.problems.load`: pairs of x and y = f(x), and f.
+    settings: fixed settings, such as {"epochs": 30}.
+    space: settings to search, such as {"beta": (0.1, 10, "log")}. trials: number of trials before the final training.
+    yardstick: what the search optimizes on validation: "recall", "precision" or "bound".
+    samples: candidates per measurement.
+    refine: damped Gauss-Newton steps per candidate. walk: random-walk steps in the latent space before refinement.
+    seed: for training and sampling.
+    spectrum: also feed the spectrum of y to the network; by default for curves.
     baselines: also run methods without a network. npe: also sbi's neural posterior estimation.
-    out: the run's folder; by default runs/<problem>-<time>. Until the end <out>.partial holds what is done.
-    overwrite: replace what is there. watch: told what happens meanwhile.
+    out: the run's folder; by default runs/<problem>-<time>. Until it finishes, its files are in <out>.partial.
+    overwrite: replace existing output. watch: receives progress events.
 
-    Raises InputError for bad input, before anything is trained. The scored measurements choose nothing.
+    Raises InputError for bad input, before anything is trained. The scored measurements influence no choice.
 
     >>> import numpy as np
     >>> from vaelab.inverse import problems

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input: one line that gives rule, value and remedy. The command line exits with 2."""
+    """Bad input: one line with rule, value and remedy. The command line exits with 2."""
 
 
 class StoreError(InputError):
-    """A run or study folder that is missing, damaged, locked, or of another format."""
+    """A run or study folder that is missing, damaged, locked, or in another format."""
 
 
 class TrainingFailed(RuntimeError):
@@ -19,7 +19,7 @@ class TrainingFailed(RuntimeError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not known: the nearest known one, or all of them.
+    """The error for an unknown name: suggests the nearest known one, or lists all.
 
     >>> print(unknown_name("setting", "latent_dims", ["latent_dim", "lr"]))
     unknown setting 'latent_dims'; did you mean 'latent_dim'?

@@ -1,4 +1,4 @@
-"""What clusters and answers are worth beside the true classes: arrays in, metrics out."""
+"""Metrics for clusters and predictions against true classes: arrays in, metrics out."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BINS = 15
 
 
 def contingency(found: Ints, codes: Ints, rows: int, columns: int) -> Ints:
-    """How often cluster i (rows) met class j (columns); (rows, columns)."""
+    """Counts of cluster i (rows) and class j (columns) together; (rows, columns)."""
     table = np.zeros((rows, columns), dtype=np.int64)
     np.add.at(table, (found, codes), 1)
     return table
 
 
 def hungarian_accuracy(found: Ints, codes: Ints, clusters: int, classes: int) -> float | None:
-    """Accuracy under the best one-to-one naming of clusters (Yang et al. 2010); None unless as many as classes.
+    """Accuracy under the best one-to-one matching (Yang et al. 2010); None if clusters and classes differ in number.
 
     >>> hungarian_accuracy(np.array([1, 1, 0]), np.array([0, 0, 1]), 2, 2)
     1.0
@@ -38,9 +38,9 @@ def hungarian_accuracy(found: Ints, codes: Ints, clusters: int, classes: int) ->
 
 
 def purity(found: Ints, codes: Ints, clusters: int, classes: int) -> float:
-    """Accuracy if every cluster were named by its most frequent true class: all labels are read for it.
+    """Accuracy if every cluster is named after its most frequent true class; uses all labels.
 
-    It grows with the number of clusters, and reaches 1 where each holds one example.
+    It grows with the number of clusters, and reaches 1 if each contains one example.
 
     >>> purity(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]), 2, 2)
     0.75
@@ -69,12 +69,12 @@ def brier(proba: Floats, codes: Ints) -> float:
 
 
 def bin_edges(ordered: Floats, bins: int) -> Ints:
-    """Where bins of about equal mass begin in ascending values; equal values lie in one bin, whatever their rows."""
+    """Start indices of bins of about equal mass in ascending values; equal values share a bin."""
     return np.unique(np.searchsorted(ordered, ordered[np.arange(bins) * len(ordered) // bins]))
 
 
 def calibration_error(proba: Floats, codes: Ints, bins: int = BINS) -> float:
-    """Expected calibration error: |accuracy - confidence| of the likeliest class, over bins of equal mass.
+    """Expected calibration error: |accuracy - confidence| of the most likely class, over bins of equal mass.
 
     >>> calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]))
     0.0
@@ -87,7 +87,7 @@ def calibration_error(proba: Floats, codes: Ints, bins: int = BINS) -> float:
 
 
 def answer_metrics(proba: Floats, answers: Ints, codes: Ints) -> dict[str, float]:
-    """Accuracy with every "unknown" counted as an error, how many were answered, and how good the probabilities are."""
+    """Accuracy with every "unknown" counted as an error, the share answered, and the quality of the probabilities."""
     return {
         "labelled_accuracy": float((answers == codes).mean()),
         "answered": float((answers >= 0).mean()),
@@ -98,26 +98,26 @@ def answer_metrics(proba: Floats, answers: Ints, codes: Ints) -> dict[str, float
 
 
 def confusion(answers: Ints, codes: Ints, classes: int) -> Ints:
-    """True classes (rows) by answers (columns); the last column counts "unknown"; (C, C + 1)."""
+    """True classes (rows) by predictions (columns); the last column counts "unknown"; (C, C + 1)."""
     return contingency(codes, np.where(answers < 0, classes, answers), classes, classes + 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
-    """Accuracy among the examples that are answered, as the threshold falls and more of them are."""
+    """Accuracy of the answered examples as the threshold falls and more are answered."""
 
     coverage: Floats  # (m,) share answered, ascending
-    accuracy: Floats  # (m,) among those
-    threshold: Floats  # (m,) lowest probability that is answered
+    accuracy: Floats  # (m,) of the answered
+    threshold: Floats  # (m,) lowest answered probability
 
 
 def accuracy_coverage(proba: Floats, answers: Ints, codes: Ints, points: int = 101) -> Coverage:
-    """The curve over thresholds on the probability of the answer; "unknown" is never answered."""
+    """The curve over thresholds on the predicted probability; "unknown" is never answered."""
     confidence = np.where(answers < 0, -1.0, proba.max(1))
     order = np.argsort(-confidence, kind="stable")
     order = order[confidence[order] >= 0]
     right = np.cumsum(answers[order] == codes[order])
-    # A threshold answers all of equal confidence or none.
+    # Examples of equal confidence are answered together.
     ends = np.flatnonzero(np.append(np.diff(confidence[order]) < 0, True)) if len(order) else np.empty(0, np.int64)
     if len(ends) > points:
         ends = ends[np.unique(np.linspace(0, len(ends) - 1, points).round().astype(np.int64))]
@@ -125,7 +125,7 @@ def accuracy_coverage(proba: Floats, answers: Ints, codes: Ints, points: int = 1
 
 
 def auroc(known: Any, other: Any) -> float:
-    """P(score of `other` > score of `known`) + P(equal) / 2: 1 if a high score tells the others, 0.5 by chance.
+    """P(score of `other` > score of `known`) + P(equal) / 2: 1 if scores separate them perfectly, 0.5 by chance.
 
     >>> auroc([0.0, 1.0], [1.0, 2.0])
     0.875
@@ -134,7 +134,7 @@ def auroc(known: Any, other: Any) -> float:
 
 
 def auroc_error(known: Any, other: Any) -> float | None:
-    """The standard error of `auroc` over draws of examples (DeLong et al. 1988); None for fewer than two of a kind."""
+    """The standard error of `auroc` over examples (DeLong et al. 1988); None with fewer than two of either kind."""
     beaten, beats = _placements(known, other)
     if min(len(beaten), len(beats)) < 2:
         return None
@@ -158,14 +158,14 @@ Labelled = tuple[Array, npt.NDArray[np.int64]]  # latents (n, L) and class codes
 NEIGHBOURS = 10
 
 
-PROBE_STEPS = 1000  # of L-BFGS, which needs about 50
+PROBE_STEPS = 1000  # of L-BFGS; about 50 are enough
 
 
 def reconstruction_mse(x: Array, reconstruction: Array, scale: Array) -> float:
     """Mean over examples and features of ((x - reconstruction) / scale)^2, for rows (n, D); 0 is perfect.
 
-    scale: the unit of each feature, one or (D,): the range of an image's pixels, the standard deviations of a table's
-        columns. Features whose scale is 0 are left out: they are constant and carry nothing.
+    scale: scalar or (D,): the range of an image's pixels, or the standard deviations of a table's columns.
+        Features with scale 0 are constant and left out.
 
     >>> reconstruction_mse(np.array([[1.0, 5.0]]), np.array([[0.0, 7.0]]), np.array([2.0, 0.0]))
     0.25
@@ -179,8 +179,8 @@ def reconstruction_mse(x: Array, reconstruction: Array, scale: Array) -> float:
 def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, dict[str, float]]:
     """Accuracy of a logistic probe and of 10 nearest neighbours on each split, both fitted to `train`.
 
-    Latents are standardised by the training rows. The probe is multinomial logistic regression with scikit-learn's
-    default penalty (C = 1); neighbours vote with equal weight. A class that `train` lacks counts as missed.
+    Latents are standardised with the training rows. The probe is multinomial logistic regression with scikit-learn's
+    default penalty (C = 1); neighbours vote with equal weight. Classes missing from `train` count as errors.
 
     >>> z, codes = np.arange(40.0)[:, None], np.repeat([0, 1], 20)
     >>> task_scores((z, codes), {"test": (z[[2, 35]], codes[[2, 35]])})
@@ -192,18 +192,18 @@ def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, di
 
     z, codes = train
     center, spread = z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64)
-    spread[spread == 0] = 1.0  # a dimension that never moves carries nothing, and must not become NaN
+    spread[spread == 0] = 1.0  # a constant dimension must not become NaN
 
     def standard(latents: Array) -> Array:
         scaled: Array = (latents - center) / spread
         return scaled
 
-    if len(np.unique(codes)) == 1:  # nothing to fit: every guess is that class
+    if len(np.unique(codes)) == 1:  # nothing to fit: every prediction is that class
         scores = {name: float(np.mean(own == codes[0])) for name, (_, own) in splits.items()}
         return {name: {"probe": score, "knn": score} for name, score in scores.items()}
     probe = LogisticRegression(max_iter=PROBE_STEPS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last step's accuracy is what is stated then
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last step's accuracy is reported then
         probe.fit(standard(z), codes)
     neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(z))).fit(standard(z), codes)
     return {

@@ -1,4 +1,4 @@
-"""Names that may stand in settings and options, and the things they mean, which load when they are asked for."""
+"""Registries: names used in settings and options, and the objects they stand for, loaded on demand."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Things of one kind by name. A name that is not known raises InputError; none falls through to another.
+    """Objects of one kind by name. An unknown name raises InputError; there is no fallback.
 
-    homes: where each thing is defined, as "package.module:NAME". A thing's module is imported when it is first asked
-    for, so that names can be checked before anything heavy loads.
+    homes: where each object is defined, as "package.module:NAME". Its module is imported on first use, so that names
+    can be checked before anything heavy is loaded.
 
     >>> digits = Registry[str]("kind of digit", {"octal": "string:octdigits", "decimal": "string:digits"})
     >>> list(digits), digits["octal"]

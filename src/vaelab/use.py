@@ -1,4 +1,4 @@
-"""A trained model in use: opened from its folder, judged, and given new rows."""
+"""Using a trained model: load it from its folder, evaluate it, apply it to new rows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from vaelab.vae.fitted import Array, Fitted
 
 
 def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
-    """The model, and E[x|z] (n, *shape) for z drawn from the components of a class, in a folder that `cluster` made.
+    """The model, and E[x|z] (n, *shape) for z drawn from the components of a class; `folder` is from `cluster`.
 
     With `noise`, draws of x ~ p(x|z) at the same z.
     """
-    from vaelab.latent import clusters as clustering  # scikit-learn and matplotlib, for those who need them
+    from vaelab.latent import clusters as clustering  # imports scikit-learn and matplotlib
 
     return clustering.sample_class(folder, name, n, seed, noise)
 
@@ -38,19 +38,21 @@ def is_run(source: str | Path) -> bool:
 
 
 def run_folder(folder: str | Path) -> Path:
-    """The run folder itself, or the best one of a study."""
+    """The run folder itself, or the best run of a study."""
     folder = Path(folder)
     if (folder / "problem.json").is_file():
         raise InputError(f"{folder} is the run of an inverse problem; use `vaelab solve`.")
     if (folder / "study.db").exists() and not (folder / "best").exists():
-        raise InputError(f"{folder} has no best model: it stopped early or found none; see its report, or resume it.")
+        raise InputError(
+            f"{folder} has no best model: the study stopped early or found none; see its report, or resume it."
+        )
     return folder / "best" if (folder / "config.toml").exists() else folder
 
 
 def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fitted:
     """The VAE of a run folder, the best one of a study folder, or that of a clustering.
 
-    encoder, decoder: the torch modules that the run was trained with, if any: files hold numbers alone.
+    encoder, decoder: the custom torch modules of the run, if any; files contain only their weights.
     """
     folder, custom = Path(folder), CustomNetworks.of(encoder, decoder)
     if (folder / "mixture.json").is_file():
@@ -67,7 +69,7 @@ def load_classifier(folder: str | Path) -> FittedClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Answers to n examples: the class of each, "unknown" where none is given, and p(c|x) (n, C)."""
+    """Predictions for n examples: the class of each or "unknown", and p(c|x) (n, C)."""
 
     answers: list[str]
     proba: Array
@@ -75,7 +77,7 @@ class Predictions:
 
 
 def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None) -> Predictions:
-    """Classes of new examples, by a classifier or by the labelled mixture of a clustering.
+    """Classes of new examples, from a classifier or from the labelled mixture of a clustering.
 
     source: a file, a built-in name, or an array (n, *shape).
     """
@@ -96,9 +98,9 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
-    """A model's metrics on a split, its importance-weighted bound by k draws, and what it is measured against.
+    """A model's metrics on a split, its importance-weighted bound with k draws, and the baseline.
 
-    Reading the test split of the model's own data is counted in its run folder.
+    Opening the test split of the model's own data is recorded in its run folder.
     """
     if split == "test" and model.folder is not None:
         store.count_test_opening(model.folder)
@@ -118,24 +120,24 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
 
 
 def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
-    """All rows of a file or built-in data set, checked against the model as `encode` checks them, to be judged."""
+    """All rows of a file or built-in data set, checked against the model as in `encode`, for evaluation."""
     rows = model.rows(new_rows(source, data_dir))
     if len(rows) < 2:
-        raise InputError(f"at least 2 examples are needed to judge a model, but {source} holds {len(rows)}.")
+        raise InputError(f"at least 2 examples are needed to evaluate a model, but {source} has {len(rows)}.")
     everything = np.arange(len(rows))
     splits = dict.fromkeys(data_module.SPLITS, everything)
     return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
 
 
 def new_rows(source: Any, data_dir: str | Path | None = None) -> Any:
-    """Examples for a trained model from a file, a folder of pictures or a built-in name, in their order.
+    """Examples for a trained model from a file, a folder of pictures or a built-in name, in order.
 
-    Columns of a table are found by their names later; pictures are in the order of their folders' and own names.
+    Columns of a table are matched by name later; pictures are sorted by folder and file name.
     """
     if isinstance(source, str) and source in data_module.BUILTIN:
         return data_module.load(source, data_dir=data_dir).x
     if isinstance(source, str | Path) and Path(source).is_dir():
-        from vaelab.data.images import read_folder  # Pillow, for those who have pictures
+        from vaelab.data.images import read_folder  # imports Pillow
 
         return read_folder(Path(source)).x
     return source

@@ -1,4 +1,4 @@
-"""Numbers and words for people: the same on pages, in pictures and in the terminal."""
+"""Formatting of numbers and words, the same on pages, in pictures and in the terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def number(value: Any, *beside: float) -> str:
-    """A number: two decimals from 10 on, else four significant digits; "–" where there is none.
+    """A number: two decimals from 10 up, else four significant digits; "–" for None.
 
-    `beside` are numbers that stand in the same sentence: then all have the decimals that the largest needs.
+    `beside` are numbers in the same sentence: all get the decimals that the largest needs.
 
     >>> number(101.234), number(0.97301), number(2e-05), number(16), number(1234), number(None)
     ('101.23', '0.973', '2e-05', '16', '1,234', '–')
@@ -45,7 +45,7 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def value_and_error(value: float | None, error: float | None) -> tuple[str, str]:
-    """Both parts of `with_error`; the second is "" where there is no error."""
+    """Both parts of `with_error`; the second is "" without an error."""
     if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
         return number(value), ""
     decimals = min(8, max(0, -math.floor(math.log10(error)))) if error > 0 else 2
@@ -62,10 +62,10 @@ def counted(amount: int, one: str, many: str | None = None) -> str:
 
 
 def kept_start(starts: Sequence[Mapping[str, Any]]) -> str:
-    """Which of several starts was kept, and what that does to its figure; nothing of a single start.
+    """Which of several starts was kept, and the bias of that choice; "" for a single start.
 
     >>> kept_start([{"seed": 0, "neg_elbo": 98.5, "kept": False}, {"seed": 1, "neg_elbo": 97.25, "kept": True}])
-    'Of 2 starts seed 1 was kept, the lowest on validation (97.25 to 98.50 nats), which flatters that figure a little.'
+    'Of 2 starts seed 1 was kept, the lowest on validation (97.25 to 98.50 nats); this makes it slightly optimistic.'
     """
     if len(starts) < 2:
         return ""
@@ -74,12 +74,12 @@ def kept_start(starts: Sequence[Mapping[str, Any]]) -> str:
     failed = f", {len(starts) - len(reached)} failed" if len(reached) < len(starts) else ""
     return (
         f"Of {len(starts)} starts seed {seed} was kept, the lowest on validation ({number(reached[0], *reached)} "
-        f"to {number(reached[-1], *reached)} nats{failed}), which flatters that figure a little."
+        f"to {number(reached[-1], *reached)} nats{failed}); this makes it slightly optimistic."
     )
 
 
 def possessive(name: str) -> str:
-    """A name as an owner.
+    """The possessive of a name.
 
     >>> possessive("wide"), possessive("64 units")
     ("wide's", "64 units'")

@@ -82,6 +82,6 @@ def test_the_page_heads_its_column_with_it(study):
 @pytest.mark.parametrize("name", YARDSTICKS)
 def test_no_weight_that_enters_it_can_be_searched(name, digits, tmp_path):
     for weight in YARDSTICKS[name].weights:
-        with pytest.raises(InputError, match="cannot be searched under the yardstick"):
+        with pytest.raises(InputError, match="cannot be searched with the yardstick"):
             tune(digits, {weight: (1, 2)}, 2, yardstick=name, out=tmp_path / "no")
     assert not (tmp_path / "no").exists()

@@ -1,1 +1,1 @@
-"""Classifiers on the stacked engine: settings, network, learning, figures, use, pictures, and the scikit-learn face."""
+"""Classifiers on the stacked engine: settings, network, training, metrics, pictures, and the scikit-learn estimator."""

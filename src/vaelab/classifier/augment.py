@@ -1,4 +1,4 @@
-"""Images moved, mirrored and partly covered at random, as a training sees them."""
+"""Augmentation: images shifted, mirrored and partly erased at random."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-MOVES, COVERS = 3, 5  # uniforms that an image takes: two moves and a flip; and those of `covered`
-LEAST, NARROWEST = 0.02, 0.3  # of what is covered: the share of the image; height by width, or width by height
+MOVES, COVERS = 3, 5  # uniforms per image: two shifts and a flip; and those of `covered`
+LEAST, NARROWEST = 0.02, 0.3  # of the erased rectangle: least share of the image; narrowest aspect ratio
 
 
 def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, background: float) -> Tensor:
-    """Images (n, H, W, C), each moved by up to `shift` pixels both ways and, every second one, mirrored.
+    """Images (n, H, W, C), each shifted by up to `shift` pixels along both axes and mirrored with probability 1/2.
 
-    uniform: (n, 3) in [0, 1). What comes in at the edges is `background`.
+    uniform: (n, 3) in [0, 1). Edges are filled with `background`.
 
     >>> image = torch.tensor([[1, 2], [3, 4]]).view(1, 2, 2, 1)
     >>> augmented(image, torch.tensor([[0.0, 0.5, 0.9]]), 1, False, 0)[0, :, :, 0]
@@ -22,7 +22,7 @@ def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, backgroun
     """
     n, H, W, _ = images.shape
     if shift:
-        down, across = (shift if H > 1 else 0), (shift if W > 1 else 0)  # a curve moves along itself
+        down, across = (shift if H > 1 else 0), (shift if W > 1 else 0)  # a curve shifts along its axis
         around = functional.pad(images, (0, 0, across, across, down, down), value=background)
         windows = around.unfold(1, H, 1).unfold(2, W, 1)  # (n, 2 down + 1, 2 across + 1, C, H, W), a view
         rows, columns = (
@@ -36,10 +36,10 @@ def augmented(images: Tensor, uniform: Tensor, shift: int, flip: bool, backgroun
 
 
 def covered(uniform: Tensor, H: int, W: int, most: float) -> Tensor:
-    """Where images are covered (n, H, W): every second one by a rectangle, of up to a share `most` of its area.
+    """Masks of erased pixels (n, H, W): a rectangle of up to a share `most` of the area, with probability 1/2.
 
-    Its area is drawn evenly from LEAST to `most`; height by width from NARROWEST to its inverse, on a log scale; its
-    place evenly from those within the image. uniform: (n, 5) in [0, 1). (Zhong et al. 2020, algorithm 1.)
+    Its area is uniform from LEAST to `most`; height by width log-uniform from NARROWEST to its inverse; its
+    position uniform within the image. uniform: (n, 5) in [0, 1). (Zhong et al. 2020, algorithm 1.)
     """
     whether, share, proportion, down, across = uniform.unbind(1)
     area = H * W * (min(LEAST, most) + (most - min(LEAST, most)) * share)

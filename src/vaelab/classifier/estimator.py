@@ -1,4 +1,4 @@
-"""The scikit-learn face of classifiers."""
+"""The scikit-learn estimator of classifiers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Sched
 
 Array = npt.NDArray[Any]
 VALIDATION_SHARE = 0.1
-FEWEST_TO_SPLIT = 100  # rows; with fewer, a tenth of them says less about an epoch than all of them do
+FEWEST_TO_SPLIT = 100  # rows; with fewer, all of them judge an epoch better than a tenth
 
-_DOC = """A neural network as a scikit-learn classifier, with probabilities that are calibrated.
+_DOC = """A neural network as a scikit-learn classifier, with calibrated probabilities.
 
     p(c|x) = softmax(f(x) / T), with f a network trained by cross-entropy on the stacked engine, and T, the
-    temperature, fitted on rows set aside.
+    temperature, fitted on held-out rows.
 
-    `fit` sets aside a seeded tenth of the rows, as even over the classes as it goes, keeps the weights of the epoch
-    that was most accurate on them, and fits T to them; with fewer than {fewest} rows all rows serve for both. Columns
+    `fit` holds out a seeded tenth of the rows, balanced over classes if possible, keeps the weights of the epoch
+    that was most accurate on them, and fits T to them; with fewer than {fewest} rows all rows serve both. Columns
     are standardised, so no scaler is needed in front. `vaelab.classify` searches the settings.
 
     Parameters
@@ -43,16 +43,16 @@ _DOC = """A neural network as a scikit-learn classifier, with probabilities that
     ----------
     classes_ : ndarray of shape (n_classes,)
     spec_ : vaelab.classifier.spec.ClassifierSpec
-        All settings, with what was left to the data decided.
+        All settings, with automatic ones resolved.
     fitted_ : vaelab.classifier.fitted.FittedClassifier
-        The trained model, in float64. `fitted_.save` writes a run folder, which holds nothing that can execute.
+        The trained model, in float64. `fitted_.save` writes a run folder, which contains no executable code.
     history_ : list of dict
-        One record per epoch: learning rate, log-loss and accuracy on the rows that train and those set aside.
+        One record per epoch: learning rate, log-loss and accuracy on training and held-out rows.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X was a data frame whose column names are all strings.
+        Names of the columns, if X was a data frame whose column names are all strings.
 
     References
     ----------
@@ -162,8 +162,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         vaelab.errors.InputError
-            A ValueError: a setting out of its range, data that cannot be learned from, or a training whose
-            loss or gradient became non-finite.
+            A ValueError: a setting out of range, unsuitable data, or a non-finite loss or gradient in
+            training.
         """
         spec = ClassifierSpec.create(**self.get_params(deep=False))
         X, shape = _flat(X)
@@ -179,7 +179,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             history = []
             for (record,) in epochs(stack):
                 if stack.failures[0] is not None:
-                    raise InputError(f"training failed, since {stack.failures[0]}; lower `lr` or rescale X.")
+                    raise InputError(f"training failed: {stack.failures[0]}; lower `lr` or rescale X.")
                 history.append(record.as_dict())
             logits = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))[0]
             temperature = scores.fit_temperature(logits, feed.codes("validation"))
@@ -207,7 +207,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.fitted_.predict_proba(x)
 
     def predict(self, X: Any) -> Array:
-        """The likeliest class of each example.
+        """The most likely class of each example.
 
         Parameters
         ----------
@@ -227,13 +227,13 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _flat(X: Any) -> tuple[Any, tuple[int, ...] | None]:
-    """X as scikit-learn sees it, images flat, so that `n_features_in_` counts their pixels; and the images' shape."""
+    """X as seen by scikit-learn, images flattened, so that `n_features_in_` counts pixels; and the images' shape."""
     shape = tuple(getattr(X, "shape", ()))
     return (np.asarray(X).reshape(shape[0], math.prod(shape[1:])), shape) if len(shape) > 2 else (X, None)
 
 
 def _dataset(x: Array, codes: npt.NDArray[np.int64], classes: list[str], seed: int) -> Dataset:
-    """The rows with a share for validation and none for a test; few rows serve as both."""
+    """The rows with a validation share and no test split; few rows serve as both train and validation."""
     n, every = len(x), np.arange(len(x))
     splits = {"train": every, "validation": every, "test": every[:0]}
     if n >= FEWEST_TO_SPLIT:

@@ -1,4 +1,4 @@
-"""A labelled data set as classifiers see it: standardised rows and class codes, by row number, on the device."""
+"""A labelled data set as classifier input: standardised rows and class codes, by row number, on the device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vaelab.errors import InputError, shown
 
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
-    """The spec with batch size and device decided; refuses data that no classifier can be judged on."""
+    """The spec with batch size and device resolved; rejects data on which no classifier can be evaluated."""
     check_labels(data)
     moves_curves = spec.network == "conv" and spec.flip == "none"
     if spec.is_augmented and not (data.is_image or moves_curves):
@@ -36,11 +36,9 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
 
 
 def check_labels(data: Dataset) -> None:
-    """Refuse missing labels, a single class, and a class that cannot be both learned and judged."""
+    """Reject missing labels, a single class, and classes too small to both train and evaluate."""
     if data.labels is None:
-        raise InputError(
-            f"a classifier needs labels, but {shown(data.name)} has none; say by `target` or y where they are."
-        )
+        raise InputError(f"a classifier needs labels, but {shown(data.name)} has none; give them with `target` or y.")
     counts = np.bincount(data.labels, minlength=len(data.classes))
     present = np.flatnonzero(counts)
     if len(present) < 2:
@@ -52,7 +50,7 @@ def check_labels(data: Dataset) -> None:
     if single:
         others = f" and {len(single) - 1} more" if len(single) > 1 else ""
         raise InputError(
-            f"every class needs at least 2 examples, one to learn from and one to be judged by, but class "
+            f"every class needs at least 2 examples, one to train and one to evaluate, but class "
             f"{shown(single[0])}{others} has 1; add examples, or drop the class."
         )
     learned = np.bincount(data.labels[data.splits["train"]], minlength=len(data.classes))
@@ -60,12 +58,12 @@ def check_labels(data: Dataset) -> None:
     if missing:
         raise InputError(
             f"every class needs a training example, but the split leaves none of class {shown(missing[0])}; "
-            "add examples, or split by another seed."
+            "add examples, or use another split seed."
         )
 
 
 def standardisation(data: Dataset) -> Scaling:
-    """Images to mean 0 and standard deviation 1 over all pixels; of tables each column, without the constant ones."""
+    """Images to mean 0 and standard deviation 1 over all pixels; tables per column, without constant columns."""
     statistics = data.statistics
     if data.is_image:
         mean = float(statistics.mean.mean())
@@ -87,7 +85,7 @@ class LabelledFeed(Rows):
     """Rows with their classes."""
 
     def __init__(self, data: Dataset, spec: ClassifierSpec, scaling: Scaling | None = None):
-        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
+        """`scaling` is that of a trained model; by default it is computed from the data."""
         assert data.labels is not None, "check the labels first"
         device = torch.device(spec.device)
         super().__init__(data, Units(scaling or standardisation(data), "none", device), device)
@@ -96,7 +94,7 @@ class LabelledFeed(Rows):
 
     @functools.cached_property
     def shares(self) -> Tensor:
-        """Of each class (C,) among the training rows."""
+        """Class frequencies (C,) in the training rows."""
         counts = torch.bincount(self.labels.index_select(0, self.rows("train")), minlength=self.classes)
         return counts.double() / counts.sum()
 
@@ -107,8 +105,8 @@ class LabelledFeed(Rows):
         return codes
 
     def gather(self, rows: Tensor, spec: ClassifierSpec, uniform: Tensor | None = None) -> Tensor:
-        """Rows (n,) as model values (n, D) for training; augmented as `spec` says by `uniform`, (n, 3), or (n, 8)
-        where `erase` asks for it; what is covered is 0, the mean.
+        """Rows (n,) as model values (n, D) for training; augmented according to `spec` with `uniform`, (n, 3), or
+        (n, 8) with `erase`; covered pixels are 0, the mean.
         """
         raw = self._raw.index_select(0, rows)
         if uniform is None:

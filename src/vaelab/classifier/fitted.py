@@ -1,4 +1,4 @@
-"""A trained classifier in use: probabilities, answers, figures; saved to and loaded from a run folder."""
+"""A trained classifier: probabilities, predictions, metrics; saved to and loaded from a run folder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.errors import InputError, StoreError
 from vaelab.vae.fitted import Array, DataFacts, scaling_arrays, take_scaling
 
-FARTHEST = 20  # standard deviations from the mean beyond which images were scaled otherwise
-KIND = "classifier"  # how data.json tells the run of a classifier from a VAE's
+FARTHEST = 20  # standard deviations from the mean beyond which images must have been scaled differently
+KIND = "classifier"  # marks the run of a classifier in data.json
 
 
 class FittedClassifier:
-    """One trained classifier with everything that using it needs. Examples are in the data's own units.
+    """One trained classifier, ready to use. Examples are in the data's own units.
 
-    p(c|x) = softmax(logits(x) / T): the temperature T was fitted on validation. `row` (1, P) holds the parameters.
+    p(c|x) = softmax(logits(x) / T): the temperature T was fitted on validation. `row` (1, P) contains the parameters.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FittedClassifier:
         return cls(spec, DataFacts.of(feed.data), feed.units.scaling, row[None].clone(), temperature)
 
     def double(self) -> FittedClassifier:
-        """The same model in float64, whose figures do not depend on which rows are computed together."""
+        """The same model in float64, whose results do not depend on which rows are computed together."""
         return FittedClassifier(self.spec, self.facts, self.scaling, self.row.double(), self.temperature, self.folder)
 
     @property
@@ -79,20 +79,20 @@ class FittedClassifier:
         return sum(int(np.prod(shape)) for shape in self.model.own_shapes(self.spec).values())
 
     def rows(self, x: Any) -> Array:
-        """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
+        """New examples as checked rows (n, D) in the data's own units; columns of a table are selected by name."""
         rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
         self._check_scale(rows)
         return np.ascontiguousarray(rows)
 
     def _check_scale(self, rows: Array) -> None:
-        """Refuse 8-bit images far beyond the values of other images that the model was trained on."""
+        """Reject 8-bit images whose values are far outside the range of the training images."""
         if len(self.facts.shape) < 2 or self.facts.dtype == "uint8" or rows.dtype != np.uint8:
             return
         mean, std, highest = float(self.scaling.offset[0]), float(self.scaling.scale[0]), int(rows.max())
         if highest > mean + FARTHEST * std:
             raise InputError(
                 f"the model was trained on images with values of {mean:.3g} ± {std:.3g}, but 8-bit ones with up to "
-                f"{highest} were given; scale them as in training, as by 1 / 255."
+                f"{highest} were given; scale them as in training, such as by 1 / 255."
             )
 
     def logits(self, x: Any) -> Floats:
@@ -106,12 +106,12 @@ class FittedClassifier:
         return scores.probabilities(self.logits(x), self.temperature)
 
     def predict(self, x: Any) -> Ints:
-        """The code (n,) of each example's likeliest class, into `classes`."""
+        """The code (n,) of each example's most likely class, an index into `classes`."""
         answers: Ints = self.logits(x).argmax(1)
         return answers
 
     def evaluate(self, data: Dataset, split: str) -> dict[str, Any]:
-        """All figures on one split of a labelled data set."""
+        """All metrics on one split of a labelled data set."""
         feed = LabelledFeed(data, self.spec, self.scaling)
         logits = logits_of(self.model, self.parameters, feed.batches(split, 1))[0]
         return scores.metrics(logits, feed.codes(split), self.temperature, self.classes)
@@ -123,7 +123,7 @@ class FittedClassifier:
         metrics: Mapping[str, Any],
         overwrite: bool = False,
     ) -> FittedClassifier:
-        """Write the run folder, whole or not at all; returns this model with that folder."""
+        """Write the run folder atomically; returns this model with that folder."""
         arrays = {n: w.float().cpu().numpy() for n, w in self.model.unpad(self.row[0], self.spec).items()}
         arrays["temperature"] = np.full(1, self.temperature)
         arrays |= scaling_arrays(self.scaling)
@@ -136,10 +136,10 @@ class FittedClassifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> FittedClassifier:
-        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU."""
+        """Read a run folder; raises StoreError that names any problem. The model is on the CPU."""
         run = store.load_run(folder)
         if run.data.get("kind") != KIND:
-            raise StoreError(f"{run.folder} is not the run of a classifier; train one by `vaelab classify`.")
+            raise StoreError(f"{run.folder} is not the run of a classifier; train one with `vaelab classify`.")
         spec, facts = ClassifierSpec.create(**run.spec).replace(device="cpu"), DataFacts.from_dict(run.data)
         arrays = dict(run.weights)
         scaling = take_scaling(arrays)

@@ -1,4 +1,4 @@
-"""How a classifier learns: what the one loop asks of it."""
+"""Classifier training for the common loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ClassifierStack = Stack[ClassifierSpec, LabelledFeed, ClassifierModel]
 
 
 class Discriminative:
-    """A classifier learns by the cross-entropy of its answers, and keeps the epoch that its yardstick likes best."""
+    """Trains with cross-entropy, and keeps the best epoch by the yardstick."""
 
     def __init__(self, yardstick: str = "accuracy"):
         self.yardstick = YARDSTICKS[yardstick]
@@ -50,13 +50,13 @@ class Discriminative:
         return ()
 
     def enter_phase(self, stack: ClassifierStack) -> None:
-        """There is one phase."""
+        """No further phases."""
 
     def frozen(self, stack: ClassifierStack) -> Sequence[Block]:
         return ()
 
     def blocks(self, stack: ClassifierStack, order: Tensor) -> Iterator[LazyBatches]:
-        """Noise is drawn in blocks whose size depends on the spec alone; each member's from its own generator."""
+        """Noise is drawn in blocks whose size depends only on the spec; each member uses its own generator."""
         spec, (K, n), feed = stack.specs[0], order.shape, stack.feed
         units = stack.model.dropout_units if any(spec.dropouts) else 0
         draws = (MOVES + (COVERS if spec.erase else 0)) if spec.is_augmented else 0
@@ -87,7 +87,7 @@ class Discriminative:
             yield cross_entropy(logits, feed.labels[rows], smoothing)
 
     def validate(self, stack: ClassifierStack, train: list[dict[str, float]]) -> list[Validated]:
-        """The target is the yardstick's cost; between equal ones of a share, the log-loss decides."""
+        """The target is the yardstick's cost; log-loss breaks ties."""
         feed = stack.feed
         codes = feed.codes("validation")[:VALIDATION_ROWS]
         batches = feed.batches("validation", 1, VALIDATION_ROWS)
@@ -105,7 +105,7 @@ class Discriminative:
 
 
 def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:
-    """The share dropped of every padded unit (units,)."""
+    """The dropout rate of every padded unit (units,)."""
     return torch.cat([torch.full((width,), share) for share, width in zip(shares, widths, strict=True)] or
                      [torch.empty(0)])  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The network of a classifier, for K stacked members: rows to logits, and what a batch of answers costs."""
+"""The network of a classifier, for K stacked members: rows to logits, and the loss."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vaelab.engine.networks import LINE, MLP, Layout, Parameters, Stacked, autoc
 
 
 def padded_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Padded widths of hidden layers. Only the first meets many features: behind it padding costs little, and a coarse
-    bucket lets more trials share a stack.
+    """Padded widths of hidden layers. Only the first has many inputs: after it padding costs little, and coarse
+    buckets let more trials share a stack.
 
     >>> padded_sizes((20, 20, 200))
     (64, 128, 256)
@@ -40,10 +40,10 @@ class ClassifierModel(Stacked):
     hidden: tuple[int, ...]  # padded
     classes: int
     activation: str
-    grid: Grid | None = None  # where the features lie in an image, for the convolutions
+    grid: Grid | None = None  # positions of the features in an image, for convolutions
     trunk: Trunk | None = None
-    half: bool = False  # in training the networks' products are in bfloat16
-    mirrors: bool = False  # it learns from images and their mirror images, and answers by both
+    half: bool = False  # matrix products in bfloat16 during training
+    mirrors: bool = False  # trains on images and their mirror images, and averages over both to predict
 
     @classmethod
     def for_spec(cls, spec: ClassifierSpec, features: int, classes: int, grid: Grid) -> ClassifierModel:
@@ -54,7 +54,7 @@ class ClassifierModel(Stacked):
 
     @property
     def ends(self) -> int:
-        """Values that enter the dense layers."""
+        """Number of inputs of the dense layers."""
         return self.features if self.trunk is None else self.trunk.features
 
     @functools.cached_property
@@ -69,21 +69,21 @@ class ClassifierModel(Stacked):
 
     @functools.cached_property
     def statistics(self) -> Layout:  # type: ignore[override]
-        """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
+        """Running statistics of batch norms: Q numbers per member in addition to its P parameters, without gradient."""
         return Layout({} if self.trunk is None else self.trunk.statistics)
 
     @property
     def dropout_units(self) -> int:
-        """Hidden units per example that dropout draws a number for."""
+        """Hidden units per example with a dropout mask."""
         return sum(self.hidden)
 
     def own_shapes(self, spec: ClassifierSpec) -> dict[str, tuple[int, ...]]:
-        """Shapes of a member's parameters without padding. Statistics have none: theirs are `statistics`."""
+        """Shapes of a member's parameters without padding. Statistics have no padding; see `statistics`."""
         dense = MLP("network", (self.ends, *spec.hidden_sizes, self.classes), self.activation).shapes
         return dense | ({} if self.trunk is None else self.trunk.shapes)
 
     def initial(self, spec: ClassifierSpec, shares: Tensor, generator: torch.Generator) -> Tensor:
-        """One member's parameters and statistics at first, (P + Q,); answers start at the classes' shares (C,)."""
+        """One member's initial parameters and statistics (P + Q,); predictions start at the class frequencies (C,)."""
         weights = initial_dense("network", (self.ends, *spec.hidden_sizes, self.classes), generator)
         weights[f"network.{len(self.hidden)}.bias"] = shares.float().log().clamp_min(-12)[None]
         return self.pad(weights | ({} if self.trunk is None else self.trunk.initial(generator)), spec)
@@ -97,7 +97,7 @@ class ClassifierModel(Stacked):
         return self.unpad_member(row, self.own_shapes(spec))
 
     def logits(self, parameters: Parameters, x: Tensor, dropout: Sequence[Tensor] = ()) -> Tensor:
-        """(K, B, C) for x (K, B, D); `dropout` holds dropout's multipliers (K, B, units) of each hidden layer."""
+        """(K, B, C) for x (K, B, D); `dropout` has the dropout multipliers (K, B, units) of each hidden layer."""
         with autocast(self.half, parameters, x):
             if self.trunk is not None:
                 assert self.grid is not None
@@ -106,7 +106,7 @@ class ClassifierModel(Stacked):
         return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def answers(self, parameters: Parameters, x: Tensor) -> Tensor:
-        """Logits (K, B, C) as the model is used: their mean over an image and its mirror image, if it `mirrors`."""
+        """Logits (K, B, C) for prediction: averaged over an image and its mirror image if `mirrors`."""
         logits = self.logits(parameters, x)
         if not self.mirrors:
             return logits
@@ -117,7 +117,7 @@ class ClassifierModel(Stacked):
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What the answers to a batch cost: log-loss in nats and whether the likeliest class is wrong, each (K, B)."""
+    """The loss of a batch: log-loss in nats and whether the most likely class is wrong, each (K, B)."""
 
     log_loss: Tensor
     error: Tensor
@@ -125,7 +125,7 @@ class Answers:
 
     @property
     def stored(self) -> dict[str, Tensor]:
-        """The terms that a record keeps."""
+        """The terms that a record stores."""
         return {"log_loss": self.log_loss, "error": self.error}
 
 

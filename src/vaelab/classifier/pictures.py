@@ -1,4 +1,4 @@
-"""The pictures of one trained classifier: on the test split where it has been opened, else on validation."""
+"""The pictures of one trained classifier: on the test split if it was opened, else on validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MISTAKES = 24
 
 
 def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
-    """Learning, reliability, confusion and, of images, the surest mistakes of a run folder, in its figures/."""
+    """Learning curves, calibration, confusion and, for images, the most confident errors, in the run's figures/."""
     assert model.folder is not None
     run = store.load_run(model.folder)
     split = "test" if run.metrics.get("test") else "validation"
@@ -26,7 +26,7 @@ def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
     learning = plots.learning_data(run.history, run.metrics["reference"])
     drawn = [
         plots.plot_learning(learning, folder / "learning.png", f"{name}: learning"),
-        plots.plot_reliability(found, folder / "reliability.png", f"{name}: probabilities, {split} examples"),
+        plots.plot_reliability(found, folder / "reliability.png", f"{name}: calibration, {split} examples"),
         plot_confusion(
             confusion_data(found["confusion"], model.classes), folder / "confusion.png", f"{name}: {split} examples"
         ),
@@ -34,13 +34,13 @@ def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
     wrong = mistakes(model, data, split) if data.is_image else None
     (folder / "mistakes.png").unlink(missing_ok=True)
     if wrong is not None and wrong.total:
-        title = f"{name}: the surest mistakes, {split} examples"
+        title = f"{name}: most confident errors, {split} examples"
         drawn.append(plots.plot_mistakes(wrong, folder / "mistakes.png", title))
     return drawn
 
 
 def mistakes(model: FittedClassifier, data: Dataset, split: str) -> plots.Mistakes:
-    """The wrong answers to a split whose probability is highest."""
+    """The wrong predictions on a split with the highest probability."""
     rows, codes = data.splits[split], data.labels_of(split)
     assert codes is not None
     proba = model.predict_proba(data.flat[rows])

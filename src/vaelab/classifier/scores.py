@@ -1,4 +1,4 @@
-"""What answers are worth: logits or probabilities and true classes in, metrics out."""
+"""Metrics of predictions: logits or probabilities and true classes in, metrics out."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
 
 
 def fit_temperature(logits: Floats, codes: Ints) -> float:
-    """The T that minimises the cross-entropy of softmax(logits / T) and the true classes, doubted a little.
+    """The T that minimises the cross-entropy of softmax(logits / T) with smoothed true classes.
 
-    Probabilities that are too sure get T > 1; no answer changes. Of n examples each holds its own class for
-    (n + 1) / (n + 2) and all others for the rest together: else n right answers would make every answer certain.
+    Overconfident probabilities get T > 1; no prediction changes. With n examples the true class has target
+    (n + 1) / (n + 2) and the other classes share the rest: else n correct predictions would give certainty.
     (Guo et al. 2017, section 4.2; Platt 1999, section 2.2.)
 
     >>> round(fit_temperature(np.array([[9.0, 0.0]] * 4), np.array([0, 0, 0, 1])), 2)  # 9 / log 2: 2 in 3 are right
@@ -49,9 +49,9 @@ def fit_temperature(logits: Floats, codes: Ints) -> float:
 
 
 def by_class(table: Ints) -> dict[str, Floats]:
-    """Precision, recall and F1 (C,) of every class from true classes (rows) by answers; NaN where undefined.
+    """Precision, recall and F1 (C,) of every class from true classes (rows) by predictions; NaN where undefined.
 
-    F1 = 2 TP / (true + answered); 0 for a class that is never answered but there.
+    F1 = 2 TP / (true + predicted); 0 for a class that occurs but is never predicted.
     """
     hits, there, answered = np.diag(table).astype(np.float64), table.sum(1), table.sum(0)
     with np.errstate(invalid="ignore"):
@@ -59,9 +59,9 @@ def by_class(table: Ints) -> dict[str, Floats]:
 
 
 def answer_metrics(table: Ints) -> dict[str, float]:
-    """Accuracy, macro-averaged F1 and balanced accuracy from true classes (rows) by answers.
+    """Accuracy, macro-averaged F1 and balanced accuracy from true classes (rows) by predictions.
 
-    Averages run over the classes that are there: for F1 also over those that are answered.
+    Averages are over the classes that occur; for F1 also over those that are predicted.
 
     >>> answer_metrics(np.array([[3, 1], [0, 4]]))["balanced_accuracy"]
     0.875
@@ -75,7 +75,7 @@ def answer_metrics(table: Ints) -> dict[str, float]:
 
 
 def reliability(proba: Floats, codes: Ints, bins: int = scores.BINS) -> dict[str, list[float]]:
-    """Confidence, accuracy and number of examples in bins of equal mass, by the probability of the likeliest class."""
+    """Confidence, accuracy and number of examples in bins of equal mass, by the highest probability."""
     confidence, right = proba.max(1), proba.argmax(1) == codes
     order = np.argsort(confidence, kind="stable")
     edges = scores.bin_edges(confidence[order], bins)
@@ -88,7 +88,7 @@ def reliability(proba: Floats, codes: Ints, bins: int = scores.BINS) -> dict[str
 
 
 def metrics(logits: Floats, codes: Ints, temperature: float, classes: Sequence[str]) -> dict[str, Any]:
-    """All metrics of answers (n, C) at a temperature; `unscaled` is what the probabilities were worth without it."""
+    """All metrics of predictions (n, C) at a temperature; `unscaled` has those of the probabilities without it."""
     proba, raw = probabilities(logits, temperature), probabilities(logits)
     table = scores.contingency(codes, logits.argmax(1), len(classes), len(classes))
     each = by_class(table)
@@ -116,16 +116,16 @@ def _of_probabilities(proba: Floats, codes: Ints) -> dict[str, float]:
 
 
 def why_collapsed(accuracy: float, error: float, always: float) -> str | None:
-    """Says that answers are no better than always the most frequent class; None where they are.
+    """The reason if predictions are no better than always the most frequent class; else None.
 
-    error: the accuracy's standard error; always: the accuracy of that one answer.
+    error: standard error of the accuracy; always: accuracy of the most frequent class.
 
     >>> why_collapsed(0.12, 0.01, 0.11)
-    'its accuracy, 0.12, is within 2 standard errors (2 x 0.01) of always answering the most frequent class, 0.11'
+    'its accuracy, 0.12, is within 2 standard errors (2 x 0.01) of always predicting the most frequent class, 0.11'
     """
     if accuracy > always + 2 * error:
         return None
     return (
-        f"its accuracy, {accuracy:.3g}, is within 2 standard errors (2 x {error:.2g}) of always answering the most "
+        f"its accuracy, {accuracy:.3g}, is within 2 standard errors (2 x {error:.2g}) of always predicting the most "
         f"frequent class, {always:.3g}"
     )

@@ -15,8 +15,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class ClassifierSpec(ModelSpec):
     """All hyperparameters of one classifier, frozen and validated.
 
-    Every layer has its own width and its own dropout, so that each can be searched as a number; what stands for a
-    layer that is not there has no effect.
+    Every layer has its own width and dropout, so that each can be searched as a number; settings of
+    unused layers have no effect.
 
     >>> ClassifierSpec(layers=2, units1=128, units2=64, dropout1=0.2).hidden_sizes
     (128, 64)
@@ -29,29 +29,29 @@ class ClassifierSpec(ModelSpec):
     of_convolutions: ClassVar = (*ModelSpec.of_convolutions, "pooling", "stem")
     of_data: ClassVar = (*ModelSpec.of_data, "shift", "flip", "erase")
 
-    layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; deeper ones by `hidden`")
+    layers: Annotated[int, Field(ge=0, le=3)] = Field(2, description="hidden layers; use `hidden` for more than 3")
     units1: Units = Field(256, description="units of the first hidden layer")
     units2: Units = Field(128, description="units of the second hidden layer")
     units3: Units = Field(64, description="units of the third hidden layer")
-    dropout1: Share = Field(0.2, description="share of the first layer's units dropped in training")
-    dropout2: Share = Field(0.2, description="share of the second layer's units dropped in training")
-    dropout3: Share = Field(0.2, description="share of units dropped in the third layer, and in deeper ones")
-    norm: Norm = Field("batch", description="what normalises the convolutions' outputs")
+    dropout1: Share = Field(0.2, description="dropout rate of the first hidden layer")
+    dropout2: Share = Field(0.2, description="dropout rate of the second hidden layer")
+    dropout3: Share = Field(0.2, description="dropout rate of the third and deeper hidden layers")
+    norm: Norm = Field("batch", description="normalisation of the convolutions' outputs")
     pooling: Literal["stride", "max"] = Field(
-        "max", description="how a stage of convolutions halves the size: by its stride, or by the maximum over 2 x 2"
+        "max", description="how a stage of convolutions halves the size: stride, or 2 x 2 max pooling"
     )
     stem: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="channels of a convolution at full size before the first stage; 0: none"
     )
-    label_smoothing: Share = Field(0.0, description="share of a target's mass that is spread over all classes")
+    label_smoothing: Share = Field(0.0, description="share of the target probability spread over all classes")
     shift: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="most pixels by which images are moved at random in training, each way"
+        0, description="maximum random shift of images in training, in pixels each way"
     )
     flip: Literal["none", "horizontal"] = Field(
-        "none", description="mirror every second image in training, drawn anew each visit; answers are by both views"
+        "none", description="mirror a random half of the images in training; predictions average both views"
     )
     erase: Share = Field(
-        0.0, description="largest share of an image that is covered at random in training, in every second image"
+        0.0, description="largest share of an image erased at random in training, in half of the images"
     )
 
     @property
@@ -61,7 +61,7 @@ class ClassifierSpec(ModelSpec):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Also the units and the dropout of layers that are not there.
+        """Also the units and dropout of unused layers.
 
         >>> ClassifierSpec(network="conv", layers=2).idle
         ('units3', 'dropout3')
@@ -71,11 +71,11 @@ class ClassifierSpec(ModelSpec):
 
     @property
     def dropouts(self) -> tuple[float, ...]:
-        """The share dropped behind each hidden layer."""
+        """The dropout rate after each hidden layer."""
         first = (self.dropout1, self.dropout2, self.dropout3)
         return tuple(first[min(i, 2)] for i in range(len(self.hidden_sizes)))
 
     @property
     def is_augmented(self) -> bool:
-        """Whether images are moved, mirrored or covered."""
+        """Whether images are shifted, mirrored or erased."""
         return self.shift > 0 or self.flip != "none" or self.erase > 0

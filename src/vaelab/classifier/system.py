@@ -1,4 +1,4 @@
-"""The System of classifiers: how a study trains, judges, keeps and draws them."""
+"""The System of classifiers: how a study trains, evaluates, saves and draws them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vaelab.metrics import log_loss
 
 
 class ClassifierSystem:
-    """Classifiers judged by accuracy or another figure, before temperature scaling."""
+    """Classifiers judged by accuracy or another metric, before temperature scaling."""
 
     facts = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
 
@@ -48,7 +48,7 @@ class ClassifierSystem:
         return products + sum(a * b for a, b in itertools.pairwise(widths))
 
     def cost(self, spec: ClassifierSpec, metrics: Mapping[str, Any]) -> float:
-        """A log-loss judges as it was learned: the temperature is fitted on the examples that judge."""
+        """Log-loss uses unscaled probabilities, since the temperature is fitted on the same examples."""
         found = metrics.get("unscaled", metrics) if self.headline == "log_loss" else metrics
         return YARDSTICKS[self.headline].cost(float(found[self.headline]))
 
@@ -76,7 +76,7 @@ class ClassifierSystem:
         return model.evaluate(data, "test")
 
     def reference(self, feed: LabelledFeed) -> dict[str, Any]:
-        """Always the most frequent class, with the classes' shares as probabilities."""
+        """Always the most frequent class, with class frequencies as probabilities."""
         shares = feed.shares.double().cpu().numpy()
         codes = feed.codes("validation")
         answer = int(shares.argmax())
@@ -90,7 +90,7 @@ class ClassifierSystem:
         return {"baseline": self.reference(feed)}
 
     def draw(self, model: FittedClassifier, data: Dataset, name: str) -> Sequence[Path]:
-        from vaelab.classifier.pictures import draw_run  # matplotlib is imported by those who draw
+        from vaelab.classifier.pictures import draw_run  # imports matplotlib
 
         return draw_run(model, data, name)
 

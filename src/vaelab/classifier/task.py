@@ -1,4 +1,4 @@
-"""What a study needs to be told to search a classifier. Imports no torch."""
+"""The study task for classifiers. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vaelab.classifier.system import ClassifierSystem
     from vaelab.data import Dataset
 
-# What is searched of a network with convolutions: few settings, since each trial is dear.
+# The search space for convolutional networks: few settings, since each trial is expensive.
 CONVOLUTIONS: dict[str, Any] = {
     "channels": ["32-64", "32-64-128"],
     "stem": [0, 32],
@@ -35,19 +35,19 @@ class ClassifierTask:
     name = "classifier"
     spec_type = ClassifierSpec
     yardsticks: Mapping[str, Yardstick] = YARDSTICKS
-    nothing = "nothing was learned of the classes"
+    nothing = "nothing was learned about the classes"
     fixed: Mapping[str, str] = {}
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
 
     def default_space(
         self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
     ) -> Space:
-        """Depth, the units and dropout of every layer, learning rate and weight decay, less what is set.
+        """Depth, units and dropout of every layer, learning rate and weight decay, without fixed settings.
 
-        Of convolutions channels and residual blocks, and how images are augmented.
+        For convolutions also channels, residual blocks and augmentation.
         """
         if settings.get("network") == "conv":
-            # A curve that runs backwards is another one.
+            # A reversed curve is a different one.
             searched = {name: values for name, values in CONVOLUTIONS.items() if len(data.shape) > 1 or name != "flip"}
             return Space.parse(searched, ClassifierSpec).without(settings)
         units, dropout = (32, 512, "log"), (0.0, 0.5)
@@ -59,7 +59,7 @@ class ClassifierTask:
     def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
         if "conv" not in networks_of(settings, space):
             return []
-        return ["networks with convolutions train one by one on a CPU, where a stack of them would be no faster."]
+        return ["on a CPU, convolutional networks are trained one at a time: stacking them is no faster."]
 
     def label(self, spec: ClassifierSpec) -> str:
         return f"{spec.network}{'-'.join(map(str, self._widths(spec))) or '-linear'}"

@@ -1,10 +1,10 @@
-"""What may judge the trials of a search for classifiers: metrics of their answers on validation."""
+"""The yardsticks of classifier searches: metrics of their predictions on validation."""
 
 from __future__ import annotations
 
 from vaelab.settings.yardsticks import NATS, Yardstick
 
-# What the option `yardstick` may be, the default first; each is a metric of `classifier.scores`.
+# Values of the option `yardstick`, the default first; each is a metric of `classifier.scores`.
 YARDSTICKS = {
     each.name: each
     for each in (

@@ -1,4 +1,4 @@
-"""The command that sets models against each other: `compare`."""
+"""The command that compares models: `compare`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def compare(
         typer.Option(
             "--model",
             metavar="NAME:SETTING=VALUE,...",
-            help="as wide:hidden=64-32,latent_dim=2; or NAME:FILE.toml, FILE.toml, NAME:RUN or RUN; at least two",
+            help="such as wide:hidden=64-32,latent_dim=2; or NAME:FILE.toml, FILE.toml, NAME:RUN, RUN; at least two",
         ),
     ] = None,
     settings: Settings = None,
-    seeds: Annotated[int, typer.Option(help="trainings of each model")] = 5,
-    seed: Annotated[int, typer.Option(help="seed of the comparison; all models share its seeds")] = 0,
+    seeds: Annotated[int, typer.Option(help="training runs per model")] = 5,
+    seed: Annotated[int, typer.Option(help="seed of the comparison; all models use the same seeds")] = 0,
     workers: Workers = None,
     split_seed: SplitSeed = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
@@ -46,11 +46,11 @@ def compare(
     download: Download = False,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="continue this comparison")] = None,
-    config: Annotated[Path | None, typer.Option(help="a comparison's config.toml, to run it again")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="resume this comparison")] = None,
+    config: Annotated[Path | None, typer.Option(help="rerun from a comparison's config.toml")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train models over the same seeds, judge them by the same yardsticks, recommend one; a run folder is one seed."""
+    """Train models over the same seeds, judge them by the same yardsticks and recommend one; a RUN is one seed."""
     from vaelab.cli import terminal
     from vaelab.compare.lineup import Lineup, parse_models
     from vaelab.settings.spec import parse_settings
@@ -60,7 +60,7 @@ def compare(
         previous = resume / "config.toml" if resume is not None else config
         assert previous is not None
         if source is not None or models or settings:
-            raise InputError("a comparison that exists already knows its data, models and settings; leave them out.")
+            raise InputError("an existing comparison already has its data, models and settings; leave them out.")
         lineup, where = Lineup.read(previous)
         data = load_again(where)
     else:

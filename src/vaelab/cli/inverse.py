@@ -1,4 +1,4 @@
-"""The commands about inverse problems: `invert` and `solve`."""
+"""The commands for inverse problems: `invert` and `solve`."""
 
 from __future__ import annotations
 
@@ -22,54 +22,58 @@ def invert(
         str | None,
         typer.Argument(
             metavar="PROBLEM",
-            help="product, two-birds-easy, two-birds, or an .npz or .toml file; left out with --resume",
+            help="product, two-birds-easy, two-birds, or an .npz or .toml file; omit with --resume",
         ),
     ] = None,
     forward: Annotated[
         list[str] | None,
-        typer.Option("--forward", metavar="EXPRESSION", help="as 'cos(49*x0 + 42*x1)'; one per output"),
+        typer.Option("--forward", metavar="EXPRESSION", help="such as 'cos(49*x0 + 42*x1)'; one per output"),
     ] = None,
-    noise: Annotated[float | None, typer.Option(help="standard deviation of y about f(x)")] = None,
+    noise: Annotated[float | None, typer.Option(help="standard deviation of the noise on y = f(x)")] = None,
     settings: Settings = None,
-    trials: Annotated[int, typer.Option(min=0, help="settings to try before the final training")] = 0,
+    trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
     search: Annotated[
-        list[str] | None, typer.Option("--search", metavar="NAME=RANGE", help="as beta=0.1..10:log, optimizer=adam,sgd")
+        list[str] | None,
+        typer.Option("--search", metavar="NAME=RANGE", help="such as beta=0.1..10:log, optimizer=adam,sgd"),
     ] = None,
-    space: Annotated[Path | None, typer.Option(help="a TOML file of ranges")] = None,
+    space: Annotated[Path | None, typer.Option(help="a TOML file with the search space")] = None,
     yardstick: Annotated[
-        str | None, typer.Option(help="what a search goes by: recall, precision, or bound; on validation")
+        str | None, typer.Option(help="what the search optimizes on validation: recall, precision or bound")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default 20")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="candidates for each scored measurement")] = 30,
-    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
-    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the problem, the training and the draws")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default: 20")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="candidates per scored measurement")] = 30,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the problem, training and sampling")] = 0,
     spectrum: Annotated[
         bool | None,
-        typer.Option("--spectrum/--no-spectrum", help="also show the network the spectrum of y; default: of curves"),
+        typer.Option(
+            "--spectrum/--no-spectrum", help="also feed the spectrum of y to the network; default: for curves"
+        ),
     ] = None,
-    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the other methods")] = True,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the baseline methods")] = True,
     npe: Annotated[
-        bool, typer.Option("--npe", help="also sbi's neural posterior estimation, trained for as long; needs sbi")
+        bool,
+        typer.Option("--npe", help="also run sbi's neural posterior estimation with the same training time; needs sbi"),
     ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="continue this run, which was stopped")] = None,
-    config: Annotated[Path | None, typer.Option(help="a run's config.toml, to run it again")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="resume this interrupted run")] = None,
+    config: Annotated[Path | None, typer.Option(help="rerun from a run's config.toml")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn to invert y = f(x): many different x that reproduce y, scored beside methods without a network."""
+    """Learn to invert y = f(x): find many different x that reproduce y, and compare with other methods."""
     from vaelab.settings.space import Space
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if search and space:
-        raise InputError("give the ranges by --search or by --space, not both.")
+        raise InputError("give the ranges with --search or --space, not both.")
     ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
     fixed = parse_settings(settings or [], Spec) | ({} if epochs is None else {"epochs": epochs})
     previous = config if resume is None else resume
     if previous is not None and (problem or forward or noise is not None or fixed or ranges):
-        raise InputError("an inversion that exists already knows its problem, settings and space; leave them out.")
+        raise InputError("an existing inversion already has its problem, settings and space; leave them out.")
     if previous is None and problem is None:
         raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
     from vaelab.cli import terminal
@@ -98,15 +102,15 @@ def invert(
 
 def solve(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
-    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements, .npy, or .csv with one in each row")],
-    samples: Annotated[int, typer.Option(min=1, help="candidates for each measurement")] = 100,
-    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps of each candidate")] = 20,
-    walk: Annotated[int, typer.Option(min=0, help="steps of a random walk in the latent space before")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
-    out: Annotated[Path | None, typer.Option(help="an .npz file for the whole solutions")] = None,
+    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements: .npy, or .csv with one per row")],
+    samples: Annotated[int, typer.Option(min=1, help="candidates per measurement")] = 100,
+    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
+    walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
+    out: Annotated[Path | None, typer.Option(help="an .npz file for the full solutions")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Distinct solutions of measurements, ranked by how well they reproduce them."""
+    """Find distinct solutions for measurements, ranked by how well they reproduce them."""
     from vaelab.cli import terminal
     from vaelab.inverse import solve as solving
 

@@ -1,4 +1,4 @@
-"""The commands about latents: `cluster` and `anomaly`."""
+"""The commands that work on latents: `cluster` and `anomaly`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from vaelab.cli.options import (
 )
 
 RunOrData = Annotated[
-    str, typer.Argument(metavar="RUN|DATA", help="folder of a run or study, or data on which an encoder is trained")
+    str, typer.Argument(metavar="RUN|DATA", help="folder of a run or study, or data to train an encoder on")
 ]
 
 
 def _open(source: str, target: str | None, data_dir: Path | None, download: bool, split_seed: int) -> tuple[Any, Any]:
-    """The run folder and its data where `source` is one, else None and the data."""
+    """The run folder and its data if `source` is a run, else None and the data."""
     from vaelab import use
 
     if not use.is_run(source):
@@ -41,22 +41,27 @@ def _open(source: str, target: str | None, data_dir: Path | None, download: bool
 def cluster(
     source: RunOrData,
     components: Annotated[
-        str, typer.Option(metavar="N|auto", help="how many Gaussians; several, as 10,20,50, or auto: the lowest BIC")
+        str,
+        typer.Option(metavar="N|auto", help="number of Gaussians; of a list such as 10,20,50, or auto: the lowest BIC"),
     ] = "auto",
     covariance: Annotated[str, typer.Option(help="full, tied, diag or spherical")] = "full",
     points: Annotated[
-        str, typer.Option(help="fit to samples of the posteriors, or to their means, then widened by their variance")
+        str, typer.Option(help="samples or means: fit to posterior samples, or to means widened by the variance")
     ] = "samples",
     labels: Annotated[
         str | None,
-        typer.Option(metavar="N|validation", help="training labels drawn, as many of each class; default: 100"),
+        typer.Option(metavar="N|validation", help="number of training labels, balanced over classes; default: 100"),
     ] = None,
     reject: Annotated[float, typer.Option(help="answer unknown below this probability")] = 0.0,
-    em_starts: Annotated[int, typer.Option(help="starts of EM; the likeliest is kept")] = 3,
+    em_starts: Annotated[int, typer.Option(help="EM starts; the one with the highest likelihood is kept")] = 3,
     starts: Starts = 1,
-    seed: Annotated[int, typer.Option(help="seed of the encoder, the mixture and the labels")] = 0,
-    manifold: Annotated[str, typer.Option(help="none, or umap: also on a UMAP of the latents (an extra)")] = "none",
-    budget: Annotated[bool, typer.Option("--budget/--no-budget", help="accuracy against the number of labels")] = True,
+    seed: Annotated[int, typer.Option(help="seed for the encoder, the mixture and the labels")] = 0,
+    manifold: Annotated[
+        str, typer.Option(help="none, or umap: also cluster a UMAP of the latents (needs an extra)")
+    ] = "none",
+    budget: Annotated[
+        bool, typer.Option("--budget/--no-budget", help="measure accuracy against the number of labels")
+    ] = True,
     settings: Settings = None,
     split_seed: SplitSeed = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
@@ -65,10 +70,10 @@ def cluster(
     download: Download = False,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="continue a clustering that was stopped, in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted clustering in --out")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a Gaussian mixture to the latents, name its components by a few labels, judge it on the test split."""
+    """Fit a Gaussian mixture to the latents, name its components with a few labels, evaluate on test."""
     from vaelab.cli import terminal
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
@@ -97,17 +102,18 @@ def cluster(
 def anomaly(
     source: RunOrData,
     against: Annotated[
-        str | None, typer.Option(metavar="RUN|DATA", help="the other data; given as data, both directions are shown")
+        str | None,
+        typer.Option(metavar="RUN|DATA", help="the anomalous data; DATA, unlike a RUN, is scored in both directions"),
     ] = None,
     held_out: Annotated[
         str | None,
-        typer.Option("--held-out", metavar="CLASS", help="a class, without which a model is trained anew"),
+        typer.Option("--held-out", metavar="CLASS", help="train a new model without this class"),
     ] = None,
-    components: Annotated[int, typer.Option(min=1, help="Gaussians of the mixture on the latents")] = 50,
+    components: Annotated[int, typer.Option(min=1, help="Gaussians in the mixture on the latents")] = 50,
     rows: Annotated[
-        int | None, typer.Option(min=10, help="most test examples of each kind that are scored; default: all")
+        int | None, typer.Option(min=10, help="most test examples of each kind to score; default: all")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the model and of the rows")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed for the model and the choice of rows")] = 0,
     settings: Settings = None,
     split_seed: SplitSeed = 0,
     target: Target = None,
@@ -117,14 +123,14 @@ def anomaly(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """How well a VAE tells strange examples: other data in both directions, or a class it has never seen."""
+    """Test how well a VAE detects anomalies: other data, in both directions, or a class it has never seen."""
     from vaelab.cli import terminal
     from vaelab.errors import InputError
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if (against is None) == (held_out is None):
-        raise InputError("say what is strange: either --against DATA, or --held-out CLASS.")
+        raise InputError("say what counts as anomalous: either --against DATA or --held-out CLASS.")
     fixed = parse_settings(settings or [], Spec)
     spec = Spec.create(**fixed)
     run, data = _open(source, target, data_dir, download, split_seed)

@@ -14,7 +14,7 @@ from vaelab.errors import InputError
 
 app = typer.Typer(
     name="vaelab",
-    help="Finds, trains, explains and uses the variational autoencoder that fits your data.",
+    help="Find, train, explain and use the variational autoencoder that fits your data.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,7 +66,7 @@ def main() -> None:
     except InputError as error:
         tell(f"vaelab: {error}")
         sys.exit(2)
-    except typer.TyperException as error:  # a usage error; its own words take several lines
+    except typer.TyperException as error:  # a usage error; its message spans several lines
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
         sys.exit(2)

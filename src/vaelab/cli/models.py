@@ -1,4 +1,4 @@
-"""The commands that train one VAE, judge it and use it, and those about data and settings."""
+"""The commands to train, evaluate and use one VAE, and to inspect data and settings."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from vaelab.errors import InputError
 def train(
     source: Source,
     settings: Settings = None,
-    seed: Annotated[int, typer.Option(help="seed of the weights, the order and the noise")] = 0,
+    seed: Annotated[int, typer.Option(help="seed for weights, example order and noise")] = 0,
     starts: Starts = 1,
     split_seed: SplitSeed = 0,
     open_test: Annotated[
-        bool, typer.Option("--open-test", help="also show the test split, and count that it was opened")
+        bool, typer.Option("--open-test", help="also evaluate on the test split, and record that it was opened")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option(help="seconds; without --set epochs=N it decides their number, else it stops early")
+        float | None,
+        typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --set epochs=N"),
     ] = None,
     target: Target = None,
     data_dir: DataDir = None,
     download: Download = False,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="continue a run that was stopped")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted run")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train one VAE into a run folder."""
@@ -81,16 +82,18 @@ def train(
 def evaluate(
     folder: RunFolder,
     source: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="other data, all of it; by default the model's own")
+        str | None,
+        typer.Argument(metavar="[DATA]", help="other data, evaluated as a whole; default: the model's own data"),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="of the model's own data: train, validation or test, which is counted as opened")
+        str | None,
+        typer.Option(help="train, validation or test split of the model's own data; opening test is recorded"),
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws of the importance-weighted bound")] = 64,
+    k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws in the importance-weighted bound")] = 64,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a trained VAE: the evidence lower bound, its parts, and the importance-weighted bound."""
+    """Evaluate a trained VAE: the evidence lower bound, its parts and the importance-weighted bound."""
     from vaelab import use
     from vaelab.cli import terminal
     from vaelab.data import SPLITS
@@ -99,7 +102,7 @@ def evaluate(
     if split is not None and split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if split is not None and source is not None:
-        raise InputError("other data are judged whole and have no split; leave out --split.")
+        raise InputError("other data are evaluated as a whole and have no split; leave out --split.")
     model = use.load(folder)
     data = load_again(dict(model.facts.source)) if source is None else use.other_data(model, source, data_dir)
     result = use.evaluate(model, data, split or "validation", k)
@@ -110,19 +113,18 @@ def evaluate(
 
 def sample(
     folder: RunFolder,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="how many")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="number of samples")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
     class_name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="of this class, by the mixture that `cluster` made")
+        str | None,
+        typer.Option("--class", metavar="NAME", help="sample this class, from the mixture fitted by `cluster`"),
     ] = None,
-    noise: Annotated[
-        bool, typer.Option("--noise", help="draw x from p(x|z), which spreads as data do; default: its mean")
-    ] = False,
+    noise: Annotated[bool, typer.Option("--noise", help="draw x from p(x|z); default: its mean")] = False,
     out: Annotated[
         Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
 ) -> None:
-    """New examples: the decoder's means at draws of the prior or of a class, or with --noise draws of x itself."""
+    """Generate examples: decoder means at samples from the prior or a class, or with --noise samples of x itself."""
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -137,13 +139,16 @@ def sample(
 def encode(
     folder: RunFolder,
     source: Annotated[
-        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+        str,
+        typer.Argument(
+            metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or the name of a built-in data set"
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help=".npy or .csv; default: CSV on standard output")] = None,
-    std: Annotated[bool, typer.Option("--std", help="also the posterior's standard deviations")] = False,
+    std: Annotated[bool, typer.Option("--std", help="also write the posterior's standard deviations")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Latent coordinates of examples: the posterior means, one row per example, in the order of the file."""
+    """Encode examples: the posterior means, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -153,14 +158,17 @@ def encode(
 
 
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or of `cluster`, or of a run")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or `cluster`, or of a run")],
     source: Annotated[
-        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+        str,
+        typer.Argument(
+            metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or the name of a built-in data set"
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="a .csv file; default: CSV on standard output")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Classes of examples with their probabilities, one row per example, in the order of the file."""
+    """Predict classes with their probabilities, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -172,13 +180,13 @@ def decode(
     folder: RunFolder,
     z: Annotated[
         list[str],
-        typer.Option("--z", metavar="Z1,Z2,...", help="a point of the latent space; may be repeated"),
+        typer.Option("--z", metavar="Z1,Z2,...", help="a point in the latent space; repeatable"),
     ],
     out: Annotated[
         Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
 ) -> None:
-    """Examples at points of the latent space."""
+    """Decode points of the latent space."""
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -189,14 +197,17 @@ def decode(
 def reconstruct(
     folder: RunFolder,
     source: Annotated[
-        str, typer.Argument(metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or a name")
+        str,
+        typer.Argument(
+            metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or the name of a built-in data set"
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Examples through encoder and decoder, one row per example, in the order of the file."""
+    """Reconstruct examples through encoder and decoder, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -212,7 +223,7 @@ def describe_data(
     split_seed: SplitSeed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Describe data: sizes, types, range, classes, missing, constant, and what they would be treated as."""
+    """Describe data: sizes, types, range, classes, missing and constant values, and how they would be treated."""
     from vaelab import data
     from vaelab.cli import terminal
 
@@ -224,10 +235,10 @@ def describe_data(
 
 
 def settings(
-    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier", help="what kind of model")] = "vae",
+    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier", help="kind of model")] = "vae",
     as_json: AsJson = False,
 ) -> None:
-    """Every setting of a model: its name, default, allowed values and meaning."""
+    """List every setting of a model: its name, default, allowed values and meaning."""
     from vaelab.cli import terminal
     from vaelab.cli.study import TASKS
     from vaelab.settings.spec import settings_table

@@ -1,4 +1,4 @@
-"""What the commands share: options, printing, loading data. --help imports nothing heavy."""
+"""Shared by the commands: options, printing, loading data. --help imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ Source = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
-Target = Annotated[str | None, typer.Option(help="where the labels are: a column, an .npz key, or a file")]
-DataDir = Annotated[Path | None, typer.Option(help="folder that holds mnist/ and fashion_mnist/")]
-Download = Annotated[bool, typer.Option("--download", help="fetch a built-in data set that is missing")]
-SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train, validation and test split")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, as epochs=20")]
-MaybeSource = Annotated[
-    str | None, typer.Argument(metavar="DATA", help="name or file of the data; left out with --resume")
+Target = Annotated[str | None, typer.Option(help="the labels: a column, an .npz key or a file")]
+DataDir = Annotated[Path | None, typer.Option(help="folder that contains mnist/ and fashion_mnist/")]
+Download = Annotated[bool, typer.Option("--download", help="download a built-in data set if it is missing")]
+SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train/validation/test split")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, such as epochs=20")
 ]
+MaybeSource = Annotated[str | None, typer.Argument(metavar="DATA", help="name or file of the data; omit with --resume")]
 Search = Annotated[
     list[str] | None,
     typer.Option(
         "--search",
         metavar="NAME=RANGE",
-        help="as layers=1..3, lr=1e-4..1e-2:log, optimizer=adam,sgd; what is named replaces the default space",
+        help="such as layers=1..3, lr=1e-4..1e-2:log, optimizer=adam,sgd; replaces the default search space",
     ),
 ]
-SpaceFile = Annotated[Path | None, typer.Option(help="a TOML file of ranges, in place of the default space")]
-Trials = Annotated[int | None, typer.Option(help="how many in all; 40 unless told")]
-Timeout = Annotated[float | None, typer.Option(help="seconds for the search and the final training")]
-Workers = Annotated[int | None, typer.Option(help="processes of one thread each; default: one per core")]
+SpaceFile = Annotated[Path | None, typer.Option(help="a TOML file that replaces the default search space")]
+Trials = Annotated[int | None, typer.Option(help="total number of trials; default: 40")]
+Timeout = Annotated[float | None, typer.Option(help="time limit in seconds for the search and the final training")]
+Workers = Annotated[int | None, typer.Option(help="single-threaded worker processes; default: one per core")]
 StudySeed = Annotated[int, typer.Option(help="seed of the study")]
 Sampler = Annotated[str, typer.Option(help="tpe, random or grid")]
-Figures = Annotated[str, typer.Option(help="pictures of all trials, of the best, or none; auto: all up to 20 trials")]
-Prune = Annotated[bool, typer.Option("--prune/--no-prune", help="stop the weaker half of the trials early")]
-Resume = Annotated[Path | None, typer.Option(metavar="STUDY", help="continue this study; --trials may add to it")]
-StudyConfig = Annotated[Path | None, typer.Option(help="a study's config.toml, to run it again")]
+Figures = Annotated[str, typer.Option(help="draw pictures of all trials, best or none; auto: all for up to 20 trials")]
+Prune = Annotated[bool, typer.Option("--prune/--no-prune", help="stop weak trials early")]
+Resume = Annotated[Path | None, typer.Option(metavar="STUDY", help="resume this study; a larger --trials extends it")]
+StudyConfig = Annotated[Path | None, typer.Option(help="rerun from a study's config.toml")]
 Starts = Annotated[
-    int, typer.Option(min=1, help="models trained as one stack, from this seed on; the lowest on validation is kept")
+    int,
+    typer.Option(min=1, help="seeds trained as one stack, counting up from the seed; the best on validation is kept"),
 ]
-Out = Annotated[Path | None, typer.Option(help="where to write; a default is chosen and told")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Out = Annotated[Path | None, typer.Option(help="output folder; default: chosen and printed")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing output")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the results as JSON")]
 
 
 def print_json(value: Any) -> None:
@@ -73,7 +74,7 @@ def load_data(source: str, target: str | None, data_dir: Path | None, download: 
     if constant.any() and not loaded.is_image:
         names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        tell(f"note: {counted(len(names), 'column')} constant in the training rows, left out by a density: {shown}.")
+        tell(f"note: {counted(len(names), 'column')} constant in the training rows, excluded from densities: {shown}.")
     return loaded
 
 

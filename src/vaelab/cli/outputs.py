@@ -1,4 +1,4 @@
-"""Arrays to files or standard output: .npy, .csv, .png. Rows keep the order of the examples and carry their number."""
+"""Arrays to files or standard output: .npy, .csv, .png. Rows keep the order of the examples and have a row number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_latents(mean: Array, std: Array | None, out: Path | None) -> None:
 
 
 def write_examples(x: Array, facts: DataFacts, out: Path | None) -> None:
-    """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves over each other."""
+    """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves in one plot."""
     if out is not None and out.suffix.lower() == ".png":
         if facts.features:
             raise InputError(f"{out} is a picture, but the model's examples are rows of a table; write .csv or .npy.")
@@ -67,7 +67,7 @@ def parse_points(texts: Sequence[str]) -> Array:
             rows.append([float(part) for part in text.split(",")])
         except ValueError:
             raise InputError(
-                f"a point is written as numbers with commas, such as 0.5,-1, but got {shown(text)}."
+                f"a point must be comma-separated numbers, such as 0.5,-1, but got {shown(text)}."
             ) from None
     if len({len(row) for row in rows}) > 1 or not all(math.isfinite(v) for row in rows for v in row):
         raise InputError("all points must have the same number of finite coordinates; check them.")
@@ -112,7 +112,7 @@ def _write_png(x: Array, facts: DataFacts, out: Path) -> None:
 
     high = 255.0 if facts.dtype == "uint8" else 1.0
     cells = as_pixels(x / high)
-    scale = max(1, 56 // max(cells.shape[1:3]))  # small images are enlarged, so that they can be seen
+    scale = max(1, 56 // max(cells.shape[1:3]))  # enlarge small images
     cells = cells.repeat(scale, 1).repeat(scale, 2)
     sheet = mosaic(cells, columns=min(len(cells), 10), gap=2 * scale)
     buffer = io.BytesIO()

@@ -57,8 +57,10 @@ def tune(
     seed: StudySeed = 0,
     split_seed: SplitSeed = 0,
     sampler: Sampler = "tpe",
-    yardstick: Annotated[str, typer.Option(help="neg_elbo, or weighted_loss where no weight is searched")] = "neg_elbo",
-    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 3,
+    yardstick: Annotated[
+        str, typer.Option(help="neg_elbo, or weighted_loss if no loss weight is searched")
+    ] = "neg_elbo",
+    final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 3,
     figures: Figures = "auto",
     prune: Prune = True,
     target: Target = None,
@@ -70,7 +72,7 @@ def tune(
     config: StudyConfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search a VAE's hyperparameters; train the best anew over seeds; open the test split once."""
+    """Search a VAE's hyperparameters, retrain the best over several seeds, open the test split once."""
     options = {"yardstick": yardstick, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
@@ -98,9 +100,11 @@ def classify(
     yardstick: Annotated[
         str, typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation")
     ] = "accuracy",
-    finalists: Annotated[int | None, typer.Option(help="best trials that are trained anew; default: 3")] = None,
-    final_seeds: Annotated[int, typer.Option(help="trainings of each finalist")] = 1,
-    final_epochs: Annotated[int | None, typer.Option(help="epochs of the finals; default: those of the search")] = None,
+    finalists: Annotated[int | None, typer.Option(help="best trials to retrain; default: 3")] = None,
+    final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 1,
+    final_epochs: Annotated[
+        int | None, typer.Option(help="epochs of the final training; default: as in the search")
+    ] = None,
     figures: Figures = "auto",
     prune: Prune = True,
     target: Target = None,
@@ -112,7 +116,7 @@ def classify(
     config: StudyConfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search a classifier; train the best anew; open the test split once: accuracy, calibration, confusion."""
+    """Search a classifier's hyperparameters, retrain the best, open the test split once."""
     options = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     fixed = [*(settings or []), *([f"network={network}"] if network else [])]
@@ -137,7 +141,7 @@ def _study(
     config: Path | None,
     where: tuple[str | None, Path | None, bool, int],
 ) -> tuple[Config, Dataset]:
-    """The configuration, refused before the data are read where it is bad, and the data."""
+    """The configuration, validated before the data are read, and the data."""
     from vaelab.settings.space import Space
     from vaelab.settings.spec import parse_settings
     from vaelab.study.config import Config
@@ -146,13 +150,13 @@ def _study(
     previous = resume / "config.toml" if resume is not None else config
     if previous is not None:
         if source is not None or search or space or settings:
-            raise InputError("a study that exists already knows its data, settings and space; leave them out.")
+            raise InputError("an existing study already has its data, settings and space; leave them out.")
         chosen, source_of = Config.read(previous, task)
         return chosen, load_again(source_of)
     if source is None:
         raise InputError(f"`vaelab {COMMANDS[name]}` needs DATA, such as digits, or --resume STUDY.")
     if search and space:
-        raise InputError("give the ranges by --search or by --space, not both.")
+        raise InputError("give the ranges with --search or --space, not both.")
     kind = task.spec_type
     ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
     given = {name: value for name, value in options.items() if value is not None}
@@ -170,7 +174,7 @@ def _run(
     out: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """The study, begun or continued; returns its results."""
+    """Start or resume the study; returns its results."""
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.study import tune as tuning

@@ -1,4 +1,4 @@
-"""What one trained model is worth, by every yardstick of a comparison; all models on the same rows and noise."""
+"""Evaluates one trained model by every metric of a comparison; all models on the same rows and noise."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from vaelab.vae import evaluate
 from vaelab.vae.evaluate import Baseline
 from vaelab.vae.fitted import Array, Fitted
 
-TRAIN_ROWS = 10_000  # most training rows that are judged, and that the probes are fitted to
+TRAIN_ROWS = 10_000  # maximum training rows for evaluation and for fitting probes
 PIECE = 1024  # rows reconstructed at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One run's metrics per split, lower is better but for accuracies; neg_elbo (N,) per validation example.
+    """One run's metrics per split, lower is better except for accuracies; neg_elbo (N,) per validation example.
 
-    `full` holds what `Fitted.evaluate` says of validation and test.
+    `full` has the result of `Fitted.evaluate` on validation and test.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
@@ -47,7 +47,7 @@ class Judged:
 
     @property
     def reason(self) -> str | None:
-        """Which rule of collapse applied on validation."""
+        """The reason for posterior collapse on validation, if any."""
         reason: str | None = self.full["validation"].get("reason")
         return reason
 
@@ -64,14 +64,14 @@ def judged_rows(data: Dataset, split: str) -> npt.NDArray[np.int64]:
 
 
 def thinning(data: Dataset) -> int:
-    """Every how many-th training row is judged."""
+    """The stride between evaluated training rows."""
     return -(-len(data.splits["train"]) // TRAIN_ROWS)
 
 
 def judge_run(fitted: Fitted, data: Dataset, references: Mapping[str, Baseline]) -> Judged:
-    """All metrics of a model on train, validation and test; the caller counts that test was opened.
+    """All metrics of a model on train, validation and test; the caller records that test was opened.
 
-    references: per split, what is measured against; of train the whole split's.
+    references: baselines per split; for train those of the whole split.
     """
     metrics: dict[str, dict[str, float]] = {}
     full: dict[str, dict[str, Any]] = {}
@@ -99,7 +99,7 @@ def judge_run(fitted: Fitted, data: Dataset, references: Mapping[str, Baseline])
 
 
 def _metrics(fitted: Fitted, found: Mapping[str, Any], flat: Array, data: Dataset) -> tuple[dict[str, float], Array]:
-    """The metrics that every split has, and its latents: the posterior means (n, L)."""
+    """The metrics common to all splits, and the latents: posterior means (n, L)."""
     metrics: dict[str, float] = {name: found[name] for name in ("neg_elbo", "rate", "distortion", "active_units")}
     metrics["averaged_kl_loss"] = evaluate.averaged_kl_loss(
         metrics["distortion"], metrics["rate"], fitted.spec.latent_dim
@@ -117,7 +117,7 @@ def _metrics(fitted: Fitted, found: Mapping[str, Any], flat: Array, data: Datase
 
 
 def pixel_scale(data: Dataset) -> Array:
-    """The unit of errors, whatever the likelihood: the range of pixels, or each column's standard deviation."""
+    """The unit of errors, independent of the likelihood: the pixel range, or each column's standard deviation."""
     if not data.is_image:
         return data.statistics.std
     low, high = data.statistics.range
@@ -134,7 +134,7 @@ def _bound(fitted: Fitted, raw: torch.Tensor) -> float:
 
 
 def _tasks(data: Dataset, latents: Mapping[str, Array]) -> dict[str, dict[str, float]]:
-    """Accuracies of the probes fitted to the training latents, where there are labels."""
+    """Accuracies of the probes fitted to the training latents, if there are labels."""
     if data.labels is None:
         return {}
     labelled = {split: (z, data.labels[judged_rows(data, split)]) for split, z in latents.items()}

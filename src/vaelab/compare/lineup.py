@@ -1,4 +1,4 @@
-"""Who is compared: models by name, as settings or as run folders; what a comparison's config.toml holds. No torch."""
+"""The compared models by name, as settings or run folders, and the comparison's config.toml. No torch."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from vaelab.study.watch import Watch
 from vaelab.vae.spec import Spec
 
 LONGEST_NAME = 60
-Given = Spec | Mapping[str, Any] | str | Path  # a model: its settings, or the path of a TOML file or of a run
+Given = Spec | Mapping[str, Any] | str | Path  # a model: its settings, or the path of a TOML file or a run
 
 
 class ComparisonWatch(Watch):
-    """What a comparison tells while it runs, beside the epochs and notes of every study."""
+    """Progress events of a comparison, in addition to the epochs and notes of a study."""
 
     def training(self, epochs: Mapping[str, int]) -> None:
-        """Runs that are trained now, and how many epochs each has."""
+        """Runs to train, and the number of epochs of each."""
 
     def judging(self, done: int, total: int) -> None:
-        """How many runs have been judged."""
+        """The number of evaluated runs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One model: the settings that its runs are trained by, or the folder of a run that is there already."""
+    """One model: the settings of its runs, or the folder of an existing run."""
 
     name: str
     settings: Mapping[str, Any] | None = None
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Lineup:
-    """What a comparison is; equal lineups on equal data give equal figures, whatever the number of workers."""
+    """The configuration of a comparison; equal lineups on equal data give equal results for any number of workers."""
 
     entries: tuple[Entry, ...]
     seeds: int = 5
@@ -59,7 +59,7 @@ class Lineup:
         seed: int = 0,
         figures: bool = True,
     ) -> Lineup:
-        """A checked lineup. `settings` are shared; what a model sets itself comes first."""
+        """A checked lineup. `settings` are shared; a model's own settings take precedence."""
         shared = dict(settings or {})
         _refuse_seed(shared, "the shared settings")
         Spec.create(**shared)
@@ -98,10 +98,10 @@ class Lineup:
     @classmethod
     def read(cls, path: Path) -> tuple[Lineup, dict[str, Any]]:
         """The lineup and the data source of a comparison's config.toml."""
-        table = _read_toml(path, "this is not the folder of a comparison")
+        table = _read_toml(path, "this is not a comparison folder")
         options, models = table.get("compare"), table.get("models")
         if not isinstance(options, dict) or not isinstance(models, list):
-            raise StoreError(f"{path} is not a comparison's: it has no [compare] and [[models]]; check the path.")
+            raise StoreError(f"{path} is not from a comparison: it has no [compare] and [[models]]; check the path.")
         for name in options:
             if name not in ("seeds", "seed", "figures"):
                 raise unknown_name("key of [compare]", name, ("seeds", "seed", "figures"))
@@ -157,14 +157,14 @@ def _check_name(name: object) -> None:
 def _refuse_repeated(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"each model needs a name of its own, but {shown(name)} is there twice; rename one.")
+            raise InputError(f"each model needs its own name, but {shown(name)} appears twice; rename one.")
 
 
 def _table(entry: Entry) -> dict[str, Any]:
     if entry.run is not None:
         return {"name": entry.name, "run": str(entry.run)}
     assert entry.settings is not None
-    # Hidden widths as --model takes them; TOML knows the rest.
+    # Hidden widths in --model syntax; TOML handles the rest.
     plain = {
         k: ("-".join(map(str, v)) or "none") if isinstance(v, tuple | list) else v for k, v in entry.settings.items()
     }
@@ -176,12 +176,12 @@ def _read_toml(path: Path, remedy: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist; {remedy}.") from None
-    except (OSError, ValueError) as error:  # a TOML fault is a ValueError, and so is text that is not UTF-8
+    except (OSError, ValueError) as error:  # TOML errors are ValueErrors, as is text that is not UTF-8
         raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
 
 
 def parse_models(texts: Sequence[str]) -> dict[str, Given]:
-    """Models from the texts that --model takes: NAME:SETTING=VALUE,..., NAME:PATH, or a PATH named by its last part.
+    """Models from --model texts: NAME:SETTING=VALUE,..., NAME:PATH, or a PATH named after its last part.
 
     >>> parse_models(["wide:hidden=64-32,latent_dim=2", "plain:"])
     {'wide': {'hidden': '64-32', 'latent_dim': 2}, 'plain': {}}
@@ -212,12 +212,12 @@ def _parse_model(text: str) -> tuple[str, Given]:
 def _is_path(text: str) -> bool:
     try:
         return (text.lower().endswith(".toml") and ":" not in text) or Path(text).exists()
-    except (OSError, ValueError):  # too long for a path, or with a null in it
+    except (OSError, ValueError):  # too long for a path, or contains a null character
         return False
 
 
 def folder_name(number: int, name: str) -> str:
-    """A folder for the runs of a model whose name may be any text.
+    """A folder name for the runs of a model, whose name may be any text.
 
     >>> folder_name(0, "wide"), folder_name(12, "<b>my net!</b>"), folder_name(3, "模型")
     ('00-wide', '12-b-my-net-b', '03-model')

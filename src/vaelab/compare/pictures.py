@@ -1,4 +1,4 @@
-"""The pictures of a comparison: the same questions put to several models, whose networks were trained from seeds."""
+"""The pictures of a comparison: the same pictures for several models, trained over seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaelab.vae import pictures
 from vaelab.vae.fitted import Fitted
 
 EXAMPLES, NEW, MAX_ERROR_ROWS, NEW_ROWS = 12, 28, 3_000, 1_000
-SINGLE = ("latent", "traversals", "interpolations")  # pictures of one model each, numbered from 1
+SINGLE = ("latent", "traversals", "interpolations")  # pictures of a single model each, numbered from 1
 NAMES = (
     "architectures", "losses", "rate_distortion", "reconstructions", "samples", "kl",
     "data", "examples", "correlations",
@@ -34,11 +34,11 @@ def draw_comparison(
     histories: Mapping[str, Sequence[Records]],
     results: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """All pictures of a comparison, in FOLDER/figures; none of them shows the test split.
+    """All pictures of a comparison, in FOLDER/figures; none shows the test split.
 
-    models: one Fitted per seed by name; the first is the one whose images and latent space are shown.
+    models: one Fitted per seed by name; the images and latent space of the first are shown.
     histories: the records of every seed's epochs by name.
-    results: `{"models": [{"name", "parameters", ...}]}` as `compare --json` gives; what it lacks is taken from models.
+    results: `{"models": [{"name", "parameters", ...}]}` as from `compare --json`; missing entries come from models.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def draw_comparison(
 
 
 def _validation(fitted: Fitted, data: Dataset) -> Mapping[str, Any]:
-    """Rate, distortion and KL per dimension on the validation split: those of the run folder, where it has them."""
+    """Rate, distortion and KL per dimension on validation, from the run folder if available."""
     if fitted.folder is not None:
         recorded = store.load_run(fitted.folder).metrics.get("validation")
         if recorded and {"kl", "rate", "distortion"} <= recorded.keys():
@@ -93,7 +93,7 @@ def _architectures(first: Mapping[str, Fitted], results: Mapping[str, Any]) -> l
 
 
 def _draw_reconstructions(first: Mapping[str, Fitted], data: Dataset, path: Path, some: str) -> Path:
-    """The same validation examples by every model; a table shows errors, over many of them."""
+    """The same validation examples reconstructed by every model; tables show errors over many examples."""
     rows = spread_rows(data, EXAMPLES)
     if not data.is_image:
         rows = data.splits["validation"][:MAX_ERROR_ROWS]
@@ -103,7 +103,7 @@ def _draw_reconstructions(first: Mapping[str, Fitted], data: Dataset, path: Path
 
 
 def _draw_samples(first: Mapping[str, Fitted], data: Dataset, path: Path, some: str) -> Path:
-    """The same chance for every model's draws from its prior: fewer latent dimensions get the first coordinates."""
+    """The same random numbers for every model's prior samples: fewer latent dimensions use the first coordinates."""
     widest = max(fitted.spec.latent_dim for fitted in first.values())
     rng, count = np.random.default_rng(0), NEW if data.is_image else NEW_ROWS
     normal, uniform = rng.standard_normal((count, widest)), rng.random(count)
@@ -117,7 +117,7 @@ def _draw_samples(first: Mapping[str, Fitted], data: Dataset, path: Path, some: 
 
 
 def _draw_one(fitted: Fitted, data: Dataset, kl: Any, figures: Path, number: int, name: str) -> list[Path]:
-    """What is shown of one model by itself."""
+    """The pictures of a single model."""
     latent, traversals, interpolations = (figures / f"{kind}_{number}.png" for kind in SINGLE)
     return [
         pictures.draw_latent(fitted, data, kl, latent, f"{name}: latent space"),

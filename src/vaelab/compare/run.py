@@ -1,4 +1,4 @@
-"""`compare`: models against each other on the same splits and noise; one function from a data set to a folder."""
+"""`compare`: models on the same splits and noise; one function from a data set to a folder."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Comparison:
 
     @property
     def recommendation(self) -> str:
-        """One or two sentences, made on validation."""
+        """One or two sentences, based on validation."""
         return str(self.results["recommendation"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """One model of a comparison: its runs' folders, and where they are trained here, their specs."""
+    """One model of a comparison: its runs' folders, and their specs if they are trained here."""
 
     name: str
     key: str  # its folder below models/, and the stem of its runs' names
@@ -78,7 +78,7 @@ def begin(
     overwrite: bool = False,
     watch: ComparisonWatch | None = None,
 ) -> Comparison:
-    """Train the models over the same seeds, judge them on the same splits and noise, recommend one on validation.
+    """Train the models over the same seeds, evaluate on the same splits and noise, recommend one on validation.
 
     Raises InputError for bad input, before anything is trained. The test split is read once per run, and counted.
     """
@@ -92,12 +92,12 @@ def begin(
 def resume(
     folder: str | Path, data: Dataset, *, workers: int | None = None, watch: ComparisonWatch | None = None
 ) -> Comparison:
-    """Continue a comparison where it stopped; runs that are finished are not trained again."""
+    """Resume a comparison; finished runs are not retrained."""
     folder = Path(folder)
     lineup, source = Lineup.read(folder / "config.toml")
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
-            f"{folder} was begun with other data; give the same data and split seed, or begin a new comparison."
+            f"{folder} was started with other data; give the same data and split seed, or start a new comparison."
         )
     contestants = _contestants(lineup, data, folder, workers)
     return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
@@ -105,7 +105,7 @@ def resume(
 
 @contextlib.contextmanager
 def _about(name: str) -> Iterator[None]:
-    """Says of which model a fault is."""
+    """Adds the model's name to errors."""
     try:
         yield
     except InputError as error:
@@ -113,7 +113,7 @@ def _about(name: str) -> Iterator[None]:
 
 
 def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | None) -> list[Contestant]:
-    """Everyone's runs; refuses what cannot be trained or compared, before anything is written."""
+    """The runs of all models; rejects what cannot be trained or compared, before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
     contestants, seen = [], dict[str, str]()
@@ -128,7 +128,7 @@ def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | Non
         twin = seen.setdefault(spec.model_dump_json(), entry.name)
         if twin != entry.name:
             raise InputError(
-                f"models {shown(twin)} and {shown(entry.name)} have the same settings; change or leave out one."
+                f"models {shown(twin)} and {shown(entry.name)} have the same settings; change one or leave it out."
             )
         runs = tuple(folder / "models" / key / f"seed{s}" for s in range(lineup.seeds))
         specs = tuple(spec.replace(seed=derive_seed(lineup.seed, s)) for s in range(lineup.seeds))
@@ -142,17 +142,17 @@ def _given_run(entry: Entry, data: Dataset, folder: Path) -> Path:
     run = entry.run / "best" if (entry.run / "best" / "manifest.json").is_file() else entry.run
     with _about(entry.name):
         if run.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{run} lies in the folder that the comparison is written to; write it elsewhere.")
+            raise InputError(f"{run} is in the output folder of the comparison; write the comparison elsewhere.")
         facts = Fitted.load(run).facts
         if facts.fingerprint == data.fingerprint:
             return run
         if facts.split_seed != data.split_seed:
             raise InputError(
-                f"{run} was trained on the split of seed {facts.split_seed}, but this one is of seed "
+                f"{run} was trained with split seed {facts.split_seed}, but the given data have split seed "
                 f"{data.split_seed}; use split seed {facts.split_seed}, or leave the run out."
             )
         raise InputError(
-            f"{run} was trained on other data ({shown(facts.name)}, not the {shown(data.name)} given); "
+            f"{run} was trained on other data ({shown(facts.name)}, not the given {shown(data.name)}); "
             "leave it out, or give the data that it was trained on."
         )
 
@@ -168,14 +168,14 @@ def _run(
     work = folder / ".work"
     with store.StudyLock(folder):
         if (folder / "results.json").exists() and not work.exists():
-            watch.note(f"{folder} is finished; nothing is trained or judged again.")
+            watch.note(f"{folder} is finished; nothing to train or evaluate.")
             return _reopen(contestants, folder)
         (work / "judged").mkdir(parents=True, exist_ok=True)
         try:
             notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
             comparison = _conclude(contestants, data, folder, watch, notes)
         except KeyboardInterrupt:
-            watch.note(f"stopped; what was finished is kept, and --resume {folder} continues.")
+            watch.note(f"interrupted; finished work is kept, and --resume {folder} continues.")
             raise
         if lineup.figures:
             _draw(comparison, data)
@@ -194,7 +194,7 @@ def _load(contestant: Contestant) -> list[Fitted]:
 
 
 def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: int, watch: ComparisonWatch) -> list[str]:
-    """Train every run that is missing, as stacks; returns a note for each that failed."""
+    """Train all missing runs, as stacks; returns a note for each failure."""
     groups: dict[tuple[object, ...], list[tuple[Member, Path]]] = {}
     for contestant in contestants:
         for s, spec in enumerate(contestant.specs):
@@ -218,7 +218,7 @@ def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: in
 
 
 def _feed_key(spec: Spec) -> tuple[object, ...]:
-    """What makes two models see the data the same way: a feed of their own, and so a crew, for each."""
+    """Models with the same key share a feed, and so a crew."""
     return spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.device
 
 
@@ -232,7 +232,7 @@ def _references(data: Dataset, spec: Spec, known: dict[tuple[object, ...], dict[
 def _conclude(
     contestants: list[Contestant], data: Dataset, folder: Path, watch: ComparisonWatch, notes: list[str]
 ) -> Comparison:
-    """Judge all runs, each once; compare the models; write results.json."""
+    """Evaluate all runs, each once; compare the models; write results.json."""
     models = {c.name: found for c in contestants if (found := _load(c))}
     if len(models) < 2:
         raise ComparisonFailed(f"fewer than two models could be trained: {' '.join(notes)} Lower their lr or clip.")
@@ -266,7 +266,7 @@ def _conclude(
 def _judge_once(
     contestant: Contestant, fitted: Fitted, data: Dataset, references: Mapping[str, Baseline], folder: Path
 ) -> Judged:
-    """A run's metrics; those that a stopped comparison has judged already are read, so that test stays closed."""
+    """A run's metrics; those already evaluated before an interruption are read, so that test is not reopened."""
     assert fitted.folder is not None
     s = contestant.runs.index(fitted.folder)
     path = folder / ".work" / "judged" / f"{contestant.member(s)}.json"
@@ -289,7 +289,7 @@ def _contender(fitted: list[Fitted], name: str, judged: list[Judged]) -> verdict
 
 
 def _entry(contestant: Contestant, fitted: list[Fitted], judged: list[Judged], folder: Path) -> dict[str, Any]:
-    """One model of results.json: every figure as mean and standard error over seeds, and each run's own."""
+    """One model of results.json: every metric as mean and standard error over seeds, and per run."""
     metrics = [store.read_json(f.folder / "metrics.json") for f in fitted if f.folder is not None]
     home = contestant.runs[0] if contestant.given else contestant.runs[0].parent
     runs = [
@@ -325,18 +325,18 @@ def _summary(metrics: list[Mapping[str, float]]) -> dict[str, dict[str, float | 
 
 
 def _common_baseline(references: list[dict[str, Baseline]]) -> dict[str, Any] | None:
-    """The model without latents and the floor, per split, where all models are measured against the same."""
+    """The model without latents and the floor, per split, if they are the same for all models."""
     found = [{split: reference[split].as_dict() for split in SPLITS} for reference in references]
     return found[0] if all(one == found[0] for one in found) else None
 
 
 def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]], data: Dataset) -> list[str]:
-    """What a reader of the table should know."""
+    """Notes for the reader of the table."""
     notes = [
-        "the recommendation looks at validation alone; test was opened once per run.",
-        "seconds are a run's share of the stack that it was trained in.",
+        "the recommendation uses only validation; test was opened once per run.",
+        "seconds are a run's share of the time of its stack.",
         "averaged_kl_loss divides the KL by the latent dimensions, a hidden beta of 1 / latent_dim; it is shown "
-        "because published results use it, and judges nothing.",
+        "because published results use it, and decides nothing.",
     ]
     if thinning(data) > 1:
         notes.append(f"train metrics and probes use one training row in {thinning(data)}, at most {TRAIN_ROWS:,}.")
@@ -347,10 +347,12 @@ def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]
             reason = next(j.reason for j in judged[name] if j.collapsed)
             notes.append(f"{label} collapsed in {collapsed} of {counted(len(found), 'run')}: {reason}.")
         if spec.beta != 1 or spec.free_bits > 0 or spec.samples > 1:
-            notes.append(f"{label} was trained on another loss than neg_elbo; read its importance-weighted bound too.")
+            notes.append(
+                f"{label} was trained with another loss than neg_elbo; see also its importance-weighted bound."
+            )
     if any("share" in found[0].metrics["validation"] for found in judged.values()):
         notes.append(
-            "grey values under bernoulli are a cross-entropy; never set these nats beside those of binarised data."
+            "grey values under bernoulli are a cross-entropy; do not compare these nats with those of binarised data."
         )
     return notes
 

@@ -1,6 +1,6 @@
-"""Which model is better, and whether that was shown: intervals over seeds, one sentence each. Figures in, words out.
+"""Which model is better, and whether that was shown: intervals over seeds, one sentence each.
 
-The replicate is the seed: one design trained anew. Everything is judged on the validation split.
+The replicate is the seed: the same architecture and settings, retrained. Everything is judged on validation.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from scipy import stats
 from vaelab.wording import number, possessive
 
 LEVEL = 0.05
-PAIRED_LABEL = "these two networks, not these two designs"
-# What is compared where nats cannot be: metric, whether higher is better, what it is called, its unit.
+PAIRED_LABEL = "these two trained networks, not their architectures"
+# Metrics compared when nats cannot be: key, whether higher is better, name, unit.
 TASKS = (
     ("mse", False, "reconstruction MSE", ""),
     ("probe", True, "probe accuracy", ""),
@@ -30,9 +30,9 @@ NATS = ("neg_elbo", False, "neg_elbo", " nats per example")
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """One model as the verdict sees it: its metrics on validation, one per seed, and what makes its nats comparable.
+    """One model for the verdict: its validation metrics, one per seed, and what makes its nats comparable.
 
-    `units` is what two models must share for their nats to have a common unit, in words by name, such as
+    `units` is what two models must share for their nats to be comparable, as text by name, such as
     {"likelihood": "bernoulli"}. `costs` is neg_elbo (N,) per validation example of its first seed.
     """
 
@@ -41,12 +41,12 @@ class Contender:
     metrics: Mapping[str, Sequence[float]]
     units: Mapping[str, str]
     costs: npt.NDArray[np.float64]
-    collapsed: bool = False  # to the model without latents, in most runs
+    collapsed: bool = False  # posterior collapse in most runs
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A difference of two means with its 95 % interval and two-sided p; None where one seed leaves them unknown."""
+    """A difference of two means with its 95 % interval and two-sided p; None if unknown because of a single seed."""
 
     difference: float
     low: float | None
@@ -55,7 +55,7 @@ class Interval:
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> Interval:
-    """mean(a) - mean(b) with the interval of Welch (1947): variances differ, degrees of freedom are estimated.
+    """mean(a) - mean(b) with the interval of Welch (1947): unequal variances, estimated degrees of freedom.
 
     >>> welch([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]).difference
     -3.0
@@ -80,7 +80,7 @@ def paired(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
 
 
 def _interval(difference: float, error: float, freedom: float) -> Interval:
-    if error == 0:  # equal to the last bit, or different without any spread
+    if error == 0:  # identical, or different without any spread
         return Interval(difference, difference, difference, 1.0 if difference == 0 else 0.0)
     reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
@@ -124,7 +124,7 @@ def judge(contenders: Sequence[Contender]) -> tuple[list[dict[str, Any]], str]:
 
 
 def differing_units(contenders: Sequence[Contender]) -> dict[str, list[str]]:
-    """What makes nats incomparable: each thing that differs, with the values it takes, in the order of the models."""
+    """What makes nats incomparable: each difference, with its values in the order of the models."""
     names = dict.fromkeys(name for c in contenders for name in c.units)
     values = {name: [c.units.get(name, "none") for c in contenders] for name in names}
     return {name: found for name, found in values.items() if len(set(found)) > 1}
@@ -149,8 +149,8 @@ def _sentence(row: Mapping[str, Any], metric: tuple[str, bool, str, str], tests:
     gap = f"{_lead(row)}{unit} {'higher' if higher else 'lower'}"
     if row["p_holm"] is None:
         return (
-            f"One seed cannot tell {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} than "
-            f"{possessive(other)}, which may be the luck of the seed."
+            f"One seed cannot distinguish {row['a']} from {row['b']}: {possessive(better)} validation {word} is {gap} "
+            f"than {possessive(other)}, which may be seed variation."
         )
     if row["shown"]:
         return f"{better} is better than {other}: its validation {word} is {gap} ({_evidence(row, tests)})."
@@ -165,7 +165,7 @@ def _lead(row: Mapping[str, Any]) -> str:
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """The interval of the leader's lead; nothing where one seed leaves it unknown."""
+    """The interval of the leader's lead; "" if unknown because of a single seed."""
     if row["low"] is None:
         return ()
     return (row["low"], row["high"]) if row["difference"] > 0 else (-row["high"], -row["low"])
@@ -179,7 +179,7 @@ def _evidence(row: Mapping[str, Any], tests: int) -> str:
 
 
 def _paired(a: Contender, b: Contender) -> dict[str, Any]:
-    """Whether two trained networks differ on these examples; says nothing of training either design once more."""
+    """Whether two trained networks differ on these examples; says nothing about retraining them."""
     found = dataclasses.asdict(paired(a.costs, b.costs))
     gap, low, high = (found[key] for key in ("difference", "low", "high"))
     between = "" if low is None else f" (95 % interval {number(low, gap, high)} to {number(high, gap, low)})"
@@ -191,7 +191,7 @@ def _paired(a: Contender, b: Contender) -> dict[str, Any]:
 
 
 def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int) -> str:
-    """The lowest mean, or the smallest of the models that were not shown to differ from it; none that collapsed."""
+    """The lowest mean, or the smallest model not shown to differ from it; collapsed models are excluded."""
     means = {c.name: statistics.fmean(c.metrics["neg_elbo"]) for c in contenders}
     entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
     fallen = [c.name for c in contenders if c.collapsed]
@@ -208,10 +208,10 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
     if any(against[c.name]["p_holm"] is None for c in ties):
         single = [c.name for c in contenders if len(c.metrics["neg_elbo"]) == 1]
         return (
-            f"No recommendation: one seed cannot tell designs apart, and {listed(single)} "
+            f"No recommendation: one seed cannot distinguish models, and {listed(single)} "
             f"{'has' if len(single) == 1 else 'have'} one. {best.name} has the lowest validation neg_elbo, "
-            f"{_lead(nearest)} nats per example below {possessive(behind[0].name)}, which may be the luck of the seed; "
-            f"train each over 5 seeds.{out}"
+            f"{_lead(nearest)} nats per example below {possessive(behind[0].name)}, which may be seed variation; "
+            f"train each with 5 seeds.{out}"
         )
     if ties:
         return _tie(best, ties, means, against) + out
@@ -226,17 +226,17 @@ def _tie(
     chosen, *larger = sorted([best, *ties], key=lambda c: (c.parameters, means[c.name]))
     told = ties[0] if chosen is best else chosen
     others = [c.name for c in ties if c is not told]
-    also = f" {listed(others)} cannot be told from {best.name} either." if others else ""
+    also = f" {listed(others)} cannot be distinguished from {best.name} either." if others else ""
     reason = f"with {chosen.parameters:,} parameters against {listed([f'{c.parameters:,}' for c in larger])}"
     if larger[0].parameters == chosen.parameters:
-        reason = "which has the lower mean among equally large ones"
+        reason = "which has the lower mean at equal size"
     return f"{against[told.name]['sentence']}{also} Ties go to the smaller model: use {chosen.name}, {reason}."
 
 
 def _without_nats(
     contenders: Sequence[Contender], unlike: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Why there is no winner in nats, and who leads in each task."""
+    """Why there is no winner in nats, and the leader for each metric."""
     reasons = [
         f"{name} differs ({', '.join(f'{c.name}: {value}' for c, value in zip(contenders, values, strict=True))})"
         for name, values in unlike.items()
@@ -251,11 +251,11 @@ def _without_nats(
         others = [row for row in rows if row["metric"] == key and best in (row["a"], row["b"])]
         end = "" if all(row["shown"] for row in others) else ", not shown to differ from all others"
         leads.append(f"{best} has the {'highest' if higher else 'lowest'} {word} ({number(means[best])}{end})")
-    return f"No winner in nats: {listed(reasons)}, so their nats have no common unit. On validation, {listed(leads)}."
+    return f"No winner in nats: {listed(reasons)}, so their nats are not comparable. On validation, {listed(leads)}."
 
 
 def probability(p: float, tests: int) -> str:
-    """p in words, and for how many tests it was corrected.
+    """p as text, with the number of tests it was corrected for.
 
     >>> probability(0.0000001, 3), probability(0.0312, 1)
     ('p < 0.0001 after Holm over 3 tests', 'p = 0.031')
@@ -265,7 +265,7 @@ def probability(p: float, tests: int) -> str:
 
 
 def counted(seeds: Sequence[int]) -> str:
-    """How many seeds a difference rests on.
+    """The number of seeds behind a difference.
 
     >>> counted([5, 5]), counted([5, 4])
     ('5 seeds each', '5 and 4 seeds')
@@ -274,7 +274,7 @@ def counted(seeds: Sequence[int]) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words as a sentence lists them.
+    """Words joined for a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'

@@ -1,4 +1,4 @@
-"""Files and arrays become a checked Dataset here; nothing behind this door checks input again."""
+"""Turns files and arrays into a checked Dataset; later code does not check input again."""
 
 from vaelab.data.arrays import from_arrays
 from vaelab.data.builtin import NAMES as BUILTIN

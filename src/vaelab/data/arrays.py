@@ -1,4 +1,4 @@
-"""Arrays in memory (or mapped) to a checked Dataset: official test rows, column names, splits."""
+"""Arrays in memory (or memory-mapped) to a checked Dataset: official test rows, column names, splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaelab.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-    """Data as they were read, before any check: `x` is an array, or the columns of a table."""
+    """Data as read, unchecked: `x` is an array, or the columns of a table."""
 
     name: str
     x: Any
@@ -41,12 +41,12 @@ def from_arrays(
     classes: Sequence[str] | None = None,
     whole: bool = False,
 ) -> Dataset:
-    """A Dataset from anything that `np.asarray` takes: arrays, tensors, lists, data frames.
+    """A Dataset from anything that `np.asarray` accepts: arrays, tensors, lists, data frames.
 
     x: (N, D), (N, H, W) or (N, H, W, C), at least 5 rows; uint8 and float32 are kept without a copy, other
         number types become float32. Booleans become 0 and 1 in uint8.
     y: class labels (N,), text or whole numbers.
-    x_test, y_test: an official test split, kept as it is; the other two splits are drawn from x.
+    x_test, y_test: an official test split, kept as is; the other two splits are drawn from x.
     features: names of the D columns; by default those of a data frame.
     classes: names of the whole numbers 0, 1, ... in y, or the order of the texts in y.
     whole: all rows of x are for training; validation (and test, without x_test) stay empty.
@@ -67,7 +67,7 @@ def from_arrays(
 def build(raw: Raw, *, seed: int, source: Mapping[str, Any], whole: bool = False, what: str = "x") -> Dataset:
     """The checked Dataset.
 
-    what: the name of x in messages.
+    what: the name of x in error messages.
     source: what `load` needs to read the data again, besides seed and fingerprint.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
@@ -103,13 +103,13 @@ def _test_part(x_test: Any, x: Array, what: str, features: tuple[str, ...]) -> A
     if test.dtype != x.dtype:
         raise InputError(
             f"the test part must have the type of the other examples, {x.dtype}, but has {test.dtype}; "
-            "bring both to one type and one scale."
+            "convert both to one type and scale."
         )
     return test
 
 
 def feature_names(names: Sequence[str], x: Array) -> tuple[str, ...]:
-    """The names of the columns of x (N, D), one each and all different; none for images."""
+    """The names of the columns of x (N, D), all different; none for images."""
     if x.ndim != 2 or not names:
         return ()
     if len(names) != x.shape[1]:
@@ -119,7 +119,7 @@ def feature_names(names: Sequence[str], x: Array) -> tuple[str, ...]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"column names must differ, but {quote(name)} stands twice; rename one.")
+            raise InputError(f"column names must differ, but {quote(name)} appears twice; rename one.")
         seen.add(name)
     return tuple(names)
 

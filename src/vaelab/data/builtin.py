@@ -1,4 +1,4 @@
-"""The built-in data sets: scikit-learn's digits, and MNIST and Fashion-MNIST, fetched only when asked for."""
+"""The built-in data sets: scikit-learn's digits, and MNIST and Fashion-MNIST, downloaded only on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vaelab.data.idx import parse_idx
 from vaelab.data.limits import READ_BYTES, check_file, name_of
 from vaelab.errors import InputError
 
-Progress = Callable[[int, int], None]  # bytes done and bytes in all (0: unknown) of the file being fetched
+Progress = Callable[[int, int], None]  # bytes done and total bytes (0: unknown) of the file being downloaded
 OpenUrl = Callable[[str], Any]  # a URL to a readable response with `.headers`, a context manager
 TIMEOUT_SECONDS = 30
 
@@ -101,7 +101,7 @@ def read_builtin(
     download: bool = False,
     progress: Progress | None = None,
 ) -> Raw:
-    """A built-in data set; a missing file is fetched with `download`, else the error says how to get it."""
+    """A built-in data set; a missing file is downloaded with `download`, else the error says how to get it."""
     if name == "digits":
         return _digits()
     remote = REMOTE[name]
@@ -111,8 +111,8 @@ def read_builtin(
             continue
         if not download:
             raise InputError(
-                f"{name} needs {file.name}, but it is not in {str(folder)!r}; fetch it by "
-                f"`vaelab data {name} --download`, or name the folder that holds {name}/ in VAELAB_DATA or as data_dir."
+                f"{name} needs {file.name}, but it is not in {str(folder)!r}; fetch it with "
+                f"`vaelab data {name} --download`, or set VAELAB_DATA or data_dir to the folder that contains {name}/."
             )
         fetch(file, remote.mirrors, folder, progress=progress)
     x, y, x_test, y_test = (_read_checked(folder / file.name, file) for file in remote.files)
@@ -120,7 +120,7 @@ def read_builtin(
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Where downloads live: the folder given, else VAELAB_DATA, else vaelab's folder in the user's cache."""
+    """The download folder: the one given, else VAELAB_DATA, else vaelab's folder in the user's cache."""
     if data_dir is not None:
         return Path(data_dir).expanduser().absolute()
     if named := os.environ.get("VAELAB_DATA"):
@@ -138,7 +138,7 @@ def _digits() -> Raw:
 
 
 def _read_checked(path: Path, file: RemoteFile) -> Array:
-    """The array of one IDX file whose content is, bit for bit, the published one."""
+    """The array of one IDX file, verified to be identical to the published one."""
     check_file(path)
     with open(path, "rb") as packed:
         content = _unpack(packed, file, name_of(path))
@@ -146,7 +146,7 @@ def _read_checked(path: Path, file: RemoteFile) -> Array:
 
 
 def _unpack(packed: IO[bytes], file: RemoteFile, name: str) -> bytes:
-    """The unpacked content, never more than one byte beyond the published size, with its hash checked."""
+    """The unpacked content with its hash checked; reads at most one byte more than the published size."""
     try:
         with gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
             content = unpacked.read(file.size + 1)
@@ -169,7 +169,7 @@ def fetch(
     progress: Progress | None = None,
     open_url: OpenUrl | None = None,
 ) -> Path:
-    """Fetches one file from the first mirror that has it; it gets its name only once it is verified."""
+    """Downloads one file from the first mirror that has it; it gets its name only once verified."""
     for mirror in mirrors:
         if not mirror.startswith("https://"):
             raise InputError(f"data are fetched over HTTPS only, but a mirror is {mirror!r}; use https://.")
@@ -184,10 +184,10 @@ def fetch(
     except OSError as error:
         raise InputError(
             f"the data folder must be writable, but {str(folder)!r} is not ({error.strerror or error}); "
-            "name another as data_dir."
+            "choose another data_dir."
         ) from None
     raise InputError(
-        f"{file.name} could not be fetched ({'; '.join(faults)}); try again, or name a folder that holds "
+        f"{file.name} could not be fetched ({'; '.join(faults)}); try again, or give a folder that contains "
         "it as data_dir."
     )
 
@@ -206,7 +206,7 @@ def _fetch_from(mirror: str, file: RemoteFile, folder: Path, progress: Progress 
 
 @contextlib.contextmanager
 def _temporary(folder: Path, name: str) -> Iterator[IO[bytes]]:
-    """A new file in the folder, gone afterwards unless renamed; two downloads at once never share one."""
+    """A new file in the folder, deleted afterwards unless renamed; parallel downloads never share one."""
     path = folder / f".{name}.{secrets.token_hex(8)}.part"
     try:
         with open(path, "x+b") as file:
@@ -216,10 +216,10 @@ def _temporary(folder: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _pieces(url: str, file: RemoteFile, progress: Progress | None, open_url: OpenUrl) -> Iterator[bytes]:
-    """The bytes behind the URL, capped; faults of the network become InputError, unlike those of the disk."""
+    """The bytes at the URL, capped; network errors become InputError, disk errors do not."""
     import http.client
 
-    # Gzip never grows a file by more than this; whatever is longer is not the file.
+    # Gzip never grows a file by more than this; anything longer is not the file.
     most = file.size + file.size // 1000 + 4096
     try:
         with open_url(url) as response:
@@ -227,11 +227,11 @@ def _pieces(url: str, file: RemoteFile, progress: Progress | None, open_url: Ope
             total = int(length) if length.isdigit() else 0
             done = 0
             if total > most:
-                raise InputError(f"at most {most} bytes are taken, but the server announces {total}")
+                raise InputError(f"at most {most} bytes are accepted, but the server announces {total}")
             while piece := response.read(READ_BYTES):
                 done += len(piece)
                 if done > most:
-                    raise InputError(f"at most {most} bytes are taken, but the server sends more")
+                    raise InputError(f"at most {most} bytes are accepted, but the server sends more")
                 yield piece
                 if progress is not None:
                     progress(done, total)
@@ -240,7 +240,7 @@ def _pieces(url: str, file: RemoteFile, progress: Progress | None, open_url: Ope
 
 
 def open_https(url: str) -> Any:
-    """The response to an HTTPS request; a redirection to anything else is refused."""
+    """The response to an HTTPS request; redirects to anything else are rejected."""
     import urllib.error
     import urllib.request
 

@@ -1,4 +1,4 @@
-"""CSV files as columns, by pyarrow; what cannot be read is named with its row and column."""
+"""CSV files as columns, read with pyarrow; errors name the row and column."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vaelab.data.limits import READ_BYTES, check_file, name_of, reason
 from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError, unknown_name
 
-MAX_ROW_BYTES = 4 << 20  # of a .csv
+MAX_ROW_BYTES = 4 << 20  # per row of a .csv
 
 
 def read_table(path: Path, target: str | None) -> Raw:
-    """The columns of a .csv; `target` names that of labels."""
+    """The columns of a .csv; `target` names the label column."""
     columns = dict(read_csv(path))
     y = None
     if target is not None:
@@ -52,7 +52,7 @@ def read_csv(path: Path) -> Columns:
     try:
         table = pyarrow.csv.read_csv(
             path,
-            # One thread, since only then does an error tell its row.
+            # Errors include the row only with a single thread.
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=MAX_ROW_BYTES),
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=False),
             convert_options=pyarrow.csv.ConvertOptions(null_values=missing, strings_can_be_null=True),

@@ -15,12 +15,12 @@ from vaelab.errors import InputError
 
 Array = npt.NDArray[Any]
 SPLITS = ("train", "validation", "test")
-CHUNK_BYTES = 32 << 20  # statistics read the array in pieces, so that a memory map is never copied whole
+CHUNK_BYTES = 32 << 20  # statistics read the array in chunks, so that a memory map is never fully loaded
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Examples in their own units and type, checked, with labels where there are some and seeded splits.
+    """Examples in their own units and type, checked, with optional labels and seeded splits.
 
     `x` is (N, *shape), a number type that float32 holds, and may be a read-only memory map: nothing copies
     it. `labels` are class codes (N,) into `classes`. `splits` maps train, validation and test to row indices.
@@ -33,7 +33,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  # column names of a table
     split_seed: int = 0
-    condition: int = 0  # last columns that are given, not modelled: rows are [x, y]
+    condition: int = 0  # number of trailing condition columns, given but not modelled: rows are [x, y]
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how to load the same data again
 
     @property
@@ -68,7 +68,7 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A digest, shared only if shape, type, splits, labels and (a sample of) the rows agree."""
+        """A digest, equal only if shape, type, splits, labels and (a sample of) the rows are equal."""
         digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
         for split in SPLITS:
             digest.update(np.ascontiguousarray(self.splits[split]).tobytes())
@@ -85,7 +85,7 @@ class Dataset:
         low, high = self.statistics.range
         if self.is_image:
             return "bernoulli" if self.is_8bit or (low >= 0 and high <= 1) else "gaussian"
-        # Only 0 and 1 have a variance of m (1 - m); a rescaled table has less, and new rows may leave its range.
+        # Only binary values have a variance of m (1 - m); a rescaled table has less, and new rows may leave its range.
         mean, std = self.statistics.mean, self.statistics.std
         is_binary = (low, high) == (0.0, 1.0) and np.allclose(std**2, mean * (1 - mean), rtol=0, atol=1e-9)
         return "bernoulli" if is_binary else "gaussian"
@@ -107,7 +107,7 @@ class Statistics:
         in_train[train] = True
         n, d = flat.shape
         size = max(1, CHUNK_BYTES // (8 * d))
-        shift = np.asarray(flat[train[:1]], dtype=np.float64)[0]  # keeps the sums of squares from cancelling
+        shift = np.asarray(flat[train[:1]], dtype=np.float64)[0]  # avoids cancellation in the sums of squares
         total, squares = np.zeros(d), np.zeros(d)
         low, high = np.full(d, np.inf), np.full(d, -np.inf)
         range_low, range_high = np.inf, -np.inf
@@ -154,14 +154,14 @@ class Scaling:
 
         -log p(own) = -log p(model) + log_jacobian: densities are stated in the data's own units.
         """
-        scale = self.scale if len(self.scale) == 1 else self.scale[:features]  # a condition's columns come last
+        scale = self.scale if len(self.scale) == 1 else self.scale[:features]  # condition columns come last
         return float(np.log(np.broadcast_to(scale, (features,)).astype(np.float64)).sum())
 
     def to_own(self, x: Array, shape: tuple[int, ...]) -> Array:
         """Model values (..., D_model) as examples in the data's own units (..., *shape)."""
         own = x * self.scale + self.offset
         if self.dequantise:
-            own = own - np.float32(0.5)  # a grey level was spread over [level, level + 1)
+            own = own - np.float32(0.5)  # dequantised to [level, level + 1)
         if self.kept is not None:
             assert self.fill is not None
             whole = np.broadcast_to(self.fill, (*x.shape[:-1], len(self.fill))).copy()
@@ -170,7 +170,7 @@ class Scaling:
         return own.reshape(*x.shape[:-1], *shape)
 
     def to_model(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Rows in the data's own units (n, D) as model values (n, D_model); grey levels at the middle of their cell."""
+        """Rows in the data's own units (n, D) as model values (n, D_model); grey levels at the middle of their bin."""
         if self.kept is not None:
             rows = rows[:, self.kept]
         middle = np.float32(0.5 if self.dequantise else 0)
@@ -178,21 +178,21 @@ class Scaling:
 
     @classmethod
     def to_unit_interval(cls, data: Dataset) -> Scaling:
-        """To [0, 1], for values that are read as probabilities: 8-bit data by 255, others as they are."""
+        """To [0, 1], for values read as probabilities: 8-bit data divided by 255, others unchanged."""
         low, high = data.statistics.range
         if data.is_8bit and high > 1:
             return cls(np.zeros(1, np.float32), np.full(1, 255, np.float32))
         if low < 0 or high > 1:
             raise InputError(
-                f"the Bernoulli likelihood needs values in [0, 1], but the data reach from {low:g} to {high:g}; "
+                f"the Bernoulli likelihood needs values in [0, 1], but the data range from {low:g} to {high:g}; "
                 "rescale them, or use likelihood=gaussian."
             )
         return cls(np.zeros(1, np.float32), np.ones(1, np.float32))
 
     @classmethod
     def standardised(cls, data: Dataset) -> Scaling:
-        """For densities: 8-bit data by 256 with dequantisation, images by their range, columns of a table to mean 0
-        and standard deviation 1; features that are constant in training are left out.
+        """For densities: 8-bit data divided by 256 with dequantisation, images by their range, table columns to mean 0
+        and standard deviation 1; features that are constant in training are dropped.
         """
         statistics = data.statistics
         kept = np.flatnonzero(~statistics.constant)
@@ -219,9 +219,9 @@ def split_rows(
     validation: float = 0.1,
     test: float = 0.2,
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Seeded train, validation and test rows, stratified by label where there are labels.
+    """Seeded train, validation and test rows, stratified by label if there are labels.
 
-    `validation` and `test` are shares of all rows. An official test split (`test_rows`) stays as it is;
+    `validation` and `test` are shares of all rows. An official test split (`test_rows`) is kept;
     validation is then a share of the remaining rows. Every split gets at least one row.
     """
     if n < 5:
@@ -252,7 +252,7 @@ def _apportion(
 ) -> npt.NDArray[np.int64]:
     """Whole numbers near share * size, at most `left`, whose sum is the rounded share of the total.
 
-    Largest remainders; ties are drawn, since many small classes would otherwise leave the later ones out.
+    Largest remainders; ties are broken at random, so that with many small classes the last are not left out.
     """
     if share == 0:
         return np.zeros_like(sizes)

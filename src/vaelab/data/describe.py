@@ -1,4 +1,4 @@
-"""What a data set holds, as a JSON-able dict and as a table; also of data that training refuses."""
+"""Describes a data set, as a JSON-able dict and as a table; also data that training rejects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaelab.wording import counted
 
 MANY = 256  # distinct values are counted up to here
 LISTED = 20  # names and columns shown in the table
-COLUMNS = 1000  # columns described one by one in the dict
+COLUMNS = 1000  # columns described individually in the dict
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def describe_source(source: PathLike, *, seed: int = 0, **reading: Any) -> dict[str, Any]:
-    """What `load(source, seed=seed, **reading)` holds; if it refuses, what could be read, with the reason under
+    """Describes `load(source, seed=seed, **reading)`; if it fails, what could be read, with the reason under
     "refused".
 
-    reading: keyword arguments of `read_source`. Raises InputError where nothing can be read.
+    reading: keyword arguments of `read_source`. Raises InputError if nothing can be read.
     """
     raw, kept = read_source(source, **reading)
     try:
@@ -72,13 +72,13 @@ def describe_source(source: PathLike, *, seed: int = 0, **reading: Any) -> dict[
 
 
 def _stored_as(x: Any) -> str:
-    """The number types of data as they were read."""
+    """The number types of data as read."""
     types = {str(values.dtype) for values in x.values()} if isinstance(x, Mapping) else {str(np.asarray(x).dtype)}
     return ", ".join(sorted(types))
 
 
 def _describe_raw(raw: Raw) -> dict[str, Any]:
-    """Shape, type, range and missing values of data as they were read, whatever they are."""
+    """Shape, type, range and missing values of data as read."""
     if isinstance(raw.x, Mapping):
         columns = [{"name": name, **_describe_values(values[:, None])} for name, values in raw.x.items()]
         length = len(next(iter(raw.x.values()))) if raw.x else 0
@@ -141,12 +141,12 @@ def _missing_by_column(x: Array) -> Array:
 
 
 def _distinct(x: Array) -> int | None:
-    """How many different values there are; None beyond MANY."""
+    """Number of distinct values; None beyond MANY."""
     known: Array = np.empty(0, x.dtype)
     for _, piece in chunks(x):
         if len(known) == MANY and x.dtype == np.uint8:
             return MANY  # all there are
-        # A look at the first values spares sorting a large piece of continuous ones.
+        # Checking the first values avoids sorting a large chunk of continuous ones.
         if len(np.union1d(known, piece.reshape(-1)[: 16 * MANY])) > MANY:
             return None
         known = np.union1d(known, np.flatnonzero(np.bincount(piece.reshape(-1))) if x.dtype == np.uint8 else piece)
@@ -174,7 +174,7 @@ def _treated_as(dataset: Dataset) -> str:
 
 
 def describe_text(description: Mapping[str, Any]) -> str:
-    """The description as a compact table of lines, for people."""
+    """The description as compact, readable lines."""
     lines = [(label, text) for label, text in _facts(description) if text]
     width = max(len(label) for label, _ in lines)
     body = "\n".join(f"{label:<{width}}  {_plain(text)}" for label, text in lines)
@@ -230,7 +230,7 @@ def _constant(constant: Mapping[str, Any], unit: str) -> str:
 
 
 def _types(found: Mapping[str, Any]) -> str:
-    """The type as stored, and what it becomes."""
+    """The type as stored, and as trained on."""
     stored = found.get("stored_as", found["dtype"])
     return str(stored) if stored == found["dtype"] else f"{stored}, trained as {found['dtype']}"
 
@@ -245,7 +245,7 @@ def _some(names: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line without control characters: class and file names may hold terminal commands."""
+    """Text on one line without control characters: class and file names may contain terminal escapes."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 

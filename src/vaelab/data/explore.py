@@ -1,4 +1,4 @@
-"""What a data set holds, for a report: counts, values, and examples that train and test share."""
+"""Explores a data set for a report: counts, values, and duplicates between train and test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vaelab.data.describe import describe
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-NEAR = 0.1  # of the typical distance between two training examples
-NEAR_FEATURES = 8  # in fewer varying features, strangers are as close as copies
+NEAR = 0.1  # as a share of the typical distance between two training examples
+NEAR_FEATURES = 8  # with fewer varying features, unrelated examples are as close as copies
 MAX_TRAIN, MAX_TEST, MAX_PAIRS = 60_000, 10_000, 12
 BINS, LEVELS = 64, 64
 PIECE_BYTES = 8 << 20
@@ -26,7 +26,7 @@ AXES, AXES_ROWS, CANDIDATES = 64, 512, 64
 def explore(dataset: Dataset) -> dict[str, Any]:
     """All of `describe`, and class counts by split, the histogram of intensities, and duplicates; JSON-able.
 
-    The test split is only held against the training split row by row; nothing here or in a picture shows it.
+    The test split is only compared with the training split row by row; no output or picture shows it.
 
     >>> from vaelab.data import load
     >>> found = explore(load("digits"))
@@ -42,7 +42,7 @@ def explore(dataset: Dataset) -> dict[str, Any]:
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]] | None:
-    """Examples of each class by split; None where there are no labels."""
+    """Examples of each class by split; None without labels."""
     if dataset.labels is None:
         return None
     found = {}
@@ -55,7 +55,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]] | None:
 def histogram(dataset: Dataset) -> dict[str, list[float]]:
     """How often each intensity occurs in the training examples: "edges" (n + 1) and "counts" (n).
 
-    Up to 64 different values get a bin each, more share 64 bins of equal width.
+    Up to 64 distinct values get a bin each; more share 64 bins of equal width.
     """
     train = dataset.splits["train"]
     levels = _levels(dataset.flat, train)
@@ -89,11 +89,11 @@ def _pieces(flat: Array, rows: Rows) -> Iterator[Array]:
 
 
 def _levels(flat: Array, rows: Rows) -> npt.NDArray[np.float64] | None:
-    """The different values, sorted; None where there are more than a histogram shows one by one."""
+    """The distinct values, sorted; None if there are too many for one bin each."""
     known: Array = np.empty(0, flat.dtype)
     for piece in _pieces(flat, rows):
         values = piece.reshape(-1)
-        # A look at the first values spares sorting a large piece of continuous ones.
+        # Checking the first values avoids sorting a large chunk of continuous ones.
         if len(np.unique(values[: 16 * LEVELS])) > LEVELS:
             return None
         new = np.flatnonzero(np.bincount(values)) if values.dtype == np.uint8 else np.unique(values)
@@ -113,11 +113,11 @@ def example_rows(dataset: Dataset, each: int) -> list[tuple[str, Rows]]:
 
 
 def duplicates(dataset: Dataset) -> dict[str, Any]:
-    """Test examples that stand in the training split too, exactly or nearly.
+    """Test examples that also occur in the training split, exactly or nearly.
 
-    Two examples are near where their Euclidean distance is at most `NEAR` times the typical one, which is the root of
-    the mean squared distance of two training examples. Columns of a table count in their standard deviations.
-    Exact copies are sought among all rows; near ones for at most 10,000 test against at most 60,000 training rows,
+    Two examples are near if their Euclidean distance is at most `NEAR` times the typical one, which is the root of
+    the mean squared distance of two training examples. Columns of a table are measured in standard deviations.
+    Exact copies are searched among all rows; near ones for at most 10,000 test against at most 60,000 training rows,
     evenly spaced, and only where at least 8 features vary (else "near" is None).
 
     "exact" and "near" count test rows; "pairs" holds the 12 closest with row numbers of the data set, and with their
@@ -159,7 +159,7 @@ def _exact_pairs(flat: Array, train: Rows, test: Rows) -> list[tuple[int, int]]:
 
 
 def _digests(flat: Array, rows: Rows) -> npt.NDArray[np.uint64]:
-    """Eight bytes for each row, equal where rows are equal."""
+    """Eight bytes for each row, equal for equal rows."""
     parts = []
     for piece in _pieces(flat, rows):
         piece = piece + piece.dtype.type(0) if piece.dtype.kind == "f" else piece  # -0.0 equals 0.0
@@ -168,7 +168,7 @@ def _digests(flat: Array, rows: Rows) -> npt.NDArray[np.uint64]:
 
 
 class _Units:
-    """Rows in the units in which distances are taken: centred, without constant features, table columns scaled."""
+    """Rows in the units of the distances: centred, without constant features, table columns scaled."""
 
     def __init__(self, dataset: Dataset):
         statistics = dataset.statistics
@@ -207,7 +207,7 @@ def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int
     # [-2 a, 1] . [b, |b|^2] = |a - b|^2 - |a|^2: the distances come out of one product.
     held = np.concatenate([held, np.einsum("nk,nk->n", held, held)[:, None]], axis=1)
     radius = NEAR * units.typical
-    slack = 1e-4 * radius**2 + 1e-5 * units.typical**2  # what float32 may lose
+    slack = 1e-4 * radius**2 + 1e-5 * units.typical**2  # float32 rounding
     found = []
     size = max(1, PIECE_BYTES // (4 * len(train)))
     for start in range(0, len(test), size):
@@ -229,12 +229,12 @@ def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int
 
 
 def _principal_axes(sample: Floats) -> Floats | None:
-    """Orthonormal axes (D, k) along which a sample (n, D) of the rows varies most; None: every axis is needed."""
+    """Orthonormal axes (D, k) of largest variance in a sample (n, D) of the rows; None if every axis is needed."""
     if sample.shape[1] <= AXES:
         return None
     values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))
     chosen = np.flatnonzero(values > 1e-6 * max(float(values[-1]), 1e-300))[-AXES:]
-    if not len(chosen):  # the sample is one point; any axis bounds distances from below
+    if not len(chosen):  # the sample is one point; any axis gives a lower bound on distances
         return np.eye(sample.shape[1], 1, dtype=np.float32)
     spanned = sample.T @ (vectors[:, chosen] / np.sqrt(values[chosen])).astype(np.float32)
     axes: Floats = np.linalg.qr(spanned.astype(np.float64))[0].astype(np.float32)

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST, plain or in gzip. Headers are checked before memory is asked for."""
+"""IDX files, the format of MNIST, plain or gzipped. Headers are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 
 def read_idx(path: Path) -> Array:
-    """The array of an IDX file, plain (bytes are then mapped) or in gzip."""
+    """The array of an IDX file, plain (bytes are then memory-mapped) or gzipped."""
     size = check_file(path)
     name = name_of(path)
     with open(path, "rb") as file:
@@ -30,7 +30,7 @@ def read_idx(path: Path) -> Array:
             if need != size - offset:
                 raise InputError(
                     f"{name} must hold the {need} bytes that its IDX header claims, but holds "
-                    f"{size - offset}; get it again."
+                    f"{size - offset}; download it again."
                 )
             return np.memmap(path, dtype, mode="r", offset=offset, shape=shape) if need else np.empty(shape, dtype)
     try:
@@ -38,12 +38,12 @@ def read_idx(path: Path) -> Array:
             return parse_idx(unpacked, name)
     except (EOFError, zlib.error, OSError) as error:
         raise InputError(
-            f"{name} must be a whole gzip file, but it is cut off or damaged: {reason(error)}; get it again."
+            f"{name} must be a whole gzip file, but it is truncated or damaged: {reason(error)}; download it again."
         ) from None
 
 
 def parse_idx(file: Stream, name: str) -> Array:
-    """The array of an IDX stream, which must end where its header says."""
+    """The array of an IDX stream, whose length must match its header."""
     dtype, shape = _idx_header(file, name)
     need = math.prod(shape) * dtype.itemsize
     if need > MAX_UNPACKED_BYTES:
@@ -54,7 +54,7 @@ def parse_idx(file: Stream, name: str) -> Array:
     flat = read_array(file, dtype, math.prod(shape), name)
     if file.read(1):
         raise InputError(
-            f"{name} must end after the {need} bytes that its IDX header claims, but goes on; get it again."
+            f"{name} must end after the {need} bytes that its IDX header claims, but continues; download it again."
         )
     return flat.reshape(shape)
 
@@ -67,5 +67,5 @@ def _idx_header(file: Stream, name: str) -> tuple[np.dtype[Any], tuple[int, ...]
         )
     lengths = file.read(4 * magic[3])
     if len(lengths) < 4 * magic[3]:
-        raise InputError(f"{name} is cut off: its IDX header ends after {4 + len(lengths)} bytes; get it again.")
+        raise InputError(f"{name} is truncated: its IDX header ends after {4 + len(lengths)} bytes; download it again.")
     return np.dtype(IDX_TYPES[magic[2]]), struct.unpack(f">{magic[3]}I", lengths)

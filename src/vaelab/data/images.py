@@ -1,4 +1,4 @@
-"""A folder of pictures to an array: its pictures are the examples, its folders, if any, their classes."""
+"""A folder of pictures as an array: pictures are examples, subfolders are classes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from vaelab.data.values import quote
 from vaelab.errors import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-MAX_BYTES = 4 << 30  # of all pixels; larger data belong in .npy, which is mapped
-MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # what a picture may be, and what it is read as, without loss
+MAX_BYTES = 4 << 30  # limit for all pixels; larger data belong in .npy, which is memory-mapped
+MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # supported picture modes, and the lossless mode each is read as
 
 
 def read_folder(folder: Path) -> Raw:
     """Pictures of one size, grey (N, H, W) or RGB (N, H, W, 3), in uint8, in the order of their names.
 
-    FOLDER/CLASS/*.png has a class per folder; FOLDER/*.png has none. What is hidden or no picture is left alone.
+    FOLDER/CLASS/*.png has a class per folder; FOLDER/*.png has none. Hidden files and other files are ignored.
     """
     folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     own = _pictures(folder)
     by_class = {entry.name: found for entry in folders if (found := _pictures(entry))}
     name = quote(folder.name or folder, 80)
     if own and by_class:
-        raise InputError(f"pictures must lie in {name} or in its folders, one per class, but lie in both; move some.")
+        raise InputError(f"pictures must be in {name} or in its folders, one per class, but are in both; move some.")
     files = own or [path for found in by_class.values() for path in found]
     if not files:
         raise InputError(
@@ -70,14 +70,14 @@ def _read(files: Sequence[Path]) -> Array:
                 elif kind != first:
                     raise InputError(
                         f"pictures must be of one kind and size, but {quote(files[0].name, 80)} is {_told(first)} and "
-                        f"{name} is {_told(kind)}; bring them to one."
+                        f"{name} is {_told(kind)}; convert them."
                     )
                 x[row] = np.asarray(picture.convert(MODES[picture.mode]))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, PIL.UnidentifiedImageError) as error:
             if isinstance(error, InputError):
                 raise
             reason = " ".join(str(error).split())[:160].rstrip(".")
-            raise InputError(f"{name} cannot be read as a picture: {reason}; remove it or save it anew.") from None
+            raise InputError(f"{name} cannot be read as a picture: {reason}; remove it or save it again.") from None
     assert x is not None
     return x
 
@@ -85,8 +85,8 @@ def _read(files: Sequence[Path]) -> Array:
 def _check_size(shape: tuple[int, ...]) -> None:
     if np.prod(shape, dtype=np.int64) > MAX_BYTES:
         raise InputError(
-            f"the pictures of a folder may hold {MAX_BYTES >> 30} GiB, but {shape[0]:,} of {shape[2]} x {shape[1]} "
-            "hold more; save them as one .npy, which is mapped."
+            f"the pictures of a folder must fit in {MAX_BYTES >> 30} GiB, but {shape[0]:,} of {shape[2]} x {shape[1]} "
+            "need more; save them as one .npy, which is memory-mapped."
         )
 
 

@@ -1,4 +1,4 @@
-"""Class labels in whatever form become codes 0, 1, ... and the names of the classes."""
+"""Converts class labels of any form to codes 0, 1, ... and class names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def label_values(y: Any, n: int) -> Array:
     """Labels (n,) as whole numbers or text."""
     values = as_array(y, "the labels")
     if isinstance(y, (list, tuple)) and values.dtype.kind == "U":
-        values = np.array(y, dtype=object)  # NumPy has turned any numbers among the texts into text
+        values = np.array(y, dtype=object)  # NumPy has converted numbers among the texts to text
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -39,7 +39,7 @@ def label_values(y: Any, n: int) -> Array:
 def _object_labels(values: Array) -> Array:
     for row, value in enumerate(values):
         if value is None or (isinstance(value, float) and value != value):
-            raise InputError(f"every example needs a label, but row {row} has none; drop it or name its class.")
+            raise InputError(f"every example needs a label, but row {row} has none; drop it or give its class.")
     if all(isinstance(value, str) for value in values):
         return values.astype(np.str_)
     if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
@@ -66,20 +66,20 @@ def _float_labels(values: Array) -> npt.NDArray[np.int64]:
     if len(broken):
         raise InputError(
             f"labels must be classes, but row {broken[0]} holds {float(values[broken[0]]):.6g}, a "
-            "continuous value; bin it into classes, or leave it among the features and name no target."
+            "continuous value; bin it into classes, or keep it as a feature and give no target."
         )
     codes: npt.NDArray[np.int64] = values.astype(np.int64)
     return codes
 
 
 def encode(values: Array, classes: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Codes and class names; whole numbers sort by value, text by its characters."""
+    """Codes and class names; whole numbers sort by value, text alphabetically."""
     found, codes = np.unique(values, return_inverse=True)
     if len(found) > max(20, len(values) // 2):
         raise InputError(
             f"labels must be classes with several examples, but {len(found)} of {len(values)} labels "
             f"differ (such as {quote(found[0])}); that is an identifier or a continuous value: bin it, or "
-            "name no target."
+            "give no target."
         )
     if not classes:
         return codes.astype(np.int64), tuple(str(value) for value in found)

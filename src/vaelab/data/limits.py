@@ -1,4 +1,4 @@
-"""What a file may be before it is read: a regular file, not too large, also when it is unpacked."""
+"""Limits checked before a file is read: a regular file, not too large, also when unpacked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaelab.data.dataset import Array
 from vaelab.data.values import quote
 from vaelab.errors import InputError
 
-MAX_UNPACKED_BYTES = 4 << 30  # what a compressed file may grow to; larger data belong in .npy, which is mapped
+MAX_UNPACKED_BYTES = 4 << 30  # limit for compressed files; larger data belong in .npy, which is memory-mapped
 
 
 MAX_MEMBERS = 1000  # arrays in one .npz
@@ -23,13 +23,13 @@ READ_BYTES = 1 << 20
 
 
 class Stream(Protocol):
-    """What yields bytes in order: a file, a member of an archive, a gzip stream."""
+    """A readable byte stream: a file, a member of an archive, a gzip stream."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 def check_file(path: Path) -> int:
-    """The size in bytes of a regular, readable file; anything else is refused without opening it."""
+    """The size in bytes of a regular, readable file; anything else is rejected without opening it."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def check_file(path: Path) -> int:
             f"a regular data file is needed, but {name_of(path)} is a device or a pipe; save it to a file first."
         )
     if status.st_size == 0:
-        raise InputError(f"a data file must not be empty, but {name_of(path)} has 0 bytes; write it again.")
+        raise InputError(f"a data file must not be empty, but {name_of(path)} has 0 bytes; recreate it.")
     if not os.access(path, os.R_OK):
         raise InputError(f"the data file must be readable, but {name_of(path)} is not; change its permissions.")
     return status.st_size
@@ -59,7 +59,7 @@ def reason(error: BaseException) -> str:
 
 
 def read_array(file: Stream, dtype: np.dtype[Any], count: int, what: str) -> Array:
-    """`count` numbers from a stream, in pieces, never more than asked."""
+    """`count` numbers from a stream, read in chunks, never more than requested."""
     flat = np.empty(count, dtype)
     if flat.nbytes == 0:
         return flat
@@ -68,7 +68,7 @@ def read_array(file: Stream, dtype: np.dtype[Any], count: int, what: str) -> Arr
         piece = file.read(min(READ_BYTES, len(view) - done))
         if not piece:
             raise InputError(
-                f"{what} is cut off: {len(view)} bytes of data were expected, but only {done} came; get it again."
+                f"{what} is truncated: {len(view)} bytes of data were expected, but got {done}; download it again."
             )
         view[done : done + len(piece)] = piece
         done += len(piece)

@@ -1,4 +1,4 @@
-"""From a name or a path to a Dataset, and from new data to rows for a trained model."""
+"""Loads a Dataset from a name or path, and converts new data to rows for a trained model."""
 
 from __future__ import annotations
 
@@ -36,14 +36,12 @@ def load(
     """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist"), a .npy, .npz, .csv or IDX file, or a
     folder of pictures of one size, in which folders are classes.
 
-    target: where the labels are: a column of a .csv, a key of an .npz, or a file of labels beside an array
-        file.
-    data_dir: folder that holds mnist/ and fashion_mnist/; by default VAELAB_DATA, else the user's cache.
-    download: fetch a built-in data set that is missing; `progress(done, total)` counts the bytes of each
-        file.
-    seed: of the splits; an official test split stays as it is.
-    kind: what `source` is; by default a built-in name where there is one, else a path.
-    fingerprint: that of the data expected; other data are refused.
+    target: location of the labels: a column of a .csv, a key of an .npz, or a label file for an array file.
+    data_dir: folder that contains mnist/ and fashion_mnist/; by default VAELAB_DATA, else the user's cache.
+    download: fetch a built-in data set if missing; `progress(done, total)` reports the bytes of each file.
+    seed: of the splits; an official test split is kept as is.
+    kind: kind of `source`; by default a built-in name if it is one, else a path.
+    fingerprint: of the expected data; other data are rejected.
 
     `load(**data.source)` loads the same data again. Raises InputError with rule, value and remedy.
 
@@ -57,7 +55,7 @@ def load(
         raise InputError(
             f"{_called(kept)} must be the data recorded with fingerprint {quote(fingerprint)}, but has "
             f"{data.source['fingerprint']!r}: the file, the labels or the seed changed; restore them or "
-            "start anew."
+            "start a new run."
         )
     return data
 
@@ -68,7 +66,7 @@ def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
 
 
 def _called(kept: Mapping[str, Any]) -> str:
-    """What the data are called in messages."""
+    """The name of the data in messages."""
     return str(kept["source"]) if kept["kind"] == "builtin" else name_of(Path(kept["source"]))
 
 
@@ -81,7 +79,7 @@ def read_source(
     progress: Progress | None = None,
     kind: Kind | None = None,
 ) -> tuple[Raw, dict[str, Any]]:
-    """What `load` reads before any check of the values, and the arguments that read it again."""
+    """What `load` reads, before checking the values, and the arguments to read it again."""
     name = os.fspath(source)
     kind = kind or _kind(name)
     if kind == "array":
@@ -92,7 +90,7 @@ def read_source(
         if name not in builtin.NAMES:
             raise unknown_name("data set", name, builtin.NAMES)
         if target is not None:
-            raise InputError(f"{name} brings its own labels, but target is {quote(target)}; leave it out.")
+            raise InputError(f"{name} has its own labels, but target is {quote(target)}; leave it out.")
         raw = builtin.read_builtin(name, data_dir=data_dir, download=download, progress=progress)
         kept: dict[str, Any] = {"source": name, "kind": "builtin"}
         return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
@@ -108,10 +106,9 @@ def read_source(
 def _read_folder(path: Path, target: str | None) -> Raw:
     if target is not None:
         raise InputError(
-            f"a folder of pictures has its labels in the names of its folders, but target is {quote(target)}; leave it "
-            "out."
+            f"a folder of pictures takes its labels from its subfolders, but target is {quote(target)}; leave it out."
         )
-    from vaelab.data.images import read_folder  # Pillow, for those who have pictures
+    from vaelab.data.images import read_folder  # imports Pillow
 
     return read_folder(path)
 
@@ -136,9 +133,9 @@ def rows_for(
     """New data as rows (n, D) for a model trained on examples of this shape; a path is read first.
 
     x: (n, *shape) or (n, D) with D the product of shape; n may be 1.
-    dtype_hint: the type of the training data. Where that was uint8, whole numbers from 0 to 255 become
-        uint8, and values that look rescaled to [0, 1] are refused.
-    features: the model's column names; columns of a table are then chosen by name, and others left aside.
+    dtype_hint: the type of the training data. If that was uint8, whole numbers from 0 to 255 become
+        uint8, and values that look rescaled to [0, 1] are rejected.
+    features: the model's column names; columns of a table are then selected by name, and others ignored.
 
     >>> rows_for([[0.0, 1.0, 2.0]], (3,), dtype_hint="float32")
     array([[0., 1., 2.]], dtype=float32)
@@ -191,7 +188,7 @@ def _wrong_width(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> I
 
 
 def _as_bytes(rows: Array, name: str) -> Array:
-    """Numbers given for 8-bit data: uint8 where whole, float32 between 0 and 255 where not."""
+    """Numbers given for 8-bit data: uint8 if whole, else float32 between 0 and 255."""
     low, high, whole = np.inf, -np.inf, True
     for start, piece in chunks(rows):
         low, high = min(low, float(piece.min())), max(high, float(piece.max()))
@@ -206,7 +203,7 @@ def _as_bytes(rows: Array, name: str) -> Array:
         return rows.astype(np.uint8)
     if high <= 1:
         raise InputError(
-            f"the model was trained on 8-bit values from 0 to 255, but {name} reaches from {low:g} to "
+            f"the model was trained on 8-bit values from 0 to 255, but {name} ranges from {low:g} to "
             f"{high:g}; multiply by 255."
         )
     return rows

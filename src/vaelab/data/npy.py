@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz. Headers are checked before memory is asked for."""
+"""NumPy's .npy and .npz. Headers are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npy(path: Path) -> Array:
-    """The array of a .npy file, mapped read-only; its header must be true to the file's size."""
+    """The array of a .npy file, mapped read-only; its header must match the file's size."""
     size = check_file(path)
     with open(path, "rb") as file:
         dtype, shape, fortran = _npy_header(file, name_of(path))
@@ -37,8 +37,8 @@ def read_npy(path: Path) -> Array:
     need = math.prod(shape) * dtype.itemsize
     if need > size - offset:
         raise InputError(
-            f"{name_of(path)} is cut off or damaged: its header claims {need} bytes of data, but "
-            f"{size - offset} follow; write it again."
+            f"{name_of(path)} is truncated or damaged: its header claims {need} bytes of data, but "
+            f"{size - offset} follow; recreate it."
         )
     if need == 0:
         return np.empty(shape, dtype)
@@ -78,7 +78,7 @@ def _npy_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, .
 
 
 def read_npz(path: Path, target: str | None) -> Raw:
-    """The arrays x, y, x_test and y_test of an .npz, by the keys they may have; `target` may name that of labels."""
+    """The arrays x, y, x_test and y_test of an .npz, by their possible keys; `target` may name the label key."""
     check_file(path)
     name = name_of(path)
     try:
@@ -99,12 +99,12 @@ def read_npz(path: Path, target: str | None) -> Raw:
     ) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{name} must be a whole .npz, but it is damaged: {reason(error)}; write it again.") from None
+        raise InputError(f"{name} must be a whole .npz, but it is damaged: {reason(error)}; recreate it.") from None
     return Raw(path.stem, **arrays, target=target if target in members else None)
 
 
 def _npz_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """The arrays in the archive by key, after every entry of its directory has been checked."""
+    """The arrays in the archive by key, after checking every entry of its directory."""
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS:
         raise InputError(f"{name} must hold at most {MAX_MEMBERS} arrays, but holds {len(entries)}; save fewer.")
@@ -122,7 +122,7 @@ def _npz_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
             )
         key = entry.filename.removesuffix(".npy")
         if key == entry.filename or key in members:
-            fault = "stands twice" if key in members else "is no .npy"
+            fault = "appears twice" if key in members else "is not .npy"
             raise InputError(
                 f"{name} must hold .npy arrays, each once, but {quote(entry.filename)} {fault}; use numpy.savez."
             )
@@ -145,7 +145,7 @@ def _npz_keys(members: Mapping[str, Any], target: str | None, name: str) -> dict
         wanted = {part.removesuffix("_train"): part for part in PARTS if part in members}
         if target is not None and ("y_train" in members or "x_test" in members):
             raise InputError(
-                f"{name} brings its own labels and splits ({known}), but target is {quote(target)}; leave it out."
+                f"{name} has its own labels and splits ({known}), but target is {quote(target)}; leave it out."
             )
     else:
         rest = [key for key in members if key != target and (target is not None or key not in Y_KEYS)]
@@ -172,8 +172,8 @@ def _npz_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, what: str) -> A
         need = math.prod(shape) * dtype.itemsize
         if need > min(entry.file_size, MAX_UNPACKED_BYTES):
             raise InputError(
-                f"{what} is damaged: its header claims {need} bytes, the archive {entry.file_size}; write it again."
+                f"{what} is damaged: its header claims {need} bytes, the archive {entry.file_size}; recreate it."
             )
         flat = read_array(file, dtype, math.prod(shape), what)
-        file.read(1)  # at the end of the member zipfile compares its checksum
+        file.read(1)  # at the end of a member zipfile verifies its checksum
     return flat.reshape(shape, order="F" if fortran else "C")

@@ -1,4 +1,4 @@
-"""The kinds of data files, and how each is read: data, or labels that stand in a file of their own."""
+"""The kinds of data files and how each is read: data, or labels in a separate file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vaelab.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One kind of file, known by its ending, else by its first bytes.
+    """One kind of file, recognised by its extension, else by its first bytes.
 
-    read: the content, unchecked but for what the format itself asks. It is told where the labels are, and says so in
-        `Raw.target` if it found them there; else they are read from a file of that name.
-    labels: one label per example, where such a file may hold them.
+    read: the content, checked only for what the format requires. It gets the location of the labels, and sets
+        `Raw.target` if it finds them there; else they are read from a file of that name.
+    labels: one label per example, if such a file can contain them.
     """
 
     title: str
@@ -43,7 +43,7 @@ READERS = {
 def read(path: Path, target: str | None = None) -> Raw:
     """The content of one data file.
 
-    target: where the labels are: a column of a .csv, a key of an .npz, or a file of labels beside an array file.
+    target: where the labels are: a column of a .csv, a key of an .npz, or a label file for an array file.
     """
     raw = reader_of(path).read(path, target)
     if target is None or raw.target is not None:
@@ -53,7 +53,7 @@ def read(path: Path, target: str | None = None) -> Raw:
 
 
 def read_labels(path: Path) -> Array:
-    """One label per example from a file of their own."""
+    """One label per example from a separate file."""
     reader = reader_of(path)
     if reader.labels is None:
         able = _listed([each.title for each in READERS.values() if each.labels is not None])
@@ -64,7 +64,7 @@ def read_labels(path: Path) -> Array:
 
 
 def reader_of(path: Path) -> Reader:
-    """How this file is read."""
+    """The reader of this file."""
     check_file(path)
     for reader in READERS.values():
         if path.suffix.lower() in reader.endings:

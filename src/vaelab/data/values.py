@@ -1,4 +1,4 @@
-"""Whatever NumPy takes becomes checked numbers, uint8 or float32; every refusal names rule, place and value."""
+"""Converts array-likes to checked numbers, uint8 or float32; errors name rule, place and value."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from vaelab.data.dataset import CHUNK_BYTES, Array
 from vaelab.errors import InputError
 
-# Scaling forms differences and sums of two values in float32, which must not overflow.
+# Scaling adds and subtracts pairs of values in float32, which must not overflow.
 LARGEST = float(np.finfo(np.float32).max) / 4
-EXACT = 2**24  # float32 holds every whole number up to here
-Columns = Mapping[str, Array]  # a table as read: one array (N,) per column, each of its own type
+EXACT = 2**24  # float32 represents every whole number up to here
+Columns = Mapping[str, Array]  # a table as read: one array (N,) per column, with its own type
 
 
 def quote(text: object, limit: int = 60) -> str:
-    r"""A name from outside as it may stand in a message: on one line, quoted, and not too long.
+    r"""An external name, made safe for a message: on one line, quoted, and not too long.
 
     >>> print(quote("a\nb"))
     'a\nb'
@@ -34,7 +34,7 @@ def short(shape: tuple[int, ...]) -> str:
 
 
 def chunks(x: Array) -> Iterator[tuple[int, Array]]:
-    """The rows of x in pieces of about CHUNK_BYTES, each with the index of its first row."""
+    """The rows of x in chunks of about CHUNK_BYTES, each with the index of its first row."""
     row_bytes = max(1, x.itemsize * int(np.prod(x.shape[1:])))
     size = max(1, CHUNK_BYTES // max(row_bytes, 8))
     for start in range(0, len(x), size):
@@ -42,7 +42,7 @@ def chunks(x: Array) -> Iterator[tuple[int, Array]]:
 
 
 def place(index: tuple[int, ...], features: Sequence[str] = ()) -> str:
-    """Where a value stands, rows and columns counted from 0: "row 3, column 'age'"."""
+    """The position of a value, rows and columns counted from 0: "row 3, column 'age'"."""
     row, *rest = index
     if len(rest) == 1:
         return f"row {row}, column {quote(features[rest[0]]) if features else rest[0]}"
@@ -50,7 +50,7 @@ def place(index: tuple[int, ...], features: Sequence[str] = ()) -> str:
 
 
 def as_array(x: Any, what: str) -> Array:
-    """x as an array of whatever type, shared where possible; masked, sparse and ragged things are refused."""
+    """x as an array of any type, shared if possible; masked, sparse and ragged input is rejected."""
     if callable(getattr(x, "toarray", None)):
         raise InputError(f"{what} must be a dense array, but is sparse ({type(x).__name__}); use its .toarray().")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
@@ -72,7 +72,7 @@ def as_array(x: Any, what: str) -> Array:
 
 
 def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
-    """x checked, as uint8 or float32 (N, *shape), C-contiguous; shared with the caller if it is so already.
+    """x checked, as uint8 or float32 (N, *shape), C-contiguous; not copied if it already is.
 
     A table's columns become float32 (N, D).
     """
@@ -86,7 +86,7 @@ def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
         return np.ascontiguousarray(array).view(np.uint8)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
-    # Rows are gathered all the time: another type, order or byte order is brought to float32 in C order once.
+    # Rows are gathered often: convert any other type, order or byte order to C-ordered float32 once.
     share = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
     out = array if share else np.empty(array.shape, np.float32)
     for start, piece in chunks(array):
@@ -119,7 +119,7 @@ def _check_shape(array: Array, what: str) -> None:
 
 
 def _table(columns: Columns, what: str) -> npt.NDArray[np.float32]:
-    """The columns side by side (N, D), each checked in its own type; all faults of kind are told at once."""
+    """The columns as a matrix (N, D), each checked in its own type; type errors are reported together."""
     if not columns:
         raise InputError(f"{what} must have at least one column besides the target, but has none; add columns.")
     texts = {name: value for name, value in columns.items() if value.dtype.kind not in "buif"}
@@ -160,7 +160,7 @@ def _text_columns(texts: Columns, what: str) -> str:
             f"cells among {len(told)}{others}; correct it or leave it empty, or drop the row."
             if len(bad) > 1
             else f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, the only cell of its "
-            f"column that is no number{others}; correct it, or drop the row."
+            f"column that is not a number{others}; correct it, or drop the row."
         )
     return (
         f"{what} must hold numbers, but column {quote(name)} holds {quote(value)} in row {row}{others}; "
@@ -184,7 +184,7 @@ def _nonfinite(what: str, count: int, total: int, kind: str, where: str, why: st
 
 
 def _checked(piece: Array, start: int, array: Array, what: str, features: Sequence[str]) -> npt.NDArray[np.float32]:
-    """One piece of the array as float32, or the refusal of what float32 cannot hold."""
+    """One chunk of the array as float32; raises InputError for values that float32 cannot represent."""
     if piece.dtype.kind == "O":
         piece = _objects(piece, start, what, features)
     if piece.dtype.kind in "iu":
@@ -218,9 +218,9 @@ def _whole_numbers(piece: Array, start: int, what: str, features: Sequence[str])
 
 
 def _exact(whole: Array) -> npt.NDArray[np.bool_]:
-    """Which whole numbers float32 holds; compared as integers, since float64 would round the same way."""
+    """Which whole numbers float32 represents exactly; compared as integers, since float64 would round too."""
     rounded = whole.astype(np.float32)
-    # As float32 the largest integer becomes 2**63 (or 2**31, ...), which is out of the type's own range.
+    # As float32 the largest integer becomes 2**63 (or 2**31, ...), outside the type's own range.
     inside = rounded < np.float32(np.iinfo(whole.dtype).max)
     back = np.where(inside, rounded, np.float32(0)).astype(whole.dtype)
     result: npt.NDArray[np.bool_] = inside & (back == whole)
@@ -228,7 +228,7 @@ def _exact(whole: Array) -> npt.NDArray[np.bool_]:
 
 
 def _objects(piece: Array, start: int, what: str, features: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Python numbers as float64; None is NaN. NumPy's own cast would also read text."""
+    """Python numbers as float64; None becomes NaN. NumPy's own cast would also parse text."""
     out = np.empty(piece.shape)
     for index, value in np.ndenumerate(piece):
         if value is None:
@@ -248,7 +248,7 @@ def _objects(piece: Array, start: int, what: str, features: Sequence[str]) -> np
 
 
 def _refuse_nonfinite(array: Array, what: str, features: Sequence[str]) -> None:
-    """Raises with the number of NaN (else infinite) values in the whole array, and the first place."""
+    """Raises with the number of NaN (else infinite) values in the whole array and the first position."""
     nans, infinities = 0, 0
     where = {"nan": "", "inf": ""}
     for start, piece in chunks(array):
@@ -261,5 +261,5 @@ def _refuse_nonfinite(array: Array, what: str, features: Sequence[str]) -> None:
         infinities += int(np.isinf(values).sum())
     if nans:
         raise InputError(_nonfinite(what, nans, array.size, "missing (NaN)", where["nan"]))
-    why = " (float16 ends at 65504)" if array.dtype == np.float16 else ""
+    why = " (the largest float16 is 65504)" if array.dtype == np.float16 else ""
     raise InputError(_nonfinite(what, infinities, array.size, "infinite (inf)", where["inf"], why))

@@ -1,7 +1,7 @@
 """Stacked convolutions: images (K, B, H W C) to features and back. Curves are images of height 1.
 
-Members lie beside each other as groups of channels: maps are (B, K C, H, W) in channels-last memory, which for K = 1 is
-the memory of the rows themselves, so that one member's maps and weights are views, without copies.
+Members are groups of channels: maps are (B, K C, H, W) in channels-last memory, which for K = 1 is the memory of the
+rows themselves, so that one member's maps and weights are views, without copies.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def convolve_transposed(parameters: Parameters, name: str, x: Tensor, size: tupl
 def batch_norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
     """(x - mean) / std * scale + shift per channel of x (B, K C, H, W) (Ioffe & Szegedy 2015, algorithms 1 and 2).
 
-    In a training step mean and variance are the batch's own, and move the running ones by a tenth of the way; else they
-    are the running ones, `name`.mean and `name`.var, each (K, C). The running variance is unbiased.
+    In a training step mean and variance are those of the batch, and update the running ones with momentum 0.1; else
+    they are the running ones, `name`.mean and `name`.var, each (K, C). The running variance is unbiased.
     """
     mean, var = parameters[f"{name}.mean"], parameters[f"{name}.var"]
     flat_mean, flat_var = mean.flatten(), var.flatten()  # views for one member, else copies
     scale, shift = parameters[f"{name}.scale"].flatten(), parameters[f"{name}.shift"].flatten()
-    # One value per channel has no variance; an epoch's last batch may hold one example.
+    # One value per channel has no variance; an epoch's last batch may have one example.
     training = isinstance(parameters, Training) and x.numel() > x.shape[1]
     y = functional.batch_norm(x, flat_mean, flat_var, scale, shift, training, MOMENTUM, EPSILON)
     if training and len(mean) > 1:
@@ -74,19 +74,19 @@ def batch_norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
 
 
 def group_norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
-    """As `batch_norm`, with mean and variance of each example over each group of channels (Wu & He 2018, eq. 1-3)."""
+    """Like `batch_norm`, with mean and variance of each example over each group of channels (Wu & He 2018, eq. 1-3)."""
     scale, shift = parameters[f"{name}.scale"], parameters[f"{name}.shift"]
     K, C = scale.shape
     return functional.group_norm(x, K * groups_of(C), scale.flatten(), shift.flatten(), EPSILON)
 
 
 def groups_of(channels: int) -> int:
-    """Of group norm: GROUPS, as far as the channels can be divided so."""
+    """Number of groups of group norm: GROUPS, if it divides the channels."""
     return math.gcd(channels, GROUPS)
 
 
 def normalise(parameters: Parameters, name: str, x: Tensor) -> Tensor:
-    """The norm that the parameters of layer `name` are for, if any."""
+    """The norm of layer `name`, from its parameters, if any."""
     if f"{name}.scale" not in parameters:
         return x
     return batch_norm(parameters, name, x) if f"{name}.mean" in parameters else group_norm(parameters, name, x)
@@ -101,8 +101,8 @@ def residual(parameters: Parameters, name: str, x: Tensor, activation: str) -> T
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One convolution of a network: its stage (-1: before the first) and channels, what norm follows, and whether it
-    starts silent.
+    """One convolution of a network: its stage (-1: before the first) and channels, the norm that follows, and whether
+    it is initialised to 0.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Layer:
     norm: Norm
     transposed: bool = False
     in_block: bool = False
-    silent: bool = False  # what it adds to a residual block starts at 0 (Goyal et al. 2017, section 5.1)
+    silent: bool = False  # its contribution to a residual block starts at 0 (Goyal et al. 2017, section 5.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +201,13 @@ class _Stages:
         return {f"{layer.name}.{kind}": (layer.n_out,) for layer in layers for kind in ("mean", "var")}
 
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Initial parameters and statistics: uniform weights of variance 2 / fan-in, no bias, norms that only norm.
+        """Initial parameters and statistics: uniform weights of variance 2 / fan-in, no bias, identity norms.
 
         (He et al. 2015, eq. 10: half of a signal is lost at every activation.)
         """
         values = {name: torch.zeros(shape) for name, shape in (self.shapes | self.statistics).items()}
         for layer in self.layers:
-            # A transposed convolution of stride 2 spreads each input over four outputs per kernel.
+            # A transposed convolution of stride 2 distributes each input over four outputs per kernel.
             fan_in = layer.n_in * math.prod(self.kernel_size()) / (self._spread() if layer.transposed else 1)
             bound = math.sqrt(6 / fan_in)
             weight = values[f"{layer.name}.weight"].uniform_(-bound, bound, generator=generator)
@@ -228,8 +228,8 @@ class Trunk(_Stages):
     """Images to features: (K, B, H W C) -> (K, B, features).
 
     Each stage is a convolution of stride 2, or with `pooling` one of stride 1 and the maximum over 2 x 2, then norm,
-    activation and its blocks. The maximum comes before norm and activation: they then work on a quarter of the values.
-    `stem` is the channels of a convolution at full size before the first stage; 0 for none.
+    activation and its blocks. Pooling comes before norm and activation, which then process a quarter of the values.
+    `stem` is the number of channels of a convolution at full size before the first stage; 0 for none.
 
     >>> Trunk("trunk", (28, 33, 3), (16, 32)).map_shape
     (7, 9, 32)
@@ -239,7 +239,7 @@ class Trunk(_Stages):
     stem: int = 0
 
     def _smaller_size(self, layer: Layer) -> tuple[int, int]:
-        is_pooled = self.pooling and not layer.in_block  # the maximum is taken of what it has computed
+        is_pooled = self.pooling and not layer.in_block  # pooling is applied to its output
         return self.sizes[max(0, layer.stage)] if is_pooled else super()._smaller_size(layer)
 
     @property
@@ -299,7 +299,7 @@ class Generator(_Stages):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the values of a row lie in an image (H, W, C): all in order, or those that are `kept`."""
+    """The positions of the values of a row in an image (H, W, C): all in order, or those in `kept`."""
 
     shape: tuple[int, int, int]
     kept: Tensor | None = None
@@ -320,7 +320,7 @@ class Grid:
         return math.prod(self.shape) if self.kept is None else len(self.kept)
 
     def spread(self, x: Tensor) -> Tensor:
-        """Rows (..., D) as whole images (..., H W C), 0 where nothing was kept."""
+        """Rows (..., D) as full images (..., H W C), 0 at dropped positions."""
         if self.kept is None:
             return x
         return x.new_zeros(*x.shape[:-1], math.prod(self.shape)).index_copy(-1, self.kept.to(x.device), x)
@@ -373,7 +373,7 @@ class Convolutions:
 
 
 def why_unfit(shape: Sequence[int], channels: Sequence[int], kernel: int) -> str | None:
-    """Why such convolutions do not suit examples of (H, W, C), in words; None if they do."""
+    """Why such convolutions do not fit examples of (H, W, C); None if they do."""
     H, W = shape[:2]
     smallest, largest = min(n for n in (H, W) if n > 1 or (H, W) == (1, 1)), max(H, W)
     size = f"{H} x {W}" if H > 1 else f"{W} points"
@@ -385,6 +385,6 @@ def why_unfit(shape: Sequence[int], channels: Sequence[int], kernel: int) -> str
     if len(channels) > most:
         return (
             f"`channels` has {len(channels)} stages, each of half the size, but examples of {size} can be halved "
-            f"{most} times; name fewer."
+            f"{most} times; use fewer."
         )
     return None

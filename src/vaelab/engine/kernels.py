@@ -1,10 +1,10 @@
-"""Convolutions that keep the size of maps, halve it or double it, and the maximum that halves it.
+"""Convolutions that keep, halve or double the size of maps, and max pooling.
 
 Halving and doubling are each the adjoint of the other, so each is the other's gradient. Their weights are
-(K, small, height, width, large): `small` channels of the half-sized maps, `large` of the others. Of PyTorch's own
-kernels some take several times what their products would need (the output is padded to 16 channels; a transposed
-convolution in bfloat16 reorders its weights' gradient; that gradient walks small maps one by one); here each way takes
-the fastest (`benchmarks/kernels.py`).
+(K, small, height, width, large): `small` channels of the half-sized maps, `large` of the others. Some of
+PyTorch's own kernels take several times longer than their products need (the output is padded to 16 channels; a
+transposed convolution in bfloat16 reorders its weights' gradient; that gradient processes small maps one by one); here
+each case uses the fastest (`benchmarks/kernels.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.nn import functional
 
 Size = tuple[int, int]
 
-# In bfloat16 on the CPU, maps up to so many pixels under so many weights per tap get these weights' gradient as one
-# product: the kernel for it adds up the whole gradient once per example.
+# In bfloat16 on the CPU, up to this many pixels and weights per tap, the weight gradient is computed as one product:
+# the native kernel accumulates the whole gradient once per example.
 SMALL_MAP, MANY_WEIGHTS = 25, 1 << 14
 
 
@@ -35,7 +35,7 @@ def keep(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def halve_by_maximum(x: Tensor) -> Tensor:
-    """The maximum over 2 x 2 pixels: (B, C, H, W) -> (B, C, ceil(H / 2), ceil(W / 2)); a side of 1 stays."""
+    """Max pooling over 2 x 2 pixels: (B, C, H, W) -> (B, C, ceil(H / 2), ceil(W / 2)); a side of 1 stays."""
     y: Tensor = _Maximum.apply(x)
     return y
 
@@ -59,7 +59,7 @@ def double(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) ->
 
 
 def _meet(maps: Tensor, *of_layer: Tensor | None) -> tuple[Any, ...]:
-    """All in the type that autocast asks for, which sees nothing of a custom gradient's backward pass."""
+    """All in the autocast dtype, which autocast does not apply in a custom backward pass."""
     device = maps.device.type
     if not torch.is_autocast_enabled(device):
         return maps, *of_layer
@@ -73,7 +73,7 @@ def kernel_of(weight: Tensor) -> Tensor:
 
 
 def padding_of(weight: Tensor) -> Size:
-    """What keeps a map's size under a stride of 1."""
+    """The padding that keeps a map's size with stride 1."""
     return weight.shape[2] // 2, weight.shape[3] // 2
 
 
@@ -97,11 +97,11 @@ def _up(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None = None) -> Te
 
 
 def _up_by_pixels(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None) -> Tensor:
-    """A convolution gives the four pixels that every pixel becomes as channels (Shi et al. 2016, section 3.2)."""
+    """Upsampling by a convolution whose channels are the four output pixels (Shi et al. 2016, section 3.2)."""
     K, small, height, width, large = weight.shape
     (B, _, H, W), taps, margins = y.shape, [], []
     for side in (height, width):
-        # Output 2 u + r takes of input u - j the weight 2 j + r + side // 2; j goes from -reach to reach.
+        # Output 2 u + r uses weight 2 j + r + side // 2 of input u - j; j goes from -reach to reach.
         reach = (side // 2 + 1) // 2
         before = 2 * reach - side // 2
         taps.append(2 * reach + 1)
@@ -115,7 +115,7 @@ def _up_by_pixels(y: Tensor, weight: Tensor, size: Size, bias: Tensor | None) ->
 
 
 def _of_layer(x: Tensor, y: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of sum(y * halve(x, weight, bias)) by weight and bias, as far as they are wanted."""
+    """Gradients of sum(y * halve(x, weight, bias)) by weight and bias, if required."""
     K, small, *_ = weight.shape
     if not any(wanted):
         return None, None
@@ -135,7 +135,7 @@ def _is_one_product(x: Tensor, weight: Tensor) -> bool:
 
 
 def _one_product(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of sum(dy * keep(x, weight)) by the weight of one member: every output's inputs as a row."""
+    """The gradient of sum(dy * keep(x, weight)) by one member's weight: every output's inputs as a row (im2col)."""
     _, n_out, height, width, _ = weight.shape
     B, _, H, W = x.shape
     down, across = padding_of(weight)
@@ -162,7 +162,7 @@ class _Keep(torch.autograd.Function):
 
 
 class _Maximum(torch.autograd.Function):
-    """Windows do not overlap, so the gradient is put where each maximum was; PyTorch's own adds up, and is slower."""
+    """Windows do not overlap, so the gradient goes to each maximum; PyTorch's own accumulates and is slower."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -20,11 +20,11 @@ class Training(dict[str, Tensor]):
     """Parameters in a training step: given these, norms use a batch's own statistics and keep count of them."""
 
 
-# Floats in 64 bytes. A product may round otherwise where a matrix starts off such a boundary, so every member's
-# matrices start at the same distance from one: else its bits would depend on its place in the stack.
+# Floats in 64 bytes. A product may round differently if a matrix is not aligned to such a boundary, so all members'
+# matrices have the same alignment: else a member's bits would depend on its position in the stack.
 LINE = 16
 
-# Each maps 0 to 0, which is what keeps padded units silent (see `bucket`).
+# Each maps 0 to 0, which keeps padded units at 0 (see `bucket`).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "relu": torch.relu,
@@ -38,10 +38,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def bucket(width: int, least: int = 32) -> int:
     """The padded width of a layer of `width` units: powers of two from `least` to 256, then multiples of 128.
 
-    Members of different widths share a stack by padding to a common bucket. It depends on the width alone, never on
-    the neighbours, so a member computes the same bits in any stack. No mask is needed: a padded unit starts with zero
-    weights on both sides and an activation that maps 0 to 0, so it outputs exactly 0 and receives gradient exactly 0,
-    under every update rule, for ever.
+    Members of different widths share a stack by padding to a common bucket. It depends only on the width, never on
+    the other members, so a member computes the same bits in any stack. No mask is needed: a padded unit starts with
+    zero weights on both sides and an activation that maps 0 to 0, so it always outputs exactly 0 and receives gradient
+    exactly 0, under every update rule.
 
     >>> [bucket(n) for n in (1, 33, 200, 300)]
     [32, 64, 256, 384]
@@ -58,7 +58,7 @@ def padded_latent(latent_dim: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One named parameter of one member: its place in the buffer, its padded shape, and its own shape."""
+    """One named parameter of one member: its offset in the buffer, its padded shape, and its own shape."""
 
     name: str
     offset: int
@@ -70,7 +70,7 @@ class Block:
 
 
 class Layout:
-    """Where each named parameter lies in the P columns of a stack's buffer."""
+    """The positions of the named parameters in the P columns of a stack's buffer."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
         self.blocks: dict[str, Block] = {}
@@ -104,13 +104,13 @@ class Layout:
 
 
 class Stacked:
-    """What any model of a stack is made of: P parameters of each member, and Q running statistics of norms."""
+    """The base of stacked models: P parameters of each member, and Q running statistics of norms."""
 
     layout: Layout
-    statistics: Layout  # numbers of a member beside its parameters, moved by no gradient
+    statistics: Layout  # numbers per member besides its parameters, without gradient
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """Whole members (K, P + Q) as named parameters and statistics; views, no copies."""
+        """Full members (K, P + Q) as named parameters and statistics; views, no copies."""
         return self.layout.views(rows) | self.statistics.views(rows[:, self.layout.size :])
 
     @functools.cached_property
@@ -132,9 +132,9 @@ class Stacked:
 
 @functools.cache
 def _onednn_is_exact() -> bool:
-    """Whether oneDNN's float32 products on this processor are float32 products, as a check on random numbers shows.
+    """Whether oneDNN's float32 products on this processor really are float32, checked on random numbers.
 
-    Allowing it bfloat16 is what makes PyTorch call it at all, and only some processors then use bfloat16.
+    PyTorch calls oneDNN only if bfloat16 is allowed, and only some processors then use bfloat16.
     """
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(128, 256, generator=generator) for _ in range(2))
@@ -156,10 +156,10 @@ def _onednn(use: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def fast_products(largest: int) -> Iterator[None]:
-    """Inside, float32 products on the CPU come from the library that is faster for layers of `largest` weights.
+    """Context in which float32 products on the CPU use the faster library for layers of `largest` weights.
 
-    From 128 x 128 on oneDNN's kernels are up to twice as fast as MKL's on some processors; they are used where
-    they are exact. The choice depends on the padded shapes alone, so it does not change with the neighbours.
+    From 128 x 128 up oneDNN's kernels are up to twice as fast as MKL's on some processors; they are used if
+    they are exact. The choice depends only on the padded shapes, not on the other members.
     """
     with _onednn(largest >= 1 << 14 and _onednn_is_exact()):
         yield
@@ -192,7 +192,7 @@ class MLP:
         return dense_shapes(self.prefix, self.widths)
 
     def __call__(self, parameters: Parameters, x: Tensor, dropout: Sequence[Tensor] = ()) -> Tensor:
-        """`dropout` holds a mask (K, B, width) for each hidden layer's output, scaled by 1 / (1 - p)."""
+        """`dropout` has a mask (K, B, width) for each hidden layer's output, scaled by 1 / (1 - p)."""
         act = ACTIVATIONS[self.activation]
         last = len(self.widths) - 2
         for i in range(last + 1):
@@ -220,7 +220,7 @@ def initial_dense(prefix: str, widths: Sequence[int], generator: torch.Generator
 
 
 def autocast(half: bool, parameters: Parameters, x: Tensor) -> contextlib.AbstractContextManager[None]:
-    """Inside, products are in bfloat16 if `half`; in training only, since figures are to be exact."""
+    """Context in which products are in bfloat16 if `half`; only for training, since evaluation must be exact."""
     if half and isinstance(parameters, Training):
         return torch.autocast(x.device.type, torch.bfloat16)
     return contextlib.nullcontext()

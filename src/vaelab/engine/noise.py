@@ -1,7 +1,7 @@
-"""Fixed noise for evaluation: each example draws its own, keyed by its content.
+"""Fixed noise for evaluation: each example has its own, keyed by its content.
 
-Every model sees the same noise for the same example, whatever the order of the rows, the subset or the batch: so
-validation figures of two trials differ by the models alone, and `score_samples` of a subset is the subset of scores.
+Every model gets the same noise for the same example, independent of row order, subset and batch: validation metrics
+of two trials differ only by the models, and `score_samples` of a subset is the subset of scores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _mix(z: Tensor) -> Tensor:
 def row_keys(rows: Tensor) -> Tensor:
     """A 64-bit key (n,) per row (n, D) of the data's own values.
 
-    A multilinear hash with fixed odd multipliers; integer arithmetic wraps and so is exact in any order.
+    A multilinear hash with fixed odd multipliers; integer arithmetic wraps, so it is exact in any order.
     """
     bits = rows.to(torch.int64) if rows.dtype == torch.uint8 else rows.float().view(torch.int32).to(torch.int64)
     place = _mix((torch.arange(rows.shape[1], device=rows.device) + 1) * GOLDEN) | 1
@@ -31,7 +31,7 @@ def row_keys(rows: Tensor) -> Tensor:
 
 
 def uniform(keys: Tensor, stream: str, draws: int, dims: int, first: int = 0) -> Tensor:
-    """Uniforms in (0, 1), float64 (draws, n, dims), from draw number `first` on. Fewer dims give a prefix of more."""
+    """Uniforms in (0, 1), float64 (draws, n, dims), from draw number `first` on. Fewer dims are a prefix of more."""
     counter = torch.arange(first, first + draws, device=keys.device)[:, None] * (1 << 20) + torch.arange(
         dims, device=keys.device
     )

@@ -17,14 +17,14 @@ from vaelab.settings.spec import ModelSpec
 Floats = npt.NDArray[np.float64]
 
 TABLE_STEPS = 1000  # coefficients computed ahead
-FUSED_FROM = 1 << 16  # parameters of a member from which PyTorch's fused kernel is faster than the stacked update
+FUSED_FROM = 1 << 16  # parameters per member above which PyTorch's fused kernel is faster than the stacked update
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr m^ / (use sqrt(v^) + eps).
 
-    The hats divide by 1 - b^t where `unbias`. SGD has use = 0 and eps = 1. `decoupled` shrinks p by lr * decay
+    The hats divide by 1 - b^t if `unbias`. SGD has use = 0 and eps = 1. `decoupled` shrinks p by lr * decay
     instead of adding decay * p to the gradient. Constants are the defaults of torch.optim.
     """
 
@@ -54,7 +54,7 @@ def _cosine(steps: Floats, total: int) -> Floats:
 
 
 def _one_cycle(steps: Floats, total: int) -> Floats:
-    """By a cosine from 1/25 to 1 over the first 30 % of the steps, then to 4e-6 (Smith & Topin 2018)."""
+    """Cosine from 1/25 to 1 over the first 30 % of the steps, then to 4e-6 (Smith & Topin 2018)."""
     position, peak = steps / max(1, total - 1), 0.3
     rise = 0.04 + 0.96 * 0.5 * (1 - np.cos(np.pi * position / peak))
     fall = 1 + (4e-6 - 1) * 0.5 * (1 - np.cos(np.pi * (position - peak) / (1 - peak)))
@@ -78,7 +78,7 @@ def schedule_factors(name: str, steps: Floats, total: int) -> Floats:
 
 
 class Optimizer:
-    """Updates the (K, P) parameters of a stack in place; each member has its own rule, rate, decay and clip."""
+    """Updates the (K, P) parameters of a stack in place; each member has its own rule, rate, decay and clipping."""
 
     def __init__(self, specs: Sequence[ModelSpec], parameters: Tensor, steps: int):
         self.specs, self.parameters, self.steps = list(specs), parameters, steps
@@ -101,12 +101,12 @@ class Optimizer:
         self._table_start, self._rates = 0, np.empty((0, len(self.specs)))
 
     def rates(self) -> list[float]:
-        """Each member's learning rate at the coming step."""
+        """Each member's learning rate at the next step."""
         row = self._row()
         return [float(rate) for rate in self._rates[row]]
 
     def _row(self) -> int:
-        """Where the coming step stands in the tables, which are made for many steps at once: K numbers computed at
+        """Index of the next step in the tables, which are computed for many steps at once: computing K numbers at
         every step would cost more than the update.
         """
         if not 0 <= self.step_number - self._table_start < len(self._table):
@@ -133,9 +133,9 @@ class Optimizer:
         self._table, self._table_start = [tuple(row.unbind(0)) for row in table.unbind(0)], first
 
     def step(self, gradient: Tensor) -> list[int]:
-        """One update by the gradient (K, P), which is overwritten. Returns the members whose gradient is not finite.
+        """One update with the gradient (K, P), which is overwritten. Returns the members whose gradient is not finite.
 
-        Such a member stays as it is: its neighbours are untouched, and so are its last finite parameters.
+        Such a member is not updated and keeps its last finite parameters; the others are not affected.
         """
         norms = torch.linalg.vector_norm(gradient, dim=1).tolist()
         broken: list[int] = []
@@ -154,7 +154,7 @@ class Optimizer:
         row = self._row()
         root, floor, shrink = (column[members] for column in self._table[row])
         b1, b2 = self._b1[members], self._b2[members]
-        if broken:  # neither momentum nor decay may move such a member
+        if broken:  # neither momentum nor decay may change such a member
             floor, shrink = floor.clone(), shrink.clone()
             floor[broken], shrink[broken] = math.inf, 1.0
         p, g, m, v = (t[members] for t in (self.parameters, gradient, self.first, self.second))
@@ -164,14 +164,14 @@ class Optimizer:
             g.add_(self._coupled[members] * p)
         m.lerp_(g, b1)
         v.lerp_(g.mul_(g), b2)
-        # By way of 1 / sqrt(v): PyTorch's sqrt is ten times slower where zeros are scattered, as in padding.
+        # Via 1 / sqrt(v): PyTorch's sqrt is ten times slower with scattered zeros, as in padding.
         torch.div(root, torch.rsqrt(v, out=g), out=g)
         p.addcdiv_(m, g.add_(floor), value=-1)
 
     def _update_large(self, gradient: Tensor, k: int, is_broken: bool) -> None:
-        """The rule for one member of many parameters: PyTorch's fused kernel passes over them once, where it exists.
+        """The rule for one member with many parameters: PyTorch's fused kernel, if available, needs a single pass.
 
-        Its rows are contiguous, which that kernel needs and does not check.
+        Its rows are contiguous, which that kernel requires but does not check.
         """
         spec = self.specs[k]
         if is_broken:
@@ -199,7 +199,7 @@ class Optimizer:
         )
 
     def _clip(self, gradient: Tensor, norms: list[float]) -> list[int]:
-        """Shorten what is too long, zero what is not finite; returns the members of the latter."""
+        """Clip long gradients and zero non-finite ones; returns the members of the latter."""
         broken = [k for k, norm in enumerate(norms) if not math.isfinite(norm)]
         for k in broken:
             gradient[k] = 0

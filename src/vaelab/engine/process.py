@@ -1,4 +1,4 @@
-"""What a process of ours asks of the machine: one thread, and memory that is kept."""
+"""Process settings: one thread, and no release of freed memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library to keep freed memory for the next tensors, for this process's life; glibc only.
+    """Make the C library keep freed memory for later tensors, for the lifetime of this process; glibc only.
 
-    It would hand large blocks back to the system after every operation, and a training step would spend a tenth of its
-    time on getting them again. Called by processes that are ours: the command line and the workers.
+    By default it returns large blocks to the system after every operation, and a training step spends a tenth of its
+    time on reallocating them. Called only by our own processes: the command line and the workers.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -25,7 +25,7 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for PyTorch: results do not depend on their number, and neighbours do not stall each other."""
+    """One thread for PyTorch: results do not depend on the thread count, and workers do not stall each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What any training leaves to the data and the machine: batch size, device, and what convolutions need."""
+"""Resolves automatic settings from data and machine: batch size, device, and checks of convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaelab.settings.spec import ModelSpec
 
 
 def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
-    """What a training of any kind leaves to the data and the machine: batch size and device."""
+    """Resolve the settings that depend on data and machine: batch size and device."""
     n = len(data.splits["train"])
     changes: dict[str, object] = {}
     if spec.batch_size == "auto":
@@ -32,10 +32,10 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
 
 
 def check_convolutions(spec: ModelSpec, data: Dataset) -> None:
-    """Refuse data in which there are no neighbours, and settings that do not suit their size."""
+    """Reject data without spatial structure, and settings that do not fit their size."""
     if data.features:
         raise InputError(
-            "`network` = conv needs images or curves, in which neighbours belong together, but got a table with "
+            "`network` = conv needs images or curves, with spatial structure, but got a table with "
             "named columns; use mlp, or give curves as an array without names (.npy)."
         )
     reason = why_unfit(Grid.of(data.shape).shape, spec.channels, spec.kernel)

@@ -14,22 +14,22 @@ from vaelab.data.dataset import Array
 from vaelab.engine import noise
 from vaelab.engine.convolutions import Grid
 
-CHUNK_FLOATS = 1 << 18  # values per member and piece of an evaluation: bounds memory, and is large enough to be fast
+CHUNK_FLOATS = 1 << 18  # values per member and evaluation chunk: bounds memory, and is large enough to be fast
 
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Rows as model values, piece by piece: (n, D), with their noise keys (n,).
+    """Rows as model values, in chunks: (n, D), with their noise keys (n,).
 
-    Their number is known from the start, so that results have one place to go: many small ones kept between large
-    pieces that come and go would leave the heap full of holes.
+    Their number is known from the start, so that results are preallocated: many small results between large
+    temporary chunks would fragment the heap.
     """
 
     rows: int
     pieces: Iterator[tuple[Tensor, Tensor]]
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Each piece after its place among the rows."""
+        """Each chunk, preceded by its position among the rows."""
         start = 0
         for x, keys in self.pieces:
             yield slice(start, start + len(x)), x, keys
@@ -80,32 +80,32 @@ class Units:
         return x
 
     def fixed(self, raw: Tensor, keys: Tensor) -> Tensor:
-        """Rows as model values under noise keyed by their content."""
+        """Rows as model values with noise keyed by their content."""
         if self.binarize == "fixed":
             x = self.convert(raw, None)
             return (_pixel_noise(keys, x.shape[1]) < x).float()
         return self.convert(raw, _pixel_noise(keys, self.features(raw)) if self.needs_uniform else None)
 
     def batches(self, raw: Tensor, draws: int) -> Batches:
-        """Some rows in pieces, each small enough to be evaluated with `draws` draws of z."""
+        """Rows in chunks, each small enough to be evaluated with `draws` draws of z."""
         pieces = ((piece, noise.row_keys(piece)) for piece in raw.split(chunk(raw.shape[1], draws)))
         return Batches(len(raw), ((self.fixed(piece, keys), keys) for piece, keys in pieces))
 
 
 def _pixel_noise(keys: Tensor, features: int) -> Tensor:
-    """Uniforms in [0, 1), float32 (n, D). Rounded to 1, a pixel that is surely on would be drawn as off."""
+    """Uniforms in [0, 1), float32 (n, D). If rounded up to 1, a pixel with probability 1 would be drawn as 0."""
     return noise.uniform(keys, "pixel", 1, features)[0].float().clamp_max(1 - 2.0**-24)
 
 
 def chunk(features: int, draws: int) -> int:
-    """How many rows an evaluation handles at once. Not a function of the stack: products round by their shape."""
+    """Rows evaluated at once. Independent of the stack, since rounding depends on the shape of products."""
     return max(1, CHUNK_FLOATS // (features * draws))
 
 
 class Rows:
     """Rows of a data set in a model's units.
 
-    The data stay in memory once, in the type they came in; only the rows asked for are converted.
+    The data are in memory once, in their original type; only requested rows are converted.
     """
 
     def __init__(self, data: Dataset, units: Units, device: torch.device):
@@ -114,7 +114,7 @@ class Rows:
         self.condition = data.condition
         self.features = units.features(self._raw) - self.condition
         self.grid = grid_of(data.shape, units.scaling)
-        self._keys: dict[str, Tensor] = {}  # a cache here, not on the class, which would keep the data alive
+        self._keys: dict[str, Tensor] = {}  # cached here, not on the class, which would keep the data alive
 
     def rows(self, split: str) -> Tensor:
         """Row numbers of a split."""
@@ -131,26 +131,26 @@ class Rows:
         return self._keys[split]
 
     def batches(self, split: str, draws: int, limit: int | None = None) -> Batches:
-        """(The first `limit` rows of) a split in pieces, under fixed noise."""
+        """(The first `limit` rows of) a split in chunks, with fixed noise."""
         size = chunk(self._raw.shape[1], draws)
         rows, keys = self.rows(split)[:limit], self.keys(split)[:limit]
         pieces = zip(rows.split(size), keys.split(size), strict=True)
         return Batches(len(rows), ((self.units.fixed(self._raw.index_select(0, r), k), k) for r, k in pieces))
 
     def sample_rows(self, most: int) -> Tensor:
-        """At most `most` training rows, evenly spaced, as model values under fixed noise."""
+        """At most `most` training rows, evenly spaced, as model values with fixed noise."""
         rows = self.rows("train")
         raw = self._raw.index_select(0, rows[:: -(-len(rows) // most)])
         return self.units.batches(raw, 1).gather(self.features + self.condition, torch.float32)
 
 
 def grid_of(shape: Sequence[int], scaling: Scaling) -> Grid:
-    """Where the values that a model sees lie in examples of this shape (any kind of data has such a place)."""
+    """The positions of a model's input values in examples of this shape (defined for any kind of data)."""
     return Grid.of(shape, None if scaling.kept is None else torch.from_numpy(scaling.kept))
 
 
 def as_tensor(rows: Array) -> Tensor:
-    """An array as a tensor on the same memory. Nothing writes into data, so a read-only map will do."""
+    """An array as a tensor on the same memory. Data are never written to, so a read-only map is fine."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(rows)

@@ -1,4 +1,4 @@
-"""Seeds that belong to one thing alone."""
+"""Derived seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one training loop, for K members at once. It yields records; it writes no file and knows no study."""
+"""The training loop, for K members at once. It yields records, writes no files and is independent of studies."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from vaelab.settings.spec import ModelSpec
 NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
 
 S = TypeVar("S", bound=ModelSpec)  # the settings of one kind of model
-F = TypeVar("F", bound=Rows)  # the data as it sees them
+F = TypeVar("F", bound=Rows)  # the data as its input
 M = TypeVar("M", bound=Stacked)  # its network, for K members
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One epoch of one member. `train` is the running mean over the epoch; figures in nats per example.
+    """One epoch of one member. `train` is the running mean over the epoch; values in nats per example.
 
-    Of epochs as an autoencoder `train` is taken at z = mean, and is no bound; `validation` always is one.
+    In autoencoder epochs `train` is evaluated at z = mean and is not a bound; `validation` always is.
     """
 
     epoch: int
@@ -44,7 +44,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class MemberState:
-    """One member between two epochs: parameters, statistics, moments, best weights, generator; and how far it is."""
+    """One member between two epochs: parameters, statistics, moments, best weights, generator and progress."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     epoch: int
@@ -53,7 +53,7 @@ class MemberState:
 
 
 class Losses(Protocol):
-    """What a batch costs: `stored` terms (K, B) that a record keeps, and the loss (K,) that training minimises."""
+    """The loss of a batch: `stored` terms (K, B) for the record, and the training loss (K,)."""
 
     @property
     def loss(self) -> Tensor: ...
@@ -62,14 +62,14 @@ class Losses(Protocol):
     def stored(self) -> Mapping[str, Tensor]: ...
 
 
-# The batches of one block of an epoch. Lazy by contract: what a batch costs is computed when the loop asks for it, and
-# that is after the step before it has moved the parameters.
+# The batches of one block of an epoch. Must be lazy: a batch's loss is computed when the loop requests it, after the
+# previous step has updated the parameters.
 LazyBatches = Iterator[Losses]
 
 
 @dataclasses.dataclass(frozen=True)
 class Validated:
-    """One member after an epoch: metrics that its record keeps, and its own target, by which the best is kept."""
+    """One member after an epoch: metrics for its record, and its target, which selects the best epoch."""
 
     train: Mapping[str, float]
     validation: Mapping[str, float]
@@ -78,10 +78,10 @@ class Validated:
 
 
 class Method(Protocol[S, F, M]):
-    """How one kind of model learns: all that the loop does not know itself. Stateless."""
+    """The training method of one kind of model: everything specific to it. Stateless."""
 
     def key(self, spec: S, features: int) -> tuple[object, ...]:
-        """What members must share to be one stack: a function of the spec alone."""
+        """What members of one stack must share: depends only on the spec."""
 
     def model(self, spec: S, feed: F) -> M:
         """The network of a stack."""
@@ -90,29 +90,29 @@ class Method(Protocol[S, F, M]):
         """A member's initial parameters and statistics, a padded row (P + Q,)."""
 
     def phases(self, spec: S) -> Sequence[int]:
-        """Epochs before which a new phase begins: with a new optimizer, and a learning rate's whole course."""
+        """Epochs at which a new phase begins, with a new optimizer and a full learning rate schedule."""
 
     def enter_phase(self, stack: Stack[S, F, M]) -> None:
-        """Change the members where a phase begins; what fails is noted in `stack.failures`."""
+        """Modify the members at the start of a phase; failures are recorded in `stack.failures`."""
 
     def blocks(self, stack: Stack[S, F, M], order: Tensor) -> Iterator[LazyBatches]:
-        """The batches of an epoch over rows `order` (K, n), in blocks that have their noise in memory together."""
+        """The batches of an epoch over rows `order` (K, n), in blocks whose noise is in memory together."""
 
     def frozen(self, stack: Stack[S, F, M]) -> Sequence[Block]:
-        """Parameters that do not learn in the coming epoch."""
+        """Parameters that are frozen in the next epoch."""
 
     def validate(self, stack: Stack[S, F, M], train: list[dict[str, float]]) -> list[Validated]:
-        """Every member after an epoch; `train` holds the means of its stored terms."""
+        """Every member after an epoch; `train` has the means of its stored terms."""
 
 
 class Stack(Generic[S, F, M]):
     """K members that train together: parameters, optimizer state, generators and best weights. Plain state, no loop."""
 
     def __init__(self, specs: Sequence[S], feed: F, method: Method[S, F, M]):
-        """`method` says what kind of model it is and what it minimises."""
+        """`method` defines the kind of model and its loss."""
         spec = specs[0]
         self.method = method
-        assert len({method.key(s, feed.features) for s in specs}) == 1, "members of a stack share their key"
+        assert len({method.key(s, feed.features) for s in specs}) == 1, "members of a stack must share their key"
         self.specs, self.feed = list(specs), feed
         self.model = method.model(spec, feed)
         n = len(feed.data.splits["train"])
@@ -137,7 +137,7 @@ class Stack(Generic[S, F, M]):
         return len(self.specs)
 
     def begin_phase(self) -> None:
-        """A new optimizer, with a learning rate's whole course, for the phase that the coming epoch is in."""
+        """A new optimizer with a full learning rate schedule, for the phase of the next epoch."""
         ends = [*self.method.phases(self.specs[0]), self.specs[0].epochs]
         first = max((end for end in ends if end <= self.epoch), default=0)
         last = min((end for end in ends if end > self.epoch), default=self.epoch)
@@ -149,7 +149,7 @@ class Stack(Generic[S, F, M]):
         self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
 
     def select(self, members: Sequence[int]) -> None:
-        """Keep only some members; what they compute from here on is what they would have computed anyway."""
+        """Keep only some members; their further results do not change."""
         index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
         self.parameters, self.statistics, self.best = (
             rows.index_select(0, index) for rows in (self.parameters, self.statistics, self.best)
@@ -162,7 +162,7 @@ class Stack(Generic[S, F, M]):
         self._bind()
 
     def member_state(self, k: int) -> MemberState:
-        """Everything that a bit-exact continuation of one member after a whole epoch needs."""
+        """Everything needed for a bit-exact continuation of one member after an epoch."""
         optimizer = self.optimizer
         tensors = {
             "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
@@ -172,7 +172,7 @@ class Stack(Generic[S, F, M]):
         return MemberState(arrays, self.epoch, optimizer.step_number, self.best_loss[k])
 
     def restore(self, states: Sequence[MemberState]) -> None:
-        """Continue from the states of this stack's members, all of the same epoch; in any company they came from."""
+        """Continue from the states of this stack's members, all at the same epoch, from any previous stack."""
         ((self.epoch, step),) = {(s.epoch, s.step) for s in states}
         self.begin_phase()
         self.optimizer.step_number = step
@@ -186,25 +186,25 @@ class Stack(Generic[S, F, M]):
         self.best_loss = [state.best_loss for state in states]
 
     def keep_unfinished(self) -> None:
-        """Where training ends before any epoch counted as best, the best weights are those of now."""
+        """If training ends before any epoch was kept as best, the current weights are the best."""
         for k, loss in enumerate(self.best_loss):
             if math.isinf(loss):
                 self.best[k] = self.rows[k]
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """Whole members (K, P + Q), such as `rows` or `best`, by name."""
+        """Full members (K, P + Q), such as `rows` or `best`, by name."""
         return self.model.views(rows)
 
     @property
     def rows(self) -> Tensor:
-        """The members as they are, parameters and statistics (K, P + Q)."""
+        """The current members, parameters and statistics (K, P + Q)."""
         return torch.cat([self.parameters, self.statistics], 1) if self.statistics.shape[1] else self.parameters
 
 
 def epochs(stack: Stack[S, F, M], until: int | None = None) -> Iterator[list[Record]]:
     """Train until `until` epochs are done (default: all), yielding one record per member after each epoch.
 
-    A member whose loss or gradient became non-finite says so in `stack.failures`; its neighbours are untouched.
+    A member with a non-finite loss or gradient is recorded in `stack.failures`; the others are not affected.
     """
     last = stack.specs[0].epochs if until is None else until
     while stack.epoch < last:
@@ -232,7 +232,7 @@ def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str
         for batches in stack.method.blocks(stack, order):
             seen: list[dict[str, Tensor]] = []
             for terms in batches:
-                # A module of a user's may have parameters that it does not use.
+                # A custom network may have unused parameters.
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
                 torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
                 for block in frozen:
@@ -253,7 +253,7 @@ def _note_failures(stack: Stack[S, F, M], broken: list[int]) -> None:
 
 
 def _close_epoch(stack: Stack[S, F, M], sums: dict[str, Tensor], rates: list[float]) -> list[Record]:
-    """Validate, keep the best weights so far, and make the records."""
+    """Validate, keep the best weights so far, and create the records."""
     n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
     records, rows = [], stack.rows

@@ -1,4 +1,4 @@
-"""How posterior draws compare with the truth: C2ST, energy distance, calibration. Not for solutions."""
+"""Posterior draws against the truth: C2ST, energy distance, calibration. Not for solutions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draws:
-    """Draws x (curves, n, *x_shape). `refined` ones were moved towards solutions and follow no posterior any more."""
+    """Draws x (curves, n, *x_shape). `refined` ones were moved towards solutions and no longer follow the posterior."""
 
     x: Array
     refined: bool = False
 
     def posterior(self, measure: str) -> Array:
-        """The draws, refused where they are solutions."""
+        """The draws; raises InputError if they are solutions."""
         if self.refined:
             raise InputError(
                 f"{measure} compares posterior samples, but refined or de-duplicated samples are solutions; "
@@ -37,7 +37,7 @@ class Draws:
 
 
 def c2st(draws: Draws, reference: Array, seed: int = 0) -> float:
-    """Accuracy with which a classifier tells draws (1, n, ...) of one y from reference draws (n, ...); 0.5 is perfect.
+    """Accuracy of a classifier between draws (1, n, ...) for one y and reference draws (n, ...); 0.5 is perfect.
 
     A small neural network under five-fold cross-validation on standardised values (Lopez-Paz & Oquab 2017; settings of
     Lueckmann et al. 2021).
@@ -61,7 +61,7 @@ def energy_distance(draws: Draws, reference: Array) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
-    """Ranks (curves, D) of the true values among n draws, and per value the p-value that they are uniform on 0..n."""
+    """Ranks (curves, D) of the true values among n draws, and per value the p-value of uniformity on 0..n."""
 
     ranks: npt.NDArray[np.int64]
     draws: int
@@ -69,9 +69,9 @@ class Calibration:
 
 
 def calibration(draws: Draws, truth: Array) -> Calibration:
-    """Simulation-based calibration: under the right posterior each rank is uniform (Talts et al. 2018).
+    """Simulation-based calibration: under the correct posterior each rank is uniform (Talts et al. 2018).
 
-    draws (curves, n, ...) of x given the y of truth (curves, ...). p-values by a chi-squared test on ten bins or fewer.
+    draws (curves, n, ...) of x given the y of truth (curves, ...). p-values: chi-squared test on ten bins or fewer.
     """
     x = draws.posterior("simulation-based calibration")
     m, n = x.shape[:2]

@@ -1,7 +1,7 @@
-"""The conditional VAE of an inverse problem: p(x | z, y) p(z) and q(z | x, y), trained by the one loop.
+"""The conditional VAE of an inverse problem: p(x | z, y) p(z) and q(z | x, y), trained with the common loop.
 
-The seam to that loop is narrow: a problem's pairs are a table of rows [x, y] whose last columns are a condition, and
-the loss is one more objective. Spec, stack, likelihoods, optimizer, records and run folders are those of every VAE.
+The interface to that loop is small: a problem's pairs are a table of rows [x, y] whose last columns are a condition,
+and the loss is another objective. Spec, stack, likelihoods, optimizer, records and run folders are shared with VAEs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Array = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Coordinates:
-    """Between a problem's own units and the model's: frames of x and y, then the scaling of the table's columns.
+    """Converts between a problem's own units and the model's: frames of x and y, then column scaling.
 
-    With `spectrum` the network sees, beside y, the magnitudes of its Fourier transform along the last axis: of a wave
-    they say the frequency plainly, which a network would have to learn from the curve.
+    With `spectrum` the network also gets the magnitudes of y's Fourier transform along the last axis: for a wave they
+    show the frequency directly, which a network would otherwise have to learn from the curve.
     """
 
     x: Frame
@@ -70,7 +70,7 @@ class Coordinates:
 
 
 def see(y: Array, spectrum: bool) -> Array:
-    """What the network is shown of measurements (n, *y_shape): their values and, of curves, their spectra (n, V)."""
+    """The network's input for measurements (n, *y_shape): their values and, for curves, their spectra (n, V)."""
     flat = y.reshape(len(y), -1)
     if not spectrum:
         return flat
@@ -80,7 +80,7 @@ def see(y: Array, spectrum: bool) -> Array:
 
 
 def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordinates]:
-    """A problem's pairs as rows [x, y] in their frames, and the way back."""
+    """A problem's pairs as rows [x, y] in their frames, and the inverse."""
     train_x, train_y = problem.rows("train")
     x, y = Frame.of(train_x), Frame.of(see(train_y, spectrum), problem.noise)
     if not x.size or not y.size:
@@ -97,9 +97,9 @@ def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
 
 
 def objective(problem: Problem, space: Coordinates) -> Objective:
-    """The bound (see objectives) with y_loss, the misfit of f(E[x|z, y]), beside it; loss = bound's + wy y_loss.
+    """The bound (see objectives) plus y_loss, the misfit of f(E[x|z, y]); loss = the bound's loss + wy y_loss.
 
-    KL, x_loss (the distortion) and y_loss are per example and stored unweighted; where every wy is 0 the forward
+    KL, x_loss (the distortion) and y_loss are per example and stored unweighted; if every wy is 0 the forward
     function is not called.
     """
 
@@ -119,9 +119,9 @@ def objective(problem: Problem, space: Coordinates) -> Objective:
 
 
 def audit(stack: VAEStack, objective: Objective) -> dict[str, float]:
-    """The norm of each term's own gradient on one batch, before training; a term that has none is refused by name.
+    """The norm of each term's gradient on one batch, before training; raises InputError for a term without one.
 
-    A loss whose forward function leaves torch (`.detach()`, `.numpy()`) trains as if its misfit were not there.
+    A loss whose forward function leaves torch (`.detach()`, `.numpy()`) would train as if it had no misfit term.
     """
     feed, K = stack.feed, len(stack)
     rows = feed.sample_rows(256).expand(K, -1, -1)
@@ -153,13 +153,13 @@ def audit(stack: VAEStack, objective: Objective) -> dict[str, float]:
 def _dead(name: str) -> str:
     return (
         f"the term {name} has no gradient, so training cannot lower it: the forward function leaves torch or is flat; "
-        "mend it, or leave wy at 0, which ranks samples by f alone."
+        "fix it, or leave wy at 0, which ranks samples by f only."
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sampler:
-    """Draws of a trained conditional VAE for given measurements."""
+    """Samples from a trained conditional VAE for given measurements."""
 
     model: Model
     spec: Spec
@@ -196,17 +196,17 @@ class Sampler:
     def draw(self, y: Array, n: int, seed: int = 0, noise: bool = False) -> Tensor:
         """x in the model's values (curves, n, D) for y (curves, *y_shape): z from the prior, then E[x|z, y].
 
-        With `noise` a draw of x ~ p(x|z, y) instead: what posterior samples are, while E[x|z, y] are candidates.
+        With `noise` a draw of x ~ p(x|z, y) instead: a posterior sample, while E[x|z, y] is a candidate.
         """
         generator = torch.Generator().manual_seed(derive_seed(seed, 1)) if noise else None
         return self.decode(self.latents(len(y), n, seed), self.space.y_model(y), generator)
 
     def walk(self, problem: Problem, y: Array, n: int, steps: int, seed: int = 0) -> tuple[Tensor, int]:
-        """As `draw`, after `steps` of a random walk in the latent space; and the forward evaluations it took.
+        """Like `draw`, after `steps` of a random walk in the latent space; also the number of forward evaluations.
 
         Preconditioned Crank-Nicolson (Cotter et al. 2013): z' = cos(a) z + sin(a) e keeps the prior, and is accepted
-        with probability exp(-(r'^2 - r^2) / (2 gate^2)), r the root mean squared misfit. A candidate between two
-        solutions so finds its way to one; no derivative is needed.
+        with probability exp(-(r'^2 - r^2) / (2 gate^2)), r the root mean squared misfit. This moves a candidate
+        between two solutions to one of them, without derivatives.
         """
         given = self.space.y_model(y)
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
@@ -223,7 +223,7 @@ class Sampler:
         with torch.no_grad():
             price = missed(x)
             for step in range(steps):
-                angle = (0.2, 0.6, 1.4)[step % 3]  # near, further, almost anew
+                angle = (0.2, 0.6, 1.4)[step % 3]  # small, medium, almost independent
                 other = math.cos(angle) * z + math.sin(angle) * torch.randn(z.shape, generator=generator).to(z)
                 proposed = self.decode(other, given)
                 new = missed(proposed)

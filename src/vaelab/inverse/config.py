@@ -1,4 +1,4 @@
-"""The resolved configuration of an inversion: what config.toml holds, and what running it again repeats."""
+"""The resolved configuration of an inversion, stored in config.toml, from which it can be rerun."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSED = ("likelihood", "binarize", "samples", "sigma", "threshold", "device", 
 
 @dataclasses.dataclass(frozen=True)
 class InversionConfig:
-    """What an inversion is; equal ones on an equal problem give equal models. `space` is empty without trials."""
+    """The options of an inversion; equal options on equal problems give equal models. No trials: empty `space`."""
 
     settings: Mapping[str, Any]
     space: Space
@@ -52,7 +52,7 @@ class InversionConfig:
         yardstick: str | None = None,
         **options: Any,
     ) -> InversionConfig:
-        """Options with what was left open decided by the problem: the searched space, and the yardstick."""
+        """Options with the search space and yardstick resolved from the problem."""
         config = cls(
             {"seed": options.get("seed", 0), **settings},
             Space((), Spec),
@@ -64,13 +64,13 @@ class InversionConfig:
         if config.trials:
             chosen = _default_space(problem, config.settings) if space is None else Space.parse(space, Spec)
             if not len(chosen):
-                raise InputError("everything is set and nothing is left to search; leave out `trials`.")
+                raise InputError("every setting is fixed, so there is nothing to search; leave out `trials`.")
             config = dataclasses.replace(config, space=chosen)
         config.check(problem)
         return config
 
     def check(self, problem: Problem) -> None:
-        """Refuse before anything is trained what could not be compared or would fail."""
+        """Before training, reject options that would fail or give incomparable results."""
         if self.samples < 1 or self.refine < 0 or self.walk < 0:
             raise InputError(
                 f"`samples` must be at least 1, `refine` and `walk` at least 0, but got {self.samples}, {self.refine} "
@@ -88,16 +88,16 @@ class InversionConfig:
         for name in REFUSED:
             if name in self.space:
                 raise InputError(
-                    f"`{name}` cannot be searched: figures under different ones cannot be compared; fix it."
+                    f"`{name}` cannot be searched: results under different values are not comparable; fix it."
                 )
         if "wy" in self.space and not problem.is_differentiable:
             raise InputError(
-                "`wy` cannot be searched: this forward function has no gradient; take it out of the space."
+                "`wy` cannot be searched: this forward function has no gradient; remove it from the space."
             )
         check_disjoint({name: value for name, value in self.settings.items() if name != "seed"}, self.space)
 
     def save(self, folder: Path, problem: Problem) -> None:
-        """Write config.toml, with what the problem is and a fingerprint of its examples."""
+        """Write config.toml, with the problem and a fingerprint of its examples."""
         options = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")
         }
@@ -112,8 +112,8 @@ class InversionConfig:
 
     @classmethod
     def read(cls, path: Path, problem: Problem | None = None) -> tuple[InversionConfig, Problem]:
-        """The options of a config.toml and its problem, which is given again where it came from Python."""
-        table = store.read_toml(path, "nothing was begun there")
+        """The options of a config.toml and its problem, which must be given again if it came from Python."""
+        table = store.read_toml(path, "no inversion was started there")
         known = {f.name for f in dataclasses.fields(cls)}
         options = dict(table.get("invert", {}))
         for name in options:
@@ -125,7 +125,7 @@ class InversionConfig:
                 raise InputError(f"the problem of {path} came from Python and is not stored; give it as `problem`.")
             problem = problems.load_again(about["source"])
         if problem.fingerprint != about.get("fingerprint"):
-            raise InputError(f"{path} is of other examples than those of {problem.name!r}; start anew.")
+            raise InputError(f"{path} was made from other examples than those of {problem.name!r}; start a new run.")
         space = table.get("space", {})
         config = cls(dict(table.get("settings", {})), Space.parse(space, Spec) if space else Space((), Spec), **options)
         config.check(problem)
@@ -133,6 +133,6 @@ class InversionConfig:
 
 
 def _default_space(problem: Problem, settings: Mapping[str, Any]) -> Space:
-    """SPACE less what is set, and less wy where the forward function has no gradient."""
+    """SPACE without fixed settings, and without wy if the forward function has no gradient."""
     dropped = [*settings] + ([] if problem.is_differentiable else ["wy"])
     return Space.parse(SPACE, Spec).without(dropped)

@@ -1,4 +1,4 @@
-"""The directions in which data vary: an orthonormal frame in which lines of 50 points are four numbers."""
+"""The directions in which data vary: an orthonormal frame in which lines of 50 points have four coordinates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 Array = npt.NDArray[Any]
-ROWS = 20_000  # examples that the frame is found from
+ROWS = 20_000  # examples used to compute the frame
 NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is constant
 MARGIN = 5e-4  # of a range, by which solutions stay inside it
-LARGEST = 2_000  # features from which on every feature is its own direction
+LARGEST = 2_000  # above this many features, every feature is its own direction
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Support:
-    """Where the examples lie: the range of every value and of every step to the next, as rows of normal c <= bound.
+    """The support of the examples: ranges of all values and of steps to the next, as rows of normal c <= bound.
 
-    What all examples have in common, such as a curve that falls, a solution shall have too.
+    Solutions must share what all examples have in common, such as a decreasing curve.
     """
 
     normals: npt.NDArray[np.float64]  # (C, r), each in units of its range
@@ -29,10 +29,10 @@ class Support:
 
     @classmethod
     def of(cls, examples: Array, frame: Frame) -> Support:
-        """The ranges over examples (n, *shape), narrowed a little so that a solution lies inside."""
+        """The ranges over examples (n, *shape), narrowed slightly so that solutions are strictly inside."""
         flat = np.eye(int(np.prod(frame.shape))).reshape(-1, *frame.shape)
         functionals = [flat.reshape(len(flat), -1)]
-        if frame.shape[-1] > 2:  # two values side by side are no curve
+        if frame.shape[-1] > 2:  # two adjacent values are not a curve
             functionals.append(np.diff(flat, axis=-1).reshape(len(flat), -1).T)
         rows = np.concatenate([functionals[0], *functionals[1:]])
         normals, constant = rows @ frame.basis.T, rows @ frame.mean
@@ -50,7 +50,7 @@ class Support:
         return cls(normals[np.sort(first)], bounds[np.sort(first)])
 
     def excess(self, c: Tensor) -> Tensor:
-        """By how much, in units of the ranges, coordinates c (n, r) lie outside (n, C); 0 inside."""
+        """How far, in units of the ranges, coordinates c (n, r) are outside (n, C); 0 inside."""
         normals, bounds = torch.from_numpy(self.normals).to(c), torch.from_numpy(self.bounds).to(c)
         return (c @ normals.T - bounds).clamp_min(0)
 
@@ -59,13 +59,13 @@ class Support:
 class Frame:
     """x = mean + c basis: own values (..., D) from coordinates (..., r), r <= D; the basis is orthonormal.
 
-    A direction in which the data do not vary carries nothing, and a model that had to learn to leave it alone would
-    miss by a little what the frame holds exactly.
+    Directions without variation carry no information; a model would have to learn to keep them constant, with small
+    errors, while the frame is exact.
     """
 
     mean: npt.NDArray[np.float64]  # (D,)
     basis: npt.NDArray[np.float64]  # (r, D)
-    shape: tuple[int, ...]  # of one example in its own form
+    shape: tuple[int, ...]  # of one example in its original shape
 
     @classmethod
     def of(cls, examples: Array, noise: float = 0.0) -> Frame:

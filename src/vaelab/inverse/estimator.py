@@ -27,7 +27,7 @@ class ConditionalVAE:
 
     forward: f, as a function of a batch of x in torch or as expressions such as ["cos(49*x0 + 42*x1)"]; without one
     there are draws but no solutions. noise: the standard deviation of y about f(x). spectrum: whether the network also
-    sees the spectrum of y (default: where y is a curve). settings: those of Spec, as epochs=30.
+    gets the spectrum of y (default: if y is a curve). settings: those of Spec, such as epochs=30.
 
     >>> x = np.random.default_rng(0).uniform(-1, 1, size=(2_000, 2))
     >>> model = ConditionalVAE(["x0**2 + x1**2"], epochs=3, hidden="32", batch_size=100).fit(x)
@@ -59,7 +59,7 @@ class ConditionalVAE:
         forward: Any = self.forward
         if forward is None:
             if y is None:
-                raise InputError("without a forward function y must be given beside x.")
+                raise InputError("without a forward function, y must be given with x.")
             shape = np.asarray(y).shape[1:]
             forward = functools.partial(_unknown, shape=shape)
         return self.fit_problem(problems.create("problem", x, y, forward, noise=self.noise, seed=self.seed))
@@ -82,7 +82,7 @@ class ConditionalVAE:
         return self.draw(y, n, seed).x
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
-        """As `sample`, in the form that the posterior measures take."""
+        """Like `sample`, as input for the posterior checks."""
         return self.inverter.draw(y, n, seed)
 
     def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK) -> list[Solutions]:
@@ -100,7 +100,7 @@ class ConditionalVAE:
         return energy_distance(self.draw(y, len(reference), seed), np.asarray(reference))
 
     def calibration(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Calibration:
-        """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) that were not trained on."""
+        """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
         return calibration(self.draw(y, n, seed), np.asarray(x))
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
@@ -113,7 +113,7 @@ class ConditionalVAE:
 
     @classmethod
     def load(cls, folder: str | Path, forward: Function | None = None) -> ConditionalVAE:
-        """The model of a run folder; a forward function that is no expression is given again."""
+        """The model of a run folder; a forward function that is not an expression must be given again."""
         inverter = Inverter.load(folder, forward)
         model = cls(inverter.problem.forward, noise=inverter.problem.noise, spectrum=inverter.space.spectrum)
         model._inverter = inverter
@@ -121,5 +121,5 @@ class ConditionalVAE:
 
 
 def _unknown(x: Any, shape: tuple[int, ...]) -> Any:
-    """A forward function that nothing is known of: of the right shape, without a gradient, finite."""
+    """A placeholder for an unknown forward function: right shape, finite, no gradient."""
     return x.new_zeros(len(x), *shape)

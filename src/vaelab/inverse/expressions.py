@@ -1,4 +1,4 @@
-"""Forward functions as text: arithmetic over x0, x1, ... through a white list. No torch until one is evaluated."""
+"""Forward functions as text: arithmetic over x0, x1, ... with an allow list. No torch until one is evaluated."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CONSTANTS = {"pi": math.pi, "e": math.e}
 OPERATORS: dict[type, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.USub: "neg", ast.UAdd: "pos",
 }  # fmt: skip
-LONGEST, DEEPEST = 1000, 50  # characters of an expression, and levels of it
+LONGEST, DEEPEST = 1000, 50  # limits: characters and nesting levels of an expression
 
 
 class Expression:
     """One checked expression of the inputs, such as cos(49*x0 + 42*x1).
 
     Allowed are numbers, x0 to x<inputs - 1>, pi, e, + - * / **, brackets, and the functions in FUNCTIONS. Raises
-    InputError that names what is not allowed and the character where it stands.
+    InputError that names what is not allowed and its position.
 
     >>> import torch
     >>> x = torch.tensor([[1.0], [2.0]])
@@ -57,7 +57,7 @@ class Expression:
         return f"Expression({self.text!r})"
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
-        """The value for inputs of one shape (...); a constant is spread over that shape."""
+        """The value for inputs of one shape (...); a constant is broadcast to that shape."""
         import torch
 
         return torch.broadcast_to(self._value(self._tree, inputs), inputs[0].shape)
@@ -107,7 +107,7 @@ class Expression:
             if not finite:
                 self._refuse(node, "a number must be finite")
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-            self._refuse(node, "`^` is no power here, write **")
+            self._refuse(node, "`^` is not a power here, write **")
         else:
             culprit = node.func if isinstance(node, ast.Call) else node
             part = ast.get_source_segment(self.text, culprit) or type(node).__name__
@@ -126,7 +126,7 @@ class Expression:
 
 
 class Forward:
-    """y = f(x) by one expression per output: x (n, inputs, ...) -> y (n, outputs, ...), or (n, ...) for one output.
+    """y = f(x) with one expression per output: x (n, inputs, ...) -> y (n, outputs, ...), or (n, ...) for one output.
 
     >>> import torch
     >>> Forward(["x0 + x1", "x0 * x1"], inputs=2)(torch.tensor([[2.0, 3.0]]))

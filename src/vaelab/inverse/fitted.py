@@ -1,4 +1,4 @@
-"""A trained inverse problem in use: draws from p(x | y), solutions of y = f(x), and its folder."""
+"""A trained inverse problem: draws from p(x | y), solutions of y = f(x), and its folder."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ class Inverter:
         return Sampler(self.fitted.model, self.spec, self.fitted.row, self.space)
 
     def candidates(self, y: Array, n: int, seed: int = 0, walk: int = 0) -> tuple[Array, int]:
-        """E[x|z, y] (curves, n, *x_shape), z from the prior and after `walk` steps of a random walk (Sampler.walk).
+        """E[x|z, y] (curves, n, *x_shape), with z from the prior after `walk` random-walk steps (Sampler.walk).
 
-        Also the forward evaluations that the walk took.
+        Also returns the number of forward evaluations of the walk.
         """
         with one_thread():
             x, calls = self.sampler.walk(self.problem, y, n, walk, seed)
@@ -118,16 +118,16 @@ class Inverter:
 
     @classmethod
     def load(cls, folder: str | Path, forward: Function | None = None) -> Inverter:
-        """Read a run folder. A forward function that was no expression is not stored, and is given again."""
+        """Read a run folder. A forward function that is not an expression is not stored and must be given again."""
         folder = Path(folder)
         if not (folder / "problem.json").is_file():
-            raise StoreError(f"{folder} is not the run of an inverse problem: it holds no problem.json.")
+            raise StoreError(f"{folder} is not the run of an inverse problem: it has no problem.json.")
         about = store.read_json(folder / "problem.json")
         fitted = Fitted.load(folder, conditional=True)
         arrays = store.load_arrays(folder / "problem.safetensors", about["sha256"])
         parts = [arrays[name] for name in ARRAYS]
         shapes = tuple(about["x_shape"]), tuple(about["y_shape"])
-        # What the network sees of y is longer than y where its spectrum is part of it.
+        # The network's input is longer than y if it includes the spectrum.
         seen = (len(parts[2]),)
         space = Coordinates(
             Frame(parts[0], parts[1], shapes[0]), Frame(parts[2], parts[3], seen), Scaling(parts[4], parts[5]),
@@ -136,7 +136,7 @@ class Inverter:
         if forward is None:
             if about["forward"] is None:
                 raise InputError(
-                    f"the forward function of {folder} is Python's and not stored; load it with `forward`."
+                    f"the forward function of {folder} is a Python function and not stored; load it with `forward`."
                 )
             forward = Forward(about["forward"], shapes[0][0])
         problem = Problem(

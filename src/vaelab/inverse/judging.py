@@ -1,4 +1,4 @@
-"""A trained inverse problem judged: its candidates beside those of methods without a network, on the scored curves."""
+"""Scores a trained inverse problem: its candidates against those of methods without a network, on the scored curves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Attempts:
 
     @property
     def result(self) -> methods.Attempt:
-        """The network's candidates after refinement, where there was one."""
+        """The network's candidates after refinement, if any."""
         return self.attempts[1] if len(self.attempts) > 1 and self.attempts[1].name == REFINED else self.attempts[0]
 
 
@@ -43,11 +43,11 @@ def judge(
     baselines: bool = True,
     estimation: bool = False,
 ) -> Attempts:
-    """Candidates for the scored curves, n each, by the network and by methods without one, unfiltered.
+    """Candidates for the scored curves, n each, from the network and from methods without one, unfiltered.
 
     Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
-    time; rejection as many evaluations; the exact sampler, where there is one, is the ceiling. With `estimation` also
-    neural posterior estimation by sbi, trained on the same examples for at most as long as the network was.
+    time; rejection gets the same number of evaluations; the exact sampler, if available, is the upper limit. With
+    `estimation` also sbi's neural posterior estimation, trained on the same examples for at most the same time.
     """
     problem, ground = inverter.problem, inverter.ground
     reference, y = problem.rows("test")
@@ -101,7 +101,7 @@ def judge(
 
 
 def selection_score(inverter: Inverter, n: int, refine: int, walk: int = WALK, curves: int = 50) -> scores.Score:
-    """The score of the network's candidates on validation curves: what a search may choose by."""
+    """The score of the network's candidates on validation curves, for use in a search."""
     problem = inverter.problem
     reference, y = (part[:curves] for part in problem.rows("validation"))
     starts: methods.Starts = lambda chunk: inverter.candidates(y, n, chunk, walk)  # noqa: E731

@@ -1,4 +1,4 @@
-"""The built-in problems: y = f(x0, x1) along two straight lines, whose solutions can all be listed."""
+"""The built-in problems: y = f(x0, x1) along two straight lines, with known solutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 POINTS = 50
-NEAR = 0.02  # max norm of the end points within which a solution counts as found
+NEAR = 0.02  # max-norm distance of the end points within which a solution counts as found
 GRID = 21  # points on a continuum of solutions
 
 
@@ -44,7 +44,7 @@ def is_inside(ends: Floats, slack: float = 1e-9) -> npt.NDArray[np.bool_]:
 
 
 class Family(Protocol):
-    """Knows every solution of y = f(lines) from one of them."""
+    """Lists every solution of y = f(lines), given one of them."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Family(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """y = x0 x1. The roots of y fix both lines up to a scale: the solutions are (s x0, x1 / s).
+    """y = x0 x1. The roots of y determine both lines up to a scale: the solutions are (s x0, x1 / s).
 
     In the coordinates (s, y) the volume element of the end points is ds / s, so p(s | y) is uniform in log s.
     """
@@ -68,7 +68,7 @@ class Product:
 
     @staticmethod
     def _range(ends: Floats) -> tuple[float, float]:
-        """Least and greatest log s: neither s x0 nor x1 / s may leave [0, 1]."""
+        """Minimum and maximum log s: neither s x0 nor x1 / s may leave [0, 1]."""
         return math.log(max(float(ends[3]), 1e-12)), -math.log(max(float(ends[0]), 1e-12))
 
     @staticmethod
@@ -87,9 +87,9 @@ class Product:
 class Waves:
     """y_i = sin or cos of a phase that is linear in (x0, x1): phases = A x.
 
-    A wave repeats, so every solution has phases +-phi + 2 pi k (of a sine: phi or pi - phi, + 2 pi k) along the whole
-    line, mapped back by the inverse of A. All have the same posterior weight: the Jacobian's size is that of A
-    times |sin phi| (|cos phi|), which all of them share, and the prior is uniform.
+    Waves are periodic, so every solution has phases +-phi + 2 pi k (for a sine: phi or pi - phi, + 2 pi k) along the
+    line, mapped back by the inverse of A. All have the same posterior weight: the Jacobian's magnitude is that of A
+    times |sin phi| (|cos phi|), equal for all of them, and the prior is uniform.
     """
 
     texts: tuple[str, ...]
@@ -100,12 +100,12 @@ class Waves:
         A = np.array(self.matrix)
         corners = ends.reshape(2, 2)  # input, start or end
         phases = A @ corners
-        reach = A.sum(1)  # phases of x in [0, 1] lie in [0, reach], since A is not negative
+        reach = A.sum(1)  # phases of x in [0, 1] are in [0, reach], since A is non-negative
         options = [self._branches(kind, phases[i], reach[i]) for i, kind in enumerate(self.kinds)]
         back = np.linalg.inv(A)
         found = np.array([(back @ np.stack(pair)).reshape(4) for pair in itertools.product(*options)])
         found = found[is_inside(found)]
-        kept: list[Floats] = []  # flat phases make two branches one
+        kept: list[Floats] = []  # at flat phases two branches coincide
         for solution in found:
             if all(np.abs(solution - other).max() > 1e-9 for other in kept):
                 kept.append(solution)

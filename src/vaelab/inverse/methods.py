@@ -1,4 +1,4 @@
-"""Ways to candidates: the network, and what needs none; all refined by the same steps and judged on the same terms."""
+"""Methods that propose candidates, with and without a network; all refined and scored in the same way."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from vaelab.inverse.refine import Refined, refine
 from vaelab.inverse.scores import Score
 
 Array = npt.NDArray[Any]
-# The k-th chunk of candidates (curves, n, *x_shape), and the forward evaluations that it took.
+# The k-th chunk of candidates (curves, n, *x_shape), and its number of forward evaluations.
 Starts = Callable[[int], tuple[Array, int]]
-CHUNK_ROWS = 20_000  # candidates that are refined at once
+CHUNK_ROWS = 20_000  # candidates refined at once
 MOST_CHUNKS = 200
-CURVE = 40  # points of a recall curve that are stored
+CURVE = 40  # stored points of a recall curve
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attempt:
-    """What a method found for all curves, and its price: forward evaluations and seconds, of all curves together."""
+    """The candidates of a method for all curves, and its total cost in forward evaluations and seconds."""
 
     name: str
     x: Array  # (curves, n, *x_shape)
@@ -46,7 +46,7 @@ class Attempt:
 
     def as_dict(self) -> dict[str, Any]:
         score, n = self.score.as_dict(), self.candidates
-        # Recall after so many candidates, thinned: what they cost is their share of the whole.
+        # Recall by number of candidates, thinned; their cost is their share of the total.
         shown = sorted({round(n ** (i / (CURVE - 1))) for i in range(CURVE)}) if score["recall_curve"] else []
         score["recall_curve"] = [[k, self.score.recall_curve[k - 1]] for k in shown]
         return {
@@ -56,7 +56,7 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ground:
-    """What refinement moves in: the frame in which x varies, and the support that it keeps to."""
+    """The space of refinement: the frame in which x varies, and the support it must stay in."""
 
     frame: Frame
     support: Support
@@ -72,9 +72,9 @@ def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, step
     """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x."""
     m, n = x.shape[:2]
     frame = ground.frame
-    # Outside the support by a hundredth of a range costs as much as missing y by the gate.
+    # Leaving the support by a hundredth of a range costs as much as a misfit equal to the gate.
     weight = 100 * problem.gate * math.sqrt(max(1, math.prod(problem.y_shape)))
-    # In units of each coordinate's spread the damping treats all alike.
+    # In units of each coordinate's spread the damping is equal for all.
     u = torch.from_numpy(frame.coordinates(x.reshape(m * n, *problem.x_shape)))
     target = torch.from_numpy(y.reshape(m, -1)).repeat_interleave(n, 0)
 
@@ -110,8 +110,8 @@ def attempt(
 ) -> Attempt:
     """Candidates from `starts`, refined by `steps`: one chunk, or chunks until a budget is used up.
 
-    The budgets count all curves together. Of the chunk that goes past one only the share that fits is kept, at that
-    share of its price. Without steps no forward evaluation is made before the judging.
+    The budgets are for all curves together. Of the chunk that exceeds one, only the share that fits is kept, at that
+    share of its cost. Without steps no forward evaluation is made before scoring.
     """
     found: list[Array] = []
     spent, calls, history = 0.0, 0.0, None
@@ -153,7 +153,7 @@ def from_prior(problem: Problem, n: int, curves: int, seed: int) -> Starts:
 
 
 def nearest(problem: Problem, n: int, y: Array) -> Starts:
-    """The training examples whose y is nearest, the next n in each chunk."""
+    """The training examples with the nearest y, the next n in each chunk."""
     x, known = problem.rows("train")
     flat = known.reshape(len(known), -1)
     index = NearestNeighbors(algorithm="brute").fit(flat)
@@ -169,7 +169,7 @@ def nearest(problem: Problem, n: int, y: Array) -> Starts:
 
 
 def exact(problem: Problem, n: int, reference: Array, seed: int) -> Starts:
-    """Draws from the exact posterior of a built-in problem: the ceiling of every sampler."""
+    """Draws from the exact posterior of a built-in problem: the upper limit of any sampler."""
     assert problem.family is not None
     family = problem.family
     curves = ends_of(reference)
@@ -182,7 +182,7 @@ def exact(problem: Problem, n: int, reference: Array, seed: int) -> Starts:
 
 
 def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations: int, seed: int) -> Attempt:
-    """The n prior draws of smallest misfit among as many as the evaluations allow, for each curve."""
+    """The n prior draws with the smallest misfit among all that the evaluations allow, for each curve."""
     began = time.perf_counter()
     m = len(y)
     per_curve = max(n, evaluations // m)
@@ -210,7 +210,7 @@ def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations:
 def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
     """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
 
-    Two differ where some value does by more than 0.02 of the range of x.
+    Two differ if any value differs by more than 0.02 of the range of x.
     Returns solutions (s, *x_shape) and their root mean squared misfit (s,).
     """
     passing = scores.passes(scores.gates(problem, x[None], y[None]))[0]

@@ -1,4 +1,4 @@
-"""Neural posterior estimation by the `sbi` package, as one more method beside the network: a flow for p(x | y)."""
+"""Neural posterior estimation with the `sbi` package, as another method for comparison: a flow for p(x | y)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from vaelab.inverse.problems import Problem
 
 Array = npt.NDArray[Any]
 NAME = "neural posterior estimation"
-MISSING = "sbi is not installed, so its row is left out; `pip install vaelab[sbi]` brings it."
+MISSING = "sbi is not installed, so its row is left out; run `pip install vaelab[sbi]`."
 
 
 def is_installed() -> bool:
-    """Whether the optional package is there."""
+    """Whether the optional package is installed."""
     return importlib.util.find_spec("sbi") is not None
 
 
 def fit(problem: Problem, space: Coordinates, seconds: float, seed: int = 0) -> Callable[[Array, int, int], Array]:
     """A sampler (y, n, seed) -> x (curves, n, *x_shape): a neural spline flow on the problem's training pairs.
 
-    It sees what the network sees, the coordinates of x and y in `space`, and trains until it has converged by its own
-    rule, or for so many seconds (Papamakarios & Murray 2016; Durkan et al. 2019; settings of sbi).
+    It gets the same input as the network, the coordinates of x and y in `space`, and trains until sbi's convergence
+    rule applies, or up to the time limit (Papamakarios & Murray 2016; Durkan et al. 2019; settings of sbi).
     """
     from sbi.inference import NPE
 
     train_x, train_y = problem.rows("train")
     x, y = space.x_model(train_x).float(), space.y_model(train_y).float()
     with warnings.catch_warnings(), one_thread(), torch.random.fork_rng():
-        warnings.simplefilter("ignore")  # of sbi and what it builds on
+        warnings.simplefilter("ignore")  # of sbi and its dependencies
         torch.manual_seed(seed)
         inference = NPE(density_estimator="nsf", show_progress_bars=False).append_simulations(x, y)
         began = time.perf_counter()

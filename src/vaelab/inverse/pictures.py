@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[str, Any]) -> list[Path]:
-    """The pictures of a run, in its figures/; `calibration` as posterior.check tells it."""
+    """The pictures of a run, in its figures/; `calibration` is the result of posterior.check."""
     folder.mkdir(exist_ok=True)
     problem, own = model.problem, judged.result
     reference, y = problem.rows("test")
@@ -44,7 +44,7 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
         ]
         drawn.append(plots.plot_ends(ends, folder / "ends.png", f"{problem.name}: end points over all solutions"))
         race = plots.race_data([a.as_dict() for a in judged.attempts], len(y))
-        drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and its price"))
+        drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and cost"))
     if own.rmse is not None:
         rmse = own.rmse.reshape(len(own.rmse), -1)
         drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
@@ -53,7 +53,7 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
 
 
 def _most_solutions(problem: Problem, reference: Array) -> list[int]:
-    """The curves with most solutions, which are hardest to cover."""
+    """The curves with the most solutions, which are hardest to cover."""
     assert problem.family is not None
     counts = [len(problem.family.solutions(ends)) for ends in ends_of(reference)]
     return [int(i) for i in np.argsort(counts, kind="stable")[::-1][: plots.SHOWN]]

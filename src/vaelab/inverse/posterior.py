@@ -1,4 +1,4 @@
-"""What a model's posterior draws are worth: calibration on pairs it was not trained on, and the exact posterior."""
+"""Checks of a model's posterior draws: calibration on held-out pairs, and comparison with the exact posterior."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.refine import jacobian
 
 Array = npt.NDArray[Any]
-CURVES, DRAWS, BINS, BAND = 1_000, 99, 20, 0.99  # of the calibration: pairs, draws for each, bins of ranks, their band
-REFERENCES, REFERENCE_DRAWS = 5, 500  # measurements that are compared with the exact posterior, and draws for each
-STEPS = 400  # of the chains that draw from the exact posterior
+CURVES, DRAWS, BINS, BAND = (
+    1_000,
+    99,
+    20,
+    0.99,
+)  # of the calibration: pairs, draws per pair, rank bins, coverage of their band
+REFERENCES, REFERENCE_DRAWS = 5, 500  # measurements compared with the exact posterior, and draws per measurement
+STEPS = 400  # of the chains that sample the exact posterior
 
 
 def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
-    """Calibration on validation pairs, and where the exact posterior can be drawn from, the distances to it.
+    """Calibration on validation pairs, and the distances to the exact posterior if it can be sampled.
 
-    All by unrefined draws of x ~ p(x|z, y). What is judged are coordinates: x's own values where it is a row of
-    numbers, else x along its principal directions (coordinates.Frame).
+    All with unrefined draws of x ~ p(x|z, y). Evaluated in coordinates: x itself if it is a vector, else x along its
+    principal directions (coordinates.Frame).
     """
     x, y = (part[:CURVES] for part in model.problem.rows("validation"))
     drawn = Draws(_coordinates(model, model.draw(y, DRAWS, derive_seed(seed, 3)).x))
@@ -53,7 +58,7 @@ def _coordinates(model: Inverter, x: Array) -> Array:
 
 
 def _against_exact(model: Inverter, seed: int) -> dict[str, Any] | None:
-    """C2ST and energy distance from draws of the exact posterior, which has a density only where y is noisy."""
+    """C2ST and energy distance from draws of the exact posterior, which has a density only if y is noisy."""
     problem = model.problem
     if problem.family is None or not problem.noise:
         return None
@@ -74,9 +79,9 @@ def _against_exact(model: Inverter, seed: int) -> dict[str, Any] | None:
 def exact_posterior(problem: Problem, ends: Array, y: Array, n: int, rng: np.random.Generator) -> Array:
     """Draws (n, 4) of the end points from p(ends | y) of a built-in problem with noise, given the ends (4,) behind y.
 
-    n chains of Metropolis steps, begun at the listed solutions. A step is a Gaussian of the covariance that the noise
-    and the forward function's slope make about some solution, or the difference of two solutions; which one does not
-    depend on where the chain is, so steps are as likely as their reverses.
+    n Metropolis chains, started at the listed solutions. A proposal is a Gaussian with the covariance implied by the
+    noise and the forward function's slope at some solution, or the difference of two solutions; the choice does not
+    depend on the chain's state, so proposals are symmetric.
     """
     assert problem.family is not None
 
@@ -92,7 +97,7 @@ def exact_posterior(problem: Problem, ends: Array, y: Array, n: int, rng: np.ran
     modes = problem.family.solutions(ends)
     J = jacobian(forward, torch.from_numpy(modes))
     precision, axes = (a.numpy() for a in torch.linalg.eigh(J.mT @ J / problem.noise**2))
-    scale = np.minimum(1 / np.sqrt(np.maximum(precision, 1e-12)), 0.5)  # 0.5: along a continuum y says nothing
+    scale = np.minimum(1 / np.sqrt(np.maximum(precision, 1e-12)), 0.5)  # 0.5: along a continuum y is uninformative
     u = modes[rng.integers(len(modes), size=n)]
     log_p = log_density(u)
     for step in range(STEPS):

@@ -1,4 +1,4 @@
-"""An inverse problem: pairs (x, y), the forward function y = f(x) + noise, and where known, all its solutions."""
+"""An inverse problem: pairs (x, y), the forward function y = f(x) + noise, and all solutions if known."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ RMSE_GATE = 0.1
 class Problem:
     """Pairs x (N, *x_shape) and y (N, *y_shape) in their own units; `forward` maps a batch of x to a batch of y.
 
-    `noise` is the standard deviation of y about f(x), 0 where y is exact. `family` knows all solutions (built-in
-    problems). The split `test` holds the curves that are scored. `gate` is the largest root mean squared error of
+    `noise` is the standard deviation of y about f(x), 0 if y is exact. `family` lists all solutions (built-in
+    problems). The split `test` contains the scored curves. `gate` is the largest root mean squared error of
     f(x) for a solution, `spread` the range of x, in whose units solutions differ.
     """
 
@@ -59,7 +59,7 @@ class Problem:
         return self.x[self.splits[split]], self.y[self.splits[split]]
 
     def curves(self, y: Any) -> Array:
-        """Measurements to be inverted, checked: (n, *y_shape); one alone may lack the first axis."""
+        """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one."""
         y = np.asarray(y)
         if y.dtype.kind not in "fiu":
             raise InputError(f"y must hold numbers, but its type is {y.dtype}.")
@@ -77,12 +77,12 @@ class Problem:
 
     @functools.cached_property
     def is_noisy(self) -> bool:
-        """Whether y differs from f(x): then p(x | y) has a density, and is no set of solutions."""
+        """Whether y differs from f(x): then p(x | y) is a density, not a set of solutions."""
         return self.noise > 0 or not np.allclose(apply(self.forward, self.x[:100]), self.y[:100], rtol=1e-4, atol=1e-6)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the examples and of which split each is in."""
+        """SHA-256 of the examples and their splits."""
         digest = hashlib.sha256()
         for array in (self.x, self.y, *(self.splits[name] for name in sorted(self.splits))):
             digest.update(repr((array.shape, array.dtype.str)).encode())
@@ -91,12 +91,12 @@ class Problem:
 
     @functools.cached_property
     def is_differentiable(self) -> bool:
-        """Whether a gradient of f reaches x, as one backward pass shows."""
+        """Whether f is differentiable in x, tested with one backward pass."""
         x = torch.from_numpy(self.x[:2].astype(np.float64)).requires_grad_()
         try:
             y = self.forward(x)
         except RuntimeError as error:
-            if "requires grad" in str(error):  # NumPy refuses such a tensor: f leaves torch
+            if "requires grad" in str(error):  # NumPy rejects such a tensor: f leaves torch
                 return False
             raise
         if not y.requires_grad:
@@ -116,9 +116,9 @@ def create(
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """A problem of your own from arrays, checked. Without y it is f(x) plus noise.
+    """A custom problem from arrays, checked. Without y, y is f(x) plus noise.
 
-    x (N, *x_shape), where axis 1 holds the inputs x0, x1, ... of expressions; y (N, *y_shape); forward: a function
+    x (N, *x_shape), where axis 1 has the inputs x0, x1, ... of expressions; y (N, *y_shape); forward: a function
     of a batch of x in torch, or expressions as text, one per output.
 
     >>> x = np.random.default_rng(0).uniform(size=(100, 2))
@@ -133,7 +133,7 @@ def create(
     found = apply(function, x[: min(len(x), 100)])
     if found.shape[:1] != (min(len(x), 100),):
         raise InputError(
-            f"the forward function must keep the first axis of x, but made {found.shape} of {(100, *x.shape[1:])}."
+            f"the forward function must keep the first axis of x, but maps {(100, *x.shape[1:])} to {found.shape}."
         )
     if y is None:
         clean = np.concatenate([apply(function, piece) for piece in np.array_split(x, -(-len(x) // 1000))])
@@ -191,7 +191,7 @@ def _check_noise(noise: float) -> None:
 
 
 def _noisy(y: Array, noise: float, seed: int) -> Array:
-    """y with a normal error of standard deviation `noise` on every value."""
+    """y with Gaussian noise of standard deviation `noise` on every value."""
     return y + noise * np.random.default_rng([seed, 0xF0]).standard_normal(y.shape) if noise else y
 
 
@@ -221,8 +221,8 @@ KEYS = ("x", "y", "forward", "noise", "gate", "inputs", "examples")
 def load(source: str, forward: Sequence[str] = (), noise: float | None = None, seed: int = 0) -> Problem:
     """A problem by its built-in name, from an .npz file with x and y, or from a TOML file.
 
-    A TOML file holds `forward` (a list of expressions) and either `x` (and `y`): names of .npy files beside it, or
-    `inputs`: a list of {low, high}, from which `examples` are drawn evenly; `noise` and `gate` where wanted.
+    A TOML file has `forward` (a list of expressions) and either `x` (and `y`): names of .npy files next to it, or
+    `inputs`: a list of {low, high}, from which `examples` are drawn uniformly; `noise` and `gate` are optional.
     """
     if source in FAMILIES:
         if forward:
@@ -248,7 +248,7 @@ def load(source: str, forward: Sequence[str] = (), noise: float | None = None, s
 
 
 def load_again(source: Mapping[str, Any]) -> Problem:
-    """The problem whose `source` this is."""
+    """The problem with this `source`."""
     if "file" not in source:
         return built_in(**source)
     return load(source["file"], source.get("forward", ()), source.get("noise"), source.get("seed", 0))
@@ -283,7 +283,7 @@ def _from_toml(path: Path, forward: Sequence[str], noise: float | None, seed: in
 
 
 def draw_uniform(inputs: Any, examples: Any, seed: int) -> Array:
-    """x (examples, inputs) drawn evenly between the `low` and `high` of each input."""
+    """x (examples, inputs) drawn uniformly between the `low` and `high` of each input."""
     if not isinstance(inputs, list) or not all(isinstance(i, dict) and set(i) == {"low", "high"} for i in inputs):
         raise InputError("`inputs` is a list such as [{low = 0, high = 1}, {low = -1, high = 1}], one per input.")
     if not isinstance(examples, int) or examples < 10:

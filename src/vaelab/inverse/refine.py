@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DAMPING, EASE, BRAKE = 1e-2, 0.2, 4.0  # of Levenberg-Marquardt: at the start, after a success, after a failure
-DIFFERENCE = 1e-5  # of a coordinate, where derivatives are differences
+DIFFERENCE = 1e-5  # of a coordinate, for finite differences
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Refined:
 
     u: Tensor
     rmse: Tensor
-    evaluations: int  # of the forward function, a derivative in one direction counted as one
+    evaluations: int  # of the forward function; a directional derivative counts as one
 
 
 def refine(
@@ -33,11 +33,11 @@ def refine(
     done: float = 1e-6,
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
-    """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row alone (Marquardt 1963).
+    """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Marquardt 1963).
 
-    u (n, P): where to start; forward maps (n, P) to (n, M); y (n, M). `penalty` maps (n, P) to (n, C), whose squares
-    are added: 0 where u is allowed. A row whose root mean squared misfit is below `done` without a penalty is left
-    alone, so it costs nothing more. Without derivatives those of forward are differences.
+    u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M). `penalty` maps (n, P) to (n, C), whose squares
+    are added: 0 where u is allowed. A row whose root mean squared misfit is below `done` without a penalty is finished
+    and costs nothing more. If forward has no derivatives, finite differences are used.
 
     >>> square = lambda u: u.square()
     >>> start = torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
@@ -77,14 +77,14 @@ def refine(
         normal = J.mT @ J
         gradient = (J.mT @ r[..., None])[..., 0]
         scale = normal.diagonal(dim1=1, dim2=2)
-        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-30  # where f is flat in a direction, as along a continuum
+        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-30  # for directions in which f is flat, as along a continuum
         damped = normal + torch.diag_embed(damping[rows, None] * scale + floor)
         step = torch.linalg.solve_ex(damped, gradient)[0]
         trial = u[rows] - torch.where(step.isfinite(), step, 0)
         left = missed(trial, y[rows])
         evaluations += len(rows)
         price = left.square().sum(1)
-        better = price < cost[rows]  # False where the price is not a number
+        better = price < cost[rows]  # False if the cost is NaN
         taken = rows[better]
         u[taken], residual[taken], cost[taken] = trial[better], left[better], price[better]
         stale[taken] = True
@@ -94,9 +94,9 @@ def refine(
 
 
 def jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor | None = None) -> Tensor:
-    """d forward / d u (n, M, P), one direction at a time: rows do not mix, so one pass serves all of them.
+    """d forward / d u (n, M, P), one direction at a time: rows are independent, so one pass serves all of them.
 
-    `at`: forward(u), from which differences are taken where forward has no derivatives.
+    `at`: forward(u), the base point of finite differences if forward has no derivatives.
     """
     _prepare_forward_mode()
     columns = []
@@ -113,7 +113,7 @@ def jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor | None =
 
 @functools.cache
 def _prepare_forward_mode() -> None:
-    """Its first use makes PyTorch compile some rules by a function that it has itself deprecated."""
+    """Its first use makes PyTorch compile some rules with a function that PyTorch has deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
         torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))

@@ -1,4 +1,4 @@
-"""`invert`: a problem becomes a trained model, its scores beside every baseline, pictures and a page, in one folder."""
+"""`invert`: from a problem to a trained model, scores against every baseline, pictures and a page, in one folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Inversion:
 
 @dataclasses.dataclass(frozen=True)
 class InversionWatch:
-    """What is told while it works."""
+    """Progress callbacks."""
 
     epoch: Callable[[int], None] = lambda epoch: None
     trial: Callable[[search.Trial], None] = lambda trial: None
@@ -59,40 +59,40 @@ def begin(
     overwrite: bool = False,
     watch: InversionWatch | None = None,
 ) -> Inversion:
-    """Train a conditional VAE on a problem, draw candidates for every scored curve, refine and judge them.
+    """Train a conditional VAE on a problem, draw candidates for every scored curve, refine and score them.
 
-    Until the end <out>.partial holds what is done. The scored curves choose nothing.
+    Until it finishes, its files are in <out>.partial. The scored curves influence no choice.
     """
     folder = default_folder(problem.name) if out is None else Path(out)
     partial = preparation(folder)
     if store.is_occupied(partial) and not overwrite:
-        raise InputError(f"{folder} was begun and stopped; `resume` it, or `overwrite` it.")
-    store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes
+        raise InputError(f"{folder} was interrupted; `resume` it, or `overwrite` it.")
+    store.new_folder(folder, overwrite).rmdir()  # a free path for the finished run
     store.new_folder(partial, overwrite)
     config.save(partial, problem)
     return _conclude(problem, config, folder, watch or InversionWatch())
 
 
 def resume(folder: str | Path, problem: Problem | None = None, watch: InversionWatch | None = None) -> Inversion:
-    """Continue an `invert` that was stopped: the same model as if it had not been.
+    """Resume an interrupted `invert`, with an identical model.
 
-    `problem` is given again where it came from Python.
+    `problem` must be given again if it came from Python.
     """
     folder = Path(folder)
     partial = preparation(folder)
     if not partial.is_dir():
-        raise InputError(f"there is nothing to resume: {partial} does not exist; begin it without resuming.")
+        raise InputError(f"there is nothing to resume: {partial} does not exist; start it without `resume`.")
     config, problem = InversionConfig.read(partial / "config.toml", problem)
     return _conclude(problem, config, folder, watch or InversionWatch())
 
 
 def preparation(folder: Path) -> Path:
-    """Where a run is prepared."""
+    """The folder of an unfinished run."""
     return folder.with_name(folder.name + ".partial")
 
 
 def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: InversionWatch) -> Inversion:
-    """Search and train from where the preparation stands; judge, draw, and put the run into its place."""
+    """Search and train from the last checkpoint; score, draw, and move the run to its final folder."""
     partial = preparation(folder)
     with store.StudyLock(partial), one_thread():
         specs, tried = specs_of(problem, config.settings), list[search.Trial]()
@@ -117,7 +117,7 @@ def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: In
             "validation": dict(model.metrics), "test": None, "epochs": len(model.history),
             "seconds": seconds["train"], "inverse": results,
         }  # fmt: skip
-        model = model.save(folder, metrics, overwrite=True)  # of an end that was stopped; else the place is free
+        model = model.save(folder, metrics, overwrite=True)  # left by an interrupted finish, if present
         np.save(folder / "measurements.npy", problem.rows("test")[1])
         draw(model, judged, folder / "figures", results["posterior"]["calibration"])
         for name in ("config.toml", "study.db"):
@@ -155,12 +155,12 @@ def summary(
 
 
 def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
-    """What is left of the candidates after the gates and de-duplication: solutions, which judge nothing."""
+    """The candidates left after the gates and de-duplication: solutions, not used as a score."""
     _, y = problem.rows("test")
     kept = [methods.distinct(problem, x, measured) for x, measured in zip(own.x, y, strict=True)]
     missed = np.concatenate([rmse for _, rmse in kept])
     return {
-        "label": "solutions: filtered by the gates, doubles left out; not a score",
+        "label": "solutions: filtered by the gates, without duplicates; not a score",
         "distinct": float(np.mean([len(x) for x, _ in kept])),
         "curves_without": sum(not len(x) for x, _ in kept),
         "rmse": float(np.median(missed)) if len(missed) else None,
@@ -168,9 +168,9 @@ def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
 
 
 def _pays_from(training: float, own: Attempt, other: Attempt) -> int | None:
-    """From how many curves on training has paid: the other method's time for this recall is more than ours.
+    """The number of curves from which training pays off: the other method then needs more time for this recall.
 
-    Its time is that of as many candidates as it needed; None where it never came so far and so has no price, or is
+    Its time is that of the candidates it needed; None if it never reaches this recall or is
     cheaper.
     """
     if own.score.recall is None:

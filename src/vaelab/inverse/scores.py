@@ -1,4 +1,4 @@
-"""Scores of a set of candidates: gates, recall and precision against all solutions, the hull they span."""
+"""Scores of a set of candidates: gates, recall and precision against all solutions, hull area."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def passes(passed: dict[str, Bools]) -> Bools:
 
 
 def found_solutions(solutions: list[Array], ends: Array, passing: Bools) -> list[npt.NDArray[np.int64]]:
-    """For each curve, after how many candidates each of its solutions was first found; 0 where never.
+    """For each curve, the number of candidates after which each solution was first found; 0 if never.
 
     solutions: (S, 4) per curve; ends (curves, n, 4); passing (curves, n). Found means that a candidate that passes
-    the gates has its end points within 0.02 in the max norm.
+    the gates has end points within 0.02 in the max norm.
     """
     first = []
     for own, near, good in zip(solutions, ends, passing, strict=True):
@@ -63,9 +63,9 @@ def found_solutions(solutions: list[Array], ends: Array, passing: Bools) -> list
 
 
 def recall(problem: Problem, x: Array, reference: Array, passing: Bools) -> float:
-    """The share of all solutions, over all curves, that some passing candidate comes near.
+    """The share of all solutions, over all curves, found by some passing candidate.
 
-    `reference` (curves, *x_shape) holds one solution of each curve, from which the others are listed.
+    `reference` (curves, *x_shape) has one solution of each curve, from which the others are listed.
     """
     return recall_curve(problem, x, reference, passing)[-1]
 
@@ -82,7 +82,7 @@ def recall_curve(problem: Problem, x: Array, reference: Array, passing: Bools) -
 def hull_area(x: Array, passing: Bools) -> float:
     """Mean area, over curves, of the convex hull of the points (x0, x1) of all passing candidates; at most 1 in [0, 1].
 
-    A curve without a passing candidate counts 0.
+    A curve without a passing candidate counts as 0.
     """
     areas = []
     for curve, good in zip(x, passing, strict=True):
@@ -96,9 +96,9 @@ def hull_area(x: Array, passing: Bools) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What a set of candidates is worth. `gates` holds shares that pass, and `all_pass` whether every one passes all.
+    """The scores of a set of candidates. `gates` has the shares that pass, and `all_pass` whether every one passes all.
 
-    `precision` is the share that passes all gates. recall and hull_area are None where solutions are not known.
+    `precision` is the share that passes all gates. recall and hull_area are None if solutions are not known.
     """
 
     gates: dict[str, Any]
@@ -112,7 +112,7 @@ class Score:
 
 
 def score(problem: Problem, x: Array, reference: Array, y: Array) -> Score:
-    """Judge all candidates x (curves, n, *x_shape), none of them filtered; `reference` as in `recall`."""
+    """Score all candidates x (curves, n, *x_shape), unfiltered; `reference` as in `recall`."""
     passed = gates(problem, x, y)
     passing = passes(passed)
     shares: dict[str, Any] = {name: float(values.mean()) for name, values in passed.items()}

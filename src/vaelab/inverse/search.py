@@ -1,4 +1,4 @@
-"""Tuning an inverse problem: cohorts of trials trained as stacks, judged on validation by a figure no weight enters."""
+"""Tuning an inverse problem: cohorts of trials trained as stacks, judged on validation independent of loss weights."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from vaelab.study.jobs import Member, Outcome
 from vaelab.study.trials import Direction, Trials
 from vaelab.vae.spec import Spec
 
-SAMPLES, REFINE = 30, 10  # at most, of a trial's candidates
+SAMPLES, REFINE = 30, 10  # limits for a trial's candidates
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One trial: its settings, its yardstick (higher is better for recall and precision), and what stands beside it."""
+    """One trial: its settings, its yardstick (higher is better for recall and precision), and further metrics."""
 
     number: int
     settings: Mapping[str, Any]
@@ -48,7 +48,7 @@ def search(
 ) -> tuple[Spec, list[Trial]]:
     """The best settings by the yardstick on validation curves, and every trial. Same seed, same search.
 
-    `work` holds study.db and the checkpoints; a search that was stopped goes on from them.
+    `work` contains study.db and the checkpoints, from which an interrupted search continues.
     """
     direction: Direction = "maximize" if YARDSTICKS[config.yardstick].rises else "minimize"
     size = cohort_size(config.trials)
@@ -74,12 +74,12 @@ def search(
 
 
 def _spec(problem: Problem, config: InversionConfig, number: int, params: Mapping[str, Any]) -> Spec:
-    """A trial's spec, with a seed of its own from (seed, number)."""
+    """A trial's spec, with its own seed from (seed, number)."""
     return spec_of(problem, {**config.settings, **params, "seed": derive_seed(config.seed, number)})
 
 
 def _judge(trials: Trials, number: int, model: Inverter | Outcome, config: InversionConfig) -> None:
-    """Tell the study what became of a trial."""
+    """Record the result of a trial in the study."""
     if isinstance(model, Outcome):
         trials.fail(number, str(model.failure), {"seconds": model.seconds, "metrics": {}})
         return
@@ -97,7 +97,7 @@ def _judge(trials: Trials, number: int, model: Inverter | Outcome, config: Inver
 
 
 def _told(trials: Trials, number: int) -> Trial:
-    """A finished trial as the study remembers it."""
+    """A finished trial from the study."""
     trial, params = trials.all()[number], trials.params(number)
     facts = trial.user_attrs
     value = trial.value if trial.state == TrialState.COMPLETE else None

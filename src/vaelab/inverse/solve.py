@@ -1,4 +1,4 @@
-"""Solutions of measurements in a file, by a trained run."""
+"""Solutions for measurements in a file, from a trained run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def solve(
     folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
     out: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; written to an .npz by `out`."""
+    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; `out`: an .npz to write."""
     if out is not None and Path(out).suffix != ".npz":
         raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
     model = Inverter.load(folder)
@@ -50,7 +50,7 @@ def solve(
 
 
 def _described(x: Array) -> list[Any]:
-    """A solution as numbers: its values, or of curves the first and last ones."""
+    """A solution as numbers: its values, or for curves the first and last ones."""
     if x.ndim >= 2 and x.shape[-1] > 4:
         return [[float(v) for v in ends] for ends in np.stack([x[..., 0], x[..., -1]], -1).reshape(-1, 2)]
     listed: list[Any] = json.loads(json.dumps(x.tolist()))

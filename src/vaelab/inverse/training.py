@@ -1,4 +1,4 @@
-"""Training conditional VAEs on a problem, as stacks, and choosing among them on validation."""
+"""Trains conditional VAEs on a problem, as stacks, and chooses among them on validation."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 
-CURVE = 16  # points from which on a measurement is a curve, whose spectrum the network sees beside it
+CURVE = 16  # minimum number of points of a curve, whose spectrum is also fed to the network
 
 
-CHOICE_DRAWS = 256  # of the importance-weighted bound that chooses
+CHOICE_DRAWS = 256  # of the importance-weighted bound used for the choice
 
 
 def train_members(
@@ -42,8 +42,8 @@ def train_members(
 ) -> list[Inverter | Outcome]:
     """Train models on a problem, as stacks; each keeps the weights of its best epoch by validation.
 
-    One whose loss became non-finite is an Outcome that says so. `work` holds checkpoints, from which a training that
-    was stopped goes on, bit for bit as if it had not been. Raises InputError where a term of the loss has no gradient.
+    A model whose loss becomes non-finite gives an Outcome with that failure. `work` contains checkpoints, from which an
+    interrupted training continues with bit-identical results. Raises InputError if a loss term has no gradient.
     """
     if work is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def train(
 ) -> Inverter:
     """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
 
-    Raises TrainingFailed where the loss of every one became non-finite.
+    Raises TrainingFailed if all losses became non-finite.
     """
     members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
     trained = train_members(problem, members, work, spectrum, progress)

@@ -1,10 +1,10 @@
-"""What may judge the trials of a search for inverse problems, on validation curves; no weight of the loss enters."""
+"""The yardsticks of searches for inverse problems, on validation curves, independent of loss weights."""
 
 from __future__ import annotations
 
 from vaelab.settings.yardsticks import NATS, Yardstick
 
-# `recall` and `precision` are of gated, refined candidates; `bound` is KL + NLL(x).
+# `recall` and `precision` are for gated, refined candidates; `bound` is KL + NLL(x).
 YARDSTICKS = {
     each.name: each
     for each in (

@@ -1,4 +1,4 @@
-"""Clusters of a latent space: arrays in; components, labels, scores and figures out. scikit-learn, no torch."""
+"""Clusters of a latent space: arrays in; components, labels and scores out. scikit-learn, no torch."""
 
 from vaelab.latent.labels import UNKNOWN, ClassTable, draw_balanced
 from vaelab.latent.mixture import LatentMixture

@@ -1,4 +1,4 @@
-"""`anomaly`: scores of strangeness on a pair of data sets, both ways, or on a class held out; failures are printed."""
+"""`anomaly`: anomaly scores on a pair of data sets, in both directions, or on a held-out class; reports failures."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.spec import Spec
 
 Floats = npt.NDArray[np.float64]
-REFERENCE_ROWS = 2_000  # training examples whose mean bound is the typical one
-REGRET_ROWS = 500  # test examples of each kind whose regret is taken: each fits a posterior of its own
+REFERENCE_ROWS = 2_000  # training examples for the typical bound
+REGRET_ROWS = 500  # maximum test examples of each kind for regret, which fits a posterior to each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Direction:
     """One question: a model's own test examples against others."""
 
     name: str
-    data: Dataset  # what the model is trained on
+    data: Dataset  # training data of the model
     run: Path | None
     known: Array
     other: Array
@@ -62,14 +62,14 @@ def anomaly(
     say: Say = lambda text: None,
     epoch: Callable[[int], None] = lambda epoch: None,
 ) -> dict[str, Any]:
-    """Score test examples of `data` and of `other` (or of the class `held_out`) by models that know only the first.
+    """Score test examples of `data` and of `other` (or the class `held_out`) with models trained only on the first.
 
-    With two data sets both directions are judged, each by a model of its own, trained by `settings` unless `run` or
-    `other_run` is its folder; where only `run` is given, only its direction. For a class a model is trained without
-    it, by `settings` or by those of `run`. An AUROC under 0.5 is a failure and is told as one.
+    With two data sets both directions are evaluated, each with its own model, trained with `settings` unless `run` or
+    `other_run` is its folder; if only `run` is given, only its direction. For a class a model is trained without
+    it, with `settings` or those of `run`. An AUROC below 0.5 is reported as a failure.
 
-    rows: the most test examples of each kind that are scored, evenly spaced; by default all of them. Likelihood regret
-    fits a posterior to each example, and is taken on 500 of each kind at most. Writes OUT/results.json, OUT/report.html
+    rows: maximum number of test examples of each kind to score, evenly spaced; by default all. Likelihood regret
+    fits a posterior to each example, and uses at most 500 of each kind. Writes OUT/results.json, OUT/report.html
     and a picture for each direction; the test splits are read.
     """
     if rows is not None and rows < 2:
@@ -80,10 +80,10 @@ def anomaly(
         assert other is not None
         ways = _pair(data, other, run, other_run, rows)
     if settings and run is not None and (held_out is not None or all(way.run is not None for way in ways)):
-        raise InputError("runs that exist already have their settings; leave out `settings`.")
+        raise InputError("existing runs have their own settings; leave out `settings`.")
     spec = Spec.create(**{"seed": seed, **(settings or {})})
     if held_out is not None and run is not None:
-        spec = Fitted.load(run).spec  # what it was, for a model that has not seen the class
+        spec = Fitted.load(run).spec  # reuse it for a model that has not seen the class
     folder = default_folder(f"{data.name}-anomaly") if out is None else Path(out)
     store.new_folder(folder, overwrite)
     with store.StudyLock(folder), one_thread():
@@ -114,7 +114,7 @@ def _pair(
 ) -> list[Direction]:
     if other.shape != data.shape or other.x.dtype != data.x.dtype:
         raise InputError(
-            f"both data sets must have examples of one shape and type, but {data.name} has {data.shape} of "
+            f"both data sets must have examples of the same shape and type, but {data.name} has {data.shape} of "
             f"{data.x.dtype} and {other.name} {other.shape} of {other.x.dtype}."
         )
     first, second = _test_rows(data, rows), _test_rows(other, rows)
@@ -131,7 +131,7 @@ def _path(run: str | Path | None) -> Path | None:
 
 
 def _test_rows(data: Dataset, most: int | None, keep: Callable[[Array], Array] = lambda rows: rows) -> Array:
-    """Test examples; of more than `most`, so many of them, evenly spaced."""
+    """Test examples, at most `most` of them, evenly spaced."""
     return _thinned(data.flat[keep(data.splits["test"])], most)
 
 
@@ -140,12 +140,12 @@ def _thinned(x: Array, most: int | None) -> Array:
 
 
 def _without_class(data: Dataset, name: str, most: int | None) -> Direction:
-    """The data without a class in training and validation; its test examples are the strange ones."""
+    """The data without a class in training and validation; its test examples are the anomalies."""
     if data.labels is None or name not in data.classes:
         raise (
             unknown_name("class", name, data.classes)
             if data.classes
-            else InputError(f"{data.name} has no labels, so no class can be held out; say where they are by `target`.")
+            else InputError(f"{data.name} has no labels, so no class can be held out; give them with `target`.")
         )
     labels, code = data.labels, data.classes.index(name)
     splits = {split: rows[labels[rows] != code] for split, rows in data.splits.items()}
@@ -177,7 +177,7 @@ def _judge(way: Direction, fitted: Fitted, components: int, seed: int, picture: 
 
 
 def _scores(fitted: Fitted, x: Array, mixture: LatentMixture, reference: Floats) -> dict[str, Floats]:
-    """Every score (n,), higher for stranger examples; regret of some, entropies only where pixels are probabilities."""
+    """Every score (n,), higher is more anomalous; regret for some rows, entropies only if pixels are probabilities."""
     bound = -fitted.score_samples(x)
     regret = likelihood_regret(fitted, _thinned(x, REGRET_ROWS))
     found = {"bound": bound, "typicality": typicality(bound, reference), "regret": regret}
@@ -191,8 +191,10 @@ def _scores(fitted: Fitted, x: Array, mixture: LatentMixture, reference: Floats)
 def _notes(ways: list[Direction], rows: int | None) -> list[str]:
     notes = [] if rows is None else [f"at most {rows:,} test examples of each kind, evenly spaced."]
     if max(len(x) for way in ways for x in (way.known, way.other)) > REGRET_ROWS:
-        notes.append(f"regret fits a posterior to each example: on at most {REGRET_ROWS} of each kind, evenly spaced.")
-    notes.append("an AUROC is of these two kinds alone: what tells one pair apart may fail on another.")
+        notes.append(
+            f"regret fits a posterior to each example: it uses at most {REGRET_ROWS} of each kind, evenly spaced."
+        )
+    notes.append("an AUROC is valid only for this pair: a score that works here may fail on another pair.")
     if len(ways) == 1 and "against" in ways[0].name:
-        notes.append("one direction only: a score that tells one pair apart may fail the other way round.")
+        notes.append("one direction only: a score that works in one direction may fail in the other.")
     return notes

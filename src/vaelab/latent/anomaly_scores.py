@@ -1,4 +1,4 @@
-"""Scores by which an example may be called strange, and what each is worth: arrays in, figures out."""
+"""Anomaly scores and their evaluation: arrays in, metrics out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from vaelab.metrics import auroc, auroc_error
 
 Floats = npt.NDArray[np.float64]
-# Every score is higher for examples that the model finds stranger.
+# Every score is higher for more anomalous examples.
 MEANINGS = {
-    "bound": "negative evidence lower bound, nats: what the model finds unlikely",
-    "pixel_entropy": "entropy of the pixels alone, nats, without any model",
-    "bound_minus_entropy": "negative bound less the entropy of the pixels",
+    "bound": "negative evidence lower bound, nats: unlikely under the model",
+    "pixel_entropy": "entropy of the pixels only, nats, without any model",
+    "bound_minus_entropy": "negative bound minus the entropy of the pixels",
     "typicality": "distance of the bound from its mean in training, nats",
-    "regret": "likelihood regret, nats: what a posterior of its own would gain",
+    "regret": "likelihood regret, nats: the gain from its own optimised posterior",
     "mixture": "negative log-density under a mixture of the latents, nats",
 }
 
@@ -34,16 +34,16 @@ def pixel_entropy(x: Any) -> Floats:
 
 
 def typicality(bound: Floats, reference: Floats) -> Floats:
-    """|bound - mean of the reference bounds| (n,): unlikely and too likely are both strange (Nalisnick et al. 2019)."""
+    """|bound - mean of the reference bounds| (n,): too unlikely and too likely both count (Nalisnick et al. 2019)."""
     return np.asarray(np.abs(bound - reference.mean()))
 
 
 def judge(known: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
-    """Per score: its AUROC for telling `other` from `known` examples, its standard error over examples, how many of
-    each kind were scored, whether it failed, and one sentence.
+    """Per score: its AUROC for `other` against `known` examples, its standard error over examples, how many of each
+    kind were scored, whether it failed, and one sentence.
 
-    An AUROC under 0.5 is a failure: by that score the strange examples look more usual than the model's own. It is
-    not turned round, since which way to turn it is known only from strange examples, which nobody has beforehand.
+    An AUROC below 0.5 is a failure: by that score the anomalies look more normal than the model's own examples. It is
+    not inverted, since the right direction is known only from anomalies, which are not available in advance.
     """
     return {name: _verdict(name, known, other) for name in MEANINGS if name in known and name in other}
 
@@ -56,7 +56,7 @@ def _verdict(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]
     }  # fmt: skip
     if value < 0.5:
         verdict["sentence"] = (
-            f"{title} FAILED (AUROC {value:.3f}): it calls the other data more usual than the model's own. "
+            f"{title} FAILED (AUROC {value:.3f}): it ranks the other data as more normal than the model's own. "
             + _why(name, known, other)
         )
     else:
@@ -70,17 +70,17 @@ def _why(name: str, known: Mapping[str, Floats], other: Mapping[str, Floats]) ->
         own, others = float(known["pixel_entropy"].mean()), float(other["pixel_entropy"].mean())
         alone = auroc(known["pixel_entropy"], other["pixel_entropy"])
         if others >= own:
-            return f"Their pixels are not simpler ({others:.1f} nats against {own:.1f}); the model itself does this."
+            return f"Their pixels are not simpler ({others:.1f} nats against {own:.1f}); the cause is the model itself."
         if name == "pixel_entropy":
-            return f"Their pixels are simpler, {others:.1f} nats against {own:.1f}; this score knows no model."
+            return f"Their pixels are simpler, {others:.1f} nats against {own:.1f}; this score uses no model."
         if name == "bound_minus_entropy":
-            return "Taking away the entropy of their pixels does not undo how simple they are."
+            return "Subtracting the entropy of their pixels does not compensate for their simplicity."
         return (
             f"Their pixels are simpler: {others:.1f} nats of entropy against {own:.1f}, which alone, without a model, "
-            f"gives {alone:.3f}; a likelihood measures how simple an image is as much as how familiar."
+            f"gives {alone:.3f}; a likelihood depends on simplicity as much as on familiarity."
         )
     if name in ("bound", "typicality"):
-        return "A likelihood measures how simple an example is as much as how familiar."
+        return "A likelihood depends on simplicity as much as on familiarity."
     if name == "mixture":
-        return "The encoder maps what it has never seen into the midst of its own codes."
-    return "The encoder's posterior fits them no worse than its own examples, so there is little to regret."
+        return "The encoder maps unseen data into the middle of its own latents."
+    return "The encoder's posterior fits them no worse than its own examples, so the regret is small."

@@ -1,4 +1,4 @@
-"""How many labels are enough: accuracy on test examples against the number of labels, method by method."""
+"""Label budget: accuracy on test examples against the number of labels, for each method."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from vaelab.latent.labels import ClassTable, draw_balanced
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Method = Callable[[Ints, Ints], Ints]  # rows of labels and their classes to the answers for all test examples
+Method = Callable[[Ints, Ints], Ints]  # labelled rows and their classes -> predictions for all test examples
 SIZES = (10, 20, 50, 100, 200, 500, 1_000, 5_000)
 DRAWS = 10
-PROBE_STEPS = 1_000  # of L-BFGS, which needs about 50
+PROBE_STEPS = 1_000  # of L-BFGS; about 50 are enough
 
 
 def by_mixture(shares: Floats, test: Floats, classes: int) -> Method:
-    """Components named by the labels; from the posteriors over components of training (n, K) and test (m, K)."""
+    """Components named by the labels, from the posteriors over components of training (n, K) and test (m, K)."""
     return lambda rows, codes: ClassTable.of(shares[rows], codes, classes).predict(test)
 
 
 def by_graph(graph: LabelGraph, test: Floats, classes: int) -> Method:
-    """Labels spread along the graph of the training latents, read off at test latents (m, L)."""
+    """Labels propagated along the graph of the training latents, evaluated at test latents (m, L)."""
     return lambda rows, codes: graph.answers(graph.predict_proba(test, rows, codes, classes))
 
 
@@ -44,14 +44,14 @@ def by_probe(z: Floats, test: Floats) -> Method:
             return np.full(len(test), codes[0])
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_STEPS))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the last step's answers are what is stated then
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last step's predictions are used then
             return np.asarray(probe.fit(z[rows], codes).predict(test))
 
     return answer
 
 
 def by_neighbours(z: Floats, test: Floats) -> Method:
-    """The vote of the nearest labelled latents: half as many as a class has labels, from 1 to 10."""
+    """The vote of the k nearest labelled latents: k is half the labels per class, from 1 to 10."""
 
     def answer(rows: Ints, codes: Ints) -> Ints:
         k = int(np.clip(len(rows) / len(np.unique(codes)) / 2, 1, 10))
@@ -73,7 +73,7 @@ def label_budget(
 ) -> list[dict[str, Any]]:
     """A row per number of labels: test accuracy of each method as mean and standard error over class-balanced draws.
 
-    codes: (n,) classes of the training examples, -1 for none; test_codes: (m,). All methods see the same draws. The
+    codes: (n,) classes of the training examples, -1 for none; test_codes: (m,). All methods use the same draws. The
     last row has all labels, and one draw. "Unknown" counts as an error.
     """
     labelled = int((codes >= 0).sum())
@@ -92,6 +92,6 @@ def label_budget(
 
 
 def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean, and its standard error where there is more than one value."""
+    """Mean, and its standard error if there is more than one value."""
     n = len(values)
     return {"mean": float(np.mean(values)), "se": float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None}

@@ -1,4 +1,4 @@
-"""`cluster`: a mixture on the latents of a VAE, named by a few labels, judged once on the test split; one folder."""
+"""`cluster`: a mixture on the latents of a VAE, named with a few labels, evaluated once on test, in one folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vaelab.vae.spec import Spec
 
 @dataclasses.dataclass(frozen=True)
 class Clustering:
-    """What `cluster` returns: the folder, all figures, the encoder, and the mixture with its labels."""
+    """What `cluster` returns: the folder, all metrics, the encoder, and the labelled mixture."""
 
     folder: Path
     results: dict[str, Any]
@@ -51,20 +51,20 @@ def cluster(
     say: Say = lambda text: None,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> Clustering:
-    """Cluster the latents of a VAE that is trained here by `settings`, or of a trained `run` on the same data.
+    """Cluster the latents of a VAE trained with `settings`, or of a trained `run` on the same data.
 
-    starts: encoders to choose from by validation, without labels (see `vae.run.train`).
-    out: by default RUN/clusters, or runs/<data>-cluster-<time>. resume: continue in `out` what was stopped there; the
-    encoder goes on from its last checkpoint, and comes out as if it had not been stopped.
+    starts: number of encoders; the best on validation is kept, without using labels (see `vae.run.train`).
+    out: by default RUN/clusters, or runs/<data>-cluster-<time>. resume: continue the interrupted clustering in `out`;
+    the encoder continues from its last checkpoint, with identical results.
 
     Raises InputError for bad input, before anything is trained or written. The test split is opened once.
     """
     if run is not None and settings:
-        raise InputError("a run that exists has its settings; leave out `settings`, or give data instead of a run.")
+        raise InputError("an existing run has its own settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
     spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **(settings or {})})
     if starts < 1 or (fitted is not None and starts > 1):
-        raise InputError(f"`starts` must be at least 1, and 1 with a run, which is trained already, but got {starts}.")
+        raise InputError(f"`starts` must be at least 1, and 1 with a run, which is already trained, but got {starts}.")
     numbers = numbers_to_try(chosen, data)
     rows = label_rows(chosen, data)
     folder = _folder(data, fitted, out)
@@ -86,19 +86,19 @@ def cluster(
 
 
 def _check_begun(folder: Path, config: Mapping[str, Any], figures: bool) -> None:
-    """Refuse to resume what was never begun, is another clustering, or is finished."""
+    """Raise InputError if there is no clustering to resume, it differs, or it is finished."""
     if not (folder / "config.toml").is_file():
         raise InputError(f"there is nothing to resume: {folder} has no config.toml; cluster without `resume`.")
     if (folder / "config.toml").read_text() != tomli_w.dumps(config):
-        raise InputError(f"{folder} was begun with other data or options, see its config.toml; give the same again.")
+        raise InputError(f"{folder} was started with other data or options, see its config.toml; give the same ones.")
     if (folder / ("report.html" if figures else "results.json")).exists():
-        raise InputError(f"{folder} is finished, so there is nothing to resume; `overwrite` it to make it anew.")
+        raise InputError(f"{folder} is finished, so there is nothing to resume; `overwrite` it to start again.")
 
 
 def _encoder(
     data: Dataset, spec: Spec, folder: Path, starts: int, figures: bool, say: Say, progress: Callable[[int], None]
 ) -> Fitted:
-    """The encoder that is trained here, or was before this clustering was stopped."""
+    """The encoder, trained now or before the clustering was interrupted."""
     begun = folder.with_name(f"{folder.name}.partial").exists()
     if folder.exists() and not begun:
         return Fitted.load(folder)
@@ -114,7 +114,7 @@ def _given(run: Path, data: Dataset) -> Fitted:
     if fitted.facts.fingerprint != data.fingerprint:
         raise InputError(
             f"{run} was trained on other data or another split ({shown(fitted.facts.name)}, split seed "
-            f"{fitted.facts.split_seed}), not on the {shown(data.name)} given; give the data that it was trained on."
+            f"{fitted.facts.split_seed}), not on the given {shown(data.name)}; give the data that it was trained on."
         )
     return fitted
 
@@ -128,7 +128,7 @@ def _folder(data: Dataset, fitted: Fitted | None, out: str | Path | None) -> Pat
 
 
 def _is_own(fitted: Fitted, options: Options) -> bool:
-    """Whether the mixture is the model's prior, learned with it, and not one that EM fits to its latents."""
+    """Whether to use the model's own mixture prior instead of fitting one with EM."""
     return fitted.mixture is not None and not options.components
 
 
@@ -137,7 +137,7 @@ def _mixtures(
 ) -> tuple[list[LatentMixture], Floats]:
     """A mixture for each number of components, and the points (n, L) that they describe.
 
-    A model that learned a mixture as its prior brings its own, unless numbers of components were asked for.
+    A model with a mixture prior uses its own, unless numbers of components are given.
     """
     train = latents.splits["train"]
     rows = train[:: -(-len(train) // EM_ROWS)]
@@ -166,7 +166,7 @@ def _conclude(
     bics = [mixture.bic(points) for mixture in mixtures]
     best = int(np.argmin(bics))
     variance = np.square(latents.std[latents.splits["train"]]).mean(0)
-    # Posterior means are narrower than the posterior samples that a prior describes, and that EM may have seen.
+    # Posterior means are narrower than posterior samples, which a prior describes and EM may have been fitted to.
     used = [m.widened(variance) for m in mixtures] if options.points == "means" and not is_own else mixtures
     codes = latents.codes[named]
     store.count_test_opening(fitted.folder)
@@ -224,7 +224,7 @@ def _conclude(
 
 
 def _place(run: Path, folder: Path) -> str:
-    """The run's folder as seen from the mixture's: they move together where one holds the other."""
+    """The run's folder relative to the mixture's, so that they can move together if one contains the other."""
     run, folder = run.resolve(), folder.resolve()
     if run.is_relative_to(folder):
         return str(run.relative_to(folder))
@@ -240,12 +240,12 @@ def open_clusters(folder: str | Path) -> tuple[Fitted, Clusters]:
     folder = Path(folder)
     home = folder if (folder / "mixture.json").is_file() else folder / "clusters"
     if not (home / "mixture.json").is_file():
-        raise InputError(f"{folder} has no mixture; make one by `vaelab cluster {folder}`.")
+        raise InputError(f"{folder} has no mixture; make one with `vaelab cluster {folder}`.")
     clusters = Clusters.load(home)
     fitted = Fitted.load(home / clusters.run)
     assert fitted.folder is not None
     if _digest(fitted.folder) != clusters.weights_sha256:
-        raise InputError(f"{home} was made on another model than {fitted.folder} holds now; cluster again.")
+        raise InputError(f"{home} was made with another model than the one now in {fitted.folder}; cluster again.")
     return fitted, clusters
 
 
@@ -255,7 +255,7 @@ def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bo
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, but got {n}.")
     if clusters.table is None:
-        raise InputError(f"{folder} has no labels, so no component is known to be of a class; cluster with `labels`.")
+        raise InputError(f"{folder} has no labels, so components have no classes; cluster with `labels`.")
     if name not in clusters.classes:
         raise unknown_name("class", name, clusters.classes)
     weights = clusters.table.component_weights(clusters.classes.index(name), clusters.mixture.weights_)

@@ -15,7 +15,7 @@ NEIGHBOURS = 10
 
 
 def available() -> None:
-    """Raises InputError, which says how to install it, where umap-learn is missing."""
+    """Raises InputError with install instructions if umap-learn is missing."""
     try:
         import umap  # noqa: F401
     except ImportError:
@@ -23,9 +23,9 @@ def available() -> None:
 
 
 class Manifold:
-    """UMAP with a minimal distance of 0, which packs clusters tightly (McInnes et al. 2018).
+    """UMAP with a minimum distance of 0, which packs clusters tightly (McInnes et al. 2018).
 
-    `fit` takes points (n, L) and returns their places (n, dimensions); `place` puts new points among them.
+    `fit` takes points (n, L) and returns their embedding (n, dimensions); `place` embeds new points.
     """
 
     def __init__(self, dimensions: int, neighbours: int = NEIGHBOURS, seed: int = 0):
@@ -37,7 +37,7 @@ class Manifold:
         from umap import UMAP
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of numba and of the parallelism that a seed switches off
+            warnings.simplefilter("ignore")  # from numba, and about parallelism disabled by the seed
             self._map = UMAP(
                 n_components=self.dimensions, n_neighbors=min(self.neighbours, len(points) - 1), min_dist=0.0,
                 random_state=self.seed, n_jobs=1,

@@ -24,7 +24,7 @@ from vaelab.errors import InputError, unknown_name
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Covariance = Literal["full", "tied", "diag", "spherical"]
-PIECE = 8_192  # points that are whitened at once
+PIECE = 8_192  # points whitened at once
 
 
 class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -35,17 +35,17 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     components : int, default=10
-        How many Gaussians, at most as many as points.
+        Number of Gaussians, at most the number of points.
     covariance : {'full', 'tied', 'diag', 'spherical'}, default='full'
         The shape of C_k, as in scikit-learn's GaussianMixture.
     starts : int, default=3
-        Runs of EM from k-means under seeds of their own; the highest likelihood wins.
+        EM runs from k-means with different seeds; the highest likelihood wins.
     max_iter : int, default=200
-        Iterations of one start at most.
+        Maximum iterations of one start.
     tol : float, default=1e-3
         A start ends when an iteration gains less than this, in nats per point.
     floor : float, default=1e-6
-        Added to every variance, so that no component closes in on a single point.
+        Added to every variance, so that no component collapses onto a single point.
     seed : int, default=0
 
     Attributes
@@ -53,11 +53,11 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, L)
     covariances_ : ndarray of shape (K, L, L)
-        In full, whatever `covariance` is.
+        Full matrices for every `covariance`.
     log_likelihoods_ : ndarray of shape (iterations,)
-        Mean log p(z) over the points, in nats, at each iteration of the start that was kept.
+        Mean log p(z) over the points, in nats, at each iteration of the kept start.
     starts_ : list of Start
-        What each start reached.
+        The result of each start.
     converged_ : bool
     n_iter_ : int
     n_features_in_ : int
@@ -105,7 +105,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if self.components > len(z):
             raise InputError(
                 f"a mixture needs at least as many points as components, but got {len(z)} points (n_samples) for "
-                f"{self.components}; ask for fewer `components`."
+                f"{self.components}; use fewer `components`."
             )
         found = [self._start(z, derive_seed(self.seed, s) % 2**32) for s in range(self.starts)]
         best = max(found, key=lambda one: one.lower_bound_)  # the first of equals
@@ -141,9 +141,9 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def of(cls, weights: Any, means: Any, covariances: Any, covariance: Covariance = "full") -> Self:
-        """A mixture that is known already: weights (K,) that sum to 1, means (K, L), covariances (K, L, L).
+        """A mixture from its parameters: weights (K,) that sum to 1, means (K, L), covariances (K, L, L).
 
-        Variances (K, L) are taken as diagonal covariances. covariance: the shape that these were restricted to.
+        Variances (K, L) are treated as diagonal covariances. covariance: the shape they were restricted to.
 
         >>> LatentMixture.of([1.0], [[0.0, 0.0]], [[1.0, 1.0]]).score_samples([[0.0, 0.0]]).round(4).tolist()
         [-1.8379]
@@ -163,10 +163,10 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return mixture
 
     def widened(self, variance: Any) -> Self:
-        """This mixture with variances (L,) added to every component: that of points with such noise on them.
+        """This mixture with variances (L,) added to every component: the mixture of points with this noise added.
 
         Fitted to posterior means and widened by the mean posterior variance it is the mixture of the aggregate
-        posterior q(z) = E_x q(z|x), as far as variances do not depend on x.
+        posterior q(z) = E_x q(z|x), if variances do not depend on x.
         """
         check_is_fitted(self)
         wide = self.covariances_ + np.diag(np.asarray(variance, np.float64))
@@ -205,7 +205,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return shares
 
     def predict(self, X: Any) -> Ints:
-        """The component of highest posterior (n,)."""
+        """The component with the highest posterior (n,)."""
         return np.asarray(self._joint(X).argmax(1))
 
     def sample(self, n: int, seed: int = 0, weights: Any = None) -> Floats:
@@ -229,9 +229,9 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return float(-2 * scores.sum() + (K - 1 + K * L + shape[self.covariance]) * math.log(len(scores)))
 
     def stability(self, X: Any) -> float | None:
-        """Mean adjusted Rand index between the assignments of X by each two starts; None where there was one start.
+        """Mean adjusted Rand index between the assignments of X by each pair of starts; None with one start.
 
-        1: every seed finds the same clusters; 0: they agree no more than by chance.
+        1: every seed finds the same clusters; 0: they agree only by chance.
         """
         check_is_fitted(self)
         found = [start.mixture.predict(X) for start in getattr(self, "starts_", ())]
@@ -241,7 +241,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """One run of EM: the mean log-likelihood that it reached in nats per point, and its mixture."""
+    """One EM run: its final mean log-likelihood in nats per point, and its mixture."""
 
     log_likelihood: float
     converged: bool

@@ -1,4 +1,4 @@
-"""What a clustering is told: components, labels, and the rest of its options, checked before anything is trained."""
+"""The options of a clustering: components, labels and others, checked before training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from vaelab.latent.saved import Points
 
 Ints = npt.NDArray[np.int64]
 
-EM_ROWS = 20_000  # training examples that EM sees, evenly spaced
-LABELS = 100  # drawn by default, where there are as many
-AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; of no classes, per ten
-FEWEST = 10  # training examples per component that `auto` asks for
+EM_ROWS = 20_000  # maximum training examples for EM, evenly spaced
+LABELS = 100  # drawn by default, if available
+AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; without classes, per ten
+FEWEST = 10  # minimum training examples per component for `auto`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Options:
     components: tuple[int, ...] = ()  # empty: auto
     covariance: Covariance = "full"
     points: Points = "samples"
-    labels: int | str | tuple[int, ...] = LABELS  # how many, "validation", or row numbers
+    labels: int | str | tuple[int, ...] = LABELS  # number, "validation", or row numbers
     reject: float = 0.0
     em_starts: int = 3
     seed: int = 0
@@ -77,7 +77,7 @@ class Options:
 
 
 def parse_components(given: Any) -> tuple[int, ...]:
-    """Numbers of components from what --components takes; none of them for auto.
+    """Numbers of components from --components; empty for auto.
 
     >>> parse_components("10,50"), parse_components(7), parse_components("auto")
     ((10, 50), (7,), ())
@@ -90,14 +90,16 @@ def parse_components(given: Any) -> tuple[int, ...]:
     except ValueError:
         numbers = (0,)
     if not numbers or min(numbers) < 1 or isinstance(given, bool):
-        raise InputError(f"components are auto, a number of at least 1, or several as 10,20, but got {shown(given)}.")
+        raise InputError(
+            f"components must be auto, a number of at least 1, or several such as 10,20, but got {shown(given)}."
+        )
     return tuple(dict.fromkeys(numbers))
 
 
 def _labels(given: Any) -> int | str | tuple[int, ...]:
-    """What --labels takes, or row numbers."""
+    """The value of --labels, or row numbers."""
     if given is None:
-        return -1  # as many as LABELS, or as there are
+        return -1  # LABELS, or all if fewer
     if isinstance(given, list | tuple | np.ndarray):
         return tuple(int(row) for row in given)
     if given == "validation":
@@ -107,7 +109,7 @@ def _labels(given: Any) -> int | str | tuple[int, ...]:
     except ValueError:
         number = 0
     if number < 1 or isinstance(given, bool):
-        raise InputError(f"labels are a number of at least 1, or validation, but got {shown(given)}.")
+        raise InputError(f"labels must be a number of at least 1, or validation, but got {shown(given)}.")
     return number
 
 
@@ -118,8 +120,8 @@ def numbers_to_try(options: Options, data: Dataset) -> tuple[int, ...]:
         most = max(options.components)
         if most > n:
             raise InputError(
-                f"a mixture needs at least as many points as components, but {most} components were asked for {n} "
-                "training examples; ask for fewer `components`."
+                f"a mixture needs at least as many points as components, but {most} components were requested for {n} "
+                "training examples; use fewer `components`."
             )
         return tuple(sorted(options.components))
     unit = len(data.classes) or 10
@@ -127,11 +129,11 @@ def numbers_to_try(options: Options, data: Dataset) -> tuple[int, ...]:
 
 
 def label_rows(options: Options, data: Dataset) -> Ints:
-    """Rows whose labels may be read."""
+    """Rows whose labels may be used."""
     if data.labels is None:
         if options.labels != -1:
             raise InputError(
-                f"{shown(data.name)} has no labels to draw; ask for none, or say by `target` where they are."
+                f"{shown(data.name)} has no labels to draw; leave out `labels`, or give them with `target`."
             )
         return np.empty(0, np.int64)
     if isinstance(options.labels, tuple):

@@ -1,4 +1,4 @@
-"""The pictures of a clustering: what each shows is computed here from the model, its data and its mixture."""
+"""The pictures of a clustering: computes their contents from the model, its data and its mixture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEAREST, DRAWN, PER_CLASS = 7, 7, 14
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What the pictures look at: posteriors (N, L) and component shares (N, K) of all examples."""
+    """The data of the pictures: posteriors (N, L) and component shares (N, K) of all examples."""
 
     fitted: Fitted
     data: Dataset
@@ -34,7 +34,7 @@ class Shown:
 
 
 def draw_clusters(folder: Path, view: Shown, results: Mapping[str, Any]) -> list[Path]:
-    """All pictures of a clustering, in FOLDER/figures; confusion, coverage and budget are of the test split."""
+    """All pictures of a clustering, in FOLDER/figures; confusion, coverage and budget use the test split."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     drawn = [_draw_plane(view, figures / "pca.png"), _draw_components(view, figures / "components.png")]
@@ -44,7 +44,7 @@ def draw_clusters(folder: Path, view: Shown, results: Mapping[str, Any]) -> list
         drawn.append(_draw_samples(view, figures / "class_samples.png"))
     if results["confusion"] is not None:
         table = confusion_data(results["confusion"], view.data.classes)
-        drawn.append(plot_confusion(table, figures / "confusion.png", "Answers on the test split"))
+        drawn.append(plot_confusion(table, figures / "confusion.png", "Predictions on the test split"))
     if results["coverage"] is not None and results["coverage"]["coverage"]:
         drawn.append(plot_coverage(results["coverage"], figures / "coverage.png"))
     if results["label_budget"]:
@@ -53,7 +53,7 @@ def draw_clusters(folder: Path, view: Shown, results: Mapping[str, Any]) -> list
 
 
 def component_classes(clusters: Clusters) -> npt.NDArray[np.int64]:
-    """The class of each component (K,), UNKNOWN where less than one label's mass lies in it."""
+    """The class of each component (K,), UNKNOWN if it has less than one label's mass."""
     K = len(clusters.mixture.weights_)
     return np.full(K, UNKNOWN) if clusters.table is None else clusters.table.predict(np.eye(K))
 
@@ -75,11 +75,11 @@ def _draw_plane(view: Shown, path: Path) -> Path:
         component_classes(view.clusters),
         m.weights_,
     )
-    return plots.plot_plane(plane, path, f"The mixture, by PCA of {split} latents")
+    return plots.plot_plane(plane, path, f"The mixture, PCA of {split} latents")
 
 
 def _draw_components(view: Shown, path: Path) -> Path:
-    """A row per component: its mean decoded, the nearest training examples by Mahalanobis distance, draws."""
+    """A row per component: decoded mean, nearest training examples by Mahalanobis distance, samples."""
     m, data = view.clusters.mixture, view.data
     train = data.splits["train"]
     rows = train[:: -(-len(train) // 20_000)]
@@ -113,7 +113,7 @@ def _viewable(x: Array, data: Dataset) -> Array:
 
 
 def _draw_samples(view: Shown, path: Path) -> Path:
-    """New images of every class that has a label, from its components."""
+    """New images of every labelled class, from its components."""
     clusters, data = view.clusters, view.data
     assert clusters.table is not None
     m = clusters.mixture

@@ -1,4 +1,4 @@
-"""Likelihood regret: what an example would gain from a posterior of its own instead of the encoder's."""
+"""Likelihood regret: the gain of an example from its own optimised posterior over the encoder's."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vaelab.vae import evaluate
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.posterior import Posterior
 
-STEPS, LR, DRAWS = 100, 0.05, 8  # of Adam on mean and log-variance; draws of z that its loss, and the figure, average
+STEPS, LR, DRAWS = 100, 0.05, 8  # of Adam on mean and log-variance; draws of z per loss and in the result
 
 
 def likelihood_regret(fitted: Fitted, x: Any, steps: int = STEPS) -> npt.NDArray[np.float64]:
     """max_q ELBO(x; q) - ELBO(x; q(z|x)) in nats (n,), over diagonal Gaussians q (Xiao et al. 2020, equation 7).
 
-    High where the encoder was never taught: the decoder can explain the example, and the encoder does not know how.
-    The gain is measured on other draws of z than the fit saw.
+    High for inputs unlike the training data: the decoder can explain the example, but the encoder does not find it.
+    The gain is measured on other draws of z than those of the fit.
     """
     batches = fitted.units.batches(as_tensor(fitted.rows(x)).to(fitted.device), DRAWS)
     found = np.empty(batches.rows)
@@ -32,7 +32,7 @@ def likelihood_regret(fitted: Fitted, x: Any, steps: int = STEPS) -> npt.NDArray
         own = [start.mean.clone().requires_grad_(), start.log_var.clone().requires_grad_()]
 
         def cost(q: Posterior, first: int, pixels: torch.Tensor = pixels, keys: torch.Tensor = keys) -> torch.Tensor:
-            """The negative ELBO (n,) of the examples under q, by the draws from number `first` on."""
+            """The negative ELBO (n,) of the examples under q, with draws starting at number `first`."""
             noise = evaluate.fixed_noise(keys, [fitted.spec], fitted.model.latent, DRAWS, pixels.dtype, first)
             several = q.repeated()
             z = several.sample(noise)
@@ -42,7 +42,7 @@ def likelihood_regret(fitted: Fitted, x: Any, steps: int = STEPS) -> npt.NDArray
         adam = torch.optim.Adam(own, lr=LR)
         for step in range(1, steps + 1):
             adam.zero_grad()
-            # New draws at every step: a posterior fitted to a few fixed ones would gain on these alone.
+            # New draws at every step: a posterior fitted to a few fixed ones would overfit them.
             torch.autograd.backward(cost(Posterior(*own), step * DRAWS).sum())
             adam.step()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a clustering found: the metrics of its mixtures, what the labels are worth by each method, and the notes."""
+"""The results of a clustering: metrics of its mixtures, accuracy of each labelling method, and notes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """The posteriors of all examples (N, L), and their classes (N,), -1 where there is none."""
+    """The posteriors of all examples (N, L), and their classes (N,), -1 if unlabelled."""
 
     mean: Floats
     std: Floats
@@ -46,7 +46,7 @@ class Latents:
         return cls(mean.astype(np.float64), std.astype(np.float64), codes, data.classes, data.splits)
 
     def labelled(self, split: str) -> Ints:
-        """Rows of a split that have a class."""
+        """Labelled rows of a split."""
         rows = self.splits[split]
         return rows[self.codes[rows] >= 0]
 
@@ -60,9 +60,9 @@ def mixture_row(
     latents: Latents,
     reject: float,
 ) -> dict[str, Any]:
-    """One mixture's figures; `whole` is of all examples, training and test together, as in much of the literature.
+    """One mixture's metrics; `whole` is for all examples, training and test together, as often in the literature.
 
-    A mixture that was learned as a prior has no iterations of EM.
+    A mixture learned as a prior has no EM iterations.
     """
     return {
         "components": len(mixture.weights_),
@@ -92,7 +92,7 @@ def _metrics(
 def with_labels(
     clusters: Clusters, shares: Floats, latents: Latents, rows: Ints, options: Options, data: Dataset, say: Say
 ) -> dict[str, Any]:
-    """What needs labels: the answers of every method on test, the confusion, the curves."""
+    """Results that need labels: predictions of every method on test, confusion, curves."""
     table = clusters.table
     assert table is not None
     classes = len(data.classes)
@@ -113,7 +113,7 @@ def with_labels(
     found["confusion"] = scores.confusion(answers, truth, classes).tolist()
     found["coverage"] = {name: getattr(curve, name).tolist() for name in ("coverage", "accuracy", "threshold")}
     say("neighbours of the training latents")
-    # Labels of validation examples spread too, so these stand in the graph beside the training examples.
+    # Labelled validation examples also propagate, so they are in the graph with the training examples.
     train = latents.splits["train"]
     nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
     nodes = np.union1d(nodes, rows)
@@ -151,9 +151,9 @@ def with_labels(
 def _manifold(
     nodes: Ints, rows: Ints, latents: Latents, test: Ints, options: Options
 ) -> tuple[dict[str, Any], Floats, Floats]:
-    """A mixture of as many components as classes on the UMAP of the training latents (n), judged at test (m).
+    """A mixture with one component per class on the UMAP of the training latents (n), evaluated on test (m).
 
-    Returns its figures, and the posteriors over its components (n, K) and (m, K).
+    Returns its metrics, and the posteriors over its components (n, K) and (m, K).
     """
     classes = len(latents.classes)
     umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
@@ -176,25 +176,27 @@ def _manifold(
 
 
 def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], latents: Latents) -> list[str]:
-    """What a reader of the figures should know; `mixtures` are those that EM fitted."""
+    """Notes on the results; `mixtures` are those fitted by EM."""
     train = len(latents.splits["train"])
-    notes = ["the mixture is the model's own prior, learned with it; EM fits another where `components` is given."]
+    notes = ["the mixture is the model's own prior, learned with it; set `components` to fit another with EM."]
     if mixtures:
         notes = ["the number of components is chosen by BIC, which compares mixtures on one encoder's latents only."]
     if mixtures and train > EM_ROWS:
-        notes.append(f"EM saw one training example in {-(-train // EM_ROWS)}, evenly spaced: at most {EM_ROWS:,}.")
+        notes.append(f"EM used one training example in {-(-train // EM_ROWS)}, evenly spaced: at most {EM_ROWS:,}.")
     slow = [str(len(m.weights_)) for m in mixtures if not m.converged_]
     if slow:
-        notes.append(f"EM stopped after {mixtures[0].max_iter} iterations, still gaining, with {', '.join(slow)}.")
+        notes.append(f"EM stopped after {mixtures[0].max_iter} iterations without converging for {', '.join(slow)}.")
     labels = results.get("labels")
     if labels is None:
-        return [*notes, "there are no labels, so clusters have no names, and nothing says whether they are classes."]
+        return [*notes, "there are no labels, so clusters have no names and cannot be compared with classes."]
     if results["graph"]["temperature"] is None:
-        notes.append("the graph's probabilities are not calibrated: no class has a label that could be left out.")
+        notes.append("the graph's probabilities are not calibrated: no class has two labels, so none can be left out.")
     if labels["unknown_classes"]:
         names = ", ".join(labels["unknown_classes"])
-        notes.append(f"no label was drawn of {names}: these are never answered, and count as errors.")
+        notes.append(f"no label was drawn for {names}: these classes are never predicted and count as errors.")
     if results["test"] is not None and results["test"]["hungarian_accuracy"] is None:
-        notes.append("one-to-one (Hungarian) accuracy needs as many components as classes; purity stands beside it.")
-    notes.append("whole: all examples, training and test together; the literature often clusters and scores these.")
+        notes.append(
+            "one-to-one (Hungarian) accuracy needs equal numbers of components and classes; purity is also given."
+        )
+    notes.append("whole: all examples, training and test together, as often clustered and scored in the literature.")
     return notes

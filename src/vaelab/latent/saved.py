@@ -1,4 +1,4 @@
-"""A mixture with its labels as files, and the posterior over its components for examples of an encoder."""
+"""Saves and loads a labelled mixture, and computes the posterior over its components for encoded examples."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from vaelab.latent.mixture import LatentMixture
 Floats = npt.NDArray[np.float64]
 Points = Literal["samples", "means"]
 FORMAT = 1
-DRAWS = 8  # of z, over which p(k|x) is averaged
+DRAWS = 8  # draws of z over which p(k|x) is averaged
 ARRAYS = ("weights", "means", "covariances", "counts")
 
 
 @dataclasses.dataclass(frozen=True)
 class Clusters:
-    """A mixture on the latents of one encoder, the labelled mass in its components, and the names of the classes.
+    """A mixture on the latents of one encoder, the labelled mass of its components, and the class names.
 
-    points: what the mixture was fitted to: draws of q(z|x), or posterior means, widened by their mean variance.
-    run: the folder of the encoder, from the folder of the mixture. weights_sha256: of the encoder's weights.
+    points: what the mixture was fitted to: draws of q(z|x), or posterior means, then widened by the mean variance.
+    run: the folder of the encoder, relative to that of the mixture. weights_sha256: of the encoder's weights.
     """
 
     mixture: LatentMixture
@@ -42,7 +42,7 @@ class Clusters:
         return component_shares(self.mixture, mean, std, self.points)
 
     def save(self, folder: Path) -> None:
-        """FOLDER/mixture.safetensors and FOLDER/mixture.json, which holds its checksum."""
+        """FOLDER/mixture.safetensors and FOLDER/mixture.json, which contains its checksum."""
         m = self.mixture
         counts = np.zeros((len(m.weights_), 0)) if self.table is None else self.table.counts
         arrays = {"weights": m.weights_, "means": m.means_, "covariances": m.covariances_, "counts": counts}
@@ -64,13 +64,13 @@ class Clusters:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read and check what `save` wrote; every fault is a StoreError that names it."""
+        """Read and check what `save` wrote; raises StoreError that names any problem."""
         path = folder / "mixture.json"
         facts = store.read_json(path)
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             found = facts.get("format") if isinstance(facts, dict) else None
             raise StoreError(
-                f"{path} must be of format {FORMAT}, but is of {shown(found)}; upgrade vaelab, or cluster."
+                f"{path} must have format {FORMAT}, but has {shown(found)}; upgrade vaelab, or cluster again."
             )
         kinds = {
             "arrays_sha256": str, "components": int, "latent_dim": int, "points": str, "classes": list, "run": str,
@@ -97,12 +97,12 @@ class Clusters:
 def component_shares(mixture: LatentMixture, mean: Any, std: Any, points: Points) -> Floats:
     """p(k|x) = E_q(z|x) p(k|z) (n, K) over a few draws, or p(k|z) at the posterior mean of a widened mixture.
 
-    The draws move every example by the same standard normals, so that no example's figure depends on its company.
+    All examples use the same standard normals, so that results do not depend on the other examples.
     """
     if points == "means":
         return mixture.predict_proba(mean)
     total = np.zeros((len(mean), len(mixture.weights_)))
     noise = np.random.default_rng(0).standard_normal((DRAWS // 2, np.shape(mean)[1]))
-    for one in (*noise, *-noise):  # with its mirror image the mean of the draws is exact
+    for one in (*noise, *-noise):  # antithetic pairs make the mean of the draws exact
         total += mixture.predict_proba(mean + std * one)
     return total / DRAWS

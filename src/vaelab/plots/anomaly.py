@@ -1,4 +1,4 @@
-"""The picture of anomaly scores: known examples beside strange ones."""
+"""The picture of anomaly scores: normal examples against anomalous ones."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def plot_anomaly(
         word = "  FAILED" if verdict["failed"] else ""
         style.name_axes(axes, y=f"{name.replace('_', ' ')}  ·  AUROC {verdict['auroc']:.3f}{word}")
     own, others = (style.clean(name, 24) for name in names)
-    style.heading(figure, title, f"blue: {own}, the model's own  ·  orange: {others}  ·  right is stranger")
+    style.heading(figure, title, f"blue: {own}, the model's own  ·  orange: {others}  ·  right is more anomalous")
     return style.save(figure, path)

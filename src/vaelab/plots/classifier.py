@@ -1,4 +1,4 @@
-"""Pictures of a classifier: how it learned, what its probabilities are worth, its surest mistakes."""
+"""Pictures of a classifier: learning curves, calibration, most confident errors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SPLITS = (("train", LIGHT, "#5c8fc4"), ("validation", BLUE, BLUE))
 
 @dataclass(frozen=True)
 class Learning:
-    """Log-loss and accuracy by epoch of both splits, NaN where an epoch has no figure."""
+    """Log-loss and accuracy by epoch of both splits, NaN where an epoch has no value."""
 
     epochs: Floats  # (E,)
-    curves: dict[str, dict[str, Floats]]  # figure -> split -> (E,)
-    best: int | None  # index of the last epoch that was kept
-    floor: dict[str, float]  # of each figure, what answering the most frequent class reaches
+    curves: dict[str, dict[str, Floats]]  # metric -> split -> (E,)
+    best: int | None  # index of the kept epoch
+    floor: dict[str, float]  # per metric, the value of always predicting the most frequent class
 
 
 def learning_data(history: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]) -> Learning:
-    """From one record per epoch; `reference` holds accuracy and log_loss of always the most frequent class."""
+    """From one record per epoch; `reference` has accuracy and log_loss of always predicting the most frequent class."""
     curves = {
         figure: {split: np.array([style.as_float(r.get(split), figure) for r in history]) for split, *_ in SPLITS}
         for figure in ("log_loss", "accuracy")
@@ -39,7 +39,7 @@ def learning_data(history: Sequence[Mapping[str, Any]], reference: Mapping[str, 
 
 
 def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> Path:
-    """Draws log-loss at the left and accuracy at the right; an orange dot where the weights were kept."""
+    """Draws log-loss on the left and accuracy on the right; an orange dot marks the kept weights."""
     figure = style.canvas(3.9)
     names = {"log_loss": "log-loss, nats (lower is better)", "accuracy": "accuracy (higher is better)"}
     for i, (name, label) in enumerate(names.items()):
@@ -60,7 +60,7 @@ def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> 
             axes.plot(data.epochs[data.best], value, "o", color=ORANGE, markersize=7, markeredgecolor="white", zorder=5)
             ends.append((f"● kept {value:.4g}", ORANGE, value))
         if name == "accuracy":
-            high = min(high, 1 + 0.02 * (1 - low))  # nothing lies above 1, but a dot needs some room
+            high = min(high, 1 + 0.02 * (1 - low))  # nothing exceeds 1, but a dot needs some room
         axes.set_ylim(low, high)
         heights = style.spread([float(np.clip((v - low) / (high - low), 0.05, 0.97)) for *_, v in ends], 0.08)
         for (text, ink, _), height in zip(ends, heights, strict=True):
@@ -75,12 +75,10 @@ def plot_learning(data: Learning, path: str | Path, title: str = "Learning") -> 
     return style.save(figure, path)
 
 
-def plot_reliability(
-    found: Mapping[str, Any], path: str | Path, title: str = "What the probabilities are worth"
-) -> Path:
+def plot_reliability(found: Mapping[str, Any], path: str | Path, title: str = "Calibration") -> Path:
     """Draws accuracy against confidence in bins of equal mass, before and after temperature scaling.
 
-    found: a model's figures, with `reliability`, `ece`, `temperature` and `unscaled`.
+    found: a model's metrics, with `reliability`, `ece`, `temperature` and `unscaled`.
     """
     figure = style.canvas(5.0)
     side = 5.0 - style.HEAD - 0.8
@@ -97,20 +95,20 @@ def plot_reliability(
         axes.plot(confidence, accuracy, color=ink, linewidth=1.6, marker="o", markersize=4.5, zorder=3)
     axes.set_xlim(low, 1.005)
     axes.set_ylim(low, 1.005)
-    style.name_axes(axes, x="probability of the answer", y="share of these answers that are right")
+    style.name_axes(axes, x="probability of the prediction", y="share of these predictions that are correct")
     temperature = found["temperature"]
-    way = "too sure" if temperature > 1 else "too unsure"
+    way = "overconfident" if temperature > 1 else "underconfident"
     style.note(axes, 1.06, 0.9, "● scaled", color=BLUE, weight="bold")
     style.note(axes, 1.06, 0.84, f"ECE {found['ece']:.4f}, log-loss {found['log_loss']:.4f}", color=BLUE)
-    style.note(axes, 1.06, 0.74, "● as trained", color=MUTED, weight="bold")
+    style.note(axes, 1.06, 0.74, "● unscaled", color=MUTED, weight="bold")
     raw = found["unscaled"]
     style.note(axes, 1.06, 0.68, f"ECE {raw['ece']:.4f}, log-loss {raw['log_loss']:.4f}", color=MUTED)
-    style.note(axes, 1.06, 0.55, f"temperature {temperature:.3f}, fitted on\nvalidation: it was {way}", color=INK)
+    style.note(axes, 1.06, 0.55, f"temperature {temperature:.3f}, fitted on\nvalidation: {way}", color=INK)
     style.note(
         axes,
         1.06,
         0.36,
-        "on the dashed line a probability\nkeeps its word; below it,\nanswers are too sure",
+        "dashed: perfect calibration;\nbelow it, predictions are\noverconfident",
         color=MUTED,
     )
     style.note(axes, 1.06, 0.18, "bars: one standard error", color=MUTED)
@@ -121,20 +119,20 @@ def plot_reliability(
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Images whose answer was wrong, the surest first."""
+    """Misclassified images, most confident first."""
 
     images: Floats  # (m, H, W[, C]) in [0, 1]
     truth: list[str]
     answers: list[str]
     confidence: Floats  # (m,)
-    total: int  # wrong answers in all
+    total: int  # number of errors
     examples: int
 
 
-def plot_mistakes(data: Mistakes, path: str | Path, title: str = "The surest mistakes") -> Path:
-    """Draws the images with the answer, its probability and the true class below each."""
+def plot_mistakes(data: Mistakes, path: str | Path, title: str = "Most confident errors") -> Path:
+    """Draws the images with the prediction, its probability and the true class below each."""
     if not len(data.images):
-        return style.save(examples._empty(title, "every answer is right"), path)
+        return style.save(examples._empty(title, "every prediction is correct"), path)
     columns, (H, W) = 6, data.images.shape[1:3]
     rows = -(-len(data.images) // columns)
     each = (style.WIDTH - 0.4) / columns
@@ -157,6 +155,6 @@ def plot_mistakes(data: Mistakes, path: str | Path, title: str = "The surest mis
             axes, 0.5, -0.05, f"{style.clean(data.answers[i], 12)} {data.confidence[i]:.0%}", color=ORANGE, **look
         )
         style.note(axes, 0.5, -0.21, f"is {style.clean(data.truth[i], 13)}", color=INK, **look)
-    said = f"the {len(data.images)} surest of {data.total:,} wrong answers to {data.examples:,} examples"
-    style.heading(figure, title, f"{said}  ·  orange: the answer and its probability")
+    said = f"the {len(data.images)} most confident of {data.total:,} errors on {data.examples:,} examples"
+    style.heading(figure, title, f"{said}  ·  orange: the prediction and its probability")
     return style.save(figure, path)

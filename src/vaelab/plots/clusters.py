@@ -1,4 +1,4 @@
-"""Pictures of a mixture on the latents: its plane, its components, what its names are worth."""
+"""Pictures of a mixture on the latents: projection, components, new examples, EM."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vaelab.plots.models import colour
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats, Ints
 
 MAX_POINTS, MAX_ROWS = 4_000, 20
-ELLIPSE = 2.0  # standard deviations, which hold 86 % of a plane Gaussian
+ELLIPSE = 2.0  # standard deviations, which contain 86 % of a 2-d Gaussian
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Points and components in the plane of the points' two principal components."""
+    """Points and components, projected on the points' first two principal components."""
 
     points: Floats  # (n, 2)
     codes: Ints | None  # (n,), -1 where there is no class
@@ -49,7 +49,7 @@ def plane_data(
     values, vectors = np.linalg.eigh(np.cov(points.T).reshape(L, L))
     axes = vectors[:, ::-1][:, :2]
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-    axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # of one dimension the second is empty
+    axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # with one dimension the second is empty
     shares = np.pad(values[::-1][:2] / max(values.sum(), 1e-300), (0, max(0, 2 - L)))
     angle = np.linspace(0, 2 * np.pi, 120)
     circle = ELLIPSE * np.stack([np.cos(angle), np.sin(angle)])
@@ -65,7 +65,7 @@ def plane_data(
 
 
 def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA") -> Path:
-    """Draws the points in the colours of their classes, and each component as an ellipse in that of its answer."""
+    """Draws the points coloured by class, and each component as an ellipse coloured by the class it predicts."""
     figure = style.canvas(6.6)
     wide = 6.6
     axes = style.chart(figure, 0.6, 0.55, wide, 6.6 - style.HEAD - 0.75)
@@ -102,15 +102,15 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
         at = 0.97 - 0.045 * len(names) - 0.02
         style.note(axes, 1.02, at, f"○ unknown   ({(data.named < 0).sum()})", color=MUTED)
     said = "dots: examples by true class  ·  ellipses: components at two standard deviations"
-    style.heading(figure, title, said + (" by answer (how many)" if len(data.classes) else ""))
+    style.heading(figure, title, said + (" by predicted class (count)" if len(data.classes) else ""))
     return style.save(figure, path)
 
 
 @dataclass(frozen=True)
 class Components:
-    """What stands behind each component: its mean decoded, the examples nearest to it, draws from it."""
+    """The components: decoded means, nearest examples, and samples."""
 
-    names: list[str]  # the answer of each component
+    names: list[str]  # the class each component predicts
     notes: list[str]
     means: Floats  # (r, *shape)
     nearest: Floats  # (r, c, *shape)
@@ -136,7 +136,7 @@ def components_data(
 
 
 def plot_components(data: Components, path: str | Path, title: str = "The components") -> Path:
-    """Draws a row of images per component; of a table, the columns of every component's mean as colours."""
+    """Draws a row of images per component; for a table, the columns of every component's mean as colours."""
     count = len(data.means)
     more = f"the {count} heaviest of {data.total}" if count < data.total else f"all {count}"
     if not examples.is_image(data.means.shape[1:]):
@@ -158,7 +158,7 @@ def plot_class_samples(
     images: Floats, names: Sequence[str], path: str | Path, title: str = "New examples by class"
 ) -> Path:
     """Draws a row of images (r, c, H, W) in [0, 1] per class."""
-    said = "decoded from draws of the components that answer with the class"
+    said = "decoded from samples of the components that predict the class"
     labels = style.clean_names(names, 14)
     return style.save(space._strips(title, said, images, labels, [], [""] * images.shape[1]), path)
 
@@ -168,7 +168,7 @@ def _centred(text: str, count: int) -> list[str]:
 
 
 def _component_columns(data: Components, title: str, more: str) -> Any:
-    """Component means (r, D) in standard deviations of the columns, those that differ most first."""
+    """Component means (r, D) in standard deviations of the columns, most variable columns first."""
     flat: Floats = data.means.reshape(len(data.means), -1).astype(np.float64)
     features = data.features or space.features_data(flat.mean(0), flat.std(0))
     scaled = features(flat)
@@ -195,7 +195,7 @@ def plot_em(
     path: str | Path,
     title: str = "Fitting",
 ) -> Path:
-    """Draws the log-likelihood by iteration of each number of components, and BIC beside it."""
+    """Draws the log-likelihood by iteration for each number of components, and BIC next to it."""
     figure = style.canvas(3.9)
     tall = 3.9 - style.HEAD - 0.95
     axes = style.chart(figure, 0.75, 0.6, 3.9, tall)
@@ -212,7 +212,7 @@ def plot_em(
     for (text, ink, _), y in zip(ends, style.spread([e[2] for e in ends], 0.08), strict=True):
         style.note(axes, 1.02, y, text, color=ink, weight="bold")
     style.whole_ticks(axes)
-    style.name_axes(axes, x="iteration of EM", y="log p(z), nats per point")
+    style.name_axes(axes, x="EM iteration", y="log p(z), nats per point")
     right = style.chart(figure, 6.2, 0.6, 2.5, tall)
     sizes = np.array([int(n) for n in bic], dtype=np.float64)
     heights = np.array(list(bic.values()), dtype=np.float64) / 1_000
@@ -225,5 +225,5 @@ def plot_em(
     style.name_axes(right, x="components (ring: lowest)", y="BIC, thousands")
     rises = all((np.diff(v) >= -1e-6).all() for v in values)
     said = "no iteration lowers the likelihood" if rises else "an iteration lowers the likelihood"
-    style.heading(figure, title, f"{said}  ·  the best of the starts of each number of components")
+    style.heading(figure, title, f"{said}  ·  best start for each number of components")
     return style.save(figure, path)

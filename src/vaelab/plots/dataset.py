@@ -1,4 +1,4 @@
-"""What examples look like: values that pictures show, a few rows of each class, the pictures of the data themselves."""
+"""Examples for pictures: their pixel values, a few rows of each class, and the pictures of the data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vaelab.data.dataset import Array
 from vaelab.data.explore import class_counts, example_rows, histogram
 from vaelab.plots import space
 
-EXAMPLES = 12  # of each class
-COLUMN_ROWS = 20_000  # of a table, for its histograms and correlations
+EXAMPLES = 12  # per class
+COLUMN_ROWS = 20_000  # rows of a table used for histograms and correlations
 
 
 def viewable(x: Array, data: Dataset) -> Array:
@@ -27,18 +27,18 @@ def viewable(x: Array, data: Dataset) -> Array:
 
 
 def viewing_range(data: Dataset) -> tuple[float, float]:
-    """The values of images that are shown black and white."""
+    """The values shown as black and white."""
     low, high = (0.0, 255.0) if data.is_8bit and data.statistics.range[1] > 1 else data.statistics.range
     return low, high if high > low else low + 1.0
 
 
 def spread_rows(data: Dataset, count: int) -> npt.NDArray[np.int64]:
-    """Up to `count` validation rows, as evenly over the classes as they go, in order of the classes."""
+    """Up to `count` validation rows, balanced over the classes as far as possible, in class order."""
     rows = data.splits["validation"]
     if data.labels is None:
         return rows[:count]
     labels = data.labels[rows]
-    rank = np.empty(len(rows), dtype=np.int64)  # how many of its class come before a row
+    rank = np.empty(len(rows), dtype=np.int64)  # number of earlier rows of the same class
     for code in np.unique(labels):
         mine = labels == code
         rank[mine] = np.arange(mine.sum())
@@ -47,14 +47,14 @@ def spread_rows(data: Dataset, count: int) -> npt.NDArray[np.int64]:
 
 
 def features(data: Dataset) -> space.Features | None:
-    """What the columns of a table are measured in; None for images."""
+    """Centre and scale of the columns of a table; None for images."""
     if data.is_image:
         return None
     return plots.features_data(data.statistics.mean, data.statistics.std, data.features)
 
 
 def draw_data(data: Dataset, folder: Path) -> list[Path]:
-    """What the training examples are like, in `folder`: data.png, and examples.png or of a table correlations.png."""
+    """Draws the training examples into `folder`: data.png, and examples.png or, for a table, correlations.png."""
     train = data.splits["train"]
     if not data.is_image:
         rows = train[:: -(-len(train) // COLUMN_ROWS)]

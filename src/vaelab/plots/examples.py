@@ -1,4 +1,4 @@
-"""Pictures of single examples: reconstructions beside their originals, and new samples. Images or tables."""
+"""Pictures of single examples: reconstructions next to their originals, and new samples. Images or tables."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def difference(originals: Floats, reconstructions: Floats) -> Pixels:
 def fit_scale(height: int, width: int, room: tuple[float, float], cell: int) -> float:
     """Screen pixels per pixel for a mosaic of (height, width) in `room` = (height, width) inches.
 
-    A whole number keeps pixels crisp and is taken where it wastes less than a quarter of the room.
+    A whole number keeps pixels crisp and is used if it wastes less than a quarter of the room.
     """
     most = min(room[0] * style.DPI / height, room[1] * style.DPI / width, MAX_CELL * style.DPI / cell)
     return float(np.floor(most)) if most >= 1 and np.floor(most) / most >= 0.75 else float(most)
@@ -82,14 +82,14 @@ def _show(figure: Figure, sheet: Pixels, left: float, top: float, scale: float) 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """A few examples and what the model makes of them."""
+    """A few examples and their reconstructions."""
 
     originals: Floats  # (n, *shape)
     reconstructions: Floats  # (n, *shape)
     error: Floats  # (n,) root of the mean squared difference
     captions: list[str]  # n of them, or none
     features: list[str]  # column names of a table
-    are_curves: bool = False  # whether features without names follow each other
+    are_curves: bool = False  # whether unnamed features form a sequence
 
 
 def reconstructions_data(
@@ -112,10 +112,10 @@ def reconstructions_data(
 
 
 def plot_reconstructions(data: Reconstructions, path: str | Path, title: str = "Reconstructions") -> Path:
-    """Draws originals above reconstructions; a table as one dot plot, curves and wide tables as curves."""
+    """Draws originals above reconstructions; a table as a dot plot, curves and wide tables as curves."""
     shape = data.originals.shape[1:]
     if not len(data.originals):
-        return style.save(_empty(title, "no examples were given"), path)
+        return style.save(_empty(title, "no examples"), path)
     if is_image(shape):
         figure = _reconstructed_images(data, title)
     elif int(np.prod(shape)) <= MAX_FEATURES and not data.are_curves:
@@ -169,7 +169,7 @@ def _reconstructed_rows(data: Reconstructions, title: str) -> Figure:
     low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     span = np.where(high > low, high - low, 1.0)
     columns = np.arange(n)[:, None]
-    # A reconstruction far outside the range of the originals stops at the border of its cell.
+    # A reconstruction far outside the range of the originals is clipped to its cell.
     u = columns + 0.1 + 0.8 * (x - low) / span
     v = columns + 0.1 + 0.8 * np.clip((y - low) / span, -0.1, 1.1)
     feature = np.broadcast_to(np.arange(D), (n, D))
@@ -188,7 +188,7 @@ def _reconstructed_rows(data: Reconstructions, title: str) -> Figure:
     axes.set_ylim(D - 0.4, -0.6)
     style.named_ticks(axes, "y", range(D), names)
     axes.set_xticks([])
-    style.heading(figure, title, "each column one validation example, each row scaled to the range of the values shown")
+    style.heading(figure, title, "one column per validation example; each row is scaled to the range shown")
     _key(axes, ((INK, "●", "original"), (ORANGE, "○", "reconstruction")))
     room = (style.WIDTH - left - 0.25) / n
     for i, caption in enumerate(data.captions):
@@ -198,7 +198,7 @@ def _reconstructed_rows(data: Reconstructions, title: str) -> Figure:
 
 
 def _key(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
-    """Names of the marks, in one line above the axes at the right: (colour, mark, name) each."""
+    """Legend in one line above the axes on the right: (colour, mark, name) each."""
     width = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
     height = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     right = 1.0
@@ -208,7 +208,7 @@ def _key(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
 
 
 def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
-    """Small multiples in one pair of axes: the example dark, its reconstruction in orange over it."""
+    """Small multiples in one pair of axes: the example in dark, its reconstruction in orange."""
     n = len(data.originals)
     x, y = data.originals.reshape(n, -1).astype(float), data.reconstructions.reshape(n, -1).astype(float)
     D = x.shape[1]
@@ -230,7 +230,7 @@ def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
         )
     for i in range(n):
         caption = data.captions[i] if data.captions else f"example {i + 1}"
-        text = f"{style.clean(caption, 20)}  ·  error {number(data.error[i])}"
+        text = f"{style.clean(caption, 19)}  ·  error {number(data.error[i])}"
         style.write(axes, i % columns + 0.04, -(i // columns) + 0.9, text, fontsize=8.5)
     axes.set_xlim(0, columns)
     axes.set_ylim(1 - rows, 1.0)
@@ -240,7 +240,7 @@ def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
 
 
 def plot_curves(curves: Floats, path: str | Path, title: str = "Curves") -> Path:
-    """Draws curves (n, D) over each other; of many the first MAX_CURVES."""
+    """Draws curves (n, D) in one plot; at most the first MAX_CURVES."""
     every = np.asarray(curves, np.float64)
     figure, _ = _curve_chart(every[:MAX_CURVES])
     left = f"the first {MAX_CURVES} of {len(every):,}, " if len(every) > MAX_CURVES else ""

@@ -1,4 +1,4 @@
-"""Pictures of a data set before any model: what it looks like on average, its values, its classes, its columns."""
+"""Pictures of a data set: average appearance, values, classes, columns."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Int
 from vaelab.wording import number
 
 MAX_COLUMNS = 30
-MAX_GROUPS = 5  # classes that a small histogram tells apart
+MAX_GROUPS = 5  # most classes shown in a small histogram
 BINS = 24
 NAMED_BARS = 16
 CUT = 4  # times the next bar
-ROTATED = 16  # columns whose names stand above a matrix of correlations
+ROTATED = 16  # most columns with names above a correlation matrix
 
 
 @dataclass(frozen=True)
 class Overview:
-    """The average of a set of images, how much they differ from it, and the intensities and classes met."""
+    """Mean and standard deviation of a set of images, and the intensities and classes in it."""
 
     mean: Floats  # (H, W[, C]) in [0, 1]
     std: Floats  # (H, W[, C]) in the units of `mean`
@@ -38,7 +38,7 @@ class Overview:
 def overview_data(
     mean: Floats, std: Floats, histogram: Mapping[str, Sequence[float]], classes: Mapping[str, int] | None = None
 ) -> Overview:
-    """Mean and standard deviation per pixel, in units where 0 is black and 1 white, and counts as shares.
+    """Mean and standard deviation per pixel, where 0 is black and 1 is white, and counts as shares.
 
     histogram: {"edges": (n + 1), "counts": (n)}. classes: examples by name.
     """
@@ -82,7 +82,7 @@ def plot_overview(data: Overview, path: str | Path, title: str = "The data") -> 
 
 
 def _draw_histogram(axes: Axes, data: Overview) -> None:
-    """Shares by intensity; a bar that towers over all others is cut off and labelled, else they would not be seen."""
+    """Shares by intensity; a bar far above the others is cut off and labelled to keep the others visible."""
     widths = np.diff(data.edges)
     centres = data.edges[:-1] + widths / 2
     axes.bar(centres, data.shares, width=0.92 * widths, color=BLUE, linewidth=0)
@@ -100,7 +100,7 @@ def _draw_histogram(axes: Axes, data: Overview) -> None:
 
 
 def _draw_counts(axes: Axes, data: Overview) -> None:
-    """A bar per class with its count, as many as have room, in the order of the classes."""
+    """A bar per class with its count, in class order, as many as fit."""
     shown = min(len(data.classes), 3 * NAMED_BARS)
     counts = data.counts[:shown]
     place = np.arange(shown)
@@ -133,15 +133,15 @@ class Examples:
 
 
 def examples_data(groups: Sequence[tuple[str, Floats]]) -> Examples:
-    """Images of each class by name, at most twenty classes; one group of any name where there are no classes."""
+    """Images of each class by name, at most twenty classes; one group of any name if there are no classes."""
     kept = [(str(name), np.asarray(images)) for name, images in groups if len(images)][: style.MAX_CLASSES]
     return Examples([name for name, _ in kept], [images for _, images in kept])
 
 
 def plot_examples(data: Examples, path: str | Path, title: str = "Examples") -> Path:
-    """Draws one row of images per class, or a sheet of them where there are no classes."""
+    """Draws one row of images per class, or a sheet of them if there are no classes."""
     if not data.images:
-        return style.save(examples._empty(title, "no examples were given"), path)
+        return style.save(examples._empty(title, "no examples"), path)
     shape = data.images[0].shape[1:]
     H, W = shape[:2]
     gap = max(1, W // 14)
@@ -161,7 +161,7 @@ def plot_examples(data: Examples, path: str | Path, title: str = "Examples") -> 
 
 @dataclass(frozen=True)
 class Columns:
-    """Histograms of the columns of a table, stacked by class where the classes are few."""
+    """Histograms of the columns of a table, stacked by class if there are few classes."""
 
     names: list[str]
     edges: Floats  # (columns, bins + 1)
@@ -178,9 +178,9 @@ def columns_data(
     classes: Sequence[str] = (),
     limit: int = MAX_COLUMNS,
 ) -> Columns:
-    """Counts of the first `limit` columns of rows (n, D) in 24 bins of equal width from their least to their largest.
+    """Counts of the first `limit` columns of rows (n, D) in 24 equal bins from minimum to maximum.
 
-    labels: (n,) codes into `classes`; up to five classes are counted apart.
+    labels: (n,) codes into `classes`; up to five classes are counted separately.
     """
     rows = np.asarray(rows, dtype=np.float64)
     n, D = rows.shape
@@ -240,7 +240,7 @@ def plot_columns(data: Columns, path: str | Path, title: str = "The data") -> Pa
         examples._key(axes, entries)
     more = f"first {shown} of {data.total:,} columns" if shown < data.total else f"{shown} columns"
     style.heading(
-        figure, title, f"{more} of {data.sizes.sum():,} training examples, each from its least to its largest"
+        figure, title, f"{more} of {data.sizes.sum():,} training examples, each from its minimum to its maximum"
     )
     return style.save(figure, path)
 
@@ -272,7 +272,7 @@ def correlations_data(rows: Floats, features: Sequence[str] = (), limit: int = M
 
 
 def plot_correlations(data: Correlations, path: str | Path, title: str = "Correlations") -> Path:
-    """Draws the matrix as a heat map: orange for columns that rise together, blue for opposed ones."""
+    """Draws the matrix as a heat map: orange for positive correlations, blue for negative ones."""
     count = len(data.names)
     if not count:
         return style.save(examples._empty(title, "no column varies"), path)
@@ -309,7 +309,7 @@ def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
     if count <= ROTATED:
         axes.set_yticks(range(count), labels=list(names))
         axes.set_xticks(range(count), labels=list(names), rotation=45, ha="left", rotation_mode="anchor")
-    else:  # numbers stand for so many names
+    else:  # too many names: number the columns
         axes.set_yticks(range(count), labels=[f"{name}  {i + 1}" for i, name in enumerate(names)])
         axes.set_xticks(range(count), labels=[str(i + 1) for i in range(count)])
     axes.xaxis.tick_top()
@@ -327,7 +327,7 @@ def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
 def _draw_scale(axes: Axes) -> None:
     axes.imshow(_shades(np.linspace(1, -1, 64)[:, None]), aspect="auto", extent=(0, 1, -1, 1))
     axes.set_xticks([])
-    axes.set_yticks([-1, 0, 1], labels=["−1 opposed", "0", "+1 together"])
+    axes.set_yticks([-1, 0, 1], labels=["−1 negative", "0", "+1 positive"])
     axes.yaxis.tick_right()
     axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED, labelfontfamily=style.FONT)
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Pictures of an inverse problem: candidates over measurements, end points over solutions, recall against its price."""
+"""Pictures of an inverse problem: candidates over measurements, end points over solutions, recall against cost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
 from vaelab.wording import number
 
 SHOWN = 3  # curves
-RANKED = 8  # coordinates whose ranks are drawn
+RANKED = 8  # most coordinates shown
 METHOD_COLOURS = (LIGHT, BLUE, ORANGE, "#44aa99", "#aa4499", INK)
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Candidates of some measurements: inputs (k, n, inputs, points), outputs beside what was measured, and gates."""
+    """Candidates for some measurements: inputs (k, n, inputs, points), outputs, the measurements, and the gates."""
 
     x: Floats
     reference: Floats  # (k, inputs, points)
@@ -33,7 +33,7 @@ class Solved:
 
 
 def solved_data(x: Floats, reference: Floats, reproduced: Floats, measured: Floats, passing: Bools) -> Solved:
-    """The first curves; arrays of one output get an axis for it."""
+    """The first curves; arrays with one output get an axis for it."""
     k = slice(SHOWN)
     outputs = reproduced if reproduced.ndim == 4 else reproduced[:, :, None]
     targets = measured if measured.ndim == 3 else measured[:, None]
@@ -47,14 +47,14 @@ def _curves(axes: Axes, curves: Floats, colours: Sequence[str], alpha: float = 0
 
 
 def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Path:
-    """A row per measurement: inputs over the given ones, reproduced outputs over the measured, and what is left."""
+    """A row per measurement: inputs over the true ones, outputs over the measured ones, and the residuals."""
     k, _, inputs, points = data.x.shape
     outputs = data.reproduced.shape[2]
     height = style.HEAD + 1.75 * k + 0.55
     figure = style.canvas(height)
     share = float(data.passing.mean()) if data.passing.size else 0.0
     style.heading(
-        figure, title, f"{share:.1%} of those shown pass every gate (blue); the others are orange; dark: what was given"
+        figure, title, f"{share:.1%} of those shown pass every gate (blue); the others are orange; dark: the truth"
     )
     for row in range(k):
         bottom = height - style.HEAD - 1.75 * (row + 1) + 0.25
@@ -84,7 +84,7 @@ def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Pa
 
 @dataclass(frozen=True)
 class Ends:
-    """End points (n, 4) of candidates for one measurement, which pass, and those (S, 4) of all solutions."""
+    """End points (n, 4) of candidates for one measurement, whether they pass, and those (S, 4) of all solutions."""
 
     candidates: Floats
     passing: Bools
@@ -92,13 +92,13 @@ class Ends:
 
 
 def plot_ends(data: Sequence[Ends], path: str | Path, title: str = "End points over all solutions") -> Path:
-    """For some measurements, the first and the last points (x0, x1) of candidates over those of all solutions."""
+    """For some measurements, the first and last points (x0, x1) of candidates over those of all solutions."""
     k = min(SHOWN, len(data))
     height = style.HEAD + 6.1
     figure = style.canvas(height)
     counts = ", ".join(str(len(d.solutions)) for d in data[:k])
     style.heading(
-        figure, title, f"rings: all solutions, {counts} of them; blue: candidates that pass every gate, orange: others"
+        figure, title, f"rings: all solutions ({counts}); blue: candidates that pass every gate, orange: others"
     )
     for column in range(k):
         for row, (a, b, name) in enumerate(((0, 2, "first points"), (1, 3, "last points"))):
@@ -115,7 +115,7 @@ def plot_ends(data: Sequence[Ends], path: str | Path, title: str = "End points o
 
 @dataclass(frozen=True)
 class Race:
-    """Recall of each method against candidates of a curve, and against seconds of a curve."""
+    """Recall of each method against candidates per curve and seconds per curve."""
 
     names: list[str]
     candidates: list[Floats]
@@ -124,7 +124,7 @@ class Race:
 
 
 def race_data(attempts: Sequence[Mapping[str, Any]], curves: int) -> Race:
-    """From attempts as dictionaries; of a method that was tried under several budgets, the one of most candidates."""
+    """From attempts as dictionaries; for a method with several budgets, the one with the most candidates."""
     longest: dict[str, Mapping[str, Any]] = {}
     for attempt in attempts:
         name = str(attempt["method"]).replace(", refined", " refined").split(", ")[0]
@@ -141,14 +141,14 @@ def race_data(attempts: Sequence[Mapping[str, Any]], curves: int) -> Race:
     return Race(list(longest), candidates, seconds, recall)
 
 
-def plot_race(data: Race, path: str | Path, title: str = "Recall and its price") -> Path:
-    """Recall against candidates at the left and against seconds at the right, on logarithmic axes."""
+def plot_race(data: Race, path: str | Path, title: str = "Recall and cost") -> Path:
+    """Recall against candidates on the left and seconds on the right, on logarithmic axes."""
     figure = style.canvas(4.4)
-    style.heading(figure, title, "share of all solutions found; sampling and refinement are counted, training is not")
+    style.heading(figure, title, "share of all solutions found; cost includes sampling and refinement, not training")
     left, right = style.chart(figure, 0.6, 1.2, 3.8, 2.2), style.chart(figure, 4.95, 1.2, 3.8, 2.2)
     for axes, price, name in (
-        (left, data.candidates, "candidates of a curve"),
-        (right, data.seconds, "seconds a curve"),
+        (left, data.candidates, "candidates per curve"),
+        (right, data.seconds, "seconds per curve"),
     ):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(numticks=7))
@@ -169,7 +169,7 @@ def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "M
     """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step."""
     figure = style.canvas(3.7)
     inside = float((rmse[-1] < gate).mean())
-    style.heading(figure, title, f"{inside:.1%} of the candidates reproduce y better than the gate, {number(gate)}")
+    style.heading(figure, title, f"{inside:.1%} of the candidates are below the gate, {number(gate)}")
     axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
     steps, levels = np.arange(len(rmse)), np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-9)
     axes.set_yscale("log")
@@ -181,13 +181,13 @@ def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "M
     style.note(axes, 1.02, float(levels[2, -1]), "median", transform=axes.get_yaxis_transform(), color=BLUE)
     axes.set_xlim(0, max(1, len(rmse) - 1))
     style.whole_ticks(axes)
-    style.name_axes(axes, x="step", y="misfit of f(x), root mean square; bands hold 50 % and 80 % of the candidates")
+    style.name_axes(axes, x="step", y="misfit of f(x), root mean square; bands: 50 % and 80 % of the candidates")
     return style.save(figure, path)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Candidates (n, d) of one measurement of a problem whose x is a row of numbers."""
+    """Candidates (n, d) for one measurement of a problem whose x is a vector."""
 
     candidates: Floats
     passing: Bools
@@ -195,10 +195,10 @@ class Pairs:
 
 
 def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates") -> Path:
-    """The first two numbers of candidates for some measurements, over the x that made them."""
+    """The first two coordinates of candidates for some measurements, over the true x."""
     k = min(SHOWN, len(data))
     figure = style.canvas(style.HEAD + 2.95)
-    style.heading(figure, title, "blue: candidates that pass the gate, orange: others; cross: the x that was measured")
+    style.heading(figure, title, "blue: candidates that pass the gate, orange: others; cross: the true x")
     for column in range(k):
         own = data[column]
         axes = style.chart(figure, 0.6 + 2.95 * column, 0.55, 2.3, 2.1)
@@ -213,7 +213,7 @@ def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates
 
 @dataclass(frozen=True)
 class Ranks:
-    """Of some coordinates, how many true values fell into each bin of ranks (d, bins) among draws; their band."""
+    """For some coordinates, counts of true values per rank bin (d, bins) among draws, and their band."""
 
     counts: Floats
     low: float
@@ -222,7 +222,7 @@ class Ranks:
 
 
 def ranks_data(calibration: Mapping[str, Any]) -> Ranks:
-    """The first coordinates of what inverse.posterior.check tells."""
+    """The first coordinates of the result of inverse.posterior.check."""
     low, high = calibration["band"]
     return Ranks(
         np.array(calibration["counts"], dtype=np.float64)[:RANKED], low, high, calibration["p_values"][:RANKED]
@@ -236,9 +236,7 @@ def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unref
     height = style.HEAD + 1.95 * rows + 0.35
     figure = style.canvas(height)
     inside = float(((data.counts >= data.low) & (data.counts <= data.high)).mean())
-    style.heading(
-        figure, title, f"{inside:.0%} of the bins lie in the grey band, which holds 99 % of them if the model is right"
-    )
+    style.heading(figure, title, f"{inside:.0%} of the bins are in the grey band; 99 % for a calibrated model")
     top = 1.15 * max(float(data.counts.max()), data.high)
     for k in range(d):
         row, column = divmod(k, 4)
@@ -250,6 +248,6 @@ def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unref
         axes.bar((np.arange(bins) + 0.5) / bins, data.counts[k], width=0.9 / bins, color=list(colours))
         axes.set_xlim(0, 1)
         axes.set_ylim(0, top)
-        style.name_axes(axes, x="rank of the truth" if row == rows - 1 else "", y="pairs" if column == 0 else "")
+        style.name_axes(axes, x="rank of the true value" if row == rows - 1 else "", y="pairs" if column == 0 else "")
         style.note(axes, 0.03, 0.93, f"coordinate {k + 1}", transform=axes.transAxes, fontsize=8.5)
     return style.save(figure, path)

@@ -1,4 +1,4 @@
-"""Pictures of answers beside true classes: confusion, accuracy against coverage, and against the number of labels."""
+"""Pictures of predictions: confusion matrix, accuracy against coverage and against the number of labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Confusion:
-    """True classes (rows) by answers (columns), and the share of each row."""
+    """True classes (rows) by predictions (columns), and the share of each row."""
 
     counts: Ints  # (C, C + 1) with "unknown" last, or (C, C)
     shares: Floats
@@ -34,7 +34,7 @@ class Confusion:
 
 
 def confusion_data(counts: Any, classes: Sequence[str]) -> Confusion:
-    """From the counts (C, C + 1) or (C, C); a table of more than 20 classes shows those of most errors."""
+    """From the counts (C, C + 1) or (C, C); beyond 20 classes, those with most errors."""
     table = np.asarray(counts, dtype=np.int64)
     accuracy = float(np.trace(table) / max(1, table.sum()))
     if len(classes) > MAX_CELLS:
@@ -74,7 +74,7 @@ def plot_confusion(data: Confusion, path: str | Path, title: str = "Confusion") 
         spine.set_visible(False)
     worst = data.counts * ~right
     unknown = ", ?: unknown" if columns > C else ""
-    said = f"rows: true class, columns: answer{unknown}  ·  accuracy {data.accuracy:.3f}"
+    said = f"rows: true class, columns: prediction{unknown}  ·  accuracy {data.accuracy:.3f}"
     if worst.any():
         i, j = np.unravel_index(int(worst.argmax()), worst.shape)
         answer = [*data.classes, "unknown"][int(j)]
@@ -84,7 +84,7 @@ def plot_confusion(data: Confusion, path: str | Path, title: str = "Confusion") 
 
 
 def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title: str = "Accuracy and coverage") -> Path:
-    """Draws the accuracy of the surest answers against their share. curve: coverage, accuracy, threshold (m,)."""
+    """Draws accuracy against coverage, most confident predictions first. curve: coverage, accuracy, threshold (m,)."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.6, 6.4, 3.9 - style.HEAD - 0.95)
     coverage, accuracy, threshold = (np.asarray(curve[k], np.float64) for k in ("coverage", "accuracy", "threshold"))
@@ -100,21 +100,21 @@ def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title:
         i = int(answered[-1])
         taken.append(float(coverage[i]))
         axes.plot([coverage[i]], [accuracy[i]], "o", color=ORANGE, markersize=5, zorder=4)
-        left = coverage[i] < 0.12  # where the axis leaves no room before the dot
+        left = coverage[i] < 0.12  # no room left of the dot
         look = {"ha": "left" if left else "right", "va": "top", "fontsize": 8.5, "color": INK}
         shift = 0.008 if left else -0.008
         style.write(axes, coverage[i] + shift, accuracy[i] - 0.04 * (1.005 - low), f"p ≥ {level:g}", **look)
-    style.name_axes(axes, x="share of test examples that are answered", y="accuracy among them")
+    style.name_axes(axes, x="share of test examples that are answered", y="accuracy of the answers")
     if len(coverage):
-        last = f"all it knows: {accuracy[-1]:.3f}\nof {coverage[-1]:.1%} answered"
+        last = f"no threshold: {accuracy[-1]:.3f}\nof {coverage[-1]:.1%} answered"
         style.note(axes, 1.02, float(np.clip((accuracy[-1] - low) / (1.005 - low), 0.08, 0.94)), last, color=BLUE)
-    style.heading(figure, title, "answers below a probability are rejected  ·  dots: thresholds on it")
+    style.heading(figure, title, "predictions below a probability are rejected  ·  dots: thresholds")
     return style.save(figure, path)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Accuracy by number of labels, with standard errors; NaN where there is none."""
+    """Accuracy by number of labels, with standard errors; NaN if there is none."""
 
     labels: Floats  # (m,)
     names: list[str]
@@ -134,7 +134,7 @@ def budget_data(table: Sequence[Mapping[str, Any]]) -> Budget:
     return Budget(labels, names, means, errors, max((int(row["draws"]) for row in table), default=0))
 
 
-def plot_budget(data: Budget, path: str | Path, title: str = "How many labels are enough") -> Path:
+def plot_budget(data: Budget, path: str | Path, title: str = "Accuracy by number of labels") -> Path:
     """Draws a line per method over the number of labels, on a logarithmic axis, with bands of one standard error."""
     figure = style.canvas(4.6)
     axes = style.chart(figure, 0.7, 0.6, 5.9, 4.6 - style.HEAD - 0.95)
@@ -152,10 +152,10 @@ def plot_budget(data: Budget, path: str | Path, title: str = "How many labels ar
     over = max(0.0, max(heights, default=0.0) - 0.98)
     for (text, ink, _), y in zip(ends, heights, strict=True):
         style.note(axes, 1.02, y - over, text, color=ink, weight="bold")
-    # A logarithmic axis has ticks of its own; the numbers of labels that were tried say more.
+    # Ticks at the numbers of labels tried, instead of those of a logarithmic axis.
     keep = [v for i, v in enumerate(data.labels) if i == 0 or v / data.labels[i - 1] > 1.35]
     axes.minorticks_off()
     axes.set_xticks(keep, labels=[f"{v:,.0f}" for v in keep])
-    style.name_axes(axes, x="labels, as many of each class as they go", y="accuracy on the test split")
+    style.name_axes(axes, x="labels, balanced over classes", y="accuracy on the test split")
     style.heading(figure, title, f"mean and standard error over {data.draws} draws of labels; all labels: one draw")
     return style.save(figure, path)

@@ -1,4 +1,4 @@
-"""The picture of a training's losses, epoch by epoch."""
+"""The picture of the losses by epoch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Losses:
     """Loss curves by epoch, in nats per example."""
 
     epochs: Floats  # (E,)
-    curves: dict[str, dict[str, Floats]]  # split -> term -> (E,), NaN where an epoch has no figure
+    curves: dict[str, dict[str, Floats]]  # split -> term -> (E,), NaN where an epoch has no value
     limits: dict[str, tuple[float, float]]  # term -> lowest and highest value drawn
     best: int | None  # index of the epoch with the lowest validation neg_elbo
-    drawn: dict[str, float]  # references that fit into the limits
+    drawn: dict[str, float]  # references within the limits
     noted: dict[str, float]  # references that would squash the curves
 
 
@@ -64,14 +64,14 @@ def losses_data(history: Sequence[Mapping[str, Any]], references: Mapping[str, f
 
 
 def _curve_limits(curves: list[Floats], skip: int) -> tuple[float, float]:
-    """Limits for curves (E,) of one term: the first `skip` epochs may leave the picture, the rest may not."""
-    # Interleaving by epoch keeps the order of time, which `skip` needs.
+    """Limits for curves (E,) of one term: the first `skip` epochs may be cut off, the rest may not."""
+    # Interleaving by epoch keeps time order, which `skip` needs.
     joint = np.stack(curves, axis=1).ravel() if curves[0].size else np.empty(0)
     return style.legible_limits(joint, skip=2 * skip, share=0.97)
 
 
 def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") -> Path:
-    """Draws neg_elbo of train and validation at the left, rate and distortion at the right."""
+    """Draws neg_elbo of train and validation on the left, rate and distortion on the right."""
     figure = style.canvas(4.1)
     style.heading(figure, title, _losses_finding(data))
     bottom, top = 0.55, 4.1 - style.HEAD - 0.3
@@ -98,8 +98,8 @@ def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") ->
     small = (top - bottom - 0.55) / 2
     upper = style.chart(figure, 6.65, bottom + small + 0.55, 2.15, small)
     lower = style.chart(figure, 6.65, bottom, 2.15, small)
-    _draw_term(upper, data, "rate", "rate, nats: what the code costs")
-    _draw_term(lower, data, "distortion", "distortion, nats: what it misses")
+    _draw_term(upper, data, "rate", "rate, nats: information in z")
+    _draw_term(lower, data, "distortion", "distortion, nats: reconstruction error")
     upper.tick_params(labelbottom=False)
     style.name_axes(lower, x="epoch")
     return style.save(figure, path)
@@ -108,11 +108,11 @@ def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") ->
 def _losses_finding(data: Losses) -> str:
     parts = []
     if data.best is None:
-        parts.append("no validation figure was recorded")
+        parts.append("no validation loss was recorded")
     else:
         value = number(data.curves["validation"]["neg_elbo"][data.best])
         epoch = f"best epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}"
-        parts.append(f"{epoch}: validation {value} {NATS} by one draw of z")
+        parts.append(f"{epoch}: validation {value} {NATS} with one draw of z")
     parts += [f"{style.clean(name, 30)}: {number(level)}" for name, level in data.noted.items()]
     return "  ·  ".join(parts).replace(r"\$", "$")
 
@@ -131,7 +131,7 @@ def _draw_term(axes: Axes, data: Losses, term: str, name: str) -> None:
 
 
 def _label_ends(axes: Axes, data: Losses) -> None:
-    """Names the curves where they end, and the best epoch at its height, so that no legend is needed."""
+    """Labels the curves at their ends and the best epoch at its height, so that no legend is needed."""
     low, high = data.limits["neg_elbo"]
     labels: list[tuple[str, str, float]] = []
     for split, colour in (("train", "#5c8fc4"), ("validation", BLUE)):

@@ -1,4 +1,4 @@
-"""Pictures of several models at once: their drawings, their losses, their two costs, and what their latents carry."""
+"""Pictures of several models at once: architectures, losses, rate and distortion, KL per dimension."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, NATS, ORANGE, Floats
 from vaelab.wording import number
 
-# Blue and orange first, as in every picture of two things; then the hues of the classes that stay apart from them.
+# Blue and orange first, as in every picture of two things; then class hues that are distinct from them.
 COLOURS = (BLUE, ORANGE, "#117733", "#aa4499", "#44aa99", "#882255", "#ddaa33", "#332288", "#999933", "#cc6677")
 MAX_MODELS = len(COLOURS)
 MAX_RANKS = 64
 
 
 def colour(index: int) -> str:
-    """The colour of the model at this place; beyond ten all are grey."""
+    """The colour of the model at this position; beyond ten all are grey."""
     return COLOURS[index] if index < MAX_MODELS else GREY
 
 
 def short_names(names: Sequence[str], limit: int = 18) -> list[str]:
-    """Names of models fit to draw and told apart."""
+    """Names of models, cleaned for drawing and distinct."""
     return style.clean_names(names, limit)
 
 
@@ -44,7 +44,7 @@ class Network:
 
 
 def architectures_data(networks: Mapping[str, Mapping[str, Any]]) -> list[Network]:
-    """From {"features", "hidden", "latent", "parameters", "about"} of each model, by name; the decoder mirrors."""
+    """From {"features", "hidden", "latent", "parameters", "about"} of each model, by name; decoders mirror encoders."""
     found = []
     for name, facts in list(networks.items())[:MAX_MODELS]:
         widths = [int(facts["features"]), *(int(width) for width in facts["hidden"])]
@@ -54,7 +54,7 @@ def architectures_data(networks: Mapping[str, Mapping[str, Any]]) -> list[Networ
 
 
 def plot_architectures(data: Sequence[Network], path: str | Path, title: str = "Architectures") -> Path:
-    """Draws every model as a row of bars, as tall as the logarithm of their widths, with the latents in one line."""
+    """Draws every model as a row of bars with heights by log width, and the latents aligned."""
     each = 1.55 if len(data) <= 4 else 1.2 if len(data) <= 7 else 0.95
     height = style.HEAD + 0.3 + each * max(1, len(data))
     figure = style.canvas(height)
@@ -124,12 +124,12 @@ def _draw_network(
 
 @dataclass(frozen=True)
 class Course:
-    """One model's losses by epoch over its seeds, in nats per example; NaN where no seed has a figure."""
+    """One model's losses by epoch over its seeds, in nats per example; NaN if no seed has a value."""
 
     name: str
     epochs: Floats  # (E,)
     validation: Floats  # (E,) mean over seeds
-    low: Floats  # (E,) lowest and highest validation figure of any seed
+    low: Floats  # (E,) lowest and highest validation value over seeds
     high: Floats
     train: Floats  # (E,) mean over seeds
     seeds: int
@@ -137,7 +137,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Courses:
-    """The losses of all models, and the limits in which they can be read."""
+    """The losses of all models, and axis limits."""
 
     models: list[Course]
     limits: tuple[float, float]
@@ -146,7 +146,7 @@ class Courses:
 def courses_data(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Courses:
     """Mean and range over seeds of neg_elbo, from one record per epoch: {"epoch", "train", "validation"} each."""
     models = [_course(str(name), seeds) for name, seeds in histories.items()]
-    # Every model leaves its own first quarter out, and interleaving by share of the epochs keeps the order of time.
+    # Every model skips its own first quarter; interleaving by the fraction of epochs keeps them in time order.
     settled = [curve[len(m.epochs) // 4 :] for m in models for curve in (m.high, m.low, m.train)]
     return Courses(models, style.legible_limits(np.concatenate([*settled, np.empty(0)]), share=0.97))
 
@@ -170,7 +170,7 @@ def _course(name: str, seeds: Sequence[Sequence[Mapping[str, Any]]]) -> Course:
 
 
 def plot_courses(data: Courses, path: str | Path, title: str = "Loss by epoch") -> Path:
-    """Draws validation as solid lines in bands over the seeds, training as thin lines, and names them at their ends."""
+    """Draws validation as solid lines with bands over the seeds, training as thin lines, labelled at their ends."""
     figure = style.canvas(4.4)
     axes = style.chart(figure, 0.7, 0.55, 6.0, 4.4 - style.HEAD - 0.9)
     low, high = data.limits
@@ -217,7 +217,7 @@ class Plane:
 
 
 def plane_data(points: Mapping[str, Sequence[tuple[float, float]]]) -> Plane:
-    """(rate, distortion) of each seed by model; what is not finite is left out."""
+    """(rate, distortion) of each seed by model; non-finite values are dropped."""
     given = [np.array(list(pairs), dtype=np.float64).reshape(-1, 2) for pairs in points.values()]
     found: list[Floats] = [pairs[np.isfinite(pairs).all(1)] for pairs in given]
     means = np.array([pairs.mean(0) if len(pairs) else (np.nan, np.nan) for pairs in found]).reshape(-1, 2)
@@ -242,7 +242,7 @@ def _round_step(size: float) -> float:
 
 
 def plot_plane(data: Plane, path: str | Path, title: str = "Rate and distortion") -> Path:
-    """Draws a dot per seed and a ring at each model's mean, over lines on which their sum is the same."""
+    """Draws a dot per seed and a ring at each model's mean, over lines of equal negative ELBO."""
     figure = style.canvas(4.8)
     axes = style.chart(figure, 0.75, 0.6, 5.7, 4.8 - style.HEAD - 0.95, grid="none")
     (x0, x1), (y0, y1) = data.limits
@@ -251,7 +251,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "Rate and distortion"
     lines = [[(x0, level - x0), (x1, level - x1)] for level in data.levels.tolist()]
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, linestyles=[(0, (4, 3))], zorder=1))
     for level in data.levels.tolist():
-        # At the upper edge where the line leaves through it, else at the left edge.
+        # At the upper edge if the line crosses it, else at the left edge.
         x, y = (level - y1, y1) if level - y1 >= x0 else (x0, level - x0)
         if x < x0 + 0.9 * (x1 - x0) and y > y0 + 0.06 * (y1 - y0):
             look = {"ha": "left", "va": "top"} if y == y1 else {"ha": "left", "va": "bottom"}
@@ -259,7 +259,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "Rate and distortion"
     names = short_names(data.names)
     best = np.where(np.isfinite(data.means.sum(1)), data.means.sum(1), np.inf)
     if len(best) and not np.isfinite(best.min()):
-        style.note(axes, 0.5, 0.5, "no model has a figure", ha="center")
+        style.note(axes, 0.5, 0.5, "no model has a value", ha="center")
     at = 0.97
     for i, (name, points) in enumerate(zip(names, data.points, strict=True)):
         axes.scatter(points[:, 0], points[:, 1], s=26, color=colour(i), alpha=0.55, linewidths=0, zorder=3)
@@ -279,7 +279,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "Rate and distortion"
             text = f"{number(data.means[i].sum())} = {rate} + {distortion}"
             style.note(axes, 1.065, at - 0.06, text, fontsize=8.5)
             at -= 0.14 if len(names) <= 7 else 0.1
-    style.name_axes(axes, x="rate, nats: what the code costs", y="distortion, nats: what it misses")
+    style.name_axes(axes, x="rate, nats: information in z", y="distortion, nats: reconstruction error")
     ring = "dot: a seed, ring: the mean of a model  ·  " if any(len(p) > 1 for p in data.points) else ""
     style.heading(figure, title, f"{ring}dashed: equal negative ELBO, lower left is better")
     return style.save(figure, path)
@@ -297,7 +297,7 @@ class Carried:
 
 
 def carried_data(kls: Mapping[str, Sequence[Floats]]) -> Carried:
-    """KL per dimension (d,) of each seed by model. Dimensions have no order, so each seed is sorted by itself."""
+    """KL per dimension (d,) of each seed by model. Dimensions have no order, so each seed is sorted separately."""
     means, lows, highs, totals = [], [], [], []
     for seeds in kls.values():
         ranked = np.array([np.sort(np.nan_to_num(np.asarray(kl, np.float64)))[::-1] for kl in seeds])
@@ -309,7 +309,7 @@ def carried_data(kls: Mapping[str, Sequence[Floats]]) -> Carried:
     return Carried([str(name) for name in kls], means, lows, highs, totals)
 
 
-def plot_carried(data: Carried, path: str | Path, title: str = "What each latent dimension carries") -> Path:
+def plot_carried(data: Carried, path: str | Path, title: str = "KL per latent dimension") -> Path:
     """Draws the KL by rank, one line per model with a band over its seeds."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.55, 6.0, 3.9 - style.HEAD - 0.9)
@@ -333,7 +333,7 @@ def plot_carried(data: Carried, path: str | Path, title: str = "What each latent
     more = max((len(mean) for mean in data.means), default=0)
     axes_name = f"dimension, sorted by KL, first {ranks} of {more}" if more > ranks else "dimension, sorted by KL"
     style.name_axes(axes, x=axes_name, y=f"KL, {NATS}")
-    style.heading(figure, title, "each seed sorted by itself  ·  beside the names: all dimensions together")
+    style.heading(figure, title, "each seed sorted separately  ·  next to the names: total over dimensions")
     return style.save(figure, path)
 
 

@@ -32,7 +32,7 @@ from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, RED, Floats
 
 @dataclass(frozen=True)
 class Samples:
-    """New examples: of each class, and from the prior."""
+    """New examples by class and from the prior."""
 
     classes: list[str]
     rows: Floats | None  # (classes, m, *shape)
@@ -47,7 +47,7 @@ def samples_data(
 ) -> Samples:
     """Samples as {"classes": names, "rows": (classes, m, *shape) or None, "prior": (k, *shape)}.
 
-    originals: (N, D) rows of a table, against which its samples are held.
+    originals: (N, D) rows of a table to compare its samples with.
     """
     prior = np.asarray(samples["prior"])
     names = [str(name) for name in samples.get("classes") or ()][: style.MAX_CLASSES]
@@ -67,11 +67,11 @@ class Marginals:
     data: Floats  # (5, D): the 5, 25, 50, 75, 95 % quantiles
     prior: Floats  # (5, D)
     classes: Floats | None  # (classes, D) means of the samples of each class
-    correlation_gap: float  # mean absolute difference of the correlations; NaN where there are none
+    correlation_gap: float  # mean absolute difference of the correlations; NaN if there are none
 
 
 def marginals(data: Samples) -> Marginals:
-    """How the samples of a table agree with its data, feature by feature."""
+    """How well the samples of a table match its data, feature by feature."""
     prior = np.asarray(data.prior, np.float64).reshape(len(data.prior), -1)
     held = prior if data.originals is None else np.asarray(data.originals, np.float64).reshape(len(data.originals), -1)
     centre, scale = np.nanmean(held, 0), np.nanstd(held, 0)
@@ -94,7 +94,7 @@ def marginals(data: Samples) -> Marginals:
 def plot_samples(data: Samples, path: str | Path, title: str = "New samples") -> Path:
     """Draws a row of samples per class and a block from the prior; a table as marginals against the data."""
     if not len(data.prior):
-        return style.save(_empty(title, "no samples were drawn"), path)
+        return style.save(_empty(title, "no samples"), path)
     if is_image(data.prior.shape[1:]):
         figure = _sampled_images(data, title)
     elif int(np.prod(data.prior.shape[1:])) <= MAX_FEATURES and not data.are_curves:
@@ -135,7 +135,7 @@ def _sampled_images(data: Samples, title: str) -> Figure:
 def sheets(
     title: str, subtitle: str, sheets: list[tuple[str, Pixels, list[str]]], gap: int, cell: tuple[int, int]
 ) -> Figure:
-    """Lays mosaics out beside each other, or below where rows are few; names stand left of the first."""
+    """Places mosaics side by side, or below each other if there are few rows; names are left of the first."""
     H, W = cell
     names = sheets[0][2]
     margin = 0.4 + 0.078 * max((len(name) for name in names), default=0)
@@ -168,7 +168,7 @@ def sheets(
 
 
 def _sampled_rows(data: Samples, title: str) -> Figure:
-    """Intervals of each feature, data against prior; at the right a heat map of the classes' means."""
+    """Intervals of each feature, data against prior; on the right a heat map of the class means."""
     found = marginals(data)
     D = found.data.shape[1]
     height = style.HEAD + 0.95 + max(1.8, 0.2 * D) + (0.35 if data.classes else 0)
@@ -196,7 +196,7 @@ def _sampled_rows(data: Samples, title: str) -> Figure:
     if found.classes is not None:
         said.append("squares: orange above the data's mean, blue below")
     if np.isfinite(found.correlation_gap):
-        said.append(f"correlations off by {found.correlation_gap:.2f}")
+        said.append(f"mean correlation error {found.correlation_gap:.2f}")
     style.heading(figure, title, "  ·  ".join(said))
     return figure
 
@@ -223,7 +223,7 @@ def _heat_map(axes: Axes, means: Floats, classes: Sequence[str]) -> None:
 
 
 def _sampled_curves(data: Samples, title: str) -> Figure:
-    """Samples from the prior as thin curves over the band that holds 90 % of the data."""
+    """Samples from the prior as thin curves over the band that contains 90 % of the data."""
     curves = data.prior.reshape(len(data.prior), -1)[:MAX_CURVES].astype(float)
     figure, axes = _curve_chart(curves)
     place = np.arange(curves.shape[1]) + 1.0

@@ -1,4 +1,4 @@
-"""Models side by side: what each makes of the same examples, and of the same points of the prior."""
+"""Models side by side: reconstructions of the same examples, and decoded samples of the same prior points."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Sides:
     originals: Floats  # (n, *shape)
     names: list[str]
     cells: list[Floats]  # per model (n, *shape)
-    errors: list[float]  # per model, root of the mean squared difference, of a table in standard deviations
+    errors: list[float]  # per model, root mean squared error; for a table in standard deviations
     columns: Floats | None  # (models, D) the same per column of a table
     features: Features | None
 
 
 def sides_data(originals: Floats, reconstructions: Mapping[str, Floats], features: Features | None = None) -> Sides:
-    """Originals (n, *shape) and the reconstructions of each model by name; tables are measured by `features`."""
+    """Originals (n, *shape) and the reconstructions of each model by name; tables are scaled by `features`."""
     originals = np.asarray(originals)
     chosen = dict(list(reconstructions.items())[:MAX_MODELS])
     cells = [np.asarray(cells) for cells in chosen.values()]
@@ -50,7 +50,7 @@ def sides_data(originals: Floats, reconstructions: Mapping[str, Floats], feature
 
 
 def plot_sides(data: Sides, path: str | Path, title: str = "Reconstructions") -> Path:
-    """Draws originals above one row of reconstructions per model; of a table, the error of every column by model."""
+    """Draws originals above one row of reconstructions per model; for a table, the error of every column by model."""
     if data.columns is None:
         return style.save(_image_rows(data, title), path)
     return style.save(_error_rows(data, title), path)
@@ -62,7 +62,7 @@ def _image_rows(data: Sides, title: str) -> Figure:
     names = short_names(data.names, 20)
     cells = np.concatenate([examples.as_pixels(one) for one in (data.originals, *data.cells)])
     sheet = examples.mosaic(cells, n, gap)
-    sheet = np.insert(sheet, [H] * 2 * gap, examples.PAPER, axis=0)  # the originals stand off
+    sheet = np.insert(sheet, [H] * 2 * gap, examples.PAPER, axis=0)  # a gap below the originals
     left = 0.45 + max(0.95, 0.08 * max((len(name) for name in names), default=0))
     scale = examples.fit_scale(sheet.shape[0], sheet.shape[1], (9.0, style.WIDTH - left - 0.25), max(H, W))
     height = style.HEAD + 0.05 + sheet.shape[0] * scale / style.DPI + 0.2
@@ -80,7 +80,7 @@ def _image_rows(data: Sides, title: str) -> Figure:
 
 
 def _error_rows(data: Sides, title: str) -> Figure:
-    """A line per column of the table with a dot per model, those that the models miss most first."""
+    """A line per column of the table with a dot per model, largest errors first."""
     assert data.columns is not None
     assert data.features is not None
     worst = data.columns.max(0) if len(data.columns) else np.zeros(len(data.features.names))
@@ -101,29 +101,31 @@ def _error_rows(data: Sides, title: str) -> Figure:
     axes.set_ylim(count - 0.4, -0.6)
     axes.set_xlim(0, max(1.05, 1.05 * float(worst.max(initial=0))))
     style.named_ticks(axes, "y", y.tolist(), names)
-    style.name_axes(axes, x="typical error in standard deviations of the column (dashed: always saying the mean)")
+    style.name_axes(
+        axes, x="root mean squared error in standard deviations of the column (dashed: predicting the mean)"
+    )
     inch = 1 / (height - style.HEAD - 0.8)
     for i, (name, error) in enumerate(zip(short_names(data.names), data.errors, strict=True)):
         style.note(axes, 1.03, 1 - (0.1 + 0.42 * i) * inch, f"● {name}", color=colour(i), weight="bold")
         style.note(axes, 1.07, 1 - (0.28 + 0.42 * i) * inch, f"all columns {number(error)}", fontsize=8.5)
     total = data.columns.shape[1]
-    more = f"  ·  the {count} of {total:,} columns missed most" if count < total else ""
+    more = f"  ·  the {count} of {total:,} columns with the largest errors" if count < total else ""
     style.heading(figure, title, f"{len(data.originals):,} validation examples, the first seed of each model{more}")
     return figure
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What each model makes of the same points of the prior."""
+    """The same points of the prior decoded by each model."""
 
     names: list[str]
     cells: list[Floats]  # per model (n, *shape)
-    spread: Floats | None  # (1 + models, 3, D): 5, 50, 95 % quantiles of the data and of each model, of a table
+    spread: Floats | None  # (1 + models, 3, D): 5, 50, 95 % quantiles of the data and each model, for a table
     features: Features | None
 
 
 def draws_data(draws: Mapping[str, Floats], originals: Floats | None = None, features: Features | None = None) -> Draws:
-    """New examples (n, *shape) of each model by name. originals: (N, D) rows of a table to hold them against."""
+    """New examples (n, *shape) of each model by name. originals: (N, D) rows of a table to compare with."""
     chosen = dict(list(draws.items())[:MAX_MODELS])
     cells = [np.asarray(cells) for cells in chosen.values()]
     spread = None
@@ -135,9 +137,9 @@ def draws_data(draws: Mapping[str, Floats], originals: Floats | None = None, fea
 
 
 def plot_draws(data: Draws, path: str | Path, title: str = "New examples") -> Path:
-    """Draws two rows of images per model; of a table, the spread of every column in the data and in the samples."""
+    """Draws two rows of images per model; for a table, the spread of every column in the data and the samples."""
     if not data.cells:
-        return style.save(examples._empty(title, "no examples were drawn"), path)
+        return style.save(examples._empty(title, "no samples"), path)
     if data.spread is None:
         return style.save(_drawn_images(data, title), path)
     return style.save(_drawn_columns(data, title), path)
@@ -168,7 +170,7 @@ def _drawn_images(data: Draws, title: str) -> Figure:
 
 
 def _drawn_columns(data: Draws, title: str) -> Figure:
-    """A band for the data and a line with a dot per model for every column, those that fit worst first."""
+    """A band for the data and a line with a dot per model for every column, worst fit first."""
     assert data.spread is not None
     assert data.features is not None
     held, found = data.spread[0], data.spread[1:]
@@ -197,8 +199,8 @@ def _drawn_columns(data: Draws, title: str) -> Figure:
     for i, (ink, name) in enumerate(entries):
         style.note(axes, 1.03, 1 - (0.1 + 0.24 * i) * inch, f"{'●' if i else '■'} {name}", color=ink, weight="bold")
     total = held.shape[1]
-    more = f"  ·  the {count} of {total:,} columns that fit worst" if count < total else ""
-    style.heading(figure, title, f"5 to 95 % and medians of the data, and of means decoded from the prior{more}")
+    more = f"  ·  the {count} of {total:,} columns with the worst fit" if count < total else ""
+    style.heading(figure, title, f"5 to 95 % and medians of the data and of decoded means from the prior{more}")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Walks through a latent space: the decoder over a grid, along each dimension, and between two examples."""
+"""Latent space traversals: the decoder over a grid, along each dimension, and between two examples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Int
 from vaelab.plots.trial import Latent
 from vaelab.wording import number
 
-REACH = 2.5  # standard deviations of the prior that a traversal covers each way
+REACH = 2.5  # range of a traversal each way, in standard deviations of the prior
 MOVERS = 3  # features named in a chart of lines
 MAX_MAPS = 9
 INKS = (BLUE, ORANGE, "#117733")
@@ -28,7 +28,7 @@ INKS = (BLUE, ORANGE, "#117733")
 
 @dataclass(frozen=True)
 class Features:
-    """The columns of a table: their names, and what they are measured in."""
+    """The columns of a table: names, centres and scales."""
 
     names: list[str]
     centre: Floats  # (D,)
@@ -40,19 +40,19 @@ class Features:
 
 
 def features_data(centre: Floats, std: Floats, names: Sequence[str] = ()) -> Features:
-    """Mean and standard deviation (D,) of each column; a constant column keeps its own unit."""
+    """Mean and standard deviation (D,) of each column; a constant column has scale 1."""
     std = np.asarray(std, dtype=np.float64).ravel()
     known = [str(name) for name in names] or [f"feature {i + 1}" for i in range(len(std))]
     return Features(known, np.asarray(centre, np.float64).ravel(), np.where(std > 0, std, 1.0))
 
 
 def quantiles(count: int) -> Floats:
-    """The middles of `count` equally likely parts of the standard normal, from low to high."""
+    """The medians of `count` equally likely parts of the standard normal, in ascending order."""
     return np.array([NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)])
 
 
 def grid_points(count: int) -> Floats:
-    """Points (count * count, 2) at the prior's quantiles, row by row from the top, as a map is read."""
+    """Points (count * count, 2) at the prior's quantiles, row by row from the top."""
     values = quantiles(count)
     z2, z1 = np.meshgrid(values[::-1], values, indexing="ij")
     return np.stack([z1.ravel(), z2.ravel()], axis=1)
@@ -60,7 +60,7 @@ def grid_points(count: int) -> Floats:
 
 @dataclass(frozen=True)
 class Grid:
-    """What the decoder makes of every point of the grid."""
+    """Every point of the grid, decoded."""
 
     values: Floats  # (n,) quantiles, low to high
     cells: Floats  # (n, n, *shape), first row at the highest z2
@@ -75,7 +75,7 @@ def grid_data(decoded: Floats, features: Features | None = None) -> Grid:
 
 
 def plot_map(latent: Latent, grid: Grid, path: str | Path, title: str = "Latent space") -> Path:
-    """Draws the examples in the latent plane beside what the decoder makes of each part of it."""
+    """Draws the examples in the latent plane next to the decoded plane."""
     assert len(latent.panels) == 1
     side = 4.05
     classes = len(latent.classes) if latent.labels is not None else 0
@@ -85,11 +85,11 @@ def plot_map(latent: Latent, grid: Grid, path: str | Path, title: str = "Latent 
     shown = len(latent.panels[0].points)
     of = f"{shown:,} of {latent.total:,}" if shown < latent.total else f"{shown:,}"
     images = is_image(grid.cells.shape[2:])
-    right = "the decoder's mean at each point" if images else "columns decoded, orange above their mean, blue below"
+    right = "the decoder's mean at each point" if images else "decoded columns, orange above their mean, blue below"
     style.heading(figure, title, f"left: posterior means of {of} examples  ·  right: {right}")
     left = style.chart(figure, 0.55, below, side, side)
     trial._draw_plane(left, latent, latent.panels[0], 1.0)
-    style.name_axes(left, y="where examples lie")
+    style.name_axes(left, y="posterior means")
     if images:
         _draw_sheet(figure, grid, (4.9, below, side - 0.15))
     else:
@@ -113,7 +113,7 @@ def _draw_sheet(figure: Figure, grid: Grid, place: tuple[float, float, float]) -
     axes.set_yticks([(n - 1 - i) * H + H / 2 - 0.5 for i in picked], labels=[f"{grid.values[i]:.1f}" for i in picked])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    style.name_axes(axes, x="z1, at quantiles of the prior", y="what the decoder draws there")
+    style.name_axes(axes, x="z1, at quantiles of the prior", y="decoded")
 
 
 def _draw_maps(figure: Figure, grid: Grid, place: tuple[float, float, float]) -> None:
@@ -144,7 +144,7 @@ def _draw_maps(figure: Figure, grid: Grid, place: tuple[float, float, float]) ->
 
 
 def _draw_classes(figure: Figure, latent: Latent) -> None:
-    """The classes and their marks in one or two lines along the foot."""
+    """Legend of the classes in one or two lines at the bottom."""
     shown = latent.classes[: style.MAX_CLASSES]
     rows = 2 if len(shown) > 10 else 1
     columns = -(-len(shown) // rows)
@@ -164,9 +164,9 @@ def _draw_classes(figure: Figure, latent: Latent) -> None:
 
 @dataclass(frozen=True)
 class Traversals:
-    """One latent dimension moves while the others stand at 0."""
+    """One latent dimension varies while the others stay at 0."""
 
-    dims: Ints  # (r,) the dimensions, those of highest KL first
+    dims: Ints  # (r,) the dimensions, highest KL first
     kl: Floats  # (r,) nats per example
     values: Floats  # (c,)
     cells: Floats  # (r, c, *shape)
@@ -174,7 +174,7 @@ class Traversals:
 
 
 def active_dims(kl: Floats, limit: int = 10) -> Ints:
-    """Up to `limit` dimensions of highest KL (d,) in nats; those below 0.01 nats only where there is no other."""
+    """Up to `limit` dimensions of highest KL (d,) in nats; those below 0.01 nats only if there is no other."""
     kl = np.nan_to_num(np.asarray(kl, dtype=np.float64))
     order = np.argsort(-kl, kind="stable")
     used = order[kl[order] > 0.01]
@@ -182,7 +182,7 @@ def active_dims(kl: Floats, limit: int = 10) -> Ints:
 
 
 def traversal_values(steps: int = 11) -> Floats:
-    """Where a traversal stops, from -2.5 to 2.5."""
+    """The values of a traversal, from -2.5 to 2.5."""
     return np.linspace(-REACH, REACH, steps)
 
 
@@ -201,8 +201,8 @@ def traversals_data(decoded: Floats, dims: Ints, kl: Floats, features: Features 
 
 
 def plot_traversals(data: Traversals, path: str | Path, title: str = "One dimension at a time") -> Path:
-    """Draws a row of images per dimension; of a table, a chart of its columns per dimension."""
-    subtitle = "one latent dimension moves, the others stand at 0  ·  those of highest KL first"
+    """Draws a row of images per dimension; for a table, a chart of its columns per dimension."""
+    subtitle = "one latent dimension varies, the others stay at 0  ·  highest KL first"
     labels = [f"z{dim + 1}" for dim in data.dims.tolist()]
     notes = [f"{number(kl)} nats" for kl in data.kl.tolist()]
     if is_image(data.cells.shape[2:]):
@@ -214,7 +214,7 @@ def plot_traversals(data: Traversals, path: str | Path, title: str = "One dimens
 
 @dataclass(frozen=True)
 class Interpolations:
-    """Straight ways between the codes of two examples."""
+    """Straight lines between the latents of two examples."""
 
     names: list[tuple[str, str]]  # what each end is
     ends: Floats  # (p, 2, *shape) the examples
@@ -239,8 +239,8 @@ def interpolations_data(
 
 
 def plot_interpolations(data: Interpolations, path: str | Path, title: str = "From one example to another") -> Path:
-    """Draws a row per pair: the example, the way through the latent space, the other example."""
-    subtitle = "decoded along the straight line between the codes of two validation examples"
+    """Draws a row per pair: the example, the path through the latent space, the other example."""
+    subtitle = "decoded along the straight line between the latents of two validation examples"
     pairs = [tuple(style.clean(end, 10) for end in pair) for pair in data.names]
     if is_image(data.cells.shape[2:]):
         cells = np.concatenate([data.ends[:, :1], data.cells, data.ends[:, 1:]], axis=1)
@@ -261,7 +261,7 @@ def _strips(
     heads: Sequence[str],
     apart: bool = False,
 ) -> Figure:
-    """Rows of images (r, c, H, W[, C]) with names at the left; `apart` sets the outer columns off."""
+    """Rows of images (r, c, H, W[, C]) with names on the left; `apart` separates the outer columns."""
     r, c, H, W = cells.shape[:4]
     gap = max(1, W // 14)
     pixels = examples.as_pixels(cells.reshape(r * c, *cells.shape[2:])).reshape(r, c, H, W, 3)
@@ -298,7 +298,7 @@ def _charts(
     features: Features | None,
     ends: Floats | None = None,
 ) -> Figure:
-    """Two charts a row for cells (r, c, D) of a table: columns as lines, or a wide table as curves by colour."""
+    """Two charts per row for cells (r, c, D) of a table: columns as lines, or a wide table as coloured curves."""
     r, c = cells.shape[:2]
     flat: Floats = np.asarray(cells, dtype=np.float64).reshape(r, c, -1)
     features = features or features_data(np.zeros(flat.shape[2]), np.ones(flat.shape[2]))
@@ -313,7 +313,7 @@ def _charts(
     said = "curves over the columns, blue to orange" if wide else "columns in standard deviations"
     style.heading(figure, title, f"{subtitle}  ·  {said}")
     low, high = float(np.nanmin(flat)), float(np.nanmax(flat))
-    if held is not None and not wide:  # an example far out may leave the charts
+    if held is not None and not wide:  # distant examples may leave the charts
         reach = 0.5 * (high - low)
         low, high = min(low, max(float(held.min()), low - reach)), max(high, min(float(held.max()), high + reach))
     pad = 0.08 * (high - low) or 0.5
@@ -321,7 +321,7 @@ def _charts(
         top = height - style.HEAD - 0.1 - each * (i // 2)
         axes = style.chart(figure, 0.5 + 4.4 * (i % 2), top - each + 0.25, 3.9 if wide else 2.65, each - 0.6, grid="y")
         axes.set_ylim(low - pad, high + pad)
-        axes.tick_params(labelleft=i % 2 == 0, labelbottom=i >= r - 2)  # all share their scales
+        axes.tick_params(labelleft=i % 2 == 0, labelbottom=i >= r - 2)  # shared scales
         style.name_axes(axes, y=names[i])
         if wide:
             _draw_curves(axes, flat[i])
@@ -331,7 +331,7 @@ def _charts(
 
 
 def _draw_movers(axes: Axes, place: Floats, values: Floats, names: Sequence[str], ends: Floats | None) -> None:
-    """All columns (c, D) in grey, those that move most in colour and named; the examples' own values as dots."""
+    """All columns (c, D) in grey, the most variable coloured and named; the examples' own values as dots."""
     lines = [np.column_stack([place, column]) for column in values.T]
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
     order = np.argsort(-np.ptp(values, axis=0), kind="stable")[:MOVERS].tolist()

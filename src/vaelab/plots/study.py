@@ -1,4 +1,4 @@
-"""Pictures of a study: what its trials reached, what mattered, who survived, what the latent size does."""
+"""Pictures of a study: search history, importance, rungs, latent size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _value(trial: Mapping[str, Any]) -> float:
 
 
 def _rungs(trial: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """Epochs and values of a trial's rungs, in order of the epochs; JSON makes the epochs strings."""
+    """Epochs and values of a trial's rungs, in order of the epochs, which are strings in JSON."""
     pairs = sorted((float(e), float("nan") if v is None else float(v)) for e, v in (trial.get("rungs") or {}).items())
     return np.array([e for e, _ in pairs]), np.array([v for _, v in pairs])
 
@@ -39,18 +39,18 @@ def _collapsed(trials: Trials) -> Bools:
 
 @dataclass(frozen=True)
 class History:
-    """What each trial reached, in order of their numbers."""
+    """The value of each trial, in order of their numbers."""
 
     numbers: Ints  # (T,)
     values: Floats  # (T,) NaN unless complete
-    best: Floats  # (T,) lowest value so far among those that did not collapse; NaN before the first
-    last_rung: Floats  # (T,) where a pruned trial stood; NaN for the others
+    best: Floats  # (T,) lowest value so far among trials that did not collapse; NaN before the first
+    last_rung: Floats  # (T,) last value of a pruned trial; NaN for the others
     collapsed: Bools  # (T,)
     failed: Bools  # (T,)
 
 
 def history_data(trials: Trials) -> History:
-    """Values, the best so far, and where pruned trials stood."""
+    """Values, the best so far, and the last values of pruned trials."""
     trials = sorted(trials, key=lambda trial: int(trial["number"]))
     values = np.array([_value(trial) for trial in trials])
     collapsed = _collapsed(trials)
@@ -68,7 +68,7 @@ def history_data(trials: Trials) -> History:
 
 
 def _judged_by(axes: Axes, yardstick: Yardstick) -> str:
-    """Shows costs on the vertical axis as people read the figure, better values where they look for them; its name."""
+    """Labels costs on the vertical axis with values of the yardstick, in its usual direction; returns the axis name."""
     if yardstick.rises:
         axes.yaxis.set_major_formatter(lambda cost, _: f"{yardstick.cost(cost):.3f}".rstrip("0").rstrip("."))
         axes.invert_yaxis()
@@ -84,7 +84,7 @@ def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: s
     axes.set_ylim(low, high)
     if not np.isfinite(everything).any():
         axes.set_yticks([])
-        style.note(axes, 0.5, 0.5, "no trial has a figure yet", ha="center", fontsize=11)
+        style.note(axes, 0.5, 0.5, "no trial has a value yet", ha="center", fontsize=11)
     _draw_trials(axes, data, low, high)
     winner = int(np.nanargmin(data.best)) if np.isfinite(data.best).any() else None
     if winner is not None:
@@ -112,7 +112,7 @@ def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: s
 
 
 def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
-    """Marks of all trials by how they ended, and the key to them."""
+    """Marks of all trials by their final state, and the legend."""
     fine, bad = np.isfinite(data.values) & ~data.collapsed, np.isfinite(data.values) & data.collapsed
     everything = np.concatenate([data.values, data.last_rung])
     _scatter(axes, data.numbers, data.last_rung, high, color=GREY, marker="_", s=40, linewidths=1.6)
@@ -146,7 +146,7 @@ def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
         ),
         ("×", RED, f"{bad.sum()} collapsed", bad.any()),
         ("|", RED, f"{data.failed.sum()} failed", data.failed.any()),
-        ("▲", MUTED, "outside the picture", (everything[np.isfinite(everything)] > high).any()),
+        ("▲", MUTED, "off scale", (everything[np.isfinite(everything)] > high).any()),
     ]
     _side_key(axes, [entry[:3] for entry in entries if entry[3]])
 
@@ -169,7 +169,7 @@ def _scatter(axes: Axes, x: Ints | Floats, y: Floats, top: float, **look: Any) -
 
 
 def _side_key(axes: Axes, entries: Sequence[Sequence[str]], start: float = 0.86) -> None:
-    """Names of the marks right of the axes: (mark, colour, name) each."""
+    """Legend right of the axes: (mark, colour, name) each."""
     for mark, colour, name in entries:
         style.note(axes, 1.02, start, mark, color=colour, weight="bold", fontsize=10)
         style.note(axes, 1.05, start + 0.035, name, va="top", fontsize=8.5, linespacing=1.2)
@@ -178,7 +178,7 @@ def _side_key(axes: Axes, entries: Sequence[Sequence[str]], start: float = 0.86)
 
 @dataclass(frozen=True)
 class Importance:
-    """Share of the figure's variation that each parameter explains, largest first."""
+    """Share of the yardstick's variation explained by each parameter, largest first."""
 
     names: list[str]
     shares: Floats
@@ -186,14 +186,14 @@ class Importance:
 
 
 def importance_data(importance: Mapping[str, float], limit: int = MAX_IMPORTANCES) -> Importance:
-    """The `limit` largest shares; what is not finite counts as 0."""
+    """The `limit` largest shares; non-finite ones count as 0."""
     cleaned = {name: value if np.isfinite(value) else 0.0 for name, value in importance.items()}
     pairs = sorted(cleaned.items(), key=lambda pair: (-pair[1], pair[0]))
     shares = np.array([value for _, value in pairs[:limit]], dtype=np.float64)
     return Importance([name for name, _ in pairs[:limit]], shares, max(0, len(pairs) - limit))
 
 
-def plot_importance(data: Importance, path: str | Path, title: str = "What mattered") -> Path:
+def plot_importance(data: Importance, path: str | Path, title: str = "Hyperparameter importance") -> Path:
     """Draws the shares as horizontal bars, each labelled with its percentage."""
     count = len(data.names)
     height = style.HEAD + 0.35 + 0.3 * max(1, count)
@@ -204,7 +204,7 @@ def plot_importance(data: Importance, path: str | Path, title: str = "What matte
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     if not count:
-        style.heading(figure, title, "too few finished trials to tell")
+        style.heading(figure, title, "too few finished trials")
         axes.axis("off")
         return style.save(figure, path)
     y = np.arange(count)
@@ -217,16 +217,16 @@ def plot_importance(data: Importance, path: str | Path, title: str = "What matte
     style.named_ticks(axes, "y", y.tolist(), names)
     axes.tick_params(axis="y", labelcolor=INK)
     more = f"  ·  {data.omitted} smaller ones not shown" if data.omitted else ""
-    style.heading(figure, title, f"share of the variation between trials that each setting explains{more}")
+    style.heading(figure, title, f"share of the variation between trials explained by each setting{more}")
     return style.save(figure, path)
 
 
 @dataclass(frozen=True)
 class Rungs:
-    """Every trial's figures on its way through the rungs."""
+    """Every trial's values at the rungs."""
 
     epochs: list[Floats]  # per trial
-    values: list[Floats]  # per trial, the final value as last point where it is complete
+    values: list[Floats]  # per trial; for complete trials the last point is the final value
     pruned: Bools  # (T,)
     winner: int | None  # index of the best complete trial
     rung_epochs: Floats  # (R,) epochs of the rungs
@@ -234,7 +234,7 @@ class Rungs:
 
 
 def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
-    """Curves through the rungs; a complete trial's curve ends at its last epoch with its final value.
+    """Values at the rungs; a complete trial's curve ends at its last epoch with its final value.
 
     winner: the number of the trial that won the finals; by default the best of the search.
     """
@@ -257,8 +257,8 @@ def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
     return Rungs(epochs, values, pruned, _winner(kept, winner), rung_epochs, live)
 
 
-def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str = "Survival through the rungs") -> Path:
-    """Draws one line per trial: grey where pruned, blue where it lived, bold orange the winner."""
+def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str = "Trials at the rungs") -> Path:
+    """Draws one line per trial: grey if pruned, blue if not, bold orange for the winner."""
     figure = style.canvas(4.1)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 4.1 - style.HEAD - 1.15)
     joint = np.concatenate([*data.values, np.empty(0)])
@@ -291,7 +291,7 @@ def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str =
         if share - taken > 0.075:
             style.note(axes, share, 1.05, f"{live} live", ha="center", color=INK, fontsize=8.5)
             taken = share
-    entries = [("—", GREY, f"{data.pruned.sum()} pruned"), ("—", BLUE, f"{(~data.pruned).sum()} trained on")]
+    entries = [("—", GREY, f"{data.pruned.sum()} pruned"), ("—", BLUE, f"{(~data.pruned).sum()} not pruned")]
     _side_key(axes, [*entries, ("—", ORANGE, "the winner")] if data.winner is not None else entries, 0.95)
     counts = " → ".join(str(n) for n in data.live[:8])
     finding = f"trials that reported at each rung: {counts}" if counts else "no trial reported at a rung"
@@ -312,7 +312,7 @@ class LatentSize:
 
 
 def _winner(trials: Trials, number: int | None) -> int | None:
-    """Where the trial of this number stands, else the best complete one that did not collapse."""
+    """Index of the trial with this number, else of the best complete one that did not collapse."""
     for i, trial in enumerate(trials):
         if trial["number"] == number:
             return i
@@ -322,7 +322,7 @@ def _winner(trials: Trials, number: int | None) -> int | None:
 
 
 def latent_size_data(trials: Trials, winner: int | None = None) -> LatentSize:
-    """Finished trials and the lowest value at each latent size; collapsed ones do not count for it.
+    """Finished trials and the lowest value at each latent size, collapsed ones excluded.
 
     winner: the number of the trial that won the finals; by default the best of the search.
     """
@@ -336,15 +336,15 @@ def latent_size_data(trials: Trials, winner: int | None = None) -> LatentSize:
     return LatentSize(sizes, values, collapsed, _winner(done, winner), each, envelope)
 
 
-def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by latent size") -> Path:
-    """Draws one point per finished trial over its latent size (doubling steps), and the lowest of each."""
+def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Negative ELBO by latent size") -> Path:
+    """Draws one point per finished trial over its latent size (log2 scale), and the lowest of each size."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 3.9 - style.HEAD - 0.85)
     low, high = style.legible_limits(data.values)
     axes.set_ylim(low, high)
     if not len(data.values):
         axes.set_yticks([])
-    # Positions are log2 of the size with our own ticks: log axes take several times longer to draw.
+    # Positions are log2 of the size with custom ticks: log axes take several times longer to draw.
     sizes, first = np.unique(np.log2(np.maximum(data.sizes, 1)), return_index=True)
     step = float(np.diff(sizes).min()) if len(sizes) > 1 else 1.0
     jitter = np.random.default_rng(0).uniform(-1, 1, len(data.sizes)) * min(0.12, 0.2 * step)
@@ -373,7 +373,7 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by
         size = data.sizes[data.winner]
         entries.append(("●", ORANGE, f"the winner: {size}"))
         value = number(data.values[data.winner])
-        finding = f"the winner's figure, {value}, has {counted(int(size), 'latent dimension')}"
+        finding = f"the winner reaches {value} with {counted(int(size), 'latent dimension')}"
     if not fine.all():
         entries.append(("×", RED, f"{(~fine).sum()} collapsed"))
     labels = data.sizes[first]
@@ -385,7 +385,7 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Figure by
 
 
 def _thin_ticks(axes: Axes, positions: Floats, labels: Ints) -> None:
-    """Ticks at the sizes met, as many as have room."""
+    """Ticks at the sizes that occur, as many as fit."""
     low, high = (float(positions.min()), float(positions.max())) if len(positions) else (0.0, 1.0)
     pad = 0.05 * (high - low) or 0.5
     axes.set_xlim(low - pad, high + pad)

@@ -1,4 +1,4 @@
-"""The house style: colours, axes, headings, harmless text, saving. No pyplot, no global state."""
+"""Common style: colours, axes, headings, sanitized text, saving. No pyplot, no global state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Bools = NDArray[np.bool_]
 
 INK, MUTED, GRID, GREY = "#1f2933", "#66717f", "#e6e9ee", "#b3bcc7"
 BLUE, LIGHT, ORANGE, RED = "#2463a8", "#8db6de", "#d9641e", "#b2182b"
-# Paul Tol's "muted" scheme and one orange: ten hues that stay apart under the common colour blindnesses.
+# Paul Tol's "muted" scheme and one orange: ten hues that stay distinct with common colour blindness.
 PALETTE = (
     "#332288", "#ee7733", "#44aa99", "#cc6677", "#88ccee",
     "#117733", "#ddaa33", "#aa4499", "#999933", "#882255",
@@ -46,7 +46,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def clean(text: object, limit: int = 40) -> str:
-    r"""Text from outside, fit to draw: one line, at most `limit` characters, no mathtext, no missing glyph.
+    r"""External text made safe to draw: one line, at most `limit` characters, no mathtext, no missing glyphs.
 
     >>> clean("cost in $\nand \N{POUND SIGN}", 12), clean("a" * 50, 5)
     ('cost in \\$ a…', 'aaaa…')
@@ -58,7 +58,7 @@ def clean(text: object, limit: int = 40) -> str:
 
 
 def clean_names(names: Sequence[object], limit: int) -> list[str]:
-    """Names fit to draw, told apart by their position where shortening made two of them equal."""
+    """Names made safe to draw, numbered by position if shortening made two of them equal."""
     short = [clean(name, limit) for name in names]
     return [
         f"{clean(names[i], max(2, limit - 4))} #{i}" if short.count(name) > 1 else name for i, name in enumerate(short)
@@ -73,7 +73,7 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Bare axes at a position in inches: a layout engine would draw every picture twice."""
+    """Bare axes at a position in inches; a layout engine would draw every picture twice."""
     w, h = figure.get_size_inches()
     axes = figure.add_axes((left / w, bottom / h, width / w, height / h))
     axes.set_facecolor("white")
@@ -81,7 +81,7 @@ def place(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 
 def chart(figure: Figure, left: float, bottom: float, width: float, height: float, *, grid: str = "both") -> Axes:
-    """Axes in the house style: two spines, a light grid behind the marks, few ticks."""
+    """Axes in the common style: two spines, a light grid behind the marks, few ticks."""
     axes = place(figure, left, bottom, width, height)
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=GREY, linewidth=0.8)
@@ -98,23 +98,23 @@ def chart(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 
 def whole_ticks(axes: Axes) -> None:
-    """Ticks at whole numbers on the horizontal axis: epochs and trial numbers have no halves."""
+    """Ticks at whole numbers on the horizontal axis, for epochs and trial numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
-    """Text in the house font at data coordinates; `text` must be ours or cleaned."""
+    """Text in the common font at data coordinates; external `text` must be cleaned first."""
     look = {"fontsize": 9, "color": MUTED, "va": "center", **look}
     axes.text(x, y, text, fontfamily=FONT, usetex=False, **look)
 
 
 def note(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
-    """As `write`, at a position given as a share of the axes."""
+    """Like `write`, at a position in axes fractions."""
     write(axes, x, y, text, **{"transform": axes.transAxes, **look})
 
 
 def name_axes(axes: Axes, x: str = "", y: str = "") -> None:
-    """What is measured: below the axes, and above them at the left, where it reads upright."""
+    """Axis names: x below the axes, y above them on the left, upright."""
     if x:
         axes.set_xlabel(x, fontsize=9, color=MUTED, fontfamily=FONT, labelpad=4)
     if y:
@@ -122,7 +122,7 @@ def name_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def heading(figure: Figure, title: str, subtitle: str = "") -> None:
-    """The title and, in grey below it, the finding; both at the left edge."""
+    """The title and, in grey below it, the finding; both left-aligned."""
     width, height = figure.get_size_inches()
     fit = int(width * 10.2)
     look: dict[str, Any] = {"ha": "left", "va": "baseline", "fontfamily": FONT, "usetex": False}
@@ -137,7 +137,7 @@ def named_ticks(axes: Axes, where: str, positions: Sequence[float], names: Seque
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """The positions moved apart, in order, so that neighbours are at least `gap` from each other.
+    """The positions moved apart, in order, so that neighbours are at least `gap` apart.
 
     >>> spread([0.5, 0.52], 0.1)
     [0.46, 0.56]
@@ -161,7 +161,7 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def legible_limits(values: Floats, *, skip: int = 0, share: float = 0.9) -> tuple[float, float]:
-    """Limits that show the low values of `values` (n,) well and cut off a far tail above.
+    """Limits that show the low values of `values` (n,) well and cut off a long tail above.
 
     The lowest `share` of the values after the first `skip` keep at least 60 % of the height.
     """
@@ -186,13 +186,13 @@ def class_look(count: int) -> tuple[list[str], list[str]]:
 
 
 def as_float(mapping: Mapping[str, Any] | None, key: str) -> float:
-    """`mapping[key]` as a float; NaN where there is none."""
+    """`mapping[key]` as a float; NaN if there is none."""
     value = mapping.get(key) if mapping else None
     return float("nan") if value is None else float(value)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes the figure as PNG, whole or not at all."""
+    """Writes the figure as PNG, atomically."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 4})
     path = Path(path)

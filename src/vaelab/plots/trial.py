@@ -1,4 +1,4 @@
-"""Pictures of one training: the course of its losses, and its latent space."""
+"""Pictures of one training run: its losses and its latent space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_PCA_DIMS = 256
 class Panel:
     """One plane of points."""
 
-    points: Floats  # (n, 2), or (n, 1) where the latent space is a line
+    points: Floats  # (n, 2), or (n, 1) for one latent dimension
     x: str
     y: str
     standard: bool  # whether the prior is the standard normal in these coordinates
@@ -33,7 +33,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Latent:
-    """Where the posterior means lie, and what each dimension carries."""
+    """Posterior means, and the KL of each dimension."""
 
     panels: list[Panel]
     labels: Ints | None  # (n,) codes of the drawn points
@@ -41,7 +41,7 @@ class Latent:
     kl: Floats  # (d,) nats per example, highest first
     order: Ints  # (d,) the dimension each entry of `kl` belongs to
     active: Bools  # (d,) in the order of `kl`
-    total: int  # examples given, of which the drawn points are a sample
+    total: int  # number of examples; the drawn points are a sample
 
 
 def latent_data(
@@ -56,7 +56,7 @@ def latent_data(
     """Panels of at most `limit` points from posterior means (N, d).
 
     labels: (N,) codes into `classes`, -1 for none. kl: (d,) nats per example. Rows with NaN are not drawn.
-    standard: whether the prior is the standard normal, which is then drawn.
+    standard: whether the prior is standard normal; if so, it is drawn.
     """
     means = np.asarray(means, dtype=np.float64)
     N, d = means.shape
@@ -91,7 +91,7 @@ def _percent(share: float) -> str:
 def principal_plane(points: Floats) -> tuple[Floats, Floats]:
     """First two principal components of `points` (n, d): scores (n, 2) and explained shares (2,).
 
-    Beyond 256 dimensions only those of largest variance enter; unused latent dimensions hold none.
+    Beyond 256 dimensions only those with the largest variance are used; unused dimensions have none.
     The largest loading of each component is positive, so that the same points give the same picture.
     """
     if not len(points):
@@ -122,7 +122,7 @@ def plot_latent(data: Latent, path: str | Path, title: str = "Latent space") -> 
         style.name_axes(figure.axes[0], y="posterior means")
     else:
         for left, panel, name in zip(
-            (0.5, 3.93), data.panels, ("two dimensions of highest KL", "all dimensions, by PCA"), strict=True
+            (0.5, 3.93), data.panels, ("two dimensions with the highest KL", "all dimensions, by PCA"), strict=True
         ):
             axes = style.chart(figure, left, bottom, 2.95, side)
             _draw_plane(axes, data, panel, side / 2.95)
@@ -140,7 +140,7 @@ def _latent_finding(data: Latent) -> str:
 
 
 def _limits(values: Floats, standard: bool) -> tuple[float, float]:
-    """Middle and half width of the axis for `values` (n,), ignoring a handful far outside."""
+    """Middle and half width of the axis for `values` (n,), ignoring a few outliers."""
     middle = 0.0 if standard else float((values.min() + values.max()) / 2)
     away = np.abs(values - middle)
     half = min(float(away.max()), 1.6 * float(np.quantile(away, 0.98)))
@@ -148,7 +148,7 @@ def _limits(values: Floats, standard: bool) -> tuple[float, float]:
 
 
 def _draw_plane(axes: Axes, data: Latent, panel: Panel, tallness: float) -> None:
-    """Points of a panel in axes whose height is `tallness` of its width, one unit as long up as across."""
+    """Points of a panel in axes with height `tallness` times the width, with equal scales on both axes."""
     if not len(panel.points):
         style.note(axes, 0.5, 0.5, "no examples", ha="center")
         return
@@ -187,7 +187,7 @@ def _draw_points(axes: Axes, data: Latent, x: Floats, y: Floats) -> None:
 
 
 def _density(x: Floats, y: Floats) -> Floats:
-    """How crowded it is around each point: counts in a 24 x 24 grid, smoothed, as a rank in [0, 1]."""
+    """Density around each point: counts in a 24 x 24 grid, smoothed, as a rank in [0, 1]."""
     grid, x_edges, y_edges = np.histogram2d(x, y, bins=24)
     padded = np.pad(grid, 1)
     smooth = sum(padded[i : i + 24, j : j + 24] for i in range(3) for j in range(3))
@@ -198,7 +198,7 @@ def _density(x: Floats, y: Floats) -> Floats:
 
 
 def _label_classes(axes: Axes, data: Latent, points: Floats, half: float) -> None:
-    """Writes each class's name at its median, unless another name already stands there."""
+    """Writes each class's name at its median, unless another name is already there."""
     assert data.labels is not None
     colours, _ = style.class_look(len(data.classes))
     names = style.clean_names(data.classes, 12)
@@ -212,14 +212,14 @@ def _label_classes(axes: Axes, data: Latent, points: Floats, half: float) -> Non
         if any(abs(centre[0] - t[0]) < 2 * half * apart and abs(centre[1] - t[1]) < 0.12 * half for t in taken):
             continue
         taken.append(centre)
-        # Dark text in a rim of the class's colour: coloured text drowns among points of that colour.
+        # Dark text with an outline in the class's colour: coloured text is unreadable over points of that colour.
         pill = {"facecolor": "white", "edgecolor": colours[code], "boxstyle": "round,pad=0.2", "alpha": 0.9}
         look = {"weight": "bold", "fontsize": 8.5, "ha": "center", "zorder": 4, "bbox": pill}
         style.write(axes, centre[0], centre[1], name, color=INK, **look)
 
 
 def _draw_line(axes: Axes, data: Latent) -> None:
-    """A latent line: one ridge per class above all points together, beside the prior's density."""
+    """One latent dimension: one ridge per class above all points together, with the prior's density."""
     z = data.panels[0].points[:, 0]
     _, half = _limits(z, True) if len(z) else (0.0, 2.3)
     edges = np.linspace(-half, half, 81)
@@ -280,7 +280,7 @@ def _draw_kl(axes: Axes, data: Latent) -> None:
 
 
 def _draw_legend(figure: Figure, data: Latent) -> None:
-    """Class names beside their marks, in one column or two, right of the points."""
+    """Class names next to their marks, in one or two columns, right of the points."""
     if data.labels is None or len(data.order) == 1:
         return
     many = len(data.classes) > 11

@@ -1,8 +1,8 @@
-"""One self-contained page about a run, a study, a comparison, a clustering or anomaly scores.
+"""One self-contained page for a run, a study, a comparison, a clustering or anomaly scores.
 
-It makes no outside request, and text is escaped by construction.
+It makes no external requests, and all text is escaped.
 
-A page is a template, tables whose cells hold exact values, pictures, and one script that reads the JSON at its end:
+A page is a template, tables whose cells hold exact values, pictures, and one script that reads the embedded JSON:
 the explorer's points and 16-bit weights, and the trials of a search.
 """
 

@@ -1,4 +1,4 @@
-"""The page of anomaly scores: what each is worth in every direction, failures first, with their reasons."""
+"""The page of anomaly scores: the AUROC of each in every direction, failures first, with their reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 
 
 def build_anomaly_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
-    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures next to it.
 
     Raises StoreError where results.json is missing or damaged.
     """
@@ -51,7 +51,7 @@ def build_anomaly_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
 
 
 def _worst(ways: Sequence[Json]) -> dict[str, float]:
-    """Per score its lowest AUROC over the directions."""
+    """The lowest AUROC of each score over the directions."""
     names = list(dict.fromkeys(name for way in ways for name in way["scores"]))
     return {name: min(way["scores"][name]["auroc"] for way in ways if name in way["scores"]) for name in names}
 
@@ -79,7 +79,7 @@ def _cards(ways: Sequence[Json]) -> list[Card]:
 
 
 def _summary(ways: Sequence[Json]) -> Table | None:
-    """AUROC of every score in all directions, and the worst; nothing where there is one direction."""
+    """AUROC of every score in all directions, and the worst; None if there is only one direction."""
     if len(ways) < 2:
         return None
     rows = [

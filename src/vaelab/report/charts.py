@@ -1,4 +1,4 @@
-"""Numbers of a page's charts, apart from their drawing: the trials of a search, and the intervals of a comparison."""
+"""The data of a page's charts, without drawing: the trials of a search and the intervals of a comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CURVE_RECORDS = 200  # points of one learning curve
 
 
 def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the script draws of a study: trials with their settings and figures, importance, learning curves."""
+    """The chart data of a study: trials with their settings and metrics, importance, learning curves."""
     importance = {str(name): share for name, share in (results.get("importance") or {}).items()}
     names = {str(name) for row in table for name in row.get("params") or {}}
     searched = sorted(names, key=lambda name: (-(finite(importance.get(name)) or 0.0), name))
@@ -40,7 +40,7 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
 
 
 def _curve(folder: Path, row: Mapping[str, Any], metric: str) -> list[tuple[int, float]]:
-    """Epoch and validation figure; of the rungs alone where the trial left no history."""
+    """Epoch and validation metric; only at rungs if the trial left no history."""
     where = inside(folder, row.get("folder"))
     history = read_history(where / "history.jsonl") if where else []
     points = [(record.get("epoch"), finite((record.get("validation") or {}).get(metric))) for record in history]
@@ -66,7 +66,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forest:
-    """Intervals of one figure on a shared axis with a line at no difference."""
+    """Intervals of one metric on a shared axis with a line at zero difference."""
 
     metric: str
     intervals: Sequence[Interval]
@@ -75,7 +75,7 @@ class Forest:
 
 
 def forests(comparisons: Sequence[Mapping[str, Any]]) -> list[Forest]:
-    """The pairwise differences that have an interval, by figure, since units differ between figures."""
+    """The pairwise differences that have an interval, by metric, since units differ between metrics."""
     sound = [c for c in comparisons if all(finite(c.get(key)) is not None for key in ("difference", "low", "high"))]
     names = dict.fromkeys(str(c.get("metric", "neg_elbo")) for c in sound)
     return [_forest(name, [c for c in sound if str(c.get("metric", "neg_elbo")) == name]) for name in names]

@@ -1,4 +1,4 @@
-"""The page of a classifier's study: what it reached on test, class by class, and what the search found."""
+"""The page of a classifier study: test metrics, overall and per class, and the search."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ FIGURES = {
 
 
 def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
-    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures next to it.
 
-    kind: the settings of such models. Raises StoreError where results.json is missing or is not what a study writes.
+    kind: the spec type of the models. Raises StoreError if results.json is missing or not written by a study.
     """
     folder = Path(folder)
     results = read_object(folder / "results.json")
@@ -80,15 +80,15 @@ def _split(winner: Mapping[str, Any]) -> str:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """Who won and what it reached."""
+    """The winner and its accuracy."""
     winner = results.get("best")
     if not winner:
         notes = results.get("notes") or ["no trial finished, so there is no best model."]
         return f"There is no winner: {notes[0]}"
     found, always = winner.get(_split(winner)) or {}, (results.get("baseline") or {}).get("accuracy")
-    sentence = f"Trial {winner['number']} won: it answers {_percent(found.get('accuracy'))} of the {_split(winner)} "
-    sentence += f"examples rightly, {_percent((winner.get('validation') or {}).get('accuracy'))} on validation"
-    return sentence + (f" (always the same answer: {_percent(always)})." if always is not None else ".")
+    sentence = f"Trial {winner['number']} won: it classifies {_percent(found.get('accuracy'))} of the {_split(winner)} "
+    sentence += f"examples correctly, {_percent((winner.get('validation') or {}).get('accuracy'))} on validation"
+    return sentence + (f" (majority class: {_percent(always)})." if always is not None else ".")
 
 
 def _percent(value: Any) -> str:
@@ -97,12 +97,12 @@ def _percent(value: Any) -> str:
 
 
 def course(results: Mapping[str, Any]) -> list[str]:
-    """What happened in the search."""
+    """The course of the search."""
     said = words.course(results)
     epochs = results.get("epochs") or {}
     if epochs.get("unpruned"):
         saved = 1 - epochs["spent"] / epochs["unpruned"]
-        said.append(f"Pruning at rungs spared {saved:.0%} of the epochs that all trials would have taken.")
+        said.append(f"Pruning saved {saved:.0%} of the epochs of all trials.")
     return said
 
 
@@ -115,7 +115,11 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
             error = f"± {number(found.get('se'))} over examples"
             cards.append(Card(f"{split} accuracy", Cell.of(found["accuracy"], _figure), error))
     found = winner.get(_split(winner)) or {}
-    units = {"macro_f1": "over classes, of 1", "log_loss": "nats per example", "ece": "calibration error, of 0"}
+    units = {
+        "macro_f1": "mean over classes (best: 1)",
+        "log_loss": "nats per example",
+        "ece": "calibration error (best: 0)",
+    }
     names = {"macro_f1": "macro F1", "log_loss": "log-loss", "ece": "ECE"}
     cards += [
         Card(names[key], Cell.of(found[key], _figure), f"{unit}; {_split(winner)}")
@@ -136,7 +140,7 @@ def _splits(winner: Mapping[str, Any]) -> Table | None:
     rows = []
     for split in ("validation", "test"):
         found = winner.get(split) or {}
-        for name, own in ((split, found), (f"{split}, as trained", found.get("unscaled") or {})):
+        for name, own in ((split, found), (f"{split}, unscaled", found.get("unscaled") or {})):
             if own:
                 rows.append(Row([Cell(name), *(Cell.of(own.get(key), _figure) for key in FIGURES)]))
     return Table("Figures", ["examples", *FIGURES.values()], rows) if rows else None

@@ -1,4 +1,4 @@
-"""The page of a clustering: what the labels gave, the mixtures, the curves and the pictures."""
+"""The page of a clustering: accuracy from few labels, the mixtures, the curves and the pictures."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ ANSWER_FIGURES = {
 }
 METHODS = {
     "mixture": "mixture: components named by the labels",
-    "graph": "graph: labels spread over nearest neighbours",
+    "graph": "graph: labels propagated over nearest neighbours",
     "umap": "mixture on a UMAP of the latents, named by the labels",
-    "probe": "logistic probe on the labelled latents alone",
-    "neighbours": "nearest labelled latents alone",
+    "probe": "logistic probe on the labelled latents only",
+    "neighbours": "nearest labelled latents only",
 }
 
-NAMED = {"graph": "Spread over nearest neighbours", "umap": "By a mixture on a UMAP of the latents"}
+NAMED = {"graph": "Propagated over nearest neighbours", "umap": "With a mixture on a UMAP of the latents"}
 
 
 def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
-    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it, and the run's pictures.
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures next to it, and the run's pictures.
 
     Raises StoreError where results.json is missing or damaged.
     """
@@ -49,7 +49,7 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
     results = read_object(folder / "results.json")
     missing: list[str] = []
     mixtures = [row for row in results.get("mixtures") or [] if isinstance(row, Mapping)]
-    best = results.get("components") if len(mixtures) > 1 else None  # to be marked among several
+    best = results.get("components") if len(mixtures) > 1 else None  # marked if there are several
     run = Path(str(results.get("run") or folder))
     of_model = [path for path in folder_pictures(run, OF_MODEL) if path.stem in OF_MODEL]
     page = render(
@@ -61,7 +61,7 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         methods=_methods(results),
         splits=[
             (_mixtures(mixtures, best, "test"), "on the test split"),
-            (_mixtures(mixtures, best, "whole"), "on all examples, training and test together"),
+            (_mixtures(mixtures, best, "whole"), "on all examples (training and test)"),
         ],
         fits=_fits(mixtures, best),
         manifold=_manifold(results.get("manifold")),
@@ -81,15 +81,15 @@ def _headline(results: Mapping[str, Any]) -> str:
     test, labels = results.get("test") or {}, results.get("labels")
     if labels and test.get("labelled_accuracy") is not None:
         known = counted(int(labels.get("number") or 0), "label")
-        return f"{number}, named by {known}: {test['labelled_accuracy']:.1%} of the test split answered rightly."
+        return f"{number}, named by {known}: {test['labelled_accuracy']:.1%} of the test split classified correctly."
     return f"{number} describe the latents: {_choice(results)}."
 
 
 def _choice(results: Mapping[str, Any]) -> str:
-    """How the number of components came about."""
+    """How the number of components was chosen."""
     if not results.get("em"):
         return "the model's own prior"
-    return "lowest BIC" if len(results["em"]) > 1 else "as asked"
+    return "lowest BIC" if len(results["em"]) > 1 else "as requested"
 
 
 def _course(results: Mapping[str, Any]) -> list[str]:
@@ -101,7 +101,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
     if best is not None and best != "mixture":
         said.append(f"{NAMED.get(best, best)}, the same labels reach {sound[best]:.1%}.")
     if results.get("stability") is not None:
-        said.append(f"Starts of EM agree by an adjusted Rand index of {results['stability']:.2f}.")
+        said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
     return said
 
 
@@ -109,12 +109,12 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     test = results.get("test") or {}
     cards = [Card("components", Cell.of(results.get("components")), _choice(results))]
     units = {
-        "labelled_accuracy": "accuracy on test; unknown is an error",
+        "labelled_accuracy": "accuracy on test; unknown counts as an error",
         "hungarian_accuracy": "one-to-one accuracy on test",
         "purity": "purity on test",
-        "nmi": "NMI on test, of 1",
+        "nmi": "NMI on test (best: 1)",
         "ari": "adjusted Rand index on test",
-        "ece": "calibration error on test, of 0",
+        "ece": "calibration error on test (best: 0)",
     }
     names = CLUSTER_FIGURES | {"labelled_accuracy": "answers", "ece": "ECE"}
     cards += [Card(names[k], Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
@@ -127,7 +127,7 @@ def _methods(results: Mapping[str, Any]) -> Table | None:
         Row([Cell(METHODS.get(name, name)), *(Cell.of((own or {}).get(key)) for key in ANSWER_FIGURES)])
         for name, own in methods.items()
     ]
-    return Table("Answers on the test split", ["method", *ANSWER_FIGURES.values()], rows) if rows else None
+    return Table("Predictions on the test split", ["method", *ANSWER_FIGURES.values()], rows) if rows else None
 
 
 def _mixtures(mixtures: Sequence[Mapping[str, Any]], best: Any, split: str) -> Table | None:

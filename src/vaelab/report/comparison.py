@@ -35,9 +35,9 @@ MAIN = ("neg_elbo", "rate", "distortion", "active_units")
 
 
 def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
-    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures next to it.
 
-    `explore` makes the page's explorer, of each model's first seed. Raises StoreError where results.json is
+    `explore` makes the page's explorer, with each model's first seed. Raises StoreError if results.json is
     missing or damaged.
     """
     folder = Path(folder)
@@ -75,7 +75,7 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
 
 
 def _order(folder: Path) -> tuple[str, ...]:
-    """Names of the pictures in the order of the page; numbered ones follow their kind."""
+    """Names of the pictures in page order; numbered ones follow their kind."""
     stems = [path.stem for path in (folder / "figures").glob("*.png")]
 
     def numbered(kind: str) -> list[str]:
@@ -90,7 +90,7 @@ def _mean(model: Mapping[str, Any], split: str, metric: str) -> float | None:
 
 
 def _best(models: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]) -> int | None:
-    """The model of lowest validation mean; None across likelihoods, whose nats do not compare."""
+    """The model with the lowest validation mean; None across likelihoods, whose nats are not comparable."""
     kinds = {tuple((model.get("spec") or {}).get(key) for key in ("likelihood", "binarize")) for model in models}
     others = {entry.get("metric", "neg_elbo") for entry in compared} - {"neg_elbo"}
     values = [(_mean(model, "validation", "neg_elbo"), i) for i, model in enumerate(models)]
@@ -109,12 +109,12 @@ def _cards(models: Sequence[Mapping[str, Any]], best: int | None) -> list[Card]:
         if _mean(model, split, "neg_elbo") is not None
     ]
     if model.get("parameters") is not None:
-        cards.append(Card("parameters", Cell.of(model["parameters"]), "weights and biases of that model"))
+        cards.append(Card("parameters", Cell.of(model["parameters"]), "weights and biases of this model"))
     return cards
 
 
 def _main(models: Sequence[Mapping[str, Any]], best: int | None) -> Table:
-    """What decides first, then what it costs."""
+    """The deciding metrics first, then the cost."""
     shown = [name for name in MAIN if any(_mean(model, "validation", name) is not None for model in models)]
     rows = []
     for i, model in enumerate(models):
@@ -132,7 +132,7 @@ def _name(model: Mapping[str, Any], best: bool) -> Cell:
 
 
 def _split(models: Sequence[Mapping[str, Any]], split: str, best: int | None) -> Table | None:
-    """All figures of one split; those that the page does not know are shown under their own name."""
+    """All metrics of one split; unknown metrics are shown under their key."""
     names = [*METRICS, *(name for model in models for name in model.get(split) or {} if name not in METRICS)]
     shown = [name for name in dict.fromkeys(names) if any(_mean(model, split, name) is not None for model in models)]
     if not shown:
@@ -162,7 +162,7 @@ def _pairwise(compared: Sequence[Mapping[str, Any]]) -> Table | None:
 
 
 def _tests(compared: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The tests per example of two trained networks, which say nothing of their designs."""
+    """The per-example tests of two trained networks; they do not generalize to the architectures."""
     return [entry["paired"] for entry in compared if isinstance(entry.get("paired"), Mapping)]
 
 
@@ -180,7 +180,7 @@ def _paired(compared: Sequence[Mapping[str, Any]]) -> Table | None:
 def _settings(
     models: Sequence[Mapping[str, Any]], spec_type: type[ModelSpec]
 ) -> list[tuple[str, list[str], bool, str]]:
-    """Setting, its value in each model, "do they differ" and its meaning; those that differ come first."""
+    """Setting, its value in each model, "do they differ" and its meaning; differing settings come first."""
     specs = [model.get("spec") or {} for model in models]
     names = dict.fromkeys(name for spec in specs for name in spec)
     rows = []
@@ -199,7 +199,7 @@ def _explorer(
 
 
 def _first_run(folder: Path, model: Mapping[str, Any]) -> Path | None:
-    """The run folder of a model's first seed; it may lie elsewhere, since runs that exist can be compared too."""
+    """The run folder of a model's first seed; it may be elsewhere, since existing runs can be compared too."""
     runs = [run.get("folder") for run in model.get("runs") or [] if isinstance(run, Mapping)]
     where = runs[0] if runs else model.get("folder")
     return folder / str(where) if where else None

@@ -1,4 +1,4 @@
-"""What the page's explorer is given: callers make it, since only they know the models."""
+"""The data of the page's explorer; callers build it, since only they know the models."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Makes the explorer of the models in some run folders, by name. It is told whether the points of the test split may be
-# shown, and adds to the list what it could not read.
+# Builds the explorer for models in run folders, by name. Arguments: the folders, whether the test split may be shown,
+# and a list that collects what could not be read.
 Explore = Callable[[Mapping[str, Path], bool, list[str]], "Explorer | None"]
 
 
 def no_explorer(folders: Mapping[str, Path], test_is_open: bool, notes: list[str]) -> None:
-    """Of a page without one."""
+    """For a page without an explorer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Explorer:
-    """What the template says, and what the script reads."""
+    """The text for the template and the data for the script."""
 
     summary: str
     data: dict[str, Any]
 
     @property
     def decodes(self) -> bool:
-        """Whether any model's decoder is in the page."""
+        """Whether the page contains any model's decoder."""
         return any(model["decoder"] is not None for model in self.data["models"])

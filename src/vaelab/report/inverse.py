@@ -1,4 +1,4 @@
-"""The page of an inverse problem: gates, recall and precision beside every baseline, pictures, the search."""
+"""The page of an inverse problem: gates, recall and precision against every baseline, pictures, the search."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def _share(value: Any) -> str:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """What was found, in one sentence."""
+    """The result in one sentence."""
     shape = f"{results['samples']} candidates for each of {counted(results['curves'], 'measurement')}"
     kept = _share(results["precision"])
     if results["recall"] is None:
-        return f"Of {shape}, {kept} reproduce what was measured."
+        return f"Of {shape}, {kept} reproduce the measurement."
     return f"Of {shape}, {kept} pass every gate, and they find {_share(results['recall'])} of all solutions."
 
 
@@ -68,30 +68,32 @@ def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noise: float) -
     refined = f", then {' and '.join(moves)}" if moves else ", unrefined"
     told = [
         f"The model has {words.model(spec)}.",
-        f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; nothing was filtered.",
+        f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; no candidates were "
+        "filtered out.",
     ]
     if noise and results["recall"] is not None:
-        told.append("Recall counts the solutions of y without its noise, which the noise moves.")
+        told.append("Recall counts the solutions of the noise-free y; noise shifts them.")
     filtered = results["filtered"]
     told.append(
-        f"Behind the gates and without doubles {filtered['distinct']:.1f} solutions of a measurement are left, "
-        "which is no score."
+        f"After filtering by the gates and removing duplicates, {filtered['distinct']:.1f} solutions per measurement "
+        "remain; this is not a score."
     )
     if "estimation" in seconds:
         told.append(
-            f"Neural posterior estimation trained for {words.duration(seconds['estimation'])} on the same examples."
+            f"Neural posterior estimation was trained for {words.duration(seconds['estimation'])} on the same examples."
         )
     if results["verdict"] == "collapsed":
-        told.append("The latents collapsed: every draw for one measurement is nearly the same.")
+        told.append("The posterior collapsed: all draws for a measurement are nearly identical.")
     if results.get("pays_from"):
         told.append(
-            f"Beside multi-start without a network, training pays from {results['pays_from']:,} measurements on."
+            f"Compared with multi-start without a network, training pays off from {results['pays_from']:,} "
+            "measurements."
         )
     return [*told, *_beside_nearest(results), *_posterior(results["posterior"])]
 
 
 def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
-    """What the same refinement makes of the nearest training examples, which need no training."""
+    """The baseline of refining the nearest training examples, which needs no training."""
     found = {str(own["method"]): own for own in results["baselines"]}
     near = found.get("nearest examples, equal evaluations")
     if near is None:
@@ -99,25 +101,25 @@ def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
     by = "recall" if results["recall"] is not None else "precision"
     kind = "found" if by == "recall" else "passing"
     return [
-        f"The nearest of the {results['examples']:,} training examples, refined alike at equal forward evaluations, "
-        f"have {_share(near[by])} {kind} beside the network's {_share(results[by])}, in "
-        f"{words.duration(near['seconds'])} and without training."
+        f"The nearest of the {results['examples']:,} training examples, refined with equal forward evaluations, "
+        f"reach {_share(near[by])} {kind} against the network's {_share(results[by])}, in "
+        f"{words.duration(near['seconds'])} without training."
     ]
 
 
 def _posterior(posterior: Mapping[str, Any]) -> list[str]:
-    """How right the unrefined draws are."""
+    """How well the unrefined draws match the posterior."""
     ranks, exact = posterior["calibration"], posterior["reference"]
     told = (
         f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs {_share(ranks['inside'])} "
-        "of the rank bins lie in the 99 % band of a calibrated model."
+        "of the rank bins are within the 99 % band of a calibrated model."
     )
     if exact is None:
         return [told]
     return [
         told,
-        f"Beside the exact posterior of {counted(exact['curves'], 'measurement')} they have C2ST {exact['c2st']:.3f} "
-        f"(0.5 is perfect) and energy distance {exact['energy_distance']:.3g}.",
+        f"Against the exact posterior of {counted(exact['curves'], 'measurement')} they have a C2ST of "
+        f"{exact['c2st']:.3f} (0.5 is perfect) and an energy distance of {exact['energy_distance']:.3g}.",
     ]
 
 
@@ -128,15 +130,15 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
         if name != "all_pass"
     ]
     verdict = "passed" if results["gates"]["all_pass"] else "not passed"
-    cards.append(Card("all gates, all candidates", Cell(verdict), "the all-or-nothing verdict"))
+    cards.append(Card("all gates, all candidates", Cell(verdict), "every candidate must pass"))
     if results["recall"] is not None:
-        cards.append(Card("recall", Cell(_share(results["recall"])), "of all solutions found"))
+        cards.append(Card("recall", Cell(_share(results["recall"])), "fraction of all solutions found"))
     return [*cards, Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")]
 
 
 def _methods(results: Mapping[str, Any]) -> Table:
     heads = (
-        "method", "candidates", "forward evaluations a curve", "seconds a curve", "pass all gates", "recall",
+        "method", "candidates", "forward evaluations per curve", "seconds per curve", "pass all gates", "recall",
         "hull area",
     )  # fmt: skip
     rows = []

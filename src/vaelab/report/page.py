@@ -30,7 +30,7 @@ STYLES = ("style.css", "explorer.css")
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with the words that say how to read it."""
+    """A picture with a caption that explains how to read it."""
 
     picture: Picture
     alt: str
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Card:
-    """One figure that matters most, with what it is and in which unit."""
+    """A key metric with its name and unit."""
 
     name: str
     cell: Cell
@@ -54,7 +54,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The records of a history.jsonl; a last line cut off by a crash is left out."""
+    """The records of a history.jsonl; a last line truncated by a crash is skipped."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -73,7 +73,7 @@ def read_text(path: Path) -> str | None:
 
 
 def inside(folder: Path, part: Any) -> Path | None:
-    """`part` as a path in `folder`; None where it is no name or leads out of it."""
+    """`part` as a path in `folder`; None if it is not a name or leads out of the folder."""
     if not part:
         return None
     path = (folder / str(part)).resolve()
@@ -88,12 +88,12 @@ def figures(
     thumbnail: bool = False,
     captions: Mapping[str, str],
 ) -> list[Figure]:
-    """The pictures that can be read; the others are named in `missing`."""
+    """The readable pictures; the others are added to `missing`."""
     found = []
     for path in paths:
         picture = load(path, thumbnail=thumbnail)
         if picture is None:
-            missing.append(f"{path.name} of {subject} could not be read and is left out.")
+            missing.append(f"{path.name} of {subject} could not be read and was left out.")
         else:
             alt = f"{path.stem.replace('_', ' ')} of {subject}"
             found.append(Figure(picture, alt, _caption(path.stem, captions)))
@@ -101,7 +101,7 @@ def figures(
 
 
 def _caption(stem: str, captions: Mapping[str, str]) -> str:
-    """How to read the picture of that name; numbered ones, such as latent_2, share the words of their kind."""
+    """The caption of the picture of that name; numbered ones, such as latent_2, share a caption."""
     kind, _, number = stem.rpartition("_")
     return captions.get(stem) or (captions.get(kind, "") if number.isdigit() else "")
 
@@ -113,20 +113,22 @@ def finite(value: Any) -> float | None:
 
 
 def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "") -> list[Card]:
-    """What one model reached; `whose` says which of several."""
+    """The metrics of one model; `whose` says which of several."""
     cards = []
     for split, found in ("validation", validation), ("test", test):
         if found.get("neg_elbo") is not None:
             cards.append(
                 Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), f"nats per example, {FINAL_DRAWS} draws of z")
             )
-    for name, unit in (("rate", "nats: cost of the code"), ("distortion", "nats: missed detail")):
+    for name, unit in (("rate", "nats: information in z"), ("distortion", "nats: reconstruction error")):
         if validation.get(name) is not None:
             cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))
     if validation.get("active_units") is not None:
         cards.append(Card("active units", Cell.of(validation["active_units"]), "latent dimensions in use"))
     if validation.get("occupied_components") is not None:
-        cards.append(Card("components", Cell.of(validation["occupied_components"]), "of the mixture prior, occupied"))
+        cards.append(
+            Card("components", Cell.of(validation["occupied_components"]), "occupied components of the mixture prior")
+        )
     if validation.get("verdict") is not None:
         verdict = str(validation["verdict"])
         cards.append(Card("verdict", Cell(verdict), str(validation.get("reason") or words.VERDICTS.get(verdict, ""))))
@@ -146,7 +148,7 @@ def settings(
 def closing(
     folder: Path, results: Mapping[str, Any], missing: Sequence[str], spec_type: type[ModelSpec]
 ) -> dict[str, Any]:
-    """What a page of results.json ends with: the model's settings, the data, the configuration; and the notes."""
+    """The closing sections of a page: the model's settings, the data, the configuration; and the notes."""
     return {
         "settings": settings(results.get("spec") or {}, [], spec_type),
         "data": pairs(results.get("data") or {}),
@@ -156,7 +158,7 @@ def closing(
 
 
 def setting(name: str, value: Any) -> str:
-    """A setting's value for people; a seed that was derived has 19 digits that nobody reads.
+    """A setting's value for display; derived seeds have 19 digits and are not shown.
 
     >>> setting("lr", 0.002), setting("seed", 7), setting("seed", 2919813369553411398)
     ('0.002', '7', 'derived; in spec.json')
@@ -190,7 +192,7 @@ def render(template: str, **content: Any) -> str:
     parts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
     style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
-    # The policy lets only our own script run, by its digest: text that slipped through as markup stays dead.
+    # The policy allows only our own script, by its digest: injected markup cannot run.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
     draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}

@@ -1,4 +1,4 @@
-"""PNG files as data URIs, within a budget for the size of the page."""
+"""PNG files as data URIs, within the page's size budget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Picture:
 
 
 def load(path: Path, *, thumbnail: bool = False) -> Picture | None:
-    """The picture in `path`, downscaled to 64 colours for a thumbnail; None where it is no sound PNG."""
+    """The picture in `path`, reduced to 64 colours for a thumbnail; None if it is not a valid PNG."""
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
@@ -32,13 +32,13 @@ def load(path: Path, *, thumbnail: bool = False) -> Picture | None:
             if width * height > MAX_PIXELS:
                 return None
             if not thumbnail or width <= THUMBNAIL:
-                image.verify()  # the checksums of its parts; decoding would take ten times as long
+                image.verify()  # checksums only; decoding takes ten times as long
             else:
                 height = max(1, round(height * THUMBNAIL / width))
                 width = THUMBNAIL
                 content = _shrink(image, width, height)
     except (UnidentifiedImageError, OSError, SyntaxError):
-        # What Pillow raises on a damaged file; the page says which pictures are missing.
+        # What Pillow raises on a damaged file; the page lists missing pictures.
         return None
     encoded = base64.b64encode(content).decode("ascii")
     return Picture(path.stem, f"data:image/png;base64,{encoded}", width, height)
@@ -52,7 +52,7 @@ def _shrink(image: Image.Image, width: int, height: int) -> bytes:
 
 
 def folder_pictures(folder: Path, order: tuple[str, ...]) -> list[Path]:
-    """The PNG files of FOLDER/figures: those named in `order` first, then the others by name."""
+    """The PNG files in FOLDER/figures: those named in `order` first, then the others by name."""
     found = {path.stem: path for path in sorted((folder / "figures").glob("*.png")) if path.is_file()}
     named = [found.pop(name) for name in order if name in found]
     return [*named, *found.values()]

@@ -31,8 +31,8 @@ PICTURES = ("losses", "latent", "reconstructions", "samples")
 def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
     """Writes FOLDER/report.html from a run's spec.json, metrics.json, history.jsonl and pictures.
 
-    `explore` makes the page's explorer, whose points are the test split's too where that was opened. Raises
-    StoreError where spec.json is missing or damaged; metrics and history may be absent.
+    `explore` makes the page's explorer, which includes the test split if that was opened. Raises
+    StoreError if spec.json is missing or damaged; metrics and history may be absent.
     """
     folder = Path(folder)
     spec = read_object(folder / "spec.json")

@@ -1,4 +1,4 @@
-"""The page of a study: who won, what the search found, every trial."""
+"""The page of a study: the winner, the search, every trial."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vaelab.wording import counted, number
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
 STUDY_PICTURES = ("history", "rungs", "importance", "latent_size")
-REST_BYTES = 200_000  # style, script, tables: what a page holds besides pictures and the explorer
+REST_BYTES = 200_000  # style, script, tables: everything except pictures and the explorer
 
 COLUMNS = {"rate": "rate", "distortion": "distortion"}
 
@@ -50,7 +50,7 @@ class GalleryItem:
 
 @dataclass(frozen=True)
 class Scale:
-    """The way from the model without latents down to the floor, and how far the winner went."""
+    """The range from the model without latents down to the floor, and the share that the winner covers."""
 
     top: Cell
     bottom: Cell
@@ -59,10 +59,10 @@ class Scale:
 
 
 def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
-    """Writes FOLDER/report.html from FOLDER/results.json and the pictures beside it.
+    """Writes FOLDER/report.html from FOLDER/results.json and the pictures next to it.
 
-    `explore` makes the page's explorer of the best model. Raises StoreError where results.json is missing
-    or is not what a study writes.
+    `explore` makes the page's explorer of the best model. Raises StoreError if results.json is missing
+    or not written by a study.
     """
     folder = Path(folder)
     results = read_object(folder / "results.json")
@@ -109,7 +109,7 @@ def _explorer(folder: Path, winner: Mapping[str, Any], explore: Explore, missing
 
 
 def _size(explorer: Explorer | None) -> int:
-    """Roughly the characters of the explorer's data."""
+    """Approximate size of the explorer's data, in characters."""
     if explorer is None:
         return REST_BYTES
 
@@ -131,7 +131,7 @@ def gallery(
     pictures: tuple[str, ...],
     yardstick: Yardstick,
 ) -> tuple[list[GalleryItem], int, bool]:
-    """Pictures of the trials, best first, until `budget` is spent: items, trials left out, shrunk?"""
+    """Pictures of the trials, best first, until `budget` is used up: items, trials left out, shrunk?"""
     ordered = sorted(table, key=lambda row: _by_value(row, yardstick))
     rows = [(row, paths) for row in ordered if (paths := _trial_pictures(folder, row, pictures))]
     whole = sum(path.stat().st_size for _, paths in rows for path in paths) * 4 // 3
@@ -153,7 +153,7 @@ def gallery(
 
 
 def _trial_pictures(folder: Path, row: Mapping[str, Any], pictures: tuple[str, ...]) -> list[Path]:
-    """The pictures of a trial; a path that leads out of the study is not followed."""
+    """The pictures of a trial; paths that lead out of the study are ignored."""
     where = inside(folder, row.get("folder"))
     return folder_pictures(where, pictures) if where else []
 
@@ -164,7 +164,7 @@ def gallery_note(omitted: int, small: bool) -> str:
     left = f" and {counted(omitted, 'trial')} left out" if omitted else ""
     limit = f"{PAGE_BYTES // 1_000_000} MB"
     said = f"To keep this page under {limit}, pictures are reduced{left}"
-    return f"{said}; the originals lie in the trials' folders."
+    return f"{said}; the originals are in the trials' folders."
 
 
 def _by_value(row: Mapping[str, Any], yardstick: Yardstick) -> tuple[float, int]:
@@ -181,8 +181,7 @@ def _cards(results: Mapping[str, Any], yardstick: Yardstick) -> list[Card]:
         if mean is not None:
             cell = Cell.mean({"mean": mean, "se": error})
             unit = yardstick.unit or yardstick.title
-            spread = f"{cell.error_text} " if cell.error_text else ""
-            cards.append(Card(f"{split}, mean", cell, f"{spread}{unit}, {seeds} seeds"))
+            cards.append(Card(f"{split}, mean", cell, f"{unit}, {seeds} seeds"))
     whose = ", best seed" if seeds > 1 else ""
     return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
@@ -201,7 +200,7 @@ def _scale(results: Mapping[str, Any]) -> Scale | None:
 def trials(
     table: Sequence[Mapping[str, Any]], searched: Sequence[str], winner: Any, columns: Mapping[str, str]
 ) -> Table:
-    """Every trial with its figures, `columns` by key, and its settings."""
+    """Every trial with its metrics, `columns` by key, and its settings."""
     heads = {"number": "trial", "state": "state", **columns, "epochs": "epochs", "seconds": "time"}
     rows = []
     for row in table:
@@ -220,7 +219,7 @@ def _show(key: str) -> Any:
 
 
 def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
-    """The best trials, in the search and trained anew."""
+    """The best trials, in the search and retrained."""
     found = sorted(results.get("finalists") or [], key=lambda row: yardstick.cost(row["mean"]))
     unit = yardstick.unit.split(" ")[0] or yardstick.short
     winner = (results.get("best") or {}).get("number")
@@ -237,9 +236,7 @@ def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
         for row in found
     ]
     anew = (
-        f"trained anew, {unit}"
-        if all(row.get("se") is None for row in found)
-        else f"trained anew, mean over seeds, {unit}"
+        f"retrained, {unit}" if all(row.get("se") is None for row in found) else f"retrained, mean over seeds, {unit}"
     )
     heads = ("trial", f"in the search, {unit}", anew, "parameters")
     return Table("Finalists", heads, rows, 2) if rows else None

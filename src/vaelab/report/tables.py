@@ -1,4 +1,4 @@
-"""Tables of a page: each cell holds a rounded text for people and the exact value for the script, and for tests."""
+"""Tables of a page: each cell holds a rounded text for display and the exact value for the script and tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaelab.wording import number, value_and_error
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and in JSON the number behind it and its standard error; "" where there is none."""
+    """Text, plus its exact value and standard error as JSON; "" if there is none."""
 
     text: str
     exact: str = ""
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that the reader can sort; the first cell of a row names it. `sorted_by` is a column that ascends."""
+    """A sortable table; the first cell of a row is its name. `sorted_by` is the initially ascending column."""
 
     label: str
     heads: Sequence[str]

@@ -1,4 +1,4 @@
-"""Sentences that the report makes from numbers. Plain text in, plain text out; the template escapes."""
+"""Sentences of the report, generated from numbers. Plain text in, plain text out; the template escapes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Json = Mapping[str, Any]
 
 VERDICTS = {
     "ok": "it uses its latents",
-    "collapsed": "it collapsed: its latents carry nothing",
+    "collapsed": "it collapsed: its latents carry no information",
 }
 
 
 def duration(seconds: float | None) -> str:
-    """Time as a person says it.
+    """A duration in readable units.
 
     >>> duration(42.3), duration(200), duration(8000), duration(None)
     ('42 s', '3 min 20 s', '2 h 13 min', '–')
@@ -34,7 +34,7 @@ def duration(seconds: float | None) -> str:
 
 
 def hidden_sizes(spec: Json) -> list[int]:
-    """Widths of the hidden layers of a spec, from `hidden` or from layers and what gives their widths."""
+    """Hidden layer widths of a spec, from `hidden` or from the number of layers and their width settings."""
     if spec.get("hidden") is not None:
         return [int(width) for width in spec["hidden"]]
     if "units1" in spec:
@@ -57,7 +57,7 @@ def model(spec: Json) -> str:
         blocks = f" and {counted(spec['blocks'], 'residual block')} each" if spec.get("blocks") else ""
         norm = f", {spec['norm']} norm" if spec.get("norm", "none") != "none" else ""
         channels = "-".join(str(number) for number in spec["channels"])
-        stem = f" behind one of {spec['stem']} at full size" if spec.get("stem") else ""
+        stem = f" after one of {spec['stem']} at full size" if spec.get("stem") else ""
         parts.append(f"convolutions of {channels} channels{stem}{blocks}{norm}")
     sizes = hidden_sizes(spec)
     if sizes:
@@ -65,7 +65,7 @@ def model(spec: Json) -> str:
         shape = f"one hidden layer of {sizes[0]} units" if len(sizes) == 1 else f"hidden layers of {listed} units"
         parts.append(shape + (f" ({spec['activation']})" if "activation" in spec else ""))
     elif "latent_dim" in spec and ("layers" in spec or "hidden" in spec):
-        parts.append("no hidden layer" if spec.get("network") != "conv" else "no dense layer between")
+        parts.append("no hidden layer" if spec.get("network") != "conv" else "no dense layer in between")
     if "lr" in spec:
         parts.append(f"learning rate {spec['lr']:.3g}")
     if spec.get("beta", 1) != 1:
@@ -74,15 +74,15 @@ def model(spec: Json) -> str:
 
 
 def headline(results: Json) -> str:
-    """Who won and what it reached: the first sentence of a study's report."""
+    """The winner and its score: the first sentence of a study's report."""
     best = results.get("best")
     if not best:
         notes = results.get("notes") or ["no trial finished, so there is no best model."]
         return f"There is no winner: {notes[0]}"
     yardstick = Yardstick.of(results)
     value = number(best.get("validation_mean", best.get("validation", {}).get(yardstick.headline)))
-    has = f"reaches {value} {yardstick.title}" if yardstick.rises else f"needs {value} {yardstick.unit}"
-    sentence = f"Trial {best['number']} won: trained anew, it {has} on the validation split"
+    has = f"reaches {value} {yardstick.title}" if yardstick.rises else f"reaches {value} {yardstick.unit}"
+    sentence = f"Trial {best['number']} won: after retraining, it {has} on the validation split"
     mean, error = best.get("test_mean"), best.get("test_se")
     if mean is not None:
         seeds = len(best.get("seeds") or [])
@@ -98,7 +98,7 @@ def headline(results: Json) -> str:
 
 
 def course(results: Json) -> list[str]:
-    """What happened in the search: one sentence each for the model, the trials, the optimism, the time."""
+    """The course of the search: one sentence each for the model, the trials, the optimism, the time."""
     said = []
     best = results.get("best")
     if best and model(best.get("spec", {})):
@@ -107,7 +107,7 @@ def course(results: Json) -> list[str]:
     collapsed = sum(row.get("verdict") == "collapsed" for row in results.get("table", []))
     if trials.get("total"):
         parts = [
-            f"{trials.get('complete', 0)} ran to the end",
+            f"{trials.get('complete', 0)} ran to completion",
             f"{trials.get('pruned', 0)} {'was' if trials.get('pruned') == 1 else 'were'} pruned early",
         ]
         parts += [f"{trials['failed']} failed"] if trials.get("failed") else []
@@ -118,7 +118,7 @@ def course(results: Json) -> list[str]:
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""
     if optimism is not None and math.isfinite(optimism):
         way = f"{number(abs(optimism))}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"
-        said.append(f"The trial that was best in the search came out {way} when trained anew.")
+        said.append(f"The best trial of the search came out {way} after retraining.")
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:
         final = f", the final training {duration(seconds['final'])}" if seconds.get("final") is not None else ""

@@ -1,4 +1,4 @@
-"""One searched setting: a range or choices, as text, tuples, lists and tables write it, and as Optuna is asked."""
+"""One searched setting: a range or choices, parsed from text, tuples, lists and tables, and suggested by Optuna."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class Dimension:
                 raise InputError(f"the ends of a range must be numbers, but {name} got {shown(end)}.")
             if kind is int and not isinstance(end, Integral):
                 raise InputError(f"the ends of {name} must be whole numbers, but got {shown(end)}; write {name}=1..20.")
-            # Spec refuses what it does not allow, so that no trial of the study can fail by its settings.
+            # Spec rejects invalid values, so that no trial of the study can fail because of its settings.
             spec_type.create(**{name: end})
             ends.append(kind(end))
         if low > high:
             raise InputError(f"`low <= high` must hold for {name}, but got low={low}, high={high}; swap them.")
-        # Spec refuses whole numbers between allowed ones for their parity alone: the next one tells.
+        # Spec rejects whole numbers between allowed ones only for their parity: testing the next one is enough.
         if kind is int and low < high and not _allows(spec_type, name, int(low) + 1):
             raise InputError(
-                f"a range must hold allowed values alone, but {name}={int(low) + 1} is none; list its choices, as "
+                f"a range must contain only allowed values, but {name}={int(low) + 1} is not; list its choices, as "
                 f"{name}={low},{high}."
             )
         if log and low <= 0:
@@ -72,7 +72,7 @@ class Dimension:
 
     @classmethod
     def choice(cls, name: str, choices: Iterable[Any], spec_type: type[ModelSpec]) -> Self:
-        """A choice from a list. Hidden widths are kept as text, which Optuna can store.
+        """A choice from a list. Hidden widths are kept as text, since Optuna can store that.
 
         >>> Dimension.choice("hidden", [(512, 256), "128"], ModelSpec)
         Dimension('hidden', 512-256,128)
@@ -83,7 +83,7 @@ class Dimension:
             raise InputError(f"{name} needs at least one choice, but its list is empty.")
         for k, value in enumerate(values):
             if value in values[:k]:
-                raise InputError(f"the choices of {name} must differ, but {shown(value)} stands twice.")
+                raise InputError(f"the choices of {name} must differ, but {shown(value)} appears twice.")
         return cls(name, "choice", choices=values)
 
     @classmethod
@@ -135,7 +135,7 @@ class Dimension:
         ends, colon, scale = text.partition(":")
         low, _, high = ends.partition("..")
         if colon and scale.strip() != "log":
-            raise InputError(f"the scale of a range is log or left out, but {name} got {shown(scale)}.")
+            raise InputError(f"the scale of a range must be log or omitted, but {name} got {shown(scale)}.")
         if high.startswith("."):
             raise InputError(f"a range is written low..high, but {name} got {shown(text)}; write numbers as 0.5.")
         return cls.range(
@@ -144,7 +144,7 @@ class Dimension:
 
     @property
     def text(self) -> str:
-        """The dimension as `--search` takes it.
+        """The dimension in `--search` syntax.
 
         >>> Dimension.parse("lr", (1e-4, 1e-2, "log"), ModelSpec).text
         '0.0001..0.01:log'
@@ -157,7 +157,7 @@ class Dimension:
         return f"Dimension({self.name!r}, {self.text})"
 
     def suggest(self, trial: Suggester) -> Any:
-        """The value that an Optuna trial takes on this dimension."""
+        """The value that an Optuna trial suggests for this dimension."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.name, self.choices)
         if self.kind == "int":
@@ -165,7 +165,7 @@ class Dimension:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def grid(self, points: int) -> list[Any]:
-        """Values spread over the dimension, ends included; all of up to 20 whole numbers, and all choices."""
+        """Values spread over the dimension, ends included; up to 20 whole numbers and choices in full."""
         if self.kind == "choice":
             return list(self.choices)
         if self.low == self.high:
@@ -179,7 +179,7 @@ class Dimension:
             inner = [self.low + (self.high - self.low) * share for share in shares]
         if self.kind == "int":
             inner = [round(value) for value in inner]
-        # Rounding may carry an inner value past an end, where Optuna would refuse it.
+        # Rounding may move an inner value past an end, which Optuna would reject.
         inner = [min(max(value, self.low), self.high) for value in inner]
         return list(dict.fromkeys([self.low, *inner, self.high]))
 
@@ -214,7 +214,7 @@ def _number(name: str, text: str, kind: type) -> Any:
 
 
 def _canonical(name: str, value: Any, spec_type: type[ModelSpec]) -> Any:
-    """The value as Spec holds it, so that 1 and "1" are one choice; widths as text."""
+    """The value as Spec stores it, so that 1 and "1" are one choice; widths as text."""
     held = getattr(spec_type.create(**{name: value}), name)
     if name not in WIDTHS:
         return held

@@ -1,4 +1,4 @@
-"""What a study searches: ranges and choices of a model's settings. Imports neither torch, sklearn nor optuna."""
+"""Search spaces: ranges and choices of a model's settings. Imports neither torch, sklearn nor optuna."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_SPACE_FILE = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Space:
-    """The searched settings, in the order in which they are suggested.
+    """The searched settings, in the order in which Optuna suggests them.
 
     >>> from vaelab import Spec
     >>> space = Space.parse({"latent_dim": (1, 20), "lr": "1e-4..1e-2:log", "optimizer": ["adam", "sgd"]}, Spec)
@@ -33,7 +33,7 @@ class Space:
 
     @classmethod
     def parse(cls, space: Mapping[str, Any] | Space, spec_type: type[ModelSpec]) -> Space:
-        """A space from a mapping: a tuple is a range, a list is choices, text is as `--search` takes it.
+        """A space from a mapping: a tuple is a range, a list is choices, text is in `--search` syntax.
 
         Raises InputError with one line if a name is unknown or a range is not one that `spec_type` allows.
         """
@@ -93,11 +93,11 @@ class Space:
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any], spec_type: type[ModelSpec]) -> Space:
-        """The space that `to_json` gave."""
+        """The space from the output of `to_json`."""
         return cls.parse(table, spec_type)
 
     def to_json(self) -> dict[str, str]:
-        """The space as plain text per setting, as `--search` takes it; the order of the settings is kept."""
+        """The space as text per setting, in `--search` syntax and in order."""
         return {dimension.name: dimension.text for dimension in self.dimensions}
 
     @property
@@ -112,9 +112,9 @@ class Space:
         return len(self.dimensions)
 
     def without(self, names: Iterable[str]) -> Space:
-        """The space less some settings, whether searched or not; may be empty.
+        """The space without some settings, which need not be searched; may be empty.
 
-        Fixing `hidden` drops layers, width and taper too, which it overrides.
+        Removing `hidden` also removes layers, width and taper, which it overrides.
 
         >>> from vaelab import Spec
         >>> space = Space.parse({"layers": (1, 3), "taper": (0.5, 1.0), "lr": (1e-3, 1e-2)}, Spec)
@@ -130,7 +130,7 @@ class Space:
         return Space(kept, self.spec_type)
 
     def suggest(self, trial: Suggester) -> dict[str, Any]:
-        """One value per setting, drawn by an Optuna trial (or anything that suggests as it does)."""
+        """One value per setting, suggested by an Optuna trial (or anything with its interface)."""
         return {dimension.name: dimension.suggest(trial) for dimension in self.dimensions}
 
     def grid(self, points_per_range: int = 5) -> dict[str, list[Any]]:
@@ -153,9 +153,9 @@ class Space:
 
 
 def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
-    """Refuse settings that are both fixed and searched, and values that no Spec allows together.
+    """Reject settings that are both fixed and searched, and combinations that Spec does not allow.
 
-    Raises InputError before anything is trained: every pair of ends or choices is tried beside `settings`.
+    Raises InputError before anything is trained: every pair of ends or choices is tried with `settings`.
 
     >>> check_disjoint({"lr": 1e-3}, Space.parse({"lr": (1e-4, 1e-2)}, ModelSpec))
     Traceback (most recent call last):
@@ -173,14 +173,14 @@ def check_disjoint(settings: Mapping[str, Any], space: Space) -> None:
     if "conv" not in networks_of(settings, space):
         check_idle({**settings, **dict.fromkeys(space.names)}, space.spec_type)
     values = {dim.name: dim.choices or (dim.low, dim.high) for dim in space.dimensions}
-    # No rule of Spec spans more than two settings.
+    # No rule of Spec involves more than two settings.
     for names in itertools.combinations(values, min(2, len(values))):
         for corner in itertools.product(*(values[name] for name in names)):
             space.spec_type.create(**{**settings, **dict(zip(names, corner, strict=True))})
 
 
 def networks_of(settings: Mapping[str, Any], space: Space) -> tuple[str, ...]:
-    """The kinds of network that trials of a study may have."""
+    """The kinds of network that trials of a study can use."""
     for dimension in space.dimensions:
         if dimension.name == "network":
             return dimension.choices

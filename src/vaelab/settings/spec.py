@@ -1,4 +1,4 @@
-"""What the models of all systems have in common, as settings, and how settings are read and told. No torch."""
+"""The settings that all kinds of model share, and how settings are parsed and described. No torch."""
 
 from __future__ import annotations
 
@@ -18,69 +18,69 @@ OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 Network = Literal["mlp", "conv"]
 Norm = Literal["none", "batch", "group"]
 
-# What shapes convolutions and means nothing to a network without them.
+# Settings that only affect convolutions.
 CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
 
-# Written as '512-256'; whether they may be empty.
+# Settings written as '512-256', and whether they may be empty.
 WIDTHS = {"hidden": True, "channels": False}
 
 
 Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
 Blocks = Annotated[int, Field(ge=0, le=16)]
 Kernel = Annotated[int, Field(ge=1, le=31)]
-CHANNELS_MEANING = "channels of the convolutions, as '32-64': one stage each, which halves the size"
+CHANNELS_MEANING = "channels of the convolutions, such as '32-64': one stage each, which halves the size"
 BLOCKS_MEANING = "residual blocks in each stage of convolutions"
-KERNEL_MEANING = "side of the convolutions' kernels; odd"
+KERNEL_MEANING = "kernel size of the convolutions; odd"
 
 
 class ModelSpec(pydantic.BaseModel):
-    """What the models of all systems have in common: how they are trained, and their hidden layers. Frozen."""
+    """The settings that all kinds of model share: training and hidden layers. Frozen."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # Settings in which members of one stack may differ, since the loop applies them to each; all others they share.
+    # Settings in which members of one stack may differ, since they are applied per member; all others are shared.
     per_member: ClassVar[frozenset[str]] = frozenset(
         {"hidden", "optimizer", "lr", "weight_decay", "clip", "schedule", "seed"}
     )
-    under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides, without effect beside it
-    of_convolutions: ClassVar[tuple[str, ...]] = CONVOLUTIONS  # settings without effect where there are none
-    of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that may not suit the data
+    under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides
+    of_convolutions: ClassVar[tuple[str, ...]] = CONVOLUTIONS  # settings without effect if there are none
+    of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that depend on the data
 
     hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
         None,
-        description="hidden widths, as '512-256' ('none': linear); overrides the settings of layers and their widths",
+        description="hidden widths, such as '512-256' ('none': linear); overrides other settings of layers and widths",
     )
     activation: Activation = Field("silu", description="activation of the hidden layers; each maps 0 to 0")
-    network: Network = Field("mlp", description="dense layers, or convolutions with dense layers behind them")
+    network: Network = Field("mlp", description="dense layers, or convolutions followed by dense layers")
     channels: Channels = Field((32, 64), description=CHANNELS_MEANING)
     blocks: Blocks = Field(0, description=BLOCKS_MEANING)
     kernel: Kernel = Field(3, description=KERNEL_MEANING)
-    norm: Norm = Field("none", description="what normalises the convolutions' outputs")
+    norm: Norm = Field("none", description="normalisation of the convolutions' outputs")
     optimizer: OptimizerName = Field("adam", description="update rule, with the defaults of torch.optim")
     lr: Annotated[float, Field(gt=0, le=100)] = Field(2e-3, description="learning rate (its peak under one-cycle)")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty; decoupled under adamw")
     clip: Annotated[float, Field(gt=0)] = Field(
-        200.0, description="largest gradient norm of one model; longer ones are cut to it"
+        200.0, description="largest gradient norm of a model; larger ones are clipped"
     )
-    schedule: Schedule = Field("one-cycle", description="course of the learning rate over the training")
+    schedule: Schedule = Field("one-cycle", description="learning rate schedule")
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
     epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
     precision: Literal["float32", "bf16"] = Field(
-        "float32", description="number format of the networks' products in training; loss and weights stay float32"
+        "float32", description="precision of matrix products in training; loss and weights stay float32"
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps"
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="seed of the initial weights, the order and the noise"
+        0, description="seed of the initial weights, example order and noise"
     )
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        # pydantic would read true as the number 1; no setting is a switch.
+        # pydantic would read true as the number 1; no setting is boolean.
         if isinstance(value, bool):
-            raise ValueError(f"`{info.field_name}` is not a switch, but got {value!r}")
+            raise ValueError(f"`{info.field_name}` is not a boolean, but got {value!r}")
         return value
 
     @field_validator(*WIDTHS, mode="before")
@@ -101,38 +101,38 @@ class ModelSpec(pydantic.BaseModel):
     @classmethod
     def _is_odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError(f"`kernel` must be odd, so that it has a middle, but got {value}")
+            raise ValueError(f"`kernel` must be odd, so that it has a centre, but got {value}")
         return value
 
     @property
     def trains_alone(self) -> bool:
-        """Whether a stack holds one member: on a CPU groups of channels are no faster than one member after the other,
-        and round otherwise (benchmarks/convolutions.py).
+        """Whether a stack has only one member: on a CPU grouped convolutions are no faster than one member at a time,
+        and round differently (benchmarks/convolutions.py).
         """
         return self.network == "conv" and not self.device.startswith("cuda")
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Settings that have no effect beside the others, such as the channels of a network without convolutions."""
+        """Settings without effect given the others, such as the channels of a network without convolutions."""
         return self.of_convolutions if self.network == "mlp" else ()
 
     @property
     def shared(self) -> tuple[tuple[str, object], ...]:
-        """What members of one stack have in common, beside their padded widths: all that is not `per_member` or idle.
+        """The settings that members of one stack share, besides padded widths: all that are not `per_member` or idle.
 
-        A setting that is new is shared until it is said to be per member: then at worst a stack is smaller.
+        A new setting is shared unless declared per member; at worst a stack is then smaller.
         """
         left_out = self.per_member.union(self.idle)
         return tuple((name, value) for name, value in self if name not in left_out)
 
     @property
     def ramp(self) -> int:
-        """Epochs before the loss is the one that is meant: until then nothing is judged or kept."""
+        """Epochs before training optimizes the final loss: until then no epoch is evaluated or kept."""
         return 0
 
     @classmethod
     def create(cls, **settings: Any) -> Self:
-        """A Spec from keyword settings, with every fault told as one InputError.
+        """A Spec from keyword settings; raises a one-line InputError if they are invalid.
 
         >>> from vaelab import Spec
         >>> Spec.create(latent_dim=0)
@@ -148,7 +148,7 @@ class ModelSpec(pydantic.BaseModel):
             raise InputError(explain(error)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """This spec with some settings changed, validated anew."""
+        """This spec with some settings changed, validated again."""
         return self.create(**{**self.model_dump(), **changes})
 
 
@@ -158,7 +158,7 @@ def explain(error: pydantic.ValidationError) -> str:
     if fault["type"] == "value_error":
         return f"{fault['ctx']['error']}."
     name = str(fault["loc"][0])
-    # A setting that may be a word or a number fails once per kind; other settings' faults are not its rules.
+    # A setting that may be a word or a number fails once per kind; ignore the errors of other settings.
     faults = [e for e in error.errors() if e["loc"][0] == name] if name not in WIDTHS else [fault]
     rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
     if rule.startswith("String should "):
@@ -167,7 +167,7 @@ def explain(error: pydantic.ValidationError) -> str:
 
 
 def parse_value(name: str, text: str, spec_type: type[ModelSpec]) -> Any:
-    """The value of one `--set name=text`, left as text where the field wants a choice.
+    """The value of one `--set name=text`, left as text if the field is a choice.
 
     >>> [parse_value(name, text, ModelSpec) for name, text in {"lr": "1e-3", "optimizer": "sgd", "epochs": "5"}.items()]
     [0.001, 'sgd', 5]
@@ -184,7 +184,7 @@ def parse_value(name: str, text: str, spec_type: type[ModelSpec]) -> Any:
 
 
 def parse_settings(pairs: list[str], spec_type: type[ModelSpec]) -> dict[str, Any]:
-    """Settings from `name=value` strings, as `--set` takes them."""
+    """Settings from `name=value` strings, in `--set` syntax."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -195,7 +195,7 @@ def parse_settings(pairs: list[str], spec_type: type[ModelSpec]) -> dict[str, An
 
 
 def number_kind(name: str, spec_type: type[ModelSpec]) -> type | None:
-    """int or float where the setting is a number, else None."""
+    """int or float if the setting is a number, else None."""
     kinds: list[Any] = [spec_type.model_fields[name].annotation]
     while kinds:
         kind = kinds.pop()
@@ -207,7 +207,7 @@ def number_kind(name: str, spec_type: type[ModelSpec]) -> type | None:
 
 
 def allowed(name: str, spec_type: type[ModelSpec]) -> str:
-    """What a setting may be, in words, from its type and bounds.
+    """The allowed values of a setting in words, from its type and bounds.
 
     >>> [allowed(name, ModelSpec) for name in ("kernel", "lr", "norm", "batch_size")]
     ['1 to 31', 'above 0 up to 100', 'none, batch, group', 'auto, or at least 1']
@@ -230,7 +230,7 @@ def _allowed(kind: Any, rules: Sequence[Any]) -> str:
     bounds = {
         bound: getattr(rule, bound) for rule in rules for bound in ("ge", "gt", "le", "lt") if hasattr(rule, bound)
     }
-    if not bounds:  # `device`, whose pattern spells its choices
+    if not bounds:  # `device`, whose pattern lists its choices
         (pattern,) = (rule.pattern for rule in rules if hasattr(rule, "pattern"))
         return ", ".join(pattern.strip("^()$").replace(r"(:\d+)?", "[:N]").split("|"))
     low = str(bounds["ge"]) if "ge" in bounds else f"above {bounds['gt']}"
@@ -245,7 +245,7 @@ def _short(bound: float) -> str:
 
 
 def written(name: str, value: Any) -> str:
-    """A setting's value as `--set` takes it.
+    """A setting's value in `--set` syntax.
 
     >>> written("hidden", (512, 256)), written("hidden", ()), written("lr", 1e-3)
     ('512-256', 'none', '0.001')
@@ -254,19 +254,19 @@ def written(name: str, value: Any) -> str:
 
 
 def check_idle(settings: Mapping[str, Any], spec_type: type[ModelSpec]) -> None:
-    """Refuse settings of convolutions for a network without them.
+    """Reject settings of convolutions for a network without them.
 
     >>> check_idle({"channels": "16-32"}, ModelSpec)
     Traceback (most recent call last):
-    vaelab.errors.InputError: `channels` shapes convolutions, but network is mlp; set network = conv too.
+    vaelab.errors.InputError: `channels` applies to convolutions, but network is mlp; set network = conv too.
     """
     idle = [name for name in spec_type.of_convolutions if name in settings]
     if idle and settings.get("network", "mlp") == "mlp":
-        raise InputError(f"`{idle[0]}` shapes convolutions, but network is mlp; set network = conv too.")
+        raise InputError(f"`{idle[0]}` applies to convolutions, but network is mlp; set network = conv too.")
 
 
 def settings_table(spec_type: type[ModelSpec]) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of every setting, for the documentation; those of its own first.
+    """Name, default, allowed values and meaning of every setting, for the documentation; specific settings first.
 
     >>> from vaelab import Spec
     >>> settings_table(Spec)[0]

@@ -24,20 +24,20 @@ Expected = Mapping[str, tuple[tuple[int, ...], str]]
 
 
 _REMEDIES = {
-    errno.ENOSPC: "free some space and repeat",
-    errno.EDQUOT: "free some space and repeat",
-    errno.EFBIG: "free some space or raise the limit on file sizes, and repeat",
-    errno.EROFS: "choose a folder that you may write",
-    errno.EACCES: "choose a folder that you may write",
-    errno.EPERM: "choose a folder that you may write",
+    errno.ENOSPC: "free some space and try again",
+    errno.EDQUOT: "free some space and try again",
+    errno.EFBIG: "free some space or raise the limit on file sizes, and try again",
+    errno.EROFS: "choose a folder that you can write to",
+    errno.EACCES: "choose a folder that you can write to",
+    errno.EPERM: "choose a folder that you can write to",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> Path:
-    """Put `data` (text as UTF-8) at `path`, whole or not at all; until then an older file stays there.
+    """Write `data` (text as UTF-8) to `path` atomically; an existing file stays until then.
 
-    Raises StoreError of one line if the disk is full or the folder read-only; then nothing has changed.
+    Raises a one-line StoreError if the disk is full or the folder read-only; then nothing has changed.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -61,7 +61,7 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Write a value as JSON, atomically. NaN and infinities are refused; write None for a figure that is not.
+    """Write a value as JSON, atomically. NaN and infinities are rejected; write None for a missing value.
 
     NumPy numbers are written as numbers and arrays as lists. The order of keys is kept.
     """
@@ -75,7 +75,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_toml(path: str | Path, missing: str) -> dict[str, Any]:
-    """Read a TOML file of ours; raises StoreError if it cannot be read, with what it means if it is `missing`."""
+    """Read a vaelab TOML file; raises StoreError if it cannot be read; `missing` explains a missing file."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def read_toml(path: str | Path, missing: str) -> dict[str, Any]:
 def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     """Write arrays of real numbers as safetensors, atomically; returns the file's SHA-256 in hex.
 
-    Any strides and byte order will do. StoreError for NaN, infinities, objects, text and complex numbers.
+    Any strides and byte order are accepted. StoreError for NaN, infinities, objects, text and complex numbers.
     """
     data = pack(arrays, Path(path))
     write_atomic(path, data)
@@ -95,10 +95,10 @@ def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def load_arrays(path: str | Path, sha256: str, expected: Expected | None = None) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote, as writable arrays of this process's own.
+    """Read what `save_arrays` wrote, as writable arrays.
 
     `expected` gives shape and dtype per key, such as {"weight": ((2, 3), "float32")}. Raises StoreError that
-    names the fault: missing, empty, changed since, not safetensors, or an array that does not fit.
+    names the problem: missing, empty, changed since, not safetensors, or an array that does not fit.
     """
     path = Path(path)
     data = read_bytes(path)
@@ -110,7 +110,7 @@ def load_arrays(path: str | Path, sha256: str, expected: Expected | None = None)
 
 
 def check_arrays(arrays: Mapping[str, NDArray[Any]], expected: Expected, where: str | Path) -> None:
-    """Refuse arrays whose keys, shapes or dtypes are not as expected; the StoreError names `where`.
+    """Reject arrays with unexpected keys, shapes or dtypes; the StoreError names `where`.
 
     >>> check_arrays({"w": np.zeros(2)}, {"w": ((3,), "float64")}, "model")
     Traceback (most recent call last):
@@ -122,7 +122,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], expected: Expected, where: 
             raise StoreError(f"{name}: array {shown(key)} is missing; the file belongs to another architecture.")
     for key, array in arrays.items():
         if key not in expected:
-            raise StoreError(f"{name}: array {shown(key)} is not one of this architecture's.")
+            raise StoreError(f"{name}: array {shown(key)} is not part of this architecture.")
         shape, dtype = expected[key]
         if array.shape != tuple(shape):
             raise StoreError(f"{name}: array {shown(key)} must have shape {tuple(shape)}, but got {array.shape}.")
@@ -136,7 +136,7 @@ def name_of(path: str | Path) -> str:
 
 
 def fail(verb: str, path: Path, error: OSError | ValueError) -> NoReturn:
-    """The one-line StoreError for what the system refused."""
+    """The one-line StoreError for an operating system error."""
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         reason = reason[0].lower() + reason[1:]
@@ -147,9 +147,9 @@ def fail(verb: str, path: Path, error: OSError | ValueError) -> NoReturn:
 
 
 def write_through(path: Path, data: bytes | str) -> None:
-    """A new file with `data`, on the disk when this returns."""
+    """A new file with `data`, synced to disk on return."""
     content = data.encode("utf-8") if isinstance(data, str) else data
-    # os.open with 0o666 honours the umask, which the tempfile module does not.
+    # os.open with 0o666 respects the umask, unlike the tempfile module.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -167,7 +167,7 @@ def sync_folder(folder: Path) -> None:
 
 def read_bytes(path: Path) -> bytes:
     try:
-        # Opening a FIFO would wait for a writer, and /dev/zero has no end.
+        # Opening a FIFO would wait for a writer, and /dev/zero never ends.
         if not stat.S_ISREG(path.stat().st_mode):
             raise StoreError(f"{name_of(path)} is not a file; check the path.")
         return path.read_bytes()
@@ -200,12 +200,12 @@ def parse_json(data: bytes, path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise StoreError(f"{name} is not JSON: byte {error.start} is not UTF-8 text.") from error
     except json.JSONDecodeError as error:
-        # json points at the opening quote of a string that never ends.
+        # json reports the opening quote of an unterminated string.
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise StoreError(f"{name} is truncated: its JSON stops at line {error.lineno}; restore it.") from error
         raise StoreError(f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
     except ValueError as error:
-        raise StoreError(f"{name} holds a number that is not finite or too long: {error}.") from error
+        raise StoreError(f"{name} contains a number that is not finite or too long: {error}.") from error
     except RecursionError as error:
         raise StoreError(f"{name} is nested too deeply.") from error
 
@@ -234,12 +234,12 @@ def to_json(value: Any, path: Path, indent: int | None = None) -> str:
     except ValueError as error:
         place = _nonfinite_place(value)
         raise StoreError(
-            f"{name_of(path)} takes finite numbers only, but {place or 'a value'} is not ({error})."
+            f"{name_of(path)} accepts only finite numbers, but {place or 'a value'} is not ({error})."
         ) from error
 
 
 def _nonfinite_place(value: Any, place: str = "") -> str | None:
-    """Where in nested lists and dicts the first number that is not finite stands."""
+    """The position of the first non-finite number in nested lists and dicts."""
     if isinstance(value, float | np.floating) and not math.isfinite(value):
         return place or "the value"
     if isinstance(value, Mapping):
@@ -276,7 +276,7 @@ def pack(arrays: Mapping[str, NDArray[Any]], path: Path) -> bytes:
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise StoreError(f"{name_of(path)}: array {shown(key)} must hold real numbers, but holds {array.dtype}.")
         _check_finite(key, array, path)
-        # safetensors writes the memory as it lies, in C order or not.
+        # safetensors writes raw memory, in C order or not.
         dense[key] = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     return safetensors.numpy.save(dense)
 

@@ -1,4 +1,4 @@
-"""Folders of runs and studies: made, locked, and replaced only where they are ours."""
+"""Folders of runs and studies: created, locked, and replaced only if vaelab wrote them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Self
 from vaelab.errors import StoreError
 from vaelab.store.files import fail, name_of, read_json
 
-# File descriptors of the locks this process holds. A forked child inherits them, and the lock with them,
-# which it would go on holding after its parent's death.
+# File descriptors of the locks this process holds. A forked child inherits them, and would keep
+# the lock after its parent's death.
 _held: set[int] = set()
 
 
@@ -62,10 +62,10 @@ class StudyLock:
         except BlockingIOError:
             text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            # The holder writes its number just after it takes the lock.
+            # The holder writes its process id right after taking the lock.
             holder = f"process {text}" if text.isdigit() else "another process"
             raise StoreError(
-                f"{name_of(self.folder)} is in use by {holder}; wait for its end, or choose another folder."
+                f"{name_of(self.folder)} is in use by {holder}; wait until it finishes, or choose another folder."
             ) from None
         except OSError as error:
             os.close(descriptor)
@@ -78,17 +78,17 @@ class StudyLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        # In a forked child the descriptor is closed already, and its number may be another file's by now.
+        # In a forked child the descriptor is already closed, and its number may be reused.
         if descriptor in _held:
             _held.discard(descriptor)
             os.close(descriptor)
 
 
 def new_folder(path: str | Path, overwrite: bool = False) -> Path:
-    """An empty folder at `path` for a run or study, its parents made as needed.
+    """An empty folder at `path` for a run or study; parents are created as needed.
 
-    A folder that holds something is refused; `overwrite` replaces it if it is a vaelab run or study, and no
-    other. Raises StoreError, with nothing changed, also if the parent cannot be written.
+    A non-empty folder is rejected; `overwrite` replaces it only if it is a vaelab run or study. Raises
+    StoreError, with nothing changed, also if the parent is not writable.
     """
     path = Path(path)
     try:
@@ -117,7 +117,7 @@ def is_occupied(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Raise OSError unless `path`, or the nearest folder above it that exists, can be written."""
+    """Raise OSError unless `path`, or its nearest existing parent, is writable."""
     place = path.absolute()
     while not os.path.lexists(place):
         place = place.parent
@@ -128,12 +128,12 @@ def check_writable(path: Path) -> None:
 
 
 def _is_vaelab(folder: Path) -> bool:
-    """Whether `folder` is a run or a study; a single name that other programs use too is not enough."""
+    """Whether `folder` is a run or a study; a single file name that other programs use too is not enough."""
     if (folder / "manifest.json").is_file():
         try:
             manifest = read_json(folder / "manifest.json")
         except StoreError:
-            return False  # then it is not known to be ours, and is left alone
+            return False  # not known to be ours: leave it alone
         return isinstance(manifest, dict) and {"format", "vaelab"} <= set(manifest)
     marks = [name for name in ("config.toml", "study.db", ".lock") if (folder / name).is_file()]
     return len(marks) >= 2
@@ -141,10 +141,12 @@ def _is_vaelab(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Move a vaelab folder aside, let the caller fill its place, delete it; on a fault put it back."""
+    """Move a vaelab folder aside, let the caller replace it, then delete it; on an error restore it."""
     place = path.resolve() if path.is_symlink() else path
     if not place.is_dir() or not _is_vaelab(place):
-        raise StoreError(f"{name_of(path)} is not a vaelab run or study, and is not overwritten; choose another `out`.")
+        raise StoreError(
+            f"{name_of(path)} is not a vaelab run or study and will not be overwritten; choose another `out`."
+        )
     aside = place.parent / f".tmp-{secrets.token_hex(8)}"
     with StudyLock(place) if (place / ".lock").exists() else contextlib.nullcontext():
         os.rename(place, aside)
@@ -157,7 +159,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def default_folder(name: str) -> Path:
-    """runs/<name>-<time>, with a number where two begin in one second."""
+    """runs/<name>-<time>, with a number if two start within one second."""
     stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = stem, 2
     while path.exists():

@@ -1,4 +1,4 @@
-"""Run folders: one trained model, whole or absent, every file checked when read."""
+"""Run folders: one trained model, written atomically, every file checked when read."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def save_run(
     metrics: Mapping[str, Any],
     overwrite: bool = False,
 ) -> Path:
-    """Write a run folder; it appears whole or not at all. Returns its path.
+    """Write a run folder atomically. Returns its path.
 
     spec and data: what is needed to build the model and to prepare its input. arrays: the weights, finite.
-    history: one record per row; figures that are not finite become null (a diverged training has some).
-    metrics: the figures, which alone may change later. An existing run is replaced only with `overwrite`.
+    history: one record per row; non-finite values become null (they occur when training diverges).
+    metrics: the only file that may change later. An existing run is replaced only with `overwrite`.
     """
     folder = Path(folder)
     files = {
@@ -115,9 +115,9 @@ def save_run(
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a run folder and check all of it; every fault is a StoreError that names the file and the fault.
+    """Read a run folder and check all of it; raises StoreError that names the file and the problem.
 
-    Who builds the model from the spec checks shapes: `check_arrays(run.weights, expected, run.folder)`.
+    Code that builds the model from the spec checks shapes: `check_arrays(run.weights, expected, run.folder)`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -142,7 +142,7 @@ def load_run(folder: str | Path) -> Run:
             raise StoreError(
                 f"{name_of(folder / name)} is truncated: {len(content)} of {entry['bytes']} bytes; restore it."
             )
-        # An empty history is a history; any other empty file is named as such by check_digest.
+        # An empty history is valid; any other empty file is reported by check_digest.
         check_digest(folder / name, content, entry["sha256"])
         contents[name] = content
     return Run(
@@ -159,7 +159,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def update_metrics(folder: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `changes` into a run's metrics.json, key by key, under a lock; returns all metrics."""
+    """Merge `changes` into a run's metrics.json by key, under a lock; returns all metrics."""
     with _metrics_lock(Path(folder)) as path:
         metrics = {**read_object(path), **changes}
         write_json(path, metrics)
@@ -167,7 +167,7 @@ def update_metrics(folder: str | Path, changes: Mapping[str, Any]) -> dict[str, 
 
 
 def count_test_opening(folder: str | Path) -> int:
-    """Count one more reading of the run's test split; returns the count, this time included."""
+    """Increment the count of readings of the run's test split; returns the new count."""
     with _metrics_lock(Path(folder)) as path:
         metrics = read_object(path)
         count = metrics.get("test_opened", 0)
@@ -196,12 +196,12 @@ def _version() -> str:
 
 @contextlib.contextmanager
 def _metrics_lock(folder: Path) -> Iterator[Path]:
-    """The path of metrics.json while no other process changes it."""
+    """The path of metrics.json, locked against other processes."""
     path = folder / "metrics.json"
     if not path.is_file():
         raise StoreError(f"{name_of(path)} is missing; {name_of(folder)} is not a run folder.")
     try:
-        # A file of its own: each writing replaces metrics.json, and this process may hold .lock already.
+        # A separate lock file: each write replaces metrics.json, and this process may already hold .lock.
         descriptor = os.open(folder / ".metrics.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         fail("lock", path, error)

@@ -1,1 +1,1 @@
-"""Studies: cohorts of trials, rungs between them, workers that train them, and the folder that remembers."""
+"""Studies: cohorts of trials, rungs, workers that train them, and the study folder."""

@@ -1,4 +1,4 @@
-"""How work is divided among workers, and how long it will take. Nothing here changes a result."""
+"""Load balancing: how work is divided among workers, and time estimates. Nothing here changes results."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from vaelab.settings.spec import ModelSpec
 from vaelab.study.jobs import Member
 from vaelab.study.task import AnySystem
 
-STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # seconds of a step beside its products, and operations per second: rough guesses
+STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # overhead per step in seconds, and operations per second: rough guesses
 LARGEST_STACK = 64
-SEVERAL = 8  # trainings of an expensive kind of network that a search should have time for
-STACK_STEP = 2e-3  # seconds of products in a step beyond which more members only blur the balance
+SEVERAL = 8  # training runs of an expensive network that a search should have time for
+STACK_STEP = 2e-3  # seconds of products per step above which larger stacks only worsen the balance
 
 
 def cores() -> int:
-    """Cores that this process may use, and how many workers there are unless told."""
+    """Cores available to this process; the default number of workers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def step_seconds(system: AnySystem, spec: ModelSpec, shape: Sequence[int]) -> float:
-    """A rough time of one member's products in one step, for examples of this shape."""
+    """Rough time of one member's products in one step, for examples of this shape."""
     return 6.0 * int(spec.batch_size) * system.products(spec, shape) / FLOPS
 
 
 def affords(system: AnySystem, spec: ModelSpec, data: Dataset, timeout: float | None, workers: int) -> bool:
-    """Whether a search that has `timeout` seconds can train several models of a resolved spec: a guess ahead."""
+    """Estimate whether a search with `timeout` seconds can train several models of a resolved spec."""
     if timeout is None:
         return True
     steps = spec.epochs * len(data.splits["train"]) / int(spec.batch_size)
@@ -37,7 +37,7 @@ def affords(system: AnySystem, spec: ModelSpec, data: Dataset, timeout: float | 
 
 
 def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system: AnySystem) -> list[list[Member]]:
-    """Members grouped into stacks, largest first, small enough that the workers end at about the same time."""
+    """Members grouped into stacks, largest first, small enough that workers finish at about the same time."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
         groups.setdefault(system.method.key(member.spec, math.prod(shape)), []).append(member)
@@ -54,7 +54,7 @@ def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system
 
 
 class Pace:
-    """How long members take, learned as a search goes, for each kind of network."""
+    """Training time of members for each kind of network, learned during the search."""
 
     def __init__(self, shape: Sequence[int], steps_per_epoch: float, system: AnySystem):
         self.shape, self.steps_per_epoch, self.system = shape, steps_per_epoch, system
@@ -68,20 +68,20 @@ class Pace:
         return bool(self._guessed)
 
     def learn(self, spec: Any, epochs: int, seconds: float) -> None:
-        """A member took so many seconds for `epochs` epochs. What a checkpoint spared is no measurement."""
+        """Record the seconds of a member for `epochs` epochs. Epochs restored from a checkpoint do not count."""
         if seconds > 0:
             self._spent[spec.network] = self._spent.get(spec.network, 0.0) + seconds
             self._guessed[spec.network] = self._guessed.get(spec.network, 0.0) + epochs * self._guess(spec)
 
     def _factor(self, network: str) -> float:
-        """Measured seconds per guessed one: of this kind of network, else of all, else 1."""
+        """Ratio of measured to estimated seconds: for this kind of network, else for all, else 1."""
         known = [network] if network in self._guessed else list(self._guessed)
         return sum(self._spent[k] for k in known) / sum(self._guessed[k] for k in known) if known else 1.0
 
     def estimate(self, specs: Sequence[Any], epochs: int, workers: int) -> float:
-        """Seconds that `epochs` epochs of these members take so many workers."""
+        """Seconds that this many workers need for `epochs` epochs of these members."""
         seconds = (self._factor(spec.network) * epochs * self._guess(spec) for spec in specs)
         busy = [0.0] * workers
         for one in sorted(seconds, reverse=True):
-            busy[busy.index(min(busy))] += one  # whoever is free first takes the next
+            busy[busy.index(min(busy))] += one  # the first free worker takes the next
         return max(busy)

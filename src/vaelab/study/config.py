@@ -1,4 +1,4 @@
-"""The resolved configuration of a study: what config.toml holds, and what running it again repeats."""
+"""The resolved configuration of a study, stored in config.toml, from which it can be rerun."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SAMPLERS = ("tpe", "random", "grid")
 
 NEVER_SEARCHED = {
     "epochs": "it is the budget of every trial",
-    "seed": "every trial has its own already",
-    "device": "it is where trials run, not what they are",
-    "precision": "it is how trials run, not what they are",
+    "seed": "every trial already has its own",
+    "device": "it is where trials run, not a hyperparameter",
+    "precision": "it is how trials run, not a hyperparameter",
 }
 
 
 def cohort_size(trials: int) -> int:
-    """How many trials are asked together: a fifth of all, at least 4 and at most 64.
+    """Number of trials suggested together: a fifth of all, at least 4 and at most 64.
 
-    A cohort as large as the study would make every sampler a random one. It does not depend on the number of workers,
-    since that must not change what is found.
+    A cohort as large as the study would make every sampler random. It does not depend on the number of workers,
+    since that must not change the results.
 
     >>> [cohort_size(n) for n in (10, 40, 1000)]
     [4, 8, 64]
@@ -42,19 +42,19 @@ def cohort_size(trials: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a study is; equal configurations give equal studies, whatever the number of workers."""
+    """What a study is; equal configurations give equal studies for any number of workers."""
 
     task: Task
     yardstick: Yardstick
     settings: Mapping[str, Any]
-    space: Space | None  # None: the task's own, which the data decide (see `decided`)
+    space: Space | None  # None: the task's default, which depends on the data (see `decided`)
     trials: int = 40
     timeout: float | None = None
     seed: int = 0
     sampler: str = "tpe"
     final_seeds: int = 3
     finalists: int = 5
-    final_epochs: int | None = None  # None: those of the search
+    final_epochs: int | None = None  # None: as in the search
     figures: str = "best"
     cohort: int = 4
     prune: bool = True
@@ -71,7 +71,7 @@ class Config:
         yardstick: str | None = None,
         **options: Any,
     ) -> Config:
-        """A checked configuration. options: further fields; None is the default of the task or of this class."""
+        """A checked configuration. options: further fields; None means the default of the task or of this class."""
         task.spec_type.create(**settings)
         named = {name: value for name, value in options.items() if value is not None}
         if figures == "auto":
@@ -90,7 +90,7 @@ class Config:
         return config
 
     def decided(self, space: Space) -> Config:
-        """This configuration with the space that was left to the data."""
+        """This configuration with the space resolved from the data."""
         config = dataclasses.replace(self, space=space)
         config._check()
         return config
@@ -122,18 +122,18 @@ class Config:
         for name in self.yardstick.weights:
             if name in space:
                 raise InputError(
-                    f"`{name}` cannot be searched under the yardstick {self.yardstick.name}: the smallest weight would "
-                    f"always win; use the yardstick {next(iter(self.task.yardsticks))}, which no weight enters."
+                    f"`{name}` cannot be searched with the yardstick {self.yardstick.name}: the smallest weight would "
+                    f"always win; use the yardstick {next(iter(self.task.yardsticks))}, which no loss weight enters."
                 )
 
     @property
     def searched(self) -> Space:
-        """The space, once it is decided."""
-        assert self.space is not None, "the data decide the space before anything is searched"
+        """The space, once resolved."""
+        assert self.space is not None, "the space must be resolved before the search"
         return self.space
 
     def warnings(self) -> list[str]:
-        """What the user should know before waiting for the study."""
+        """Notes shown to the user before the study starts."""
         return self.task.warnings(self.settings, self.searched)
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
@@ -154,14 +154,14 @@ class Config:
     @classmethod
     def read(cls, path: Path, task: Task) -> tuple[Config, dict[str, Any]]:
         """The configuration and the data source of a config.toml, which must be of this task."""
-        table = store.read_toml(path, "this is not the folder of a study")
+        table = store.read_toml(path, "this is not a study folder")
         known = {"task", "yardstick", *_plain_fields()}
         study = dict(table.get("study", {}))
         for name in study:
             if name not in known:
                 raise unknown_name("key of [study]", name, known)
         if study.pop("task", task.name) != task.name:
-            raise InputError(f"{path} is of a study of another kind than {task.name}; use the command that began it.")
+            raise InputError(f"{path} is not from a {task.name} study; use the command that started it.")
         space = Space.from_json(table.get("space", {}), task.spec_type)
         judged_by = _yardstick(task, study.pop("yardstick", None))
         config = cls(task, judged_by, dict(table.get("settings", {})), space, **study)
@@ -174,7 +174,7 @@ class Config:
 
 
 def _plain_fields() -> list[str]:
-    """Fields of a Config that stand in config.toml as they are."""
+    """Fields of a Config that are written to config.toml unchanged."""
     return [f.name for f in dataclasses.fields(Config) if f.name not in ("task", "yardstick", "settings", "space")]
 
 
@@ -187,5 +187,5 @@ def _yardstick(task: Task, name: str | None) -> Yardstick:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Widths as --set takes them; TOML knows the rest."""
+    """Widths in --set syntax; TOML handles the rest."""
     return written(name, value) if isinstance(value, tuple) else value

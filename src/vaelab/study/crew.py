@@ -1,4 +1,4 @@
-"""The crew that does a study's jobs: this process alone, or workers that may die and are replaced."""
+"""The crew that does a study's jobs: this process alone, or workers that are replaced if they die."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
 
 
 class WorkerDied(RuntimeError):
-    """The same job ended its worker several times in a row."""
+    """The same job killed its worker several times in a row."""
 
 
 class Crew:
-    """Does jobs with `workers` processes, or in this process where `workers` is 1. Results are the same either way."""
+    """Does jobs with `workers` processes, or in this process if `workers` is 1. Results are the same either way."""
 
     def __init__(self, data: Dataset, spec: ModelSpec, workers: int, scratch: Path, task: Task, yardstick: str):
         self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
@@ -44,7 +44,7 @@ class Crew:
 
     @property
     def feed(self) -> Any:
-        """The data as this process sees them."""
+        """The data as seen by this process."""
         if self._feed is None:
             self._feed = self.system.feed(self.data, self.spec)
         return self._feed
@@ -63,7 +63,7 @@ class Crew:
         self.dismiss()
 
     def dismiss(self) -> None:
-        """End the workers, and give back their memory, when nothing is left to train."""
+        """Stop the workers and free their memory when nothing is left to train."""
         while self._processes:
             self._processes.pop().stop()
 
@@ -109,13 +109,13 @@ class Crew:
         return outcomes
 
     def _replace(self, process: _Process) -> tuple[Job, int]:
-        """A dead worker's job, to be done again from its checkpoints by a new worker."""
+        """A dead worker's job, to be redone from its checkpoints by a new worker."""
         job, deaths, reason = process.job, process.deaths + 1, process.bury()
         self._processes.remove(process)
         if deaths >= MAX_DEATHS:
             names = ", ".join(m.name for m in job.members)
             raise WorkerDied(
-                f"a worker ended {deaths} times in a row ({reason}) while it trained {names}; if memory is short, "
+                f"a worker died {deaths} times in a row ({reason}) while training {names}; if memory is short, "
                 "use fewer `workers` or a smaller `batch_size`, then resume."
             )
         self._processes.append(_Process(self._opening))
@@ -128,7 +128,7 @@ class _Process:
     def __init__(self, opening: str):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "vaelab.study.worker", str(os.getpid())]
-        # A session of its own keeps Ctrl-C for the parent, which then ends its workers in order.
+        # A separate session sends Ctrl-C only to the parent, which then stops its workers in order.
         self._popen = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -145,7 +145,7 @@ class _Process:
         self._send(opening)
 
     def _send(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed when its answer does not come
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is detected when its answer is missing
             self._input.write(line.encode() + b"\n")
             self._input.flush()
 
@@ -154,7 +154,7 @@ class _Process:
         self._send(job.to_json())
 
     def read(self) -> list[dict[str, Any]]:
-        """The messages that have come; the last is empty when the worker is dead."""
+        """The received messages; the last is empty if the worker is dead."""
         piece = os.read(self.answers.fileno(), 1 << 16)
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return [json.loads(line) for line in lines] + ([] if piece else [{}])

@@ -1,4 +1,4 @@
-"""The finals: the best trials are trained anew over seeds, validation chooses the winner, test is opened once."""
+"""The finals: retrain the best trials over seeds, choose the winner on validation, open test once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaelab.study.trials import candidates
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A trial trained anew: its search metric, and the runs of its seeds with their validation metrics."""
+    """A retrained trial: its search metric, and the runs of its seeds with their validation metrics."""
 
     number: int
     spec: Any
@@ -49,7 +49,7 @@ class Finalist:
 
 
 def plan(search: Search, left: float) -> tuple[list[int], int]:
-    """Which trials are trained anew, and over how many seeds, in the seconds that are left."""
+    """Which trials to retrain, and over how many seeds, in the remaining seconds."""
     ranked, seeds = candidates(search.trials.all())[: search.config.finalists], search.config.final_seeds
     if math.isinf(left):
         return ranked, seeds
@@ -68,9 +68,9 @@ def _epochs(search: Search) -> int:
 
 
 def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
-    """Train these trials over fresh seeds, judge them with more draws, and read what came out.
+    """Retrain these trials with new seeds, evaluate them with more draws, and read the results.
 
-    Every run has a folder in the study's finals/, and is not trained again by a resumed study: it would be the same.
+    Every run has a folder in the study's finals/ and is not retrained by a resumed study: it would be identical.
     """
     folder = search.folder / "finals"
     folder.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Final
     outcomes = search.crew.run(jobs, search.watch.epoch)
     for name, outcome in outcomes.items():
         if outcome.failure is not None:
-            search.watch.note(f"{name} failed when trained anew: {outcome.failure}.")
+            search.watch.note(f"{name} failed when retrained: {outcome.failure}.")
     ended = [_finalist(search, number, [folder / m.name for m in group]) for number, group in members.items()]
     return [f for f in ended if f is not None]
 
@@ -117,7 +117,7 @@ def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | No
 def choose(finalists: Sequence[Finalist]) -> Finalist:
     """The best mean over seeds; within one standard error of it, the smaller model.
 
-    Only finalists compete that were trained over as many seeds as any: a lost seed is a lost chance.
+    Only finalists with the full number of trained seeds compete.
     """
     most = max(len(f.values) for f in finalists)
     entitled = [f for f in finalists if len(f.values) == most]
@@ -127,9 +127,9 @@ def choose(finalists: Sequence[Finalist]) -> Finalist:
 
 
 def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
-    """Figures of every run of the winner on the test split, which is read here and nowhere else.
+    """Metrics of every run of the winner on the test split, which is read only here.
 
-    A resumed study whose winner is the same does not open it again.
+    A resumed study with the same winner does not open it again.
     """
     seeds = []
     for run in winner.runs:
@@ -142,9 +142,9 @@ def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
 
 
 def keep_best(search: Search, winner: Finalist) -> Any:
-    """A copy of the winner's best run becomes the study's best/."""
+    """Copy the winner's best run to the study's best/."""
     target, fresh = search.folder / "best", search.work / "best"
-    shutil.rmtree(fresh, ignore_errors=True)  # a copy that was cut short
+    shutil.rmtree(fresh, ignore_errors=True)  # remains of an interrupted copy
     shutil.copytree(winner.runs[best_run(winner)], fresh)
     if target.exists():
         shutil.rmtree(target)

@@ -17,12 +17,12 @@ from vaelab.errors import StoreError
 from vaelab.settings.spec import ModelSpec
 from vaelab.study.task import AnySystem
 
-CHECKPOINT_SECONDS = 20.0  # between two checkpoints on the way to a rung: what a kill can cost
+CHECKPOINT_SECONDS = 20.0  # between two checkpoints before a rung: the most that a kill can lose
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One training: a trial's search run, or a finalist's run with one seed. `name` is its identity everywhere."""
+    """One training run: a trial in the search, or a finalist with one seed. `name` identifies it everywhere."""
 
     name: str
     spec: Any
@@ -30,10 +30,10 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Train these members (one stack) until an epoch; then judge those that have a folder, or leave a checkpoint.
+    """Train these members (one stack) until an epoch; then evaluate those with a folder, or write a checkpoint.
 
-    `work` holds checkpoints; `folders` says whose run folder goes where, `pictures` whether it gets its pictures.
-    With `seconds` no epoch begins that would end later, and the best weights so far are the result.
+    `work` contains checkpoints; `folders` maps members to run folders, `pictures` says whether to draw pictures.
+    With `seconds`, no epoch starts that would end later, and the best weights so far are the result.
     """
 
     members: tuple[Member, ...]
@@ -60,7 +60,7 @@ def _member_dict(member: Member) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a member: its yardstick on validation after the epoch, final metrics, or why it failed."""
+    """The result of a member: its yardstick on validation after the epoch, final metrics, or why it failed."""
 
     name: str
     value: float | None
@@ -73,7 +73,7 @@ Progress = Callable[[Job, int], None]
 
 
 def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outcome]:
-    """Do a job; a member that a checkpoint has past `until` is only read, not trained again."""
+    """Do a job; a member whose checkpoint is past `until` is only read, not retrained."""
     work = Path(job.work)
     outcomes: list[Outcome] = []
     groups: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
@@ -98,7 +98,7 @@ def _run_group(
     checkpoints: Sequence[Checkpoint | None],
     progress: Progress,
 ) -> list[Outcome]:
-    """Members that stand at the same epoch, as one stack."""
+    """Members at the same epoch, as one stack."""
     stack = training.Stack([m.spec for m in members], feed, method=system.method)
     resumed = [c for c in checkpoints if c is not None]
     if resumed:
@@ -137,7 +137,7 @@ def _run_group(
         member, spent = members[k], before[k] + seconds
         value = system.cost(member.spec, metrics[i] if closing else histories[k][-1]["validation"])
         if not math.isfinite(value):
-            outcomes.append(Outcome(member.name, None, spent, "the validation figure is not finite"))
+            outcomes.append(Outcome(member.name, None, spent, "the validation value is not finite"))
             continue
         if closing:
             _save_run(job, system, member, stack, i, histories[k], metrics[i], spent)
@@ -169,14 +169,14 @@ def _save_run(
 
 
 def begun_epochs(work: Path, name: str) -> int | None:
-    """The epochs that a member was begun with, as its checkpoint says."""
+    """The number of epochs a member was started with, from its checkpoint."""
     path = work / f"{name}.json"
     return int(store.read_json(path)["member"]["spec"]["epochs"]) if path.exists() else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A member between two rungs: arrays in one file, the rest in a JSON file that is written after it."""
+    """A member between two rungs: arrays in one file, the rest in a JSON file written after it."""
 
     state: training.MemberState
     history: Sequence[Mapping[str, Any]]

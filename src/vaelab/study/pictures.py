@@ -1,4 +1,4 @@
-"""The pictures that every study has: the course of its search."""
+"""The pictures common to all studies: the search history."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vaelab.settings.yardsticks import Yardstick
 
 
 def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int | None]:
-    """Draws the course of the search into FOLDER/figures; returns its trials as plots take them, and the winner.
+    """Draws the search history into FOLDER/figures; returns the trials as plot input, and the winner.
 
-    Plots take costs, of which less is better, and show figures.
+    Plots take costs (lower is better) and show the yardstick's values.
     """
     yardstick = Yardstick.of(results)
     figures = folder / "figures"
@@ -28,7 +28,7 @@ def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str,
     ]
     winner = results["best"]["number"] if results["best"] else None
     plots.plot_history(plots.history_data(rows), figures / "history.png", yardstick=yardstick)
-    if results["importance"]:  # too few finished trials tell nothing
+    if results["importance"]:  # empty with too few finished trials
         plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
     plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png", yardstick=yardstick)
     return rows, winner

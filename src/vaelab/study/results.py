@@ -1,4 +1,4 @@
-"""What a study found: the rows of its trials, its results, and what to say where nothing won."""
+"""The results of a study: rows of its trials, and messages if there is no winner."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def why_no_winner(trials: list[FrozenTrial], nothing: str) -> str:
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if complete:
         first = complete[0].user_attrs["reason"]
-        of = f"{len(complete)} of {len(trials)} trials ran to the end"
+        of = f"{len(complete)} of {len(trials)} trials ran to completion"
         if len(trials) == 1:
             return f"{nothing}: the only trial collapsed ({first})."
         if len(complete) == 1:
@@ -46,7 +46,7 @@ def why_no_winner(trials: list[FrozenTrial], nothing: str) -> str:
 
 
 def trial_row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
-    """A trial as the table, the report and the plots show it; None while it is not finished."""
+    """A trial as a row of the table, the report and the plots; None if it is not finished."""
     if trial.state not in STATES:
         return None
     spec, notes, yardstick = search.spec(trial.number), trial.user_attrs, search.config.yardstick
@@ -69,7 +69,7 @@ def trial_row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
 
 
 def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, float]:
-    """The seconds of this sitting, if anything was trained in it, and of those in which the study had ended before."""
+    """The seconds of this session, if anything was trained, plus those of earlier finished sessions."""
     path = search.folder / "results.json"
     if not path.exists():
         return seconds

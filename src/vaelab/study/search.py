@@ -1,4 +1,4 @@
-"""The search of a study: cohorts train from rung to rung, and lose their weaker half at each."""
+"""The search of a study: cohorts train from rung to rung, and the weaker half is pruned at each."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import Trials, candidates
 from vaelab.study.watch import Watch
 
-MARGIN = 1.15  # for judging and drawing, on top of what training takes
+MARGIN = 1.15  # for evaluation and drawing, on top of training
 
 
 class OutOfTime(Exception):
-    """The time for the search is spent; trials that still train are handed back."""
+    """The search time is used up; running trials are handed back."""
 
 
 def trial_name(number: int, label: str) -> str:
-    """The number and what the model is.
+    """The number and label of a trial.
 
     >>> trial_name(7, "latent16")
     '0007-latent16'
@@ -35,7 +35,7 @@ def trial_name(number: int, label: str) -> str:
 
 
 class Clock:
-    """The time that `--timeout` leaves, for search and final training together."""
+    """The time budget of `--timeout`, for search and final training together."""
 
     def __init__(self, timeout: float | None):
         self.start, self.timeout = time.monotonic(), timeout
@@ -58,7 +58,7 @@ class Search:
     crew: Crew
     trials: Trials
     watch: Watch
-    base: Any  # resolved: likelihood, batch size and device decided
+    base: Any  # resolved likelihood, batch size and device
     clock: Clock
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Search:
         self.pace = Pace(data.shape, len(data.splits["train"]) / int(self.base.batch_size), self.crew.system)
 
     def run(self) -> None:
-        """All cohorts; ends early, without an error, when the time is spent."""
+        """Run all cohorts; ends early, without an error, when the time is used up."""
         self.work.mkdir(exist_ok=True)
         while numbers := self.trials.cohort(self.config.trials):
             try:
@@ -79,11 +79,11 @@ class Search:
         return self.folder / ".work"
 
     def name(self, number: int, spec: Any) -> str:
-        """How a trial is named in folders and pictures, as 0007-latent16."""
+        """The name of a trial in folders and pictures, such as 0007-latent16."""
         return trial_name(number, self.config.task.label(spec))
 
     def spec(self, number: int) -> Any:
-        """A trial's spec, with a seed of its own from (study seed, number)."""
+        """A trial's spec, with its own seed from (study seed, number)."""
         spec = self.config.searched.spec(self.base.model_dump(), self.trials.params(number))
         return spec.replace(seed=derive_seed(self.config.seed, number))
 
@@ -143,7 +143,7 @@ class Search:
     def _judge(
         self, numbers: list[int], live: dict[int, Any], outcomes: dict[str, Outcome], rung: int
     ) -> dict[int, Any]:
-        """Report a rung, then prune those that are not in the better half, whoever was first."""
+        """Report a rung, then prune those that are not in the better half, independent of order."""
         for number, spec in live.items():
             value = outcomes[self.name(number, spec)].value
             assert value is not None
@@ -172,7 +172,7 @@ class Search:
             self.watch.finished(number, "COMPLETE", outcome.value)
 
     def estimate(self, specs: Sequence[Any], epochs: int) -> float:
-        """Seconds that `epochs` epochs of these members take the crew, as far as the search has learned."""
+        """Estimated seconds the crew needs for `epochs` epochs of these members."""
         return self.pace.estimate(specs, epochs, self.crew.workers)
 
     def _check_time(self, live: dict[int, Any], done: int, rung: int) -> None:
@@ -181,7 +181,7 @@ class Search:
             raise OutOfTime
 
     def _reserve(self) -> float:
-        """Seconds that the finals of at least the best trial need, with a margin for judging and drawing."""
+        """Seconds needed for the finals of at least the best trial, with a margin for evaluation and drawing."""
         best = candidates(self.trials.all())[:1]
         if not best:
             return 0.0

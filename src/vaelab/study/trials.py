@@ -1,4 +1,4 @@
-"""The study's database: which trials were asked, what they reported at rungs, how they ended. Optuna over SQLite."""
+"""The study's database: suggested trials, their values at rungs, their final states. Optuna with SQLite."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
 Direction = Literal["minimize", "maximize"]
 CONSTRAINT = "collapsed"  # above 0: the trial is infeasible
-LEAST_RANKED, BEST_RANKED = 8, 5  # trials of which importance can be told, and how many of them are the best
+LEAST_RANKED, BEST_RANKED = 8, 5  # minimum number of ranked trials for importance, and how many count as the best
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna's per-trial log lines and its notes on experimental parts are for its own users."""
+    """Silence Optuna's per-trial log lines and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -39,7 +39,7 @@ def _quiet() -> Iterator[None]:
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Complete and pruned trials, best first: who came further, and of those who came as far, who had less."""
+    """Complete and pruned trials, best first: by rungs reached, then by value."""
 
     def place(trial: FrozenTrial) -> tuple[float, float]:
         if trial.state == TrialState.COMPLETE:
@@ -55,9 +55,9 @@ def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """How far each setting of the best trials differs from that of all, as shares; {} of less than eight trials.
+    """How much each setting of the best trials differs from that of all, as shares; {} with less than eight trials.
 
-    Of Optuna's own trials it sees only the complete ones, which rungs leave few of: here pruned trials count too,
+    Optuna itself uses only complete trials, few of which remain after pruning: here pruned trials count too,
     in the order of `ranked`. (PED-ANOVA: Watanabe et al. 2023.)
     """
     found = ranked(trials)
@@ -78,12 +78,12 @@ def importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
 
 
 class Trials:
-    """Asks for trials in cohorts, records what they report; everything is in the database, nothing only here."""
+    """Suggests trials in cohorts and records their reports; all state is in the database."""
 
     def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int, direction: Direction = "minimize"):
         self.space, self.sampler, self.seed, self.size = space, sampler, seed, size
         with contextlib.closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # twice the transactions a second; readers never wait
+            database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
         with _quiet():
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
@@ -101,14 +101,14 @@ class Trials:
         return self._study.get_trials(deepcopy=False)
 
     def reclaim(self) -> int:
-        """Hand back the trials that a dead process left running: each keeps its number, parameters and seed."""
+        """Requeue the trials that a dead process left running: each keeps its number, parameters and seed."""
         lost = [t for t in self.all() if t.state == TrialState.RUNNING]
         for trial in lost:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         return len(lost)
 
     def cohort(self, total: int) -> list[int]:
-        """The numbers of the next cohort that is not finished, asked as needed; empty when `total` are finished."""
+        """The numbers of the next unfinished cohort, suggested as needed; empty when `total` are finished."""
         trials = self.all()
         first = next((i for i in range(total) if i >= len(trials) or trials[i].state not in FINISHED), total)
         if first == total:
@@ -122,17 +122,17 @@ class Trials:
 
     def _ask(self, number: int) -> None:
         with _quiet():
-            # A fresh sampler per trial: what it suggests depends on the seed, the number and the finished trials alone.
+            # A new sampler per trial: its suggestions depend only on the seed, the number and the finished trials.
             self._study.sampler = self._make_sampler(number)
             trial = self._study.ask()
             self.space.suggest(trial)
-            self._study.sampler = optuna.samplers.RandomSampler()  # a grid's would want to stop the study at a tell
+            self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
         assert trial.number == number, f"asked for trial {number}, got {trial.number}"
         self._asked[number] = trial
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
-        # The grid's order is drawn from its seed, which must therefore be the study's.
+        # The grid's order depends on its seed, which must therefore be the study's.
         samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
             "tpe": lambda: optuna.samplers.TPESampler(seed=seed),
             "random": lambda: optuna.samplers.RandomSampler(seed=seed),
@@ -153,7 +153,7 @@ class Trials:
         return self.all()[number].state in FINISHED
 
     def reported(self, rung: int, below: int) -> dict[int, float]:
-        """What trials with numbers under `below` reported at a rung."""
+        """The values reported at a rung by trials with numbers below `below`."""
         found = [t for t in self.all()[:below] if rung in t.intermediate_values]
         return {t.number: t.intermediate_values[rung] for t in found}
 

@@ -36,7 +36,7 @@ def begin(
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
-    """A new study by a configuration: search, retrain the best over seeds, choose on validation, open test once."""
+    """Start a study: search, retrain the best over seeds, choose on validation, open test once."""
     config = _decide(config, data, workers)
     folder = store.new_folder(default_folder(data.name) if out is None else Path(out), overwrite)
     config.save(folder, data.source)
@@ -44,7 +44,7 @@ def begin(
 
 
 def _decide(config: Config, data: Dataset, workers: int | None) -> Config:
-    """The configuration with its space decided; refuses what cannot run, before anything is written."""
+    """The configuration with its space resolved; rejects invalid ones before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
     task, system = config.task, config.task.system(config.yardstick.name)
@@ -57,7 +57,7 @@ def _decide(config: Config, data: Dataset, workers: int | None) -> Config:
             return balance.affords(system, spec, data, config.timeout, workers or cores())
 
         config = config.decided(task.default_space(data, config.settings, affords))
-    # What depends on the data, at the ends of what is searched.
+    # Data-dependent checks, at the ends of the searched ranges.
     dimensions = [dim for dim in config.searched.dimensions if dim.name in task.spec_type.of_data]
     names = [dim.name for dim in dimensions]
     for values in itertools.product(*(dim.choices or (dim.low, dim.high) for dim in dimensions)):
@@ -76,12 +76,12 @@ def resume(
     workers: int | None = None,
     watch: Watch | None = None,
 ) -> Study:
-    """Continue a study where it stopped, or with more trials; what is finished stays as it is."""
+    """Resume a study, or extend it with more trials; finished work is kept."""
     folder = Path(folder)
     config, source = Config.read(folder / "config.toml", task)
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
-            f"{folder} was begun with other data; give the same data and split seed, or begin a new study."
+            f"{folder} was started with other data; give the same data and split seed, or start a new study."
         )
     changes: dict[str, Any] = {"timeout": timeout}
     if trials is not None:
@@ -102,24 +102,24 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
         Crew(data, base, count, work, config.task, config.yardstick.name) as crew,
     ):
         _refuse_fewer(config, trials)
-        config.save(folder, data.source)  # a resumed study's may be longer
+        config.save(folder, data.source)  # a resumed study may have more trials
         work.mkdir(exist_ok=True)
         trials.reclaim()
         try:
             return _study(config, data, folder, base, trials, crew, clock, watch)
         except KeyboardInterrupt:
-            watch.note(f"stopped; what was finished is kept, and --resume {folder} continues.")
+            watch.note(f"interrupted; finished work is kept, and --resume {folder} continues.")
             raise
         finally:
-            trials.reclaim()  # whatever stopped us, no trial is left running
+            trials.reclaim()  # leave no trial running on any exit
 
 
 def _refuse_fewer(config: Config, trials: Trials) -> None:
-    """A total below what a resumed study has already would ask for nothing."""
+    """Reject a total that a resumed study has already reached."""
     finished = sum(t.state in STATES for t in trials.all())
     if config.trials < finished:
         raise InputError(
-            f"`trials` is a total, but the study has finished {finished} already and got {config.trials}; "
+            f"`trials` is a total, but the study has already finished {finished} and got {config.trials}; "
             f"give more than {finished}, or leave it out."
         )
 
@@ -159,7 +159,7 @@ def _trials(config: Config, folder: Path) -> Iterator[Trials]:
 
 
 def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
-    """The finals; returns the best model and what the results say of them."""
+    """The finals; returns the best model and the entries for the results."""
     numbers, seeds = finals.plan(search, clock.left / MARGIN)
     if not numbers:
         return None, {
@@ -171,14 +171,14 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     if seeds < search.config.final_seeds or len(numbers) < min(
         search.config.finalists, len(candidates(search.trials.all()))
     ):
-        notes.append(f"the time allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
+        notes.append(f"the time limit allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
     ended = finals.train_anew(search, numbers, seeds)
     search.crew.dismiss()
     if not ended:
         return None, {
             "best": None,
             "finalists": [],
-            "notes": ["every finalist failed when it was trained anew."],
+            "notes": ["every finalist failed when it was retrained."],
         }
     system, winner = search.crew.system, finals.choose(ended)
     tested = finals.open_test(search, winner)
@@ -196,7 +196,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
             "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
         },
         "finalists": [f.as_dict(search.config.yardstick) for f in ended],
-        "optimism": flattered.mean - flattered.search if same else None,  # longer training is no test of luck
+        "optimism": flattered.mean - flattered.search if same else None,  # only comparable with equal training length
         "notes": notes,
     }  # fmt: skip
     return best, report

@@ -1,4 +1,4 @@
-"""What a study tells while it runs."""
+"""Progress events of a study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """What a study tells while it runs; the command line draws it, everyone else ignores it."""
+    """Progress events of a study; displayed by the command line, ignored by default."""
 
     def started(self, config: Config, numbers: Sequence[int]) -> None: ...
 

@@ -1,6 +1,6 @@
-"""A worker process: reads jobs as JSON lines, answers with JSON lines, one thread, gone when its parent is.
+"""A worker process: reads jobs as JSON lines, answers with JSON lines, one thread, exits with its parent.
 
-Run as `python -m vaelab.study.worker PARENT`, a process number; standard output belongs to the protocol.
+Run as `python -m vaelab.study.worker PARENT`, a process id; standard output is reserved for the protocol.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from vaelab.study.task import Task
 
 
 def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
-    """Put a data set where workers map it into memory, so that all of them share one copy; returns how to open it."""
+    """Write a data set to a file that all workers memory-map, so that they share one copy; returns how to open it."""
     folder.mkdir(parents=True, exist_ok=True)
     x = folder / "x.npy"
     if isinstance(data.x, np.memmap) and str(data.x.filename).endswith(".npy"):
-        x = Path(str(data.x.filename))  # mapped already: no second copy of what may be large
+        x = Path(str(data.x.filename))  # already memory-mapped: avoid a second large copy
     else:
         np.save(x, data.x)
     for name, rows in data.splits.items():
@@ -84,13 +84,13 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever else prints must not enter the protocol
+    os.dup2(2, 1)  # other output must not enter the protocol
 
     def say(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
 
     opening = json.loads(sys.stdin.readline())
-    task: Task = importlib.import_module(opening["task"]).TASK  # named by the parent, which holds it
+    task: Task = importlib.import_module(opening["task"]).TASK  # module named by the parent
     system = task.system(opening["yardstick"])
     feed = system.feed(open_data(opening["data"]), task.spec_type.create(**opening["spec"]))
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""A user's own encoder or decoder: any torch module, called with one member's parameters out of the stack's buffer."""
+"""Custom networks: any torch module as encoder or decoder, called with one member's parameters from the buffer."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PARTS = ("encoder", "decoder")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CustomNetworks:
-    """Copies of the modules given; what is None is built as the spec says.
+    """Copies of the given modules; None means the network is built from the spec.
 
-    encoder: images (n, C, H, W), or rows (n, D), to mean and log-variance side by side, (n, 2 latent_dim).
+    encoder: images (n, C, H, W), or rows (n, D), to concatenated mean and log-variance, (n, 2 latent_dim).
     decoder: points (n, latent_dim) to the likelihood's outputs, (n, C, H, W) or (n, D): logits, or means.
     """
 
@@ -30,7 +30,7 @@ class CustomNetworks:
 
     @classmethod
     def of(cls, encoder: nn.Module | None, decoder: nn.Module | None) -> CustomNetworks | None:
-        """Modules as given, which stay as they are; None if there are none."""
+        """The given modules, not modified; None if there are none."""
         for name, module in zip(PARTS, (encoder, decoder), strict=True):
             if module is not None and not isinstance(module, nn.Module):
                 raise InputError(f"`{name}` must be a torch.nn.Module, but got {type(module).__name__}.")
@@ -44,7 +44,7 @@ class CustomNetworks:
 
     @property
     def initial(self) -> dict[str, Tensor]:
-        """Parameters as they were given: training starts from them."""
+        """Parameters as given; training starts from them."""
         return {
             f"{part}.{name}": value.detach().clone()
             for part, module in self.parts.items()
@@ -76,7 +76,7 @@ class CustomNetworks:
         return out
 
     def check(self, latent_dim: int, grid: Grid) -> None:
-        """Call each module on two examples; where shapes do not meet, say expected and got."""
+        """Call each module on two examples; on a shape mismatch report the expected and actual shapes."""
         views = {name: value[None] for name, value in (self.initial | self.statistics).items()}
         device = next(iter(views.values())).device if views else torch.device("cpu")
         given = as_input(torch.zeros(1, 2, grid.values, device=device), grid)
@@ -85,24 +85,26 @@ class CustomNetworks:
                 out = self._try("encoder", views, given)
                 if out.shape != (2, 2 * latent_dim):
                     raise InputError(
-                        f"`encoder` must give mean and log-variance side by side, (n, {2 * latent_dim}) for latent_dim "
-                        f"= {latent_dim}, but gave {_shape(out)}."
+                        f"`encoder` must return concatenated mean and log-variance, (n, {2 * latent_dim}) for "
+                        f"latent_dim = {latent_dim}, but returned {_shape(out)}."
                     )
             if self.decoder is not None:
                 out = self._try("decoder", views, torch.zeros(2, latent_dim, device=device))
                 flat = (2, math.prod(grid.shape))
                 if out.shape not in (given.shape, flat):
                     either = " or ".join(dict.fromkeys((_shape(given), f"(n, {flat[1]})")))
-                    raise InputError(f"`decoder` must give {either}, one value per pixel, but gave {_shape(out)}.")
+                    raise InputError(
+                        f"`decoder` must return {either}, one value per pixel, but returned {_shape(out)}."
+                    )
 
     def _try(self, part: str, views: Mapping[str, Tensor], x: Tensor) -> Tensor:
         try:
             out = self._call(part, views, x)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"`{part}` does not take {_shape(x)}: {reason.rstrip('.')}.") from None
+            raise InputError(f"`{part}` does not accept {_shape(x)}: {reason.rstrip('.')}.") from None
         if not isinstance(out, Tensor):
-            raise InputError(f"`{part}` must give one tensor, but gave {type(out).__name__}.")
+            raise InputError(f"`{part}` must return one tensor, but returned {type(out).__name__}.")
         return out
 
     def trained(self, part: str, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -116,7 +118,7 @@ class CustomNetworks:
 
 
 def as_input(x: Tensor, grid: Grid) -> Tensor:
-    """Rows (1, n, D) as an encoder is given them: images (n, C, H, W), curves and tables (n, D)."""
+    """Rows (1, n, D) as encoder input: images (n, C, H, W), curves and tables (n, D)."""
     whole = grid.spread(x)[0]
     return whole if grid.shape[0] == grid.shape[2] == 1 else as_images(whole, grid)
 
@@ -128,7 +130,7 @@ def as_images(rows: Tensor, grid: Grid) -> Tensor:
 
 
 def as_output(out: Tensor) -> Tensor:
-    """What a decoder gave, images (n, C, H, W) or rows, as rows (n, D) in the order H, W, C."""
+    """Decoder outputs, images (n, C, H, W) or rows, as rows (n, D) in the order H, W, C."""
     return out.permute(0, 2, 3, 1).flatten(1) if out.ndim == 4 else out
 
 

@@ -1,4 +1,4 @@
-"""A model's decoder for the page's script: its weights in 16 bits, and all that turns outputs into the data's units."""
+"""A model's decoder for the page's script: its weights in 16 bits, and the scaling from outputs to the data's units."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vaelab.vae.fitted import Fitted
 Array = npt.NDArray[Any]
 
 WEIGHTS = 1_000_000  # of one decoder
-PRODUCTS = 100_000_000  # of its convolutions for one example: below a tenth of a second in a browser
+PRODUCTS = 100_000_000  # of its convolutions per example: below a tenth of a second in a browser
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]:
-    """The decoder, JSON-able, in at most `room` bytes before base64; or None and why not."""
+    """The decoder, JSON-able, in at most `room` bytes before base64; or None and the reason."""
     if fitted.custom is not None and fitted.custom.decoder is not None:
-        return None, "Its decoder is a custom network; a page decodes with vaelab's layers alone."
+        return None, "Its decoder is a custom network; a page can only decode with vaelab's own layers."
     convolutions = fitted.model.convolutions
     if convolutions is not None and convolutions.generator.products > PRODUCTS:
         found = convolutions.generator.products
-        return None, f"Its decoder takes {found:,} products for an example; a page decodes with at most {PRODUCTS:,}."
+        return None, f"Its decoder needs {found:,} products per example; the limit of a page is {PRODUCTS:,}."
     weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
     layers = len(fitted.spec.hidden_sizes) + 1
     tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]
@@ -38,12 +38,12 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
         tensors.append(weights["decoder.bias"])
     size = sum(tensor.numel() for tensor in tensors)
     if size > WEIGHTS:
-        return None, f"Its decoder has {size:,} weights; a page decodes with at most {WEIGHTS:,}."
+        return None, f"Its decoder has {size:,} weights; the limit of a page is {WEIGHTS:,}."
     if 2 * size > room:
-        return None, f"The decoders of the models before it fill the page; this one has {size:,} weights."
+        return None, f"The decoders of previous models fill the page; this one has {size:,} weights."
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).numpy()
     if np.abs(flat).max() > LARGEST_HALF:
-        return None, f"Its largest weight, {np.abs(flat).max():.3g}, is beyond what 16 bits hold."
+        return None, f"Its largest weight, {np.abs(flat).max():.3g}, is out of range for 16 bits."
     scaling = fitted.scaling
     return {
         "size": size,
@@ -81,9 +81,9 @@ def _maps(generator: Generator) -> dict[str, Any]:
 
 
 def _tensors(weights: Mapping[str, Tensor], layer: Layer) -> Iterator[Tensor]:
-    """A layer's weight as (height, width, in, out) and its bias; of a group norm also scale and shift.
+    """A layer's weight as (height, width, in, out) and its bias; for a group norm also scale and shift.
 
-    A trained batch norm is one factor and one term per channel: both go into weight and bias.
+    A trained batch norm is an affine map per channel, folded into weight and bias.
     """
     weight = weights[f"{layer.name}.weight"].permute((1, 2, 0, 3) if layer.transposed else (1, 2, 3, 0))
     if layer.norm == "none":

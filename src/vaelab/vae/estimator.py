@@ -1,4 +1,4 @@
-"""The scikit-learn face: one VAE as an estimator, for pipelines, searches and all else that takes one."""
+"""The scikit-learn estimator: one VAE for pipelines, searches and other scikit-learn tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vaelab.vae.spec import Binarize, LikelihoodName, PriorName, Spec
 
 Array = npt.NDArray[Any]
 VALIDATION_SHARE = 0.1
-FEWEST_TO_SPLIT = 100  # rows; with fewer, a tenth of them says less about an epoch than all of them do
+FEWEST_TO_SPLIT = 100  # rows; with fewer, all of them judge an epoch better than a tenth
 
 _DOC = """A variational autoencoder as a scikit-learn transformer and density model.
 
@@ -35,12 +35,12 @@ _DOC = """A variational autoencoder as a scikit-learn transformer and density mo
 
         ELBO(x) = E_q log p(x|z) - beta KL(q(z|x) || p(z))  <=  log p(x) for beta = 1.
 
-    `fit` sets aside a seeded tenth of the rows and keeps the weights of the epoch that was best on them; with
-    fewer than {fewest} rows all rows train and choose the epoch. A density sees the columns of a table
-    standardised, so no scaler is needed in front, and is stated in the data's own units. Columns that are
-    constant are left out of it, and `inverse_transform` puts them back. Values in [0, 1] that reach both ends
-    are taken as probabilities (likelihood 'bernoulli'), and values outside are then refused later on: behind
-    a MinMaxScaler, set likelihood='gaussian'.
+    `fit` holds out a seeded tenth of the rows and keeps the weights of the best epoch on them; with
+    fewer than {fewest} rows all rows are used to train and to choose the epoch. A density sees the columns of a table
+    standardised, so no scaler is needed in front, and is stated in the data's own units. Constant
+    columns are excluded, and `inverse_transform` restores them. Values in [0, 1] that reach both ends are
+    treated as probabilities (likelihood 'bernoulli'), and values outside are then rejected later: after a
+    MinMaxScaler, set likelihood='gaussian'.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ _DOC = """A variational autoencoder as a scikit-learn transformer and density mo
     Attributes
     ----------
     spec_ : vaelab.settings.spec.Spec
-        All settings, with what was left to the data decided: likelihood, batch size, device.
+        All settings, with automatic ones resolved: likelihood, batch size, device.
     fitted_ : vaelab.vae.fitted.Fitted
-        The trained model, in float64 and on the CPU, so that figures do not depend on which rows are computed
-        together. `fitted_.save` writes a run folder, which unlike a pickle holds nothing that can execute.
+        The trained model, in float64 and on the CPU, so that results do not depend on which rows are computed
+        together. `fitted_.save` writes a run folder, which unlike a pickle contains no executable code.
     history_ : list of dict
         One record per epoch: learning rate, beta, and the terms in nats per example on train and validation.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
-        Numbers per example; for images the product of their shape.
+        Values per example; for images the product of their shape.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X was a data frame whose column names are all strings.
+        Names of the columns, if X was a data frame whose column names are all strings.
 
     References
     ----------
@@ -82,7 +82,7 @@ _DOC = """A variational autoencoder as a scikit-learn transformer and density mo
 
 
 def _kinds(annotation: Any) -> list[str]:
-    """What a setting may be, in words: its choices, or 'int', 'float', 'str'."""
+    """The types of a setting for the docstring: its choices, or 'int', 'float', 'str'."""
     if annotation is type(None):
         return ["None"]
     if typing.get_origin(annotation) is Literal:
@@ -97,7 +97,7 @@ def _kinds(annotation: Any) -> list[str]:
 
 
 def _parameters() -> str:
-    """The parameters' part of the docstring, from the one place where they are described."""
+    """The parameter section of the docstring, from the setting descriptions."""
     lines = []
     for name, _, _, meaning in settings_table(Spec):
         field = Spec.model_fields[name]
@@ -111,7 +111,7 @@ def _parameters() -> str:
         ]
     lines += [
         "    encoder : torch.nn.Module or None, default=None",
-        "        a custom network, in place of the one that is built (see vaelab.vae.custom_networks).",
+        "        a custom network that replaces the built one (see vaelab.vae.custom_networks).",
         "    decoder : torch.nn.Module or None, default=None",
         "        likewise.",
     ]
@@ -213,8 +213,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Raises
         ------
         vaelab.errors.InputError
-            A ValueError: a setting out of its range, data that cannot be learned from, or a training whose
-            loss or gradient became non-finite.
+            A ValueError: a setting out of range, unsuitable data, or a non-finite loss or gradient in
+            training.
         """
         settings = self.get_params(deep=False)
         custom = CustomNetworks.of(settings.pop("encoder"), settings.pop("decoder"))
@@ -230,7 +230,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             history = []
             for (record,) in epochs(stack):
                 if stack.failures[0] is not None:
-                    raise InputError(f"training failed, since {stack.failures[0]}; lower `lr` or rescale X.")
+                    raise InputError(f"training failed: {stack.failures[0]}; lower `lr` or rescale X.")
                 history.append(record.as_dict())
             fitted = Fitted.of(feed, spec.replace(device="cpu"), stack.best[0].cpu(), custom).double()
         self.spec_, self.fitted_, self.history_, self.n_iter_ = spec, fitted, history, stack.epoch
@@ -255,7 +255,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         return mean.astype(_precision(x), copy=False)
 
     def inverse_transform(self, Z: Any) -> Array:
-        """E[x|z], the example that each point of the latent space stands for.
+        """E[x|z], the decoded example of each point of the latent space.
 
         Parameters
         ----------
@@ -277,11 +277,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Parameters
         ----------
         n : int
-            How many.
+            Number of examples.
         random_state : int, RandomState instance or None
-            None draws others at every call.
+            None draws different ones at every call.
         noise : bool
-            Draw x ~ p(x|z) instead: examples that spread as the data do, where means are smoother.
+            Draw x ~ p(x|z) instead of its mean, which is smoother than data.
 
         Returns
         -------
@@ -301,8 +301,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """The evidence lower bound of each example, with beta = 1; higher is better.
 
-        The expectation over q(z|x) is the mean of a few draws whose noise depends on the example alone, so
-        the figure of an example is the same in any order and any company.
+        The expectation over q(z|x) is the mean of a few draws whose noise depends only on the example, so
+        the score of an example does not depend on the other rows or their order.
 
         Parameters
         ----------
@@ -322,8 +322,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples` in nats per example.
 
-        Scores of two models compare only if both have the same likelihood: name one in a grid search rather
-        than leave it to auto, which decides anew for each fold.
+        Scores of two models are comparable only with the same likelihood: set it in a grid search rather
+        than use auto, which decides again for each fold.
         """
         return float(self.score_samples(X).mean())
 
@@ -338,7 +338,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         return tags
 
     def _checked(self, X: Any, reset: bool = False) -> Array:
-        """X as scikit-learn checks it; it sees images flat, so that `n_features_in_` counts their pixels."""
+        """X, validated by scikit-learn; images are flattened, so that `n_features_in_` counts their pixels."""
         shape = tuple(getattr(X, "shape", ()))
         is_image = len(shape) > 2
         if is_image:
@@ -352,7 +352,7 @@ def _precision(x: Array) -> type[np.floating[Any]]:
 
 
 def _dataset(x: Array, features: Any, seed: int) -> Dataset:
-    """The rows with a share for validation and none for a test; few rows serve as both."""
+    """The rows with a validation share and no test split; few rows serve as both train and validation."""
     data = from_arrays(x, name="X", seed=seed, features=list(features), whole=True)
     n = len(x)
     if n < FEWEST_TO_SPLIT:

@@ -1,4 +1,4 @@
-"""Yardsticks, bounds and diagnostics: what a model is worth, on fixed noise, in nats per example."""
+"""Evaluation: yardsticks, bounds and diagnostics, on fixed noise, in nats per example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vaelab.vae.model import Model
 from vaelab.vae.posterior import Posterior
 from vaelab.vae.spec import Spec
 
-BOUND_DRAWS = 64  # draws of an importance-weighted bound that are in memory at once
+BOUND_DRAWS = 64  # draws of an importance-weighted bound in memory at once
 COLLAPSE_RATE = 0.1  # nats
 ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
 
@@ -28,8 +28,8 @@ ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
 class Scores:
     """Per member: distortion and rate of each example (K, N); KL and variance of the means per dimension (K, L).
 
-    Both are in units of the prior's mean and variance. Under a mixture the KL is therefore against the Gaussian of its
-    moments: it says how much a dimension carries, and does not add up to the rate.
+    Both are relative to the prior's mean and variance. For a mixture the KL is therefore against the Gaussian with its
+    moments: it measures the information in a dimension, and does not sum to the rate.
     """
 
     distortion: Tensor
@@ -45,9 +45,9 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """What the yardstick is measured against on one split: the best model without latents, and the data's own entropy.
+    """The baseline of the yardstick on one split: the best model without latents, and the data's own entropy.
 
-    `no_latents` is per example (N,); `floor` is the mean entropy of grey values read as probabilities, None where
+    `no_latents` is per example (N,); `floor` is the mean entropy of grey values read as probabilities, None if
     the likelihood has no such floor.
     """
 
@@ -58,7 +58,7 @@ class Baseline:
         return {"no_latents": float(self.no_latents.mean()), "floor": self.floor}
 
     def share(self, neg_elbo: float) -> float | None:
-        """The share of the way from the model without latents to the floor."""
+        """The share of the range from the model without latents to the floor."""
         if self.floor is None:
             return None
         top = float(self.no_latents.mean())
@@ -66,7 +66,7 @@ class Baseline:
 
 
 def nll(model: Model, parameters: Parameters, z: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) (K, S, n) of x (n, D) under z (K, S, n, L); under a condition, of rows [x, y] (n, D + C)."""
+    """-log p(x|z) (K, S, n) of x (n, D) given z (K, S, n, L); if conditional, of rows [x, y] (n, D + C)."""
     K, S, n, L = z.shape
     x, y = model.split(x)
     tiled = None if y is None else y.expand(K, S, *y.shape).reshape(K, S * n, -1)
@@ -84,7 +84,7 @@ def encode(model: Model, parameters: Parameters, x: Tensor) -> Posterior:
 def fixed_noise(
     keys: Tensor, specs: Sequence[Spec], latent: int, draws: int, dtype: torch.dtype, first: int = 0
 ) -> Tensor:
-    """Standard normals (K, S, n, L) keyed by example, equal for all members, 0 in a member's padding."""
+    """Standard normals (K, S, n, L) keyed by example, equal for all members, 0 in padding."""
     eps = noise.normal(keys, draws, max(spec.latent_dim for spec in specs), first).to(dtype)
     padded = eps.new_zeros(len(specs), draws, len(keys), latent)
     for k, spec in enumerate(specs):
@@ -98,7 +98,7 @@ Piece = tuple[slice, Posterior, Tensor, Tensor]
 def _pieces(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, draws: int
 ) -> Iterator[Piece]:
-    """Of each piece of the rows: place, q(z|x), rate and distortion (K, n), by `draws` draws where they need any."""
+    """For each chunk of rows: position, q(z|x), rate and distortion (K, n), with `draws` draws where needed."""
     dtype = next(iter(parameters.values())).dtype
     with fast_products(model.largest_layer):
         for place, rows, keys in batches:
@@ -120,7 +120,7 @@ def score(
     draws: int,
     log_jacobian: float = 0.0,
 ) -> Scores:
-    """Distortion by `draws` draws, rate and diagnostics of every member, example by example."""
+    """Distortion with `draws` draws, rate and diagnostics of every member, per example."""
     K, N = len(specs), batches.rows
     distortion, rate = torch.empty(2, K, N, dtype=torch.float64)
     kl, means, squares = torch.zeros(3, K, model.latent, dtype=torch.float64)
@@ -137,7 +137,7 @@ def score(
 def mean_terms(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, log_jacobian: float
 ) -> list[tuple[float, float]]:
-    """Mean distortion (one draw) and rate of every member: what an epoch's record needs, without the diagnostics."""
+    """Mean distortion (one draw) and rate of every member, for an epoch's record, without diagnostics."""
     terms = next(iter(parameters.values())).new_empty(2, len(specs), batches.rows)
     for place, _, rates, distortions in _pieces(model, parameters, specs, batches, draws=1):
         terms[0, :, place], terms[1, :, place] = distortions, rates
@@ -149,7 +149,7 @@ _baselines: weakref.WeakKeyDictionary[Feed, dict[tuple[str, int | None], Baselin
 
 
 def baseline(feed: Feed, split: str, limit: int | None = None) -> Baseline:
-    """The model without latents, fitted to the training split and judged on (the head of) `split`; and the floor."""
+    """The model without latents, fitted to train and evaluated on (the first rows of) `split`; and the floor."""
     known = _baselines.setdefault(feed, {})
     if (split, limit) not in known:
         known[split, limit] = _baseline(feed, split, limit)
@@ -158,7 +158,7 @@ def baseline(feed: Feed, split: str, limit: int | None = None) -> Baseline:
 
 @torch.no_grad()
 def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
-    # A density's fit holds several copies of its rows in double precision.
+    # Fitting a density needs several copies of its rows in double precision.
     rows = BASELINE_ROWS if feed.likelihood.is_mass else BASELINE_ROWS // 4
     outputs, own = feed.likelihood.constant(feed.sample_rows(rows)[:, : feed.features])
     batches, entropy = feed.batches(split, 4, limit), 0.0
@@ -174,7 +174,7 @@ def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
 
 
 def metrics(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dict[str, Any]:
-    """The metrics of one member, which are stored, printed and judged; nats per example."""
+    """The metrics of one member, for storage, printing and judging; nats per example."""
     cost, rate = scores.neg_elbo[member], scores.rate[member]
     N, own = len(cost), slice(spec.latent_dim)
     neg_elbo = float(cost.mean())
@@ -197,9 +197,9 @@ def metrics(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
 
 
 def why_collapsed(rate: float, gain: float, gain_error: float) -> str | None:
-    """Which rule of collapse applies, with its numbers; None where none does.
+    """The reason for posterior collapse, with its numbers; None if not collapsed.
 
-    gain: by how many nats neg_elbo is below that of the model without latents; gain_error: its standard error.
+    gain: nats by which neg_elbo is below that of the model without latents; gain_error: its standard error.
 
     >>> why_collapsed(0.03, 5.0, 0.1)
     'its rate, 0.03 nats, is below 0.1'
@@ -221,8 +221,8 @@ def why_collapsed(rate: float, gain: float, gain_error: float) -> str | None:
 def averaged_kl_loss(distortion: float, rate: float, latent_dim: int) -> float:
     """distortion + rate / latent_dim: the loss with the KL averaged over latent dimensions instead of summed.
 
-    This is no bound on -log p(x), but a loss with a hidden beta of 1 / latent_dim. It judges nothing here; it is stated
-    because published figures use it, and can only be set beside such figures.
+    This is not a bound on -log p(x), but a loss with a hidden beta of 1 / latent_dim. It decides nothing and is only
+    reported for comparison with published results that use it.
 
     >>> averaged_kl_loss(140.0, 6.0, 2)
     143.0
@@ -249,7 +249,7 @@ def importance_bound(
 ) -> Bound:
     """-E_x log (1/k) sum_k p(x, z_k) / q(z_k|x) for one member (Burda et al. 2016, eq. 8), in chunks of draws.
 
-    `batches` hold pieces made for `BOUND_DRAWS` draws at once.
+    `batches` contain chunks sized for `BOUND_DRAWS` draws at once.
     """
     dtype = next(iter(parameters.values())).dtype
     cost, variance = torch.empty(2, batches.rows, dtype=torch.float64)
@@ -272,7 +272,7 @@ def importance_bound(
 
 @dataclasses.dataclass(frozen=True)
 class MutualInformation:
-    """An estimate of I(x; z) under q in nats. It cannot exceed `cap` = log N: near the cap it says only "at least"."""
+    """An estimate of I(x; z) under q in nats. It cannot exceed `cap` = log N: near the cap it is only a lower bound."""
 
     estimate: float
     cap: float
@@ -282,7 +282,7 @@ class MutualInformation:
 def mutual_information(model: Model, parameters: Parameters, spec: Spec, batches: Batches) -> MutualInformation:
     """E[log q(z|x) - log q(z)] for one member, q(z) the mean of q(z|x_j) over N rows (Hoffman & Johnson 2016).
 
-    Takes N^2 numbers of memory: give it a few thousand rows.
+    Memory is O(N^2): use a few thousand rows.
     """
     means, log_vars, draws = [], [], []
     for _, x, keys in batches:
@@ -292,7 +292,7 @@ def mutual_information(model: Model, parameters: Parameters, spec: Spec, batches
         draws.append(fixed_noise(keys, [spec], model.latent, 1, torch.float64)[0, 0])
     mean, log_var, eps = torch.cat(means), torch.cat(log_vars), torch.cat(draws)
     z, precision = mean + torch.exp(0.5 * log_var) * eps, torch.exp(-log_var)
-    # log q(z_i|x_j) without its constant; the square is multiplied out, so that products do the N x N work
+    # log q(z_i|x_j) without its constant; the square is expanded, so that matrix products do the N x N work
     own = (mean.square() * precision + log_var).sum(1)
     pairs = -0.5 * (z.square() @ precision.T - 2 * z @ (mean * precision).T + own)
     N = len(z)

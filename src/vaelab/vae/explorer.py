@@ -1,6 +1,6 @@
-"""What the page's explorer needs: where the encoder puts every example, originals, and the decoder in 16 bits.
+"""The data of the page's explorer: encoded positions of the examples, originals, and the decoder in 16 bits.
 
-Points, labels and originals are those of the data and shared by all models of a page; positions and weights are per
+Points, labels and originals are shared by all models of a page; positions and weights are per
 model. Binary parts are little-endian and base64.
 """
 
@@ -34,18 +34,18 @@ POINTS, ORIGINALS = 70_000, 3_000
 # Bytes before base64, for all models of a page together.
 POINT_BYTES, ORIGINAL_BYTES, WEIGHT_BYTES = 2_250_000, 1_200_000, 2_400_000
 RAW_BYTES = 24_000_000  # of originals, before their compression
-TABLE_COLUMNS = 512  # of the originals of a table
+TABLE_COLUMNS = 512  # limit for the originals of a table
 
 
 def explorer_of(data: Dataset) -> Explore:
-    """How a page gets its explorer, for models trained on these data."""
+    """Builds a page's explorer, for models trained on these data."""
     return functools.partial(_explore, data)
 
 
 def _explore(data: Dataset, folders: Mapping[str, Path], test_is_open: bool, notes: list[str]) -> Explorer | None:
-    """The explorer of the models in some run folders. What cannot be read goes into `notes`.
+    """The explorer of the models in some run folders. Read errors go into `notes`.
 
-    The test split's points are shown only where its figures were opened before: a page opens nothing.
+    The test split is shown only if it was opened before: a page never opens it.
     """
     models = {}
     for name, folder in folders.items():
@@ -57,7 +57,7 @@ def _explore(data: Dataset, folders: Mapping[str, Path], test_is_open: bool, not
         if fitted.facts.shape == data.shape:
             models[name] = fitted
         else:
-            notes.append(f"{name} is not in the explorer: it was trained on examples of another shape.")
+            notes.append(f"{name} is not in the explorer: it was trained on examples of a different shape.")
     if not models:
         return None
     try:
@@ -69,7 +69,7 @@ def _explore(data: Dataset, folders: Mapping[str, Path], test_is_open: bool, not
 
 
 def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
-    """Everything the script reads, JSON-able, for trained models by name."""
+    """The JSON-able data of the script, for trained models by name."""
     rows, split_of = _rows(data, splits)
     latents = {name: _Latents.of(fitted, data.flat[rows]) for name, fitted in models.items()}
     most = min(_most(latent, POINT_BYTES // len(models)) for latent in latents.values())
@@ -129,7 +129,7 @@ def _stratified(labels: Array | None, n: int, most: int) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Latents:
-    """Posterior means (n, L) and, most active first, the dimensions that the page holds; the others are constant."""
+    """Posterior means (n, L) and, most active first, the dimensions in the page; the others are constant."""
 
     means: Array
     order: list[int]
@@ -139,7 +139,7 @@ class _Latents:
     @classmethod
     def of(cls, fitted: Fitted, rows: Array) -> _Latents:
         means, stds = fitted.encode(rows)
-        # A model that went astray still has a page: finite places, however far out.
+        # A model that diverged still gets a page: keep positions finite.
         means = np.clip(np.nan_to_num(means.astype(np.float64)), -1e6, 1e6)
         stds = np.clip(np.nan_to_num(stds.astype(np.float64)), 1e-30, 1e6)
         centre, unit = fitted.prior_moments
@@ -151,7 +151,7 @@ class _Latents:
 
     @property
     def held(self) -> list[int]:
-        """Dimensions with their positions in the page: all, if that is cheap, else the active ones."""
+        """Dimensions whose positions are in the page: all if that is cheap, else the active ones."""
         n, L = self.means.shape
         return self.order if 2 * n * L <= POINT_BYTES // 4 else self.active or self.order[:1]
 
@@ -183,12 +183,12 @@ def _principal(means: Array, held: Sequence[int]) -> dict[str, Any] | None:
     centre = means[:, held].mean(0)
     values, vectors = np.linalg.eigh(np.cov(means[:, held], rowvar=False))
     axes = vectors[:, [-1, -2]].T
-    axes = axes * np.where(axes[np.arange(2), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]  # else the sign is chance
+    axes = axes * np.where(axes[np.arange(2), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]  # else the sign is arbitrary
     return {"centre": centre.tolist(), "axes": axes.tolist(), "shares": (values[[-1, -2]] / values.sum()).tolist()}
 
 
 def _bounds(data: Dataset) -> tuple[list[float], list[float]]:
-    """Values that are drawn as empty and full: of all pixels, or of each column."""
+    """Values drawn as empty and full: for all pixels, or for each column."""
     if data.is_image:
         low, high = (0.0, 255.0) if data.is_8bit and data.statistics.range[1] > 1 else data.statistics.range
         return [float(low)], [float(high if high > low else low + 1)]

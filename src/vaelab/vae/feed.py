@@ -1,4 +1,4 @@
-"""A data set as models see it: gathered by row, scaled, dequantised or binarised, on the device."""
+"""A data set as model input: gathered by row, scaled, dequantised or binarised, on the device."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vaelab.vae.likelihoods.likelihood import likelihood_for
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 
-INITIAL_ROWS = 2_000  # training rows that set a model's initial output scale
-BASELINE_ROWS = 20_000  # training rows that the model without latents is fitted to
+INITIAL_ROWS = 2_000  # training rows used to initialise the output scale
+BASELINE_ROWS = 20_000  # training rows used to fit the model without latents
 
 
 def resolve(spec: Spec, data: Dataset) -> Spec:
-    """The spec with everything that was left to the data decided: likelihood, batch size, device."""
+    """The spec with all automatic settings resolved: likelihood, batch size, device."""
     changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
         changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
@@ -28,23 +28,23 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     prior.check(spec, len(data.splits["train"]))
     if not data.condition and (spec.wx != 1 or spec.wy != 0):
         name = "wx" if spec.wx != 1 else "wy"
-        raise InputError(f"`{name}` weighs a term of an inverse problem; leave it out, or use `vaelab invert`.")
+        raise InputError(f"`{name}` weights a term of an inverse problem; leave it out, or use `vaelab invert`.")
     if data.condition and not prior.is_standard:
         raise InputError(f"an inverse problem needs the normal prior, but got prior = {spec.prior!r}; leave it out.")
     if spec.network == "conv":
         if data.condition:
             raise InputError(
-                "an inverse problem needs network = mlp: a condition has no place in an image; leave it out."
+                "an inverse problem needs network = mlp: convolutions cannot take a condition; leave it out."
             )
         check_convolutions(spec, data)
     return spec.replace(**changes)
 
 
 class Feed(Rows):
-    """Rows as VAEs see them, for one likelihood and one binarisation."""
+    """Rows as VAE input, for one likelihood and one binarisation."""
 
     def __init__(self, data: Dataset, spec: Spec, scaling: Scaling | None = None):
-        """`scaling` is that of a trained model, which keeps it on any data; by default it is set by the data."""
+        """`scaling` is that of a trained model; by default it is computed from the data."""
         assert spec.likelihood != "auto", "resolve the spec first"
         device = torch.device(spec.device)
         self.spec, self.likelihood = spec, likelihood_for(spec, data.is_image)
@@ -54,11 +54,11 @@ class Feed(Rows):
 
     @functools.cached_property
     def log_jacobian(self) -> float:
-        """What turns a distortion in the model's units into one in the data's own, in nats per example."""
+        """The offset from a distortion in the model's units to one in the data's own, in nats per example."""
         return self.units.scaling.log_jacobian(self.features) if not self.likelihood.is_mass else 0.0
 
     def gather(self, rows: Tensor, uniform: Tensor | None = None) -> Tensor:
-        """Rows (n,) as model values (n, D) for training; `uniform` (n, D) where the units need it."""
+        """Rows (n,) as model values (n, D) for training; `uniform` (n, D) if the units need it."""
         if self._visited is not None:
             return self._visited.index_select(0, rows).float()
         return self.units.convert(self._raw.index_select(0, rows), uniform)

@@ -1,4 +1,4 @@
-"""A trained VAE in use: encode, decode, reconstruct, sample, score; saved to and loaded from a run folder."""
+"""A trained VAE: encode, decode, reconstruct, sample, score; saved to and loaded from a run folder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from vaelab.vae.modules import Decoder, Encoder
 from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
-DRAWS = 1  # the part of a seed that draws of x|z take: those of z take the seed itself
+DRAWS = 1  # seed part for draws of x|z; draws of z use the seed itself
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """What a trained model remembers of its data: enough to take new examples and to find the old ones again."""
+    """What a trained model stores about its data: enough to accept new examples and to reload the old ones."""
 
     name: str
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class DataFacts:
     fingerprint: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     condition: int = 0
-    custom: tuple[str, ...] = ()  # which of encoder and decoder are modules of the user's
+    custom: tuple[str, ...] = ()  # which of encoder and decoder are custom networks
 
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
@@ -70,15 +70,15 @@ def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
 
 
 def take_scaling(arrays: dict[str, Array], dequantise: bool = False) -> Scaling:
-    """The scaling that a run folder's arrays hold, which are taken out of them."""
+    """The scaling from a run folder's arrays; removes its entries from them."""
     parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
     return Scaling(**parts, dequantise=dequantise)
 
 
 class Fitted:
-    """One trained model with everything that using it needs. Inputs and outputs are arrays in the data's own units.
+    """One trained model, ready to use. Inputs and outputs are arrays in the data's own units.
 
-    `row` (1, P + Q) holds parameters and statistics; in float64 scores are exact in any batch, float32 is faster.
+    `row` (1, P + Q) contains parameters and statistics; scores in float64 do not depend on the batch.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class Fitted:
         return cls(spec, facts, feed.units.scaling, row[None].clone(), custom=custom)
 
     def double(self) -> Fitted:
-        """The same model in float64, whose figures do not depend on which rows are computed together."""
+        """The same model in float64, whose results do not depend on which rows are computed together."""
         return Fitted(self.spec, self.facts, self.scaling, self.row.double(), self.folder, self.custom)
 
     def rows(self, x: Any) -> Array:
-        """New examples as checked rows (n, D) in the data's own units; columns of a table are chosen by name."""
+        """New examples as checked rows (n, D) in the data's own units; columns of a table are selected by name."""
         rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
         self.model.likelihood.check_rows(rows, self.scaling)
         return np.ascontiguousarray(rows)
@@ -152,7 +152,7 @@ class Fitted:
 
     @property
     def mixture(self) -> tuple[Array, Array, Array] | None:
-        """Weights (C,), means (C, L) and covariances (C, L, L) of a mixture prior; None under another prior."""
+        """Weights (C,), means (C, L) and covariances (C, L, L) of a mixture prior; None for other priors."""
         found, own = self.model.prior.components(self._on_cpu()), slice(self.spec.latent_dim)
         if found is None:
             return None
@@ -160,7 +160,7 @@ class Fitted:
         return weights[0].numpy(), means[0, :, own].numpy(), covariances[0, :, own, own].numpy()
 
     def padded(self, z: Array) -> Tensor:
-        """Points (n, latent_dim) as the model takes them, (1, n, L)."""
+        """Points (n, latent_dim) as model input, (1, n, L)."""
         padded = self.row.new_zeros(1, len(z), self.model.latent)
         padded[0, :, : self.spec.latent_dim] = torch.as_tensor(z).to(self.row)
         return padded
@@ -174,7 +174,7 @@ class Fitted:
     def draw(self, z: Any, seed: int = 0) -> Array:
         """One draw of x ~ p(x|z) (n, *shape) for each point z (n, latent_dim), in the data's own units.
 
-        Under the Bernoulli likelihood a draw is the lowest or the highest value; draws of 8-bit data under a density
+        With the Bernoulli likelihood a draw is the lowest or the highest value; draws of 8-bit data with a density
         are grey levels. Constant columns of a table keep their value.
         """
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, DRAWS))
@@ -183,7 +183,7 @@ class Fitted:
         return np.clip(np.floor(x + 0.5), 0, 255) if self.scaling.dequantise else x
 
     def _decoded(self, z: Any, take: Callable[[Tensor], Tensor]) -> Array:
-        """What `take` makes of the likelihood's outputs (1, n, D) at points z, in the data's own units."""
+        """`take` applied to the likelihood's outputs (1, n, D) at points z, in the data's own units."""
         z = np.asarray(z, dtype=np.float64)
         if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
             raise InputError(
@@ -196,12 +196,12 @@ class Fitted:
 
     @functools.cached_property
     def encoder(self) -> Encoder:
-        """A torch module of its own: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
+        """A standalone torch module: examples (n, *shape) to mean and standard deviation of q(z|x), each (n, L)."""
         return Encoder(self._weights(), self.model, self.scaling)
 
     @functools.cached_property
     def decoder(self) -> Decoder:
-        """A torch module of its own: points (n, L) to E[x|z] (n, *shape)."""
+        """A standalone torch module: points (n, L) to E[x|z] (n, *shape)."""
         return Decoder(self._weights(), self.model, self.scaling, self.facts.shape)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -243,7 +243,7 @@ class Fitted:
         return -scores.neg_elbo[0].numpy()
 
     def evaluate(self, data: Dataset, split: str, draws: int, limit: int | None = None) -> dict[str, Any]:
-        """All figures on one split of a data set, or on its first `limit` rows."""
+        """All metrics on one split of a data set, or on its first `limit` rows."""
         feed = Feed(data, self.spec, self.scaling)
         batches = feed.batches(split, draws, limit)
         scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
@@ -255,7 +255,7 @@ class Fitted:
         return evaluate.importance_bound(self.model, self.parameters, self.spec, batches, draws, self.log_jacobian)
 
     def mutual_information(self, data: Dataset, split: str, rows: int = 2_000) -> MutualInformation:
-        """How much z tells of x, over at most `rows` rows of a split."""
+        """Mutual information of x and z, over at most `rows` rows of a split."""
         batches = Feed(data, self.spec, self.scaling).batches(split, 1, rows)
         return evaluate.mutual_information(self.model, self.parameters, self.spec, batches)
 
@@ -270,7 +270,7 @@ class Fitted:
         metrics: Mapping[str, Any],
         overwrite: bool = False,
     ) -> Fitted:
-        """Write the run folder, whole or not at all; returns this model with that folder."""
+        """Write the run folder atomically; returns this model with that folder."""
         weights = {n: w.float().cpu().numpy() for n, w in self._weights().items()}
         weights |= scaling_arrays(self.scaling)
         facts = dataclasses.asdict(self.facts) | {"dequantise": self.scaling.dequantise}
@@ -287,10 +287,10 @@ class Fitted:
 
     @classmethod
     def load(cls, folder: str | Path, conditional: bool = False, custom: CustomNetworks | None = None) -> Fitted:
-        """Read a run folder; every fault is a StoreError that names it. The model is on the CPU.
+        """Read a run folder; raises StoreError that names any problem. The model is on the CPU.
 
-        A `conditional` model is one part of an inverse problem's run and means nothing without the rest. A run holds
-        numbers alone: custom networks must be given again (see `vaelab.load`).
+        A `conditional` model is one part of an inverse problem's run and cannot be used alone. A run contains only
+        weights: custom networks must be given again (see `vaelab.load`).
         """
         run = store.load_run(folder)
         if run.data.get("kind") == "classifier":
@@ -307,8 +307,8 @@ class Fitted:
         if given != facts.custom:
             said = " and ".join(facts.custom) or "none"
             raise StoreError(
-                f"{run.folder} was trained with custom networks as {said}, which files do not hold: load it by "
-                "vaelab.load(folder, encoder=..., decoder=...) with the same."
+                f"{run.folder} was trained with custom networks ({said}), which are not saved: load it with "
+                "vaelab.load(folder, encoder=..., decoder=...) and the same modules."
             )
         arrays = dict(run.weights)
         scaling = take_scaling(arrays, bool(run.data.get("dequantise", False)))

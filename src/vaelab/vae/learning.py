@@ -1,4 +1,4 @@
-"""How a VAE learns: what the one loop asks of it, from noise and loss weights to the mixture between its phases."""
+"""VAE training for the common loop: noise, loss weights, and the mixture fit between phases."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 from vaelab.vae.yardsticks.yardstick import VAEYardstick
 
 VAEStack = Stack[Spec, Feed, Model]
-PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # of a measurement of the pace
+PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # for measuring the speed
 
 
 def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
-    """What members must share to be one stack. A function of the spec alone, so stacks never change a result."""
+    """What members of one stack must share. Depends only on the spec, so stacking never changes a result."""
     return (
         features,
         tuple(bucket(width) for width in spec.hidden_sizes),
@@ -40,14 +40,14 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
 
 
 def is_autoencoder(stack: VAEStack) -> bool:
-    """Whether the coming epoch trains without noise and rate, ahead of the mixture prior."""
+    """Whether the next epoch trains without noise and rate, before the mixture prior."""
     return stack.epoch < stack.specs[0].pretrain_epochs
 
 
 def pace(stack: VAEStack) -> tuple[float, float]:
-    """Seconds of a training epoch, and of judging one validation row by one draw; the stack is spent by it.
+    """Seconds per training epoch, and to evaluate one validation row with one draw; the stack is consumed.
 
-    From a few steps: the median of several short runs, after one that warms up.
+    Measured from a few steps: the median of several short runs, after a warm-up run.
     """
     feed, steps = stack.feed, min(PACE_STEPS, stack.steps_per_epoch)
     took = [_timed(lambda: run_epoch(stack, steps)) for _ in range(1 + PACE_RUNS)]
@@ -68,7 +68,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _weights(stack: VAEStack) -> Weights:
-    """Loss weights of this epoch: under warm-up, beta rises linearly from 0 at the first epoch."""
+    """Loss weights of this epoch: with warm-up, beta rises linearly from 0 at the first epoch."""
     column = lambda values: torch.tensor(values, dtype=torch.float32, device=stack.feed.device)[:, None]  # noqa: E731
     free = column([s.free_bits for s in stack.specs]) if stack.specs[0].free_bits > 0 else None
     beta, wx, wy = (
@@ -80,7 +80,7 @@ def _weights(stack: VAEStack) -> Weights:
 def beta_at(spec: Spec, epoch: int) -> float:
     """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`.
 
-    Epochs as an autoencoder come before, with weight 0.
+    Epochs as an autoencoder come first, with weight 0.
     """
     epoch -= spec.pretrain_epochs
     if epoch < 0:
@@ -90,7 +90,7 @@ def beta_at(spec: Spec, epoch: int) -> float:
 
 @dataclasses.dataclass
 class _Block:
-    """Noise for some consecutive rows of every member's order."""
+    """Noise for consecutive rows of every member's order."""
 
     rows: int
     samples: int
@@ -113,7 +113,7 @@ class _Block:
 
 
 def _noise_blocks(stack: VAEStack, n: int) -> Iterator[tuple[int, _Block]]:
-    """Noise for an epoch's rows, in blocks whose size depends on the spec alone; each member from its generator."""
+    """Noise for an epoch's rows, in blocks whose size depends only on the spec; each member uses its own generator."""
     spec, model, feed, K, B = stack.specs[0], stack.model, stack.feed, len(stack), stack.batch_size
     units = model.dropout_units if spec.dropout > 0 else 0
     per_row = model.latent * spec.samples + units + (feed.features if feed.units.needs_uniform else 0)
@@ -135,10 +135,10 @@ def _noise_blocks(stack: VAEStack, n: int) -> Iterator[tuple[int, _Block]]:
 
 
 class Variational:
-    """How a VAE learns: by the evidence lower bound, the importance-weighted one, or another objective.
+    """VAE training: the evidence lower bound, the importance-weighted bound, or another objective.
 
-    `custom` holds networks of the user's, in place of its encoder or decoder, for one member. What `yardstick` measures
-    is among the metrics of every epoch.
+    `custom` are custom networks for encoder or decoder, for one member. The `yardstick` is
+    among the metrics of every epoch.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class Variational:
         return self._objective or objective_for(spec)
 
     def phases(self, spec: Spec) -> Sequence[int]:
-        """Where a mixture is learned, its own phase follows that of an autoencoder."""
+        """With a mixture prior, its phase follows the autoencoder phase."""
         return [spec.pretrain_epochs] if prior_type(spec.prior).is_pretrained else []
 
     def enter_phase(self, stack: VAEStack) -> None:
-        """Every member's mixture is fitted to its own latents. A function of the parameters alone."""
+        """Fit every member's mixture to its own latents. Depends only on the parameters."""
         for k, spec in enumerate(stack.specs):
             try:
                 fitted = pretraining.with_mixture(stack.model, stack.rows[k].detach(), spec, stack.feed)
@@ -191,7 +191,7 @@ class Variational:
             yield objective(stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights)
 
     def frozen(self, stack: VAEStack) -> Sequence[Block]:
-        """As an autoencoder a model could make features exact, and a density that learns its scale grow without end."""
+        """An autoencoder could fit features exactly, and a density with a learned scale would grow without bound."""
         return [b for b in stack.model.layout if b.name.startswith("likelihood")] if is_autoencoder(stack) else []
 
     def validate(self, stack: VAEStack, train: list[dict[str, float]]) -> list[Validated]:

@@ -1,4 +1,4 @@
-"""The one VAE: encoder, prior, decoder and likelihood, for K stacked members. Pure functions of the parameters."""
+"""The VAE: encoder, prior, decoder and likelihood, for K stacked members. Pure functions of the parameters."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from vaelab.vae.spec import Spec
 class Model(Stacked):
     """The shapes that the members of one stack share; everything else is in the (K, P) buffer.
 
-    encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood. Under a condition y
-    of C > 0 values both see it: rows are [x, y] (K, B, D + C), and the model is p(x|z, y) p(z), q(z|x, y).
+    encoder: x (K, B, D) -> q(z|x); decoder: z (K, B, L) -> outputs (K, B, D) of the likelihood. A condition y
+    with C > 0 values is an input of both: rows are [x, y] (K, B, D + C), and the model is p(x|z, y) p(z), q(z|x, y).
     """
 
     features: int
@@ -47,10 +47,8 @@ class Model(Stacked):
     prior: Prior = dataclasses.field(default_factory=StandardNormal)
     condition: int = 0
     convolutions: Convolutions | None = None  # between the data and the dense layers
-    half: bool = False  # in training the networks' products are in bfloat16
-    custom: CustomNetworks | None = (
-        None  # a user's modules, in place of the encoder or the decoder; they see `latent_dim` unpadded
-    )
+    half: bool = False  # matrix products in bfloat16 during training
+    custom: CustomNetworks | None = None  # custom networks for encoder or decoder; they see the unpadded `latent_dim`
     latent_dim: int = 0
     grid: Grid | None = None
 
@@ -64,7 +62,7 @@ class Model(Stacked):
         grid: Grid | None = None,
         custom: CustomNetworks | None = None,
     ) -> Model:
-        """`grid` says where the features lie in an image or a curve, for convolutions and for custom networks."""
+        """`grid` gives the positions of the features in an image or a curve, for convolutions and custom networks."""
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
         latent = padded_latent(spec.latent_dim)
         convolutions = None
@@ -79,7 +77,7 @@ class Model(Stacked):
         return dataclasses.replace(model, prior=prior_type(spec.prior).for_spec(spec, features, model.encode))
 
     def networks(self, ends: tuple[int, int], hidden: Sequence[int], latent: int, condition: int) -> tuple[MLP, MLP]:
-        """Encoder and decoder of given widths; `ends` are the encoder's inputs and the decoder's outputs."""
+        """Encoder and decoder with given widths; `ends` are the numbers of encoder inputs and decoder outputs."""
         encoder = MLP("encoder", (ends[0] + condition, *hidden, 2 * latent), self.activation)
         decoder = MLP("decoder", (condition + latent, *reversed(hidden), ends[1]), self.activation)
         return encoder, decoder
@@ -90,8 +88,8 @@ class Model(Stacked):
 
     @functools.cached_property
     def ends(self) -> tuple[int, int]:
-        """Values at the outer ends of the dense layers: the features of the data and the outputs that describe them,
-        or those of the convolutions.
+        """Numbers of inputs and outputs of the dense layers: data features and likelihood outputs, or those of the
+        convolutions.
         """
         outputs = self.likelihood.head(self.features)
         if self.convolutions is None:
@@ -104,7 +102,7 @@ class Model(Stacked):
 
     @property
     def map_values(self) -> list[int]:
-        """Values of the convolutions' maps, stage by stage."""
+        """Numbers of values in the convolutions' maps, by stage."""
         if self.convolutions is None:
             return []
         trunk = self.convolutions.trunk
@@ -131,12 +129,12 @@ class Model(Stacked):
 
     @functools.cached_property
     def statistics(self) -> Layout:  # type: ignore[override]
-        """Running statistics of batch norms: Q numbers of a member beside its P parameters, moved by no gradient."""
+        """Running statistics of batch norms: Q numbers per member in addition to its P parameters, without gradient."""
         shapes = {} if self.convolutions is None else self.convolutions.statistics
         return Layout(self._with_custom(shapes, statistics=True))
 
     def _with_custom(self, shapes: dict[str, tuple[int, ...]], statistics: bool = False) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, where a user's module stands in its own place of the encoder's or the decoder's."""
+        """Shapes by name, with custom networks in place of the encoder or decoder."""
         if self.custom is None:
             return shapes
         given = self.custom.statistics if statistics else self.custom.initial
@@ -145,18 +143,18 @@ class Model(Stacked):
 
     @property
     def _outer_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the convolutions' parameters, and of a bias per feature, which they have for their like."""
+        """Shapes of the convolutions' parameters, and of the per-feature output bias."""
         if self.convolutions is None:
             return {}
         return self.convolutions.shapes | {"decoder.bias": (1, self.features)}
 
     @property
     def dropout_units(self) -> int:
-        """Hidden units per example that dropout draws a number for."""
+        """Hidden units per example with a dropout mask."""
         return 2 * sum(self.hidden)
 
     def own_shapes(self, spec: Spec) -> dict[str, tuple[int, ...]]:
-        """Shapes of a member's parameters without padding. Statistics have none: theirs are `statistics`."""
+        """Shapes of a member's parameters without padding. Statistics have no padding; see `statistics`."""
         encoder, decoder = self.networks(self.ends, spec.hidden_sizes, spec.latent_dim, self.condition)
         networks = self._with_custom({**encoder.shapes, **decoder.shapes, **self._outer_shapes})
         return networks | self.likelihood.shapes(self.features) | self.prior.own_shapes
@@ -164,9 +162,9 @@ class Model(Stacked):
     def initial(self, spec: Spec, x: Tensor, generator: torch.Generator) -> Tensor:
         """One member's initial parameters and statistics, a padded row (P + Q,).
 
-        The log-variance head starts at 0, so that q starts as wide as the prior, which is standard normal at first,
-        whatever its kind; the decoder's last bias starts at the best model without latents for the rows x (n, D), which
-        no epoch need then be spent on.
+        The log-variance head starts at 0, so that q starts as wide as the prior, which is initially standard normal
+        for every kind; the decoder's last bias starts at the best model without latents for the rows x (n, D), so
+        that training need not learn it.
         """
         hidden, x = spec.hidden_sizes, self.split(x)[0]
         encoder, decoder = self.networks(self.ends, hidden, spec.latent_dim, self.condition)
@@ -201,7 +199,7 @@ class Model(Stacked):
         return self.custom is None or self.custom.encoder is None
 
     def _heads(self, weights: dict[str, Tensor], spec: Spec, widen: bool) -> dict[str, Tensor]:
-        """The encoder's last layer holds two heads side by side, so its padding lies in the middle and at the end."""
+        """The encoder's last layer has two concatenated heads, so its padding is in the middle and at the end."""
         weights = dict(weights)
         own, last = spec.latent_dim, f"encoder.{len(self.hidden)}"
         for name in (f"{last}.weight", f"{last}.bias") if self._has_heads else ():
@@ -230,11 +228,11 @@ class Model(Stacked):
     def decode(
         self, parameters: Parameters, z: Tensor, dropout: Sequence[Tensor] = (), y: Tensor | None = None
     ) -> Tensor:
-        """The likelihood's outputs (K, B, head(D)) for z (K, B, L), and y (K, B, C) under a condition."""
+        """The likelihood's outputs (K, B, head(D)) for z (K, B, L), and y (K, B, C) if conditional."""
         if self.custom is not None and self.custom.decoder is not None:
             with autocast(self.half, parameters, z):
                 return self._full(self.custom.decode(parameters, z[..., : self.latent_dim], self.place))
-        if y is not None:  # y first, so that a member's own rows of the first layer stay together
+        if y is not None:  # y first, so that a member's unpadded rows of the first layer stay contiguous
             z = widen(torch.cat([y, z], -1), self.decoder.widths[0])
         with autocast(self.half, parameters, z):
             outputs = self.decoder(parameters, z, dropout)
@@ -247,7 +245,7 @@ class Model(Stacked):
 
     @property
     def place(self) -> Grid:
-        """Where the features lie in an image or a curve."""
+        """The positions of the features in an image or a curve."""
         assert self.grid is not None
         return self.grid
 

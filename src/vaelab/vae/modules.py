@@ -1,4 +1,4 @@
-"""A trained encoder and decoder as plain torch modules, in their own widths, to be taken elsewhere."""
+"""A trained encoder and decoder as standalone torch modules, without padding."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda outputs: outputs, "sigmoid": torch.sigmoid}
 
 
-Weights = Mapping[str, Tensor]  # unpadded, as `Model.unpad` gives them
+Weights = Mapping[str, Tensor]  # unpadded, from `Model.unpad`
 
 
 def _dense(weights: Weights, prefix: str, activation: str) -> list[nn.Module]:
@@ -157,7 +157,7 @@ def _decoder(weights: Weights, model: Model) -> list[nn.Module]:
 
 
 class _Network(nn.Module):
-    """Layers, and the scaling between the data's own units and the model's. For use: batch norms do not learn."""
+    """Layers, and the scaling between the data's own units and the model's. For inference: batch norms are frozen."""
 
     offset: Tensor
     scale: Tensor
@@ -167,7 +167,7 @@ class _Network(nn.Module):
         self.layers = nn.Sequential(*layers)
         some = next(self.layers.parameters(), torch.zeros(()))
         kind: dict[str, Any] = {"dtype": some.dtype, "device": some.device}
-        middle = 0.5 if scaling.dequantise else 0.0  # of the cell over which a grey level is spread
+        middle = 0.5 if scaling.dequantise else 0.0  # of the bin over which a grey level is dequantised
         self.register_buffer("offset", torch.tensor(scaling.offset - np.float32(middle), **kind))
         self.register_buffer("scale", torch.tensor(scaling.scale, **kind))
         self.eval()
@@ -179,8 +179,8 @@ class _Network(nn.Module):
 class Encoder(_Network):
     """q(z|x): examples (n, *shape) in the data's own units to its mean and standard deviation, each (n, L).
 
-    It holds no noise: under a density a grey level stands at the middle of its cell, and where pixels were drawn as
-    0 or 1 in training, what is given is taken as it is.
+    It adds no noise: with a density a grey level is at the middle of its bin, and if pixels were binarised in
+    training, the input is used as is.
     """
 
     kept: Tensor | None

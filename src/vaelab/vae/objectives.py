@@ -1,4 +1,4 @@
-"""(model, parameters, batch, noise) -> Terms: the unweighted terms of each member's loss, and the loss made of them."""
+"""(model, parameters, batch, noise) -> Terms: the unweighted terms of each member's loss, and the loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaelab.vae.spec import Spec
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """What a step needs of chance: standard normals (K, B, L), and per layer a dropout mask (K, B, width) of 0 and
+    """The random numbers of a step: standard normals (K, B, L), and per layer a dropout mask (K, B, width) of 0 and
     1 / (1 - p).
     """
 
@@ -32,27 +32,27 @@ class Weights:
     beta: Tensor
     free_bits: Tensor | None = None
     samples: int = 1
-    wx: Tensor | None = None  # of distortion and misfit, where an inverse problem is learned
+    wx: Tensor | None = None  # of distortion and misfit, for inverse problems
     wy: Tensor | None = None
 
     def weighed(self, distortion: Tensor) -> Tensor:
-        """The distortion (K, B) as it enters the loss."""
+        """The distortion (K, B) as weighted in the loss."""
         return distortion if self.wx is None else self.wx * distortion
 
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Unweighted terms per member and example in nats (K, B), and what training minimises, per member (K,)."""
+    """Unweighted terms per member and example in nats (K, B), and the training loss per member (K,)."""
 
     distortion: Tensor
     rate: Tensor
     loss: Tensor
-    outputs: Tensor  # of the decoder (K, B, D) or, under S draws, (K, S B, D)
+    outputs: Tensor  # of the decoder (K, B, D) or, with S draws, (K, S B, D)
     misfit: Tensor | None = None  # of an inverse problem (see inverse.conditional), in its own units
 
     @property
     def stored(self) -> dict[str, Tensor]:
-        """The terms that a record keeps."""
+        """The terms that a record stores."""
         terms = {"distortion": self.distortion, "rate": self.rate}
         return terms if self.misfit is None else terms | {"misfit": self.misfit}
 
@@ -63,9 +63,9 @@ Objective = Callable[[Model, Parameters, Tensor, Noise, Weights], Terms]
 def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
     """Terms of the evidence lower bound; loss = mean(wx * distortion + beta * rate).
 
-    distortion = -E_q log p(x|z) by one draw, rate = KL(q(z|x) || p(z)), exactly where the prior can (Kingma & Welling
-    2014, eq. 10) and else by the same draw (eq. 8; beta: Higgins et al. 2017, eq. 4). With free bits the loss counts
-    sum_d max(free_bits, mean KL_d) instead of the mean rate (Kingma et al. 2016, eq. 15).
+    distortion = -E_q log p(x|z) with one draw, rate = KL(q(z|x) || p(z)), exact if the prior allows it (Kingma &
+    Welling 2014, eq. 10), else with the same draw (eq. 8; beta: Higgins et al. 2017, eq. 4). With free bits the loss
+    has sum_d max(free_bits, mean KL_d) instead of the mean rate (Kingma et al. 2016, eq. 15).
     """
     q = model.encode(parameters, x, noise.encoder_dropout)
     x, y = model.split(x)
@@ -76,7 +76,7 @@ def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights:
     if weights.free_bits is None:
         return Terms(distortion, rate, (weights.weighed(distortion) + weights.beta * rate).mean(1), outputs)
     kl = model.prior.kl(q, parameters)  # (K, B, L)
-    # A dimension that is padding has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
+    # A padded dimension has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
     counted = torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
     return Terms(distortion, rate, weights.weighed(distortion).mean(1) + weights.beta[:, 0] * counted, outputs)
 
@@ -106,5 +106,5 @@ OBJECTIVES: dict[str, Objective] = {"elbo": elbo, "importance_weighted": importa
 
 
 def objective_for(spec: Spec) -> Objective:
-    """What a spec's training minimises."""
+    """The objective that a spec's training minimises."""
     return OBJECTIVES["elbo" if spec.samples == 1 else "importance_weighted"]

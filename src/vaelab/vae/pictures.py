@@ -1,4 +1,4 @@
-"""The pictures of one trained model: what each shows is computed here from the model and its data; plots draws them."""
+"""The pictures of one trained model: computes their contents from model and data; plots draws them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("losses", "latent", "reconstructions", "samples")
 
 
 def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
-    """The four pictures of a run folder, in its figures/; none of them looks at the test split."""
+    """The four pictures of a run folder, in its figures/; none uses the test split."""
     assert fitted.folder is not None
     run = store.load_run(fitted.folder)
     folder = fitted.folder / "figures"
@@ -54,12 +54,12 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
 
 
 def _are_curves(fitted: Fitted, data: Dataset) -> bool:
-    """Whether the features follow each other: so says who trains a convolution over them."""
+    """Whether the features form a sequence: assumed if the model has convolutions over them."""
     return not data.is_image and fitted.spec.network == "conv"
 
 
 def latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
-    """Rows for the latent plot: validation where it is large enough to see a shape, else training."""
+    """Rows for the latent plot: validation if it is large enough, else training."""
     split = "validation" if len(data.splits["validation"]) >= 500 else "train"
     rows = data.splits[split]
     return rows[:: -(-len(rows) // LATENT_POINTS)], split
@@ -106,21 +106,21 @@ def draw_run_extras(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
 
 
 def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
-    """Posterior means by class; in two dimensions beside the decoder's grid."""
+    """Posterior means by class; with two dimensions next to the decoder's grid."""
     rows, split = latent_rows(data)
     labels = None if data.labels is None else data.labels[rows]
     standard = fitted.model.prior.is_standard
     means, _ = fitted.encode(data.flat[rows])
     latent = plots.latent_data(means, labels, data.classes, np.asarray(kl), standard=standard)
     title = f"{title}, {split} examples"
-    if fitted.spec.latent_dim != 2 or not standard:  # the map's points are quantiles of the standard normal
+    if fitted.spec.latent_dim != 2 or not standard:  # the map uses quantiles of the standard normal
         return plots.plot_latent(latent, path, title)
     decoded = viewable(fitted.decode(space.grid_points(GRID_SIDE)), data)
     return plots.plot_map(latent, plots.grid_data(decoded, features(data)), path, title)
 
 
 def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
-    """What each of the most active dimensions does. kl: (L,) nats per example."""
+    """Traversals of the most active dimensions. kl: (L,) nats per example."""
     dims = space.active_dims(np.asarray(kl))
     centre, unit = fitted.prior_moments
     decoded = viewable(fitted.decode(centre + unit * space.traversal_points(dims, fitted.spec.latent_dim)), data)
@@ -128,10 +128,10 @@ def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: s
 
 
 def draw_interpolations(fitted: Fitted, data: Dataset, path: Path, title: str) -> Path:
-    """The straight ways between a few pairs of validation examples, of different classes where there are some."""
+    """Interpolations between a few pairs of validation examples, of different classes if there are labels."""
     rows = spread_rows(data, 2 * PAIRS)
     rows = rows[: len(rows) // 2 * 2] if len(rows) > 1 else np.repeat(rows, 2)
-    # The first of one half meets the first of the other: neighbours in order of class would be alike.
+    # Pair the two halves: neighbours in class order would be too similar.
     starts, stops = np.split(rows, 2)
     codes = fitted.encode(data.flat[rows])[0]
     points = space.between(codes[: len(starts)], codes[len(starts) :])

@@ -1,4 +1,4 @@
-"""q(z|x), what an encoder makes of examples. Pure functions, in nats."""
+"""q(z|x), the encoder's posterior. Pure functions, in nats."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Posterior:
     def log_prob(self, noise: Tensor) -> Tensor:
         """log q(z|x) in nats (..., B) of the draw z = mean + std * noise, for noise (..., B, L).
 
-        Without -L/2 log(2 pi), which cancels against the prior's: so padded dimensions, whose noise is exactly 0, add
-        exactly 0. Their log_var must not count even while it is 0: its gradient would make q in padding ever wider.
+        Without -L/2 log(2 pi), which cancels against the prior's, so padded dimensions, whose noise is exactly 0, add
+        exactly 0. Their log_var must not enter even while it is 0: its gradient would keep widening q in padding.
         """
-        own = noise != 0  # a normal that is 0 by chance, one in 10^7, leaves out its own log_var
+        own = noise != 0  # a normal that is 0 by chance, one in 10^7, drops its own log_var
         return -0.5 * torch.addcmul(noise.square(), self.log_var, own.to(noise.dtype)).sum(-1)
 
     def repeated(self) -> Posterior:

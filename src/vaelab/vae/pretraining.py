@@ -1,4 +1,4 @@
-"""From an autoencoder to a VAE with a mixture prior: the mixture is fitted to the latents and written into the row."""
+"""From an autoencoder to a VAE with a mixture prior: fits the mixture to the latents and writes it into the row."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def latents(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
 
 @torch.no_grad()
 def errors(model: Model, row: Tensor, feed: Feed) -> Tensor:
-    """What reconstructions from the means miss of some training rows, in the model's units (n, D)."""
+    """Errors of reconstructions from the means for some training rows, in the model's units (n, D)."""
     x, parameters = feed.sample_rows(INITIAL_ROWS).to(row), model.views(row[None])
     outputs = model.decode(parameters, evaluate.encode(model, parameters, x).mean)[0]
     return (x - model.likelihood.mean(outputs)).cpu()
 
 
 def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
-    """Covariances (C, L, L) as the parameters that `priors.Mixture` has for them."""
+    """Covariances (C, L, L) as the parameters of `priors.Mixture`."""
     if not full:
         return {"prior.log_var": torch.log(covariances.diagonal(0, 1, 2))}
     root = torch.linalg.cholesky(torch.linalg.inv(covariances))
@@ -55,8 +55,8 @@ def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
 def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
     """A member's parameters (P + Q,) with the mixture fitted to its latents, in the coordinates of that fit.
 
-    Reconstructions from the means stay what they were; learned scales start at those of the errors. Raises
-    FloatingPointError where the latents are not finite.
+    Reconstructions from the means do not change; learned scales start at those of the errors. Raises
+    FloatingPointError if the latents are not finite.
     """
     z = latents(model, row, spec, feed).double().cpu().numpy()
     if not np.isfinite(z).all():
@@ -85,16 +85,16 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-MOST_ROWS = 8_000  # that EM and the graph look at
+MOST_ROWS = 8_000  # used by EM and the graph
 
 
-NEIGHBOURS = 10  # of a row in the graph
+NEIGHBOURS = 10  # per row in the graph
 
 
-SOLVED_WHOLE = 1_000  # rows up to which eigenvectors come from the whole matrix
+SOLVED_WHOLE = 1_000  # up to this many rows, eigenvectors come from the full matrix
 
 
-SUBSPACES = (1, 4, 16)  # of ARPACK, in multiples of its own choice
+SUBSPACES = (1, 4, 16)  # subspace sizes of ARPACK, in multiples of its default
 
 
 FLOOR = 1e-4  # least variance of a direction, as a share of the mean one
@@ -117,13 +117,13 @@ class Fit:
 def fit_mixture(latents: npt.NDArray[Any], components: int, seed: int) -> Fit:
     """EM on latents (n, L) with full covariances, then the basis that makes components axis-parallel on average.
 
-    A linear map in front of the decoder is free: the encoder ends and the decoder begins with one. So z is first
+    A linear map before the decoder is free: the encoder ends and the decoder begins with one. So z is first
     turned and scaled by linear discriminant analysis of the mixture: in z' the mean covariance within components and
-    the covariance between their means are both diagonal, and every z' has mean 0 and variance 1. What diagonal
-    components cannot tell in the autoencoder's own coordinates, they can in these.
+    the covariance between their means are both diagonal, and every z' has mean 0 and variance 1. Diagonal
+    components can then separate what they cannot in the autoencoder's own coordinates.
 
-    EM starts from the groups of a nearest-neighbour graph (see `graph_groups`): from k-means it ends, on digits, where
-    one group holds two classes and another half of one, and the likelihood of such an end is no lower.
+    EM starts from the groups of a nearest-neighbour graph (see `graph_groups`): started from k-means on digits, it
+    converges to one group with two classes and another with half of one, with no lower likelihood.
     """
     z = np.asarray(latents, np.float64)
     centre, scale = z.mean(0), max(float(z.std(0).mean()), 1e-12)
@@ -134,7 +134,7 @@ def fit_mixture(latents: npt.NDArray[Any], components: int, seed: int) -> Fit:
 
 
 def _em(z: Floats, components: int, rng: np.random.Generator) -> Any:
-    """The scikit-learn mixture with full covariances to which EM on z (n, L) comes from the groups of the graph."""
+    """The scikit-learn mixture with full covariances, fitted to z (n, L) by EM from the groups of the graph."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -147,7 +147,7 @@ def _em(z: Floats, components: int, rng: np.random.Generator) -> Any:
     seed = int(rng.integers(2**31))
     model = GaussianMixture(components, reg_covar=FLOOR, max_iter=200, random_state=seed, **start)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # joint training goes on from wherever EM stopped
+        warnings.simplefilter("ignore", ConvergenceWarning)  # joint training continues from where EM stopped
         return model.fit(z)
 
 
@@ -165,11 +165,11 @@ def moments(z: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def graph_groups(z: Floats, groups: int, rng: np.random.Generator) -> Ints | None:
-    """Groups (n,) of z (n, L) that few edges of its nearest-neighbour graph leave; None where a row has no neighbours.
+    """Groups (n,) of z (n, L) with few edges between them in its nearest-neighbour graph; None if a row has none.
 
     Spectral clustering (Ng, Jordan & Weiss 2001): the leading eigenvectors of D^-1/2 A D^-1/2, rows scaled to length
-    1, then k-means. A few more eigenvectors than groups are used: where one group is long and thin, the graph is cut
-    across it more cheaply than between two groups that touch.
+    1, then k-means. A few more eigenvectors than groups are used: cutting across a long, thin group can be cheaper
+    than cutting between two groups that touch.
     """
     from scipy import sparse
     from sklearn.cluster import KMeans
@@ -190,24 +190,24 @@ def graph_groups(z: Floats, groups: int, rng: np.random.Generator) -> Ints | Non
 def leading_vectors(matrix: Any, count: int, rng: np.random.Generator) -> Floats:
     """Eigenvectors (n, count) of the largest eigenvalues of a sparse symmetric matrix.
 
-    ARPACK can break off where an eigenvalue is repeated, as in the graph of islands, one for each: small matrices are
-    solved whole, and for large ones it tries again in larger subspaces. Raises FloatingPointError where these fail too.
+    ARPACK can fail on repeated eigenvalues, such as one per connected component: small matrices are solved in full,
+    and large ones are retried with larger subspaces. Raises FloatingPointError if these fail too.
     """
     from scipy import linalg, sparse
 
     n = matrix.shape[0]
     if n <= SOLVED_WHOLE:
         return np.asarray(linalg.eigh(matrix.toarray(), subset_by_index=[n - count, n - 1])[1])
-    smallest = max(2 * count + 1, 20)  # ARPACK's own choice
+    smallest = max(2 * count + 1, 20)  # ARPACK's default
     for times in SUBSPACES:
-        start = rng.random(n)  # else ARPACK draws one, and no seed repeats it
+        start = rng.random(n)  # else ARPACK draws one, which is not reproducible
         try:
             _, vectors = sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start, ncv=min(n, times * smallest))
         except sparse.linalg.ArpackError as error:
             reason = error
         else:
             return np.asarray(vectors)
-    raise FloatingPointError(f"the graph of the latents has no eigenvectors that ARPACK finds ({reason})")
+    raise FloatingPointError(f"ARPACK finds no eigenvectors for the graph of the latents ({reason})")
 
 
 def discriminant(z: Floats, shares: Floats, centre: Floats, scale: float) -> Fit:
@@ -218,6 +218,6 @@ def discriminant(z: Floats, shares: Floats, centre: Floats, scale: float) -> Fit
     values, vectors = np.linalg.eigh(within)
     white = vectors / np.sqrt(values)
     spread, turn = np.linalg.eigh(white.T @ between @ white)
-    basis = (white @ turn / np.sqrt(1 + spread))[:, ::-1]  # the most telling direction first
+    basis = (white @ turn / np.sqrt(1 + spread))[:, ::-1]  # the most discriminative direction first
     turned = basis.T @ (covariances + FLOOR * np.eye(z.shape[1])) @ basis
     return Fit(centre, basis / scale, weights, means @ basis, turned)

@@ -1,4 +1,4 @@
-"""`train`: one model into a run folder, with the loop, checkpoints and pictures of a study's trials."""
+"""`train`: one model into a run folder, with the same loop, checkpoints and pictures as a study's trials."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 from vaelab.wording import counted
 
-MARGIN = 0.95  # of the time that is planned for: a neighbour may slow the machine
+MARGIN = 0.95  # of the planned time: other processes may slow the machine
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """What `train` returns: the model, its history (a record per epoch), its figures, and the split data."""
+    """What `train` returns: the model, its history (a record per epoch), its metrics, and the split data."""
 
     folder: Path
     model: Fitted
@@ -78,19 +78,19 @@ def train(
 ) -> TrainedRun:
     """Train one model and write its run folder, default runs/<data>-<time>.
 
-    timeout: seconds for training and judging. Where the spec was not told its epochs, the pace of a few steps decides
-    their number, so that the schedule ends in time: `note` says it, and the spec records it. Where it was, training
-    stops at the time, and the best epoch so far is kept.
+    timeout: seconds for training and evaluation. If the spec sets no epochs, the speed of a few steps determines
+    their number, so that the schedule ends in time; `note` reports it, and the spec records it. Otherwise training
+    stops at the limit, and the best epoch so far is kept.
 
-    starts: how many models train, where that is faster as one stack, from the spec's seed and those that follow it; the
-    one of lowest validation neg_elbo is kept, as if its seed alone had been trained, and metrics.json has the figures
-    of all. No label takes part in the choice.
+    starts: number of models to train (as one stack if that is faster), with the spec's seed and those that follow it;
+    the one with the lowest validation neg_elbo is kept, identical to training its seed alone, and metrics.json has the
+    metrics of all. Labels play no part in the choice.
 
-    encoder, decoder: custom networks in place of the built ones (see `vae.custom_networks` for their shapes);
-    training starts from their parameters, copied, and `run.model.encoder` holds the trained ones.
+    encoder, decoder: custom networks (see `vae.custom_networks` for their shapes); training starts from a copy of
+    their parameters, and `run.model.encoder` has the trained ones.
 
-    A run that was stopped continues with `resume`, bit for bit as if it had not been: its checkpoint is in
-    <out>.partial. The test split is read only with `open_test`. Raises TrainingFailed where the loss became non-finite.
+    An interrupted run continues with `resume`, with bit-identical results: its checkpoint is in <out>.partial. The test
+    split is read only with `open_test`. Raises TrainingFailed if the loss becomes non-finite.
     """
     if starts < 1:
         raise InputError(f"`starts` must be at least 1, but got {starts}.")
@@ -99,7 +99,7 @@ def train(
     custom = CustomNetworks.of(encoder, decoder)
     began, is_planned = time.perf_counter(), "epochs" in spec.model_fields_set
     spec = resolve(spec, data)
-    feed = Feed(data, spec)  # refuses data that the likelihood cannot take, before anything is written
+    feed = Feed(data, spec)  # rejects data that do not fit the likelihood, before anything is written
     if custom is not None:
         _check_custom(custom, spec, feed, starts)
     folder = default_folder(data.name) if out is None else Path(out)
@@ -116,13 +116,13 @@ def train(
             if not is_planned:
                 spec = spec.replace(epochs=max(spec.pretrain_epochs + 1, int(MARGIN * seconds / epoch)))
                 note(
-                    f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fill {timeout:g} s; repeat it by "
+                    f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fit into {timeout:g} s; to reproduce, set "
                     f"epochs = {spec.epochs}."
                 )
         try:
             _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, folder, seconds, progress)
         except KeyboardInterrupt:
-            note(f"stopped; what was trained is kept in {partial}, and `resume` goes on from there.")
+            note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
             raise
         model = Fitted.load(folder, custom=custom)
         changes = {
@@ -136,7 +136,7 @@ def train(
         store.update_metrics(folder, changes)
         trained = len(store.load_run(folder).history)
         if trained < spec.epochs:
-            note(f"stopped by the time after epoch {trained} of {spec.epochs}; the best epoch so far is kept.")
+            note(f"stopped by the time limit after epoch {trained} of {spec.epochs}; the best epoch so far is kept.")
         if figures:
             draw_run(model, data, folder.name)
     build_run_report(folder, Spec, explorer_of(data))
@@ -155,7 +155,7 @@ def _train_starts(
     seconds: float | None,
     progress: Callable[[int], None],
 ) -> None:
-    """Train the spec from several seeds, by checkpoints in `partial`; `folder` becomes the run of the best."""
+    """Train the spec from several seeds, with checkpoints in `partial`; `folder` becomes the run of the best."""
     members = [Member(f"start{i}", spec.replace(seed=spec.seed + i)) for i in range(starts)]
     places = {m.name: str(partial / m.name) for m in members}
     outcomes: list[Outcome] = []
@@ -179,7 +179,7 @@ def _train_starts(
 
 
 def _best(outcomes: Sequence[Outcome]) -> int:
-    """Which start has the lowest validation figure, the first of equals; one that failed has none."""
+    """The start with the lowest validation loss, the first of equals; failed ones are excluded."""
     values = {i: outcome.value for i, outcome in enumerate(outcomes) if outcome.value is not None}
     if not values:
         raise TrainingFailed(f"training failed: {outcomes[0].failure}; lower `lr` or `clip`.")
@@ -188,14 +188,16 @@ def _best(outcomes: Sequence[Outcome]) -> int:
 
 def _check_custom(custom: CustomNetworks, spec: Spec, feed: Feed, starts: int) -> None:
     if prior_type(spec.prior).is_pretrained:
-        raise InputError("`prior` = mixture rewrites dense layers, which custom networks need not have; use another.")
+        raise InputError(
+            "`prior` = mixture rewrites dense layers, which custom networks may not have; use another prior."
+        )
     if starts > 1:
         raise InputError("`starts` must be 1 with custom networks: training starts from their parameters.")
     custom.check(spec.latent_dim, feed.grid)
 
 
 def _pace(spec: Spec, feed: Feed, custom: CustomNetworks | None, starts: int, open_test: bool) -> tuple[float, float]:
-    """Seconds of an epoch of all starts, and of judging what was trained, as a few steps tell."""
+    """Seconds per epoch of all starts, and of the final evaluation, estimated from a few steps."""
     together = 1 if spec.trains_alone else starts
     epoch, row = pace(
         training.Stack([spec.replace(prior="normal", pretrain="auto")] * together, feed, Variational(custom))
@@ -207,15 +209,15 @@ def _pace(spec: Spec, feed: Feed, custom: CustomNetworks | None, starts: int, op
 
 
 def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None:
-    """Refuse to lose anything: a finished run needs `overwrite`, a stopped one `resume` or `overwrite`."""
+    """Protect existing results: a finished run needs `overwrite`, an interrupted one `resume` or `overwrite`."""
     if resume:
         if not partial.exists():
-            raise InputError(f"there is nothing to resume: {partial} does not exist; train it without resuming.")
+            raise InputError(f"there is nothing to resume: {partial} does not exist; train without `resume`.")
         return
     if partial.exists():
         if not overwrite:
-            raise InputError(f"{folder} was begun and stopped; `resume` it, or `overwrite` it.")
+            raise InputError(f"{folder} was interrupted; `resume` it, or `overwrite` it.")
         shutil.rmtree(partial)
     if folder.exists():
-        store.new_folder(folder, overwrite).rmdir()  # a free place, which the finished run takes in one rename
+        store.new_folder(folder, overwrite).rmdir()  # a free path, to which the finished run is renamed
     store.new_folder(partial)

@@ -24,7 +24,7 @@ Binarize = Literal["none", "fixed", "dynamic"]
 if TYPE_CHECKING:
     LikelihoodName: TypeAlias = str
     PriorName: TypeAlias = str
-else:  # the names that are registered, which a type checker cannot know
+else:  # registered names, unknown to a type checker
     LikelihoodName = Literal["auto", *LIKELIHOODS]
     PriorName = Literal[*PRIORS]
 
@@ -49,30 +49,28 @@ class Spec(ModelSpec):
     )
     width: Annotated[int, Field(ge=1, le=16384)] = Field(256, description="units of the first hidden layer")
     taper: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="width of a hidden layer as a share of the one before"
+        0.5, description="width of a hidden layer as a share of the previous one"
     )
-    # Narrow, deep and of wide kernels: of what was tried at equal time, the lowest neg_elbo (benchmarks/README.md).
+    # Narrow, deep, wide kernels: the lowest neg_elbo of those tried at equal time (benchmarks/README.md).
     channels: Channels = Field((16, 32), description=CHANNELS_MEANING)
     blocks: Blocks = Field(1, description=BLOCKS_MEANING)
     kernel: Kernel = Field(5, description=KERNEL_MEANING)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of hidden units dropped in training")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout rate of hidden units")
     likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
     sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
         "auto",
         description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
     )
     threshold: Annotated[float, Field(gt=0)] = Field(1.0, description="Huber threshold, in units of the scale")
-    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or anew at every visit")
-    prior: PriorName = Field(
-        "normal", description="p(z): standard normal, a Gaussian mixture that is learned too, or a VampPrior"
-    )
+    binarize: Binarize = Field("none", description="draw pixels as 0 or 1: once per example, or again at every visit")
+    prior: PriorName = Field("normal", description="p(z): standard normal, a learned Gaussian mixture, or a VampPrior")
     components: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
     )
     covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
     pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto",
-        description="of the epochs, the first ones as an autoencoder, before the mixture is fitted (auto: a third)",
+        description="initial epochs as an autoencoder, before the mixture is fitted (auto: a third)",
     )
     beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
     wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")
@@ -81,7 +79,7 @@ class Spec(ModelSpec):
     )
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
     free_bits: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="nats per latent dimension that the loss does not punish"
+        0.0, description="free bits: nats per latent dimension that the loss does not penalize"
     )
     samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="importance samples per example in training")
 
@@ -90,11 +88,11 @@ class Spec(ModelSpec):
         if self.samples > 1 and self.free_bits > 0:
             raise ValueError("`free_bits` needs `samples` = 1: the importance-weighted bound has no KL term to relax")
         if self.prior != "normal" and self.free_bits > 0:
-            raise ValueError("`free_bits` needs the normal prior: a mixture's rate is no sum over latent dimensions")
+            raise ValueError("`free_bits` needs the normal prior: a mixture's rate is not a sum over latent dimensions")
         if self.prior != "mixture" and self.pretrain not in ("auto", 0):
             raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior {self.prior!r}")
         if self.prior == "vamp" and self.norm == "batch":
-            raise ValueError("the VampPrior needs `norm` none or group: its pseudo-inputs are no batch of the data")
+            raise ValueError("the VampPrior needs `norm` none or group: its pseudo-inputs are not a batch of the data")
         if self.pretrain_epochs >= self.epochs:
             raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
         if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
@@ -103,7 +101,7 @@ class Spec(ModelSpec):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Also what shapes a learned prior, under the normal one.
+        """Also the settings of a learned prior, if the prior is normal.
 
         >>> Spec(network="conv").idle
         ('components', 'covariance')
@@ -119,7 +117,7 @@ class Spec(ModelSpec):
 
     @property
     def layers_text(self) -> str:
-        """The encoder's layers in one word or two.
+        """A short description of the encoder's layers.
 
         >>> Spec(hidden="64").layers_text, Spec(network="conv", hidden="none").layers_text
         ('64', 'conv 16-32, 1 block each')
@@ -132,12 +130,12 @@ class Spec(ModelSpec):
 
     @property
     def pretrain_epochs(self) -> int:
-        """Epochs that train an autoencoder: z is the mean and the rate has no weight."""
+        """Epochs that train an autoencoder: z is the mean and the rate has weight 0."""
         if self.prior != "mixture":
             return 0
         return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
 
     @property
     def ramp(self) -> int:
-        """Epochs as an autoencoder, and those over which beta rises."""
+        """Epochs as an autoencoder, plus those over which beta rises."""
         return self.pretrain_epochs + self.warmup

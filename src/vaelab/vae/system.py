@@ -1,4 +1,4 @@
-"""The System of VAEs: how a study trains, judges, keeps and draws them."""
+"""The System of VAEs: how a study trains, evaluates, saves and draws them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vaelab.vae.yardsticks import YARDSTICKS
 
 
 class VAESystem:
-    """VAEs judged by the negative ELBO, or by the loss with its own weights."""
+    """VAEs judged by the negative ELBO, or by the weighted training loss."""
 
     facts = ("rate", "distortion", "active_units", "verdict", "reason")
 
@@ -39,7 +39,7 @@ class VAESystem:
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
-        likelihood_type(resolved.likelihood).scaling(data)  # refuses data that do not suit
+        likelihood_type(resolved.likelihood).scaling(data)  # rejects unsuitable data
         return resolved
 
     def feed(self, data: Dataset, spec: Spec) -> Feed:
@@ -88,7 +88,7 @@ class VAESystem:
         return {"likelihood": feed.spec.likelihood, "baseline": reference.as_dict() | {"share": share}}
 
     def draw(self, model: Fitted, data: Dataset, name: str) -> Sequence[Path]:
-        from vaelab.vae.pictures import draw_run  # matplotlib is imported by those who draw
+        from vaelab.vae.pictures import draw_run  # imports matplotlib
 
         return draw_run(model, data, name)
 

@@ -1,4 +1,4 @@
-"""What a study needs to be told to search a VAE. Imports no torch."""
+"""The study task for VAEs. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from vaelab.vae.system import VAESystem
     from vaelab.vae.yardsticks.yardstick import VAEYardstick
 
-# What `tune` searches by default, beside widths and latent sizes that suit the data. Batch size and
-# activation are left out on purpose: models that differ in them cannot be trained as one stack.
+# What `tune` searches by default, besides widths and latent sizes that depend on the data. Batch size and
+# activation are excluded on purpose: models that differ in them cannot be trained as one stack.
 DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
     "layers": (1, 3),
     "taper": (0.5, 1.0),
@@ -25,7 +25,7 @@ DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
     "dropout": (0.0, 0.2),
 }
 
-# What `tune` adds for images whose sides are at least SMALLEST_IMAGE: dense layers alone, or convolutions before them.
+# What `tune` adds for images with sides of at least SMALLEST_IMAGE: with or without convolutions.
 SMALLEST_IMAGE = 16
 NETWORKS: dict[str, Any] = {"network": ["mlp", "conv"], "channels": ["8-16", "16-32"]}
 
@@ -37,22 +37,22 @@ class VAETask:
     spec_type = Spec
     yardsticks: Mapping[str, VAEYardstick] = YARDSTICKS
     nothing = "no shared structure was found"
-    # Searching these would compare figures that cannot be compared, or let a trial change how it is judged.
+    # Searching these would compare incomparable values, or let a trial change how it is judged.
     fixed: Mapping[str, str] = {
         "likelihood": "densities and masses under different likelihoods have no common unit",
-        "binarize": "it changes the data that are judged",
-        "wx": "it weighs a term of inverse problems, which `vaelab invert` tunes",
-        "wy": "it weighs a term of inverse problems, which `vaelab invert` tunes",
+        "binarize": "it changes the evaluation data",
+        "wx": "it weights a term of inverse problems; use `vaelab invert`",
+        "wy": "it weights a term of inverse problems; use `vaelab invert`",
     }
     defaults: Mapping[str, Any] = {}
 
     def default_space(
         self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
     ) -> Space:
-        """Depth, widths, latent size, learning rate, weight decay and dropout, less what is set.
+        """Depth, widths, latent size, learning rate, weight decay and dropout, without fixed settings.
 
-        Widths reach to four times the features but at most 1024, latent sizes to half the features but at most 64.
-        Images from 16 x 16 on try convolutions too, where the time allows it.
+        Widths go up to four times the features but at most 1024, latent sizes up to half the features but at most 64.
+        Images of at least 16 x 16 also try convolutions, if time allows.
         """
         features = math.prod(data.shape)
         widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
@@ -70,9 +70,9 @@ class VAETask:
     def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
         notes = []
         if "beta" in space:
-            notes.append("beta is searched under neg_elbo, whose own beta is 1: the search can only find about 1.")
+            notes.append("beta is searched under neg_elbo, which has beta = 1: the search will find about 1.")
         if "conv" in networks_of(settings, space):
-            notes.append("on a CPU a network with convolutions trains alone: stacking several was no faster there.")
+            notes.append("on a CPU, convolutional networks are trained one at a time: stacking them is no faster.")
         return notes
 
     def label(self, spec: Spec) -> str:
@@ -82,7 +82,7 @@ class VAETask:
         return f"{spec.layers_text}, lr {spec.lr:.1e}"
 
     def system(self, yardstick: str) -> VAESystem:
-        from vaelab.vae.system import VAESystem  # torch, for those who train
+        from vaelab.vae.system import VAESystem  # imports torch
 
         return VAESystem(yardstick)
 

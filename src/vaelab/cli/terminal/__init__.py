@@ -1,4 +1,4 @@
-"""What people see in a terminal: live progress on standard error, results as tables on standard output."""
+"""Terminal output: live progress on standard error, results as tables on standard output."""
 
 from vaelab.cli.terminal.classifier import print_classifier
 from vaelab.cli.terminal.inverse import print_inversion, print_solutions

@@ -22,12 +22,12 @@ FIGURES = {
 
 
 def print_classifier(results: Mapping[str, Any]) -> None:
-    """The counts, the best trial with its parameters, what mattered, its figures, its classes."""
+    """Trial counts, then the best trial: its parameters, their importance, metrics and classes."""
     console, best = out(), results["best"]
     print_counts(console, results)
     epochs = results["epochs"]
     console.print(
-        f"rungs spared {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials", highlight=False
+        f"pruning saved {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials", highlight=False
     )
     print_notes(console, results["notes"])
     if best is not None:
@@ -44,15 +44,15 @@ def print_classifier(results: Mapping[str, Any]) -> None:
         for name in ("", *FIGURES.values()):
             table.add_column(name, justify="right")
         for split in ("validation", "test"):
-            for name, found in ((split, best[split]), (f"{split}, as trained", best[split]["unscaled"])):
+            for name, found in ((split, best[split]), (f"{split}, unscaled", best[split]["unscaled"])):
                 table.add_row(name, *(share(found.get(key)) for key in FIGURES))
-        print_titled(console, f"figures, by temperature {number(best['test']['temperature'])}", table)
+        print_titled(console, f"metrics at temperature {number(best['test']['temperature'])}", table)
         _print_classes(best["test"]["classes"])
         seeds = len(best["seeds"])
         if seeds > 1:
             mean = with_error(best["test_mean"], best["test_se"])
             name = results["yardstick"]["name"]
-            console.print(f"test {name}: {mean}, mean over {counted(seeds, 'seed')}", highlight=False)
+            console.print(f"test {name}: {mean} (mean over {counted(seeds, 'seed')})", highlight=False)
         always = results["baseline"]
         console.print(
             Text(f"always {always['answer']}: accuracy {number(always['accuracy'])} on validation"), soft_wrap=True

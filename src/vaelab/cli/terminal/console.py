@@ -1,4 +1,4 @@
-"""The two consoles, and how figures are written on them."""
+"""The two consoles, and how values are formatted on them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def out() -> Console:
 
 
 def share(value: float | None) -> str:
-    """A share of 1, as it stands in a column of others."""
+    """A fraction in [0, 1], formatted for a table column."""
     return "" if value is None else number(value, 1.0)
 
 
 def print_titled(console: Console, title: str, table: Table) -> None:
-    """A table below its title on one line; a title of its own would be cut to the table's width."""
+    """A table below a one-line title; rich would wrap the table's own title to the table's width."""
     console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
 
@@ -53,5 +53,5 @@ def print_baseline(console: Console, baseline: Mapping[str, Any], split: str) ->
     if baseline.get("floor") is not None:
         text += f", the data's own entropy: {number(baseline['floor'])}"
         if baseline.get("share") is not None:
-            text += f"; the model gains {100 * baseline['share']:.0f} % of what lies between them"
+            text += f"; the model closes {100 * baseline['share']:.0f} % of the gap"
     console.print(text, highlight=False)

@@ -1,4 +1,4 @@
-"""Inverse problems and their solutions."""
+"""Results of inverse problems, and their solutions."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def print_inversion(results: Mapping[str, Any]) -> None:
             number(own["seconds"] / curves), share(own["precision"]), recall,
         )  # fmt: skip
     print_titled(console, f"{results['problem']}: {curves} measurements, unfiltered", table)
-    console.print("evaluations and seconds are per measurement, without training", style="dim")
+    console.print("evaluations and seconds are per measurement and exclude training", style="dim")
     gates = ", ".join(f"{name} {share(passed)}" for name, passed in results["gates"].items() if name != "all_pass")
     verdict = "passed by all" if results["gates"]["all_pass"] else "not passed by all"
     console.print(f"gates: {gates}; {verdict} candidates", highlight=False)
     seconds = results["seconds"]
-    paid = f"; it pays from {results['pays_from']:,} measurements on" if results["pays_from"] else ""
+    paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
     console.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)
     console.print(f"report: {results['run']}/report.html", highlight=False, soft_wrap=True)
 
@@ -53,7 +53,7 @@ def print_solutions(found: Mapping[str, Any]) -> None:
             table.add_row(str(own["rank"]), number(own["rmse"]), _numbers(own["x"]))
         print_titled(console, title, table)
     console.print(
-        f"refined, filtered and distinct: solutions, not posterior samples ({number(found['seconds'])} s)", style="dim"
+        f"refined, filtered, distinct: solutions, not posterior samples ({number(found['seconds'])} s)", style="dim"
     )
 
 

@@ -1,4 +1,4 @@
-"""Clusters, labels and anomalies."""
+"""Results of `cluster` and `anomaly`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CLUSTERED = {
 
 
 def print_clusters(results: Mapping[str, Any]) -> None:
-    """The mixtures on test, what the labels gave by each method, the label budget, the folder."""
+    """The mixtures on test, the accuracy of each labelling method, the label budget, the folder."""
     console = out()
-    for split, title in ("test", "the test split"), ("whole", "all examples, training and test together"):
+    for split, title in ("test", "the test split"), ("whole", "all examples (training and test)"):
         rows = [row for row in results["mixtures"] if row[split] is not None]
         if rows:
             shown = [key for key in CLUSTERED if any(row[split].get(key) is not None for row in rows)]
@@ -53,7 +53,7 @@ def print_clusters(results: Mapping[str, Any]) -> None:
                 f"{CLUSTERED[key]} {number(umap['test'][key])}" for key in ("hungarian_accuracy", "nmi", "ari")
             )
             table.caption, table.caption_justify = f"umap, {umap['components']} components: {said}", "left"
-        print_titled(console, f"answers on test by {labels['number']:,} labels of {labels['from']} examples", table)
+        print_titled(console, f"accuracy on test with {labels['number']:,} labels of {labels['from']} examples", table)
     _print_budget(console, results["label_budget"])
     print_notes(console, results["notes"])
     report = Path(results["cluster"]) / "report.html"
@@ -76,7 +76,7 @@ def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None
 
 
 def print_anomalies(results: Mapping[str, Any]) -> None:
-    """Every direction's scores with their AUROC; a failure is printed as one, with its reason."""
+    """The scores of each direction with their AUROC; failed scores are marked, with the reason."""
     console = out()
     for way in results["directions"]:
         table = Table(box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""Models and searches for them: runs, evaluations, studies, comparisons, settings."""
+"""Results of runs, evaluations, studies and comparisons, and the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaelab.cli.terminal.console import out, print_baseline, print_counts, print
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, kept_start, number, with_error
 
-# The rows of a comparison's two tables: what they are called, and where the figure is; test has a table of its own.
+# The rows of a comparison's two tables (validation and test): title, split and metric.
 COMPARED = (
     ("train neg_elbo", "train", "neg_elbo"),
     ("validation neg_elbo", "validation", "neg_elbo"),
@@ -42,7 +42,7 @@ TESTED = (
 
 
 def print_run(result: Mapping[str, Any]) -> None:
-    """The outcome of one training."""
+    """The result of one training run."""
     from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 
     console = out()
@@ -61,28 +61,28 @@ def print_run(result: Mapping[str, Any]) -> None:
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
-    """The outcome of `evaluate`."""
+    """The result of `evaluate`."""
     from vaelab.settings.yardsticks import FINAL_DRAWS
 
     console, bound = out(), result["bound"]
-    console.print(f"{counted(result['examples'], 'example')}, {FINAL_DRAWS} draws of z for each", highlight=False)
+    console.print(f"{counted(result['examples'], 'example')}, {FINAL_DRAWS} draws of z each", highlight=False)
     console.print(_figures_table({result["split"]: result}))
     _print_reasons(console, {result["split"]: result})
     console.print(
-        f"-log p(x) at most {with_error(bound['neg_log_p'], bound['se'])} over examples "
-        f"(importance-weighted, {bound['draws']} draws, Monte Carlo error {number(bound['monte_carlo'])})",
+        f"-log p(x) at most {with_error(bound['neg_log_p'], bound['se'])} (standard error over examples; "
+        f"importance-weighted, {bound['draws']} draws, Monte Carlo error {number(bound['monte_carlo'])})",
         highlight=False,
     )
     information = result["mutual_information"]
     console.print(
-        f"mutual information of x and z: {number(information['estimate'])} nats ({number(information['cap'])} at most)",
+        f"mutual information of x and z: {number(information['estimate'])} nats (at most {number(information['cap'])})",
         highlight=False,
     )
     print_baseline(console, result["baseline"] | {"share": result["share"]}, result["split"])
 
 
 def print_study(results: Mapping[str, Any]) -> None:
-    """The outcome of a study: the finalists, the winner, what it is worth and where it lies."""
+    """The result of a study: the finalists, the winner, its test metrics and its folder."""
     from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
 
     console, best = out(), results["best"]
@@ -91,9 +91,9 @@ def print_study(results: Mapping[str, Any]) -> None:
     if best is not None:
         yardstick = Yardstick.of(results)
         seeds, unit = len(best["seeds"]), yardstick.unit or yardstick.title
-        title = f"finalists, {unit} on validation: in the search, and trained again over {counted(seeds, 'seed')}"
+        title = f"finalists, {unit} on validation: in the search, and retrained over {counted(seeds, 'seed')}"
         table = Table(box=None, pad_edge=False)
-        for name in ("trial", f"search, {SEARCH_DRAWS} draws of z", f"again, {FINAL_DRAWS} draws", "parameters"):
+        for name in ("trial", f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws", "parameters"):
             table.add_column(name, justify="right")
         for row in sorted(results["finalists"], key=lambda row: yardstick.cost(row["mean"])):
             mark = " (winner)" if row["number"] == best["number"] else ""
@@ -106,7 +106,7 @@ def print_study(results: Mapping[str, Any]) -> None:
         if results["optimism"] is not None:
             way = "worse" if results["optimism"] >= 0 else "better"
             lost = f"{number(abs(results['optimism']))}{' nats' if yardstick.unit else ''}"
-            console.print(f"trained again, the best trial of the search came out {lost} {way}", highlight=False)
+            console.print(f"after retraining, the best trial of the search was {lost} {way}", highlight=False)
         print_baseline(console, results["baseline"], "validation")
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
 
@@ -120,7 +120,7 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     from vaelab.settings.yardsticks import FINAL_DRAWS
 
     console, models = out(), results["models"]
-    title = f"mean ± standard error over seeds, nats per example by {FINAL_DRAWS} draws of z"
+    title = f"mean ± standard error over seeds, nats per example, {FINAL_DRAWS} draws of z"
     table = _comparison_table(models)
     for name in ("parameters", "epochs"):
         table.add_row(name, *(f"{model[name]:,}" for model in models))
@@ -136,7 +136,7 @@ def print_comparison(results: Mapping[str, Any]) -> None:
             console.print(Text(row["paired"]["sentence"]))
     tested = _comparison_table(models)
     _add_figures(tested, models, TESTED)
-    print_titled(console, "test, which the recommendation did not look at", tested)
+    print_titled(console, "test split (not used for the recommendation)", tested)
     if results["baseline"] is not None:
         print_baseline(console, results["baseline"]["test"], "test")
     print_notes(console, results["notes"])
@@ -170,7 +170,7 @@ def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
 
 
 def _print_reasons(console: Console, columns: Mapping[str, Mapping[str, Any] | None]) -> None:
-    """Why a model counts as collapsed; active units alone do not save it."""
+    """Why a model counts as collapsed; it can have active units and still be collapsed."""
     for name, metrics in columns.items():
         if metrics is not None and metrics.get("reason"):
             console.print(f"collapsed on {name}: {metrics['reason']}", highlight=False, soft_wrap=True)

@@ -29,7 +29,7 @@ SHOWN_TRIALS = 12
 
 @contextlib.contextmanager
 def download_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar for downloads, drawn only when one happens and only on a terminal."""
+    """A progress bar for downloads, shown only during one and only on a terminal."""
     console = errors()
     if not console.is_terminal:
         yield None
@@ -41,7 +41,7 @@ def download_progress() -> Iterator[Callable[[int, int], None] | None]:
 
 @contextlib.contextmanager
 def epochs(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of epochs on a terminal, else silence."""
+    """A progress bar over epochs on a terminal; silent elsewhere."""
     console = errors()
     if not console.is_terminal:
         yield lambda epoch: None
@@ -68,7 +68,7 @@ def watch() -> Iterator[Watch]:
 class LogWatch(Watch):
     """One line per cohort, rung and note: for files and pipes."""
 
-    yardstick: Yardstick  # known when a study has started
+    yardstick: Yardstick  # set when a study starts
 
     def started(self, config: Config, numbers: Sequence[int]) -> None:
         self.yardstick = config.yardstick
@@ -82,17 +82,18 @@ class LogWatch(Watch):
 
     def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
         best = number(self.yardstick.cost(min(values.values())))
-        self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} go on")
+        self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} continue")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
-        self._say(f"finals: trial {', '.join(map(str, numbers))}, trained anew, seeds each: {seeds}")
+        listed = ", ".join(map(str, numbers))
+        self._say(f"finals: retraining trial {listed} with {counted(seeds, 'seed')} each")
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
 
 
 class LiveWatch(Watch):
-    """The trials that run and the best so far: trial, spec, epoch, rung, yardstick, best, time left."""
+    """The running trials and the best so far: trial, spec, epoch, rung, yardstick, best, time left."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -141,7 +142,7 @@ class LiveWatch(Watch):
                 row.update(state=state.lower(), value=row["value"] if value is None else value)
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
-        self.title, self.rows = f"final training of {len(numbers)} finalists over {seeds} seeds", {}
+        self.title, self.rows = f"retraining {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}", {}
 
     def note(self, text: str) -> None:
         self.console.print(Text(f"note: {text}", style="yellow"))
@@ -181,7 +182,7 @@ class LiveWatch(Watch):
 
 @contextlib.contextmanager
 def comparison_watch() -> Iterator[ComparisonWatch]:
-    """A bar of all epochs and of judging on a terminal; elsewhere one line per event on standard error."""
+    """A bar for all epochs and for evaluation on a terminal; elsewhere one line per event on standard error."""
     console = errors()
     if not console.is_terminal:
         yield LogComparison()
@@ -192,21 +193,21 @@ def comparison_watch() -> Iterator[ComparisonWatch]:
 
 
 class LogComparison(ComparisonWatch):
-    """One line when training and when judging begins, and per note."""
+    """One line when training starts, one when evaluation is done, and one per note."""
 
     def training(self, epochs: Mapping[str, int]) -> None:
-        print(f"training {counted(len(epochs), 'run')}, {sum(epochs.values())} epochs in all", file=sys.stderr)
+        print(f"training {counted(len(epochs), 'run')}, {sum(epochs.values())} epochs in total", file=sys.stderr)
 
     def judging(self, done: int, total: int) -> None:
         if done == total:
-            print(f"judged {counted(total, 'run')}", file=sys.stderr)
+            print(f"evaluated {counted(total, 'run')}", file=sys.stderr)
 
     def note(self, text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
 
 class LiveComparison(ComparisonWatch):
-    """The share of all epochs that are trained, then of the runs that are judged."""
+    """The share of epochs trained, then of runs evaluated."""
 
     def __init__(self, bar: Progress):
         self.bar, self.epochs = bar, dict[str, int]()
@@ -225,7 +226,7 @@ class LiveComparison(ComparisonWatch):
         self._show("epochs", sum(self.epochs.values()), self.total)
 
     def judging(self, done: int, total: int) -> None:
-        self._show("runs judged", done, total)
+        self._show("runs evaluated", done, total)
 
     def note(self, text: str) -> None:
         self.bar.console.print(Text(f"note: {text}", style="yellow"))
@@ -233,7 +234,7 @@ class LiveComparison(ComparisonWatch):
 
 @contextlib.contextmanager
 def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None], Callable[[str], None]]]:
-    """Progress of an inverse problem and a line per trial of its search, where there is a terminal; notes."""
+    """Progress of an inverse problem, with a line per trial on a terminal; notes everywhere."""
     console = errors()
 
     def told(trial: Any) -> None:

@@ -1,6 +1,6 @@
 // The convolutions of a decoder: the smallest maps, values in the order height, width, channel, to an image.
 
-// Each value is spread over the places that its kernel reaches: a convolution's own, or twice as many.
+// Each value is spread over the positions that its kernel reaches, at the same or twice the resolution.
 const spread = ({ inputs, outputs, kernel, size, doubles, matrix, bias }, x, [height, width]) => {
   const [tall, wide] = size, [rows, columns] = kernel;
   const y = new Float64Array(tall * wide * outputs);

@@ -1,6 +1,6 @@
 const byId = (id) => document.getElementById(id);
 
-// Text enters the page through textContent and attributes alone, so no name in the data can become markup.
+// Text enters the page only through textContent and attributes, so names in the data cannot become markup.
 const build = (node, attributes, children) => {
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "text") node.textContent = value;

@@ -1,4 +1,4 @@
-// erf by the series near 0 and the continued fraction beyond: right to about 1e-15.
+// erf by the series near 0 and the continued fraction beyond; accurate to about 1e-15.
 const erf = (x) => {
   const a = Math.abs(x);
   if (a > 6) return Math.sign(x);

@@ -72,7 +72,7 @@ const startExplorer = () => {
 
   if (data.shape.length < 2) {
     byId("explorer").classList.add("rows");
-    if (data.originals) byId("view-decoded").nextElementSibling.textContent = "Its reconstruction; marks stand at the original";
+    if (data.originals) byId("view-decoded").nextElementSibling.textContent = "Its reconstruction; marks show the original";
     for (const id of ["view-here", "view-decoded"]) byId(id).tabIndex = 0;
   }
   useModel(data.models[0].name);
@@ -107,7 +107,7 @@ const originalsOf = (data) => {
   const sprite = given.sprite ? Object.assign(new Image(), { src: given.sprite }) : null;
   const rowsView = bytes ? viewOf(data) : null;
   const values = (i) => (bytes && places.has(i) ? rowsView.original(bytes, places.get(i)) : null);
-  const missing = () => el("p", { class: "why", text: `Not in the page, which holds ${given.count.toLocaleString("en")} originals.` });
+  const missing = () => el("p", { class: "why", text: `Not in the page, which contains ${given.count.toLocaleString("en")} originals.` });
   return {
     has: (i) => places.has(i), values,
     show(node, i, view) {
@@ -120,7 +120,7 @@ const originalsOf = (data) => {
   };
 };
 
-// Sliders for every dimension beyond the plane of two; all of them in the PCA plane, which holds no dimension.
+// Sliders for every dimension outside the plane; in the PCA plane, for all dimensions.
 const slidersOf = (model, zOf, kindOf, changed) => {
   const host = byId("explorer-sliders");
   if (model.dims < 3) {
@@ -140,7 +140,7 @@ const slidersOf = (model, zOf, kindOf, changed) => {
   host.replaceChildren(...lines(true));
   const unused = lines(false);
   if (unused.length) {
-    host.append(el("details", {}, el("summary", { text: `${unused.length} ${unused.length === 1 ? "dimension" : "dimensions"} the model does not use` }), ...unused));
+    host.append(el("details", {}, el("summary", { text: `${unused.length} unused ${unused.length === 1 ? "dimension" : "dimensions"}` }), ...unused));
   }
   return () => {
     const inPlane = kindOf() === "dims" ? new Set(model.order.slice(0, 2)) : new Set();
@@ -212,7 +212,7 @@ const pointerOf = ({ marks, map, hover, move, take, place, centre, hasOriginal }
     pending = pending && event;
     const near = under(event);
     if (dragging) drag(event);
-    // A click on a dot takes all its coordinates; beside the dots, those of the plane alone.
+    // A click on a dot takes all its coordinates; elsewhere only those of the plane.
     else if (near !== null) { hover(near); take(near); }
     else drag(event);
     from = null;

@@ -1,4 +1,4 @@
-// Paul Tol's muted hues, and their lighter kin for a dark page; further classes turn around the wheel.
+// Paul Tol's muted hues, lighter variants for a dark page; further classes go around the colour wheel.
 const LIGHT_HUES = ["#332288", "#ee7733", "#44aa99", "#cc6677", "#66b2d6", "#117733", "#c9971c", "#aa4499", "#999933", "#882255"];
 const DARK_HUES = ["#8f85e6", "#f28e4f", "#55c4b0", "#e0808f", "#8fd3f2", "#4fb56b", "#e5bb45", "#d078c2", "#bdbd55", "#c65a8a"];
 const hueOf = (code) => {
@@ -29,11 +29,11 @@ const latentOf = (given, count) => {
   };
 };
 
-// A plane knows where its points lie, where z lies, and how a step in it changes z.
+// A plane knows the positions of its points and of z, and how a step in it changes z.
 const dimPlane = (order, columns, slot, count, standard) => {
   const [a, b] = order;
   const flat = b === undefined;
-  // A single dimension gets a height by the point's number, so that dots do not hide each other.
+  // With a single dimension, the height is derived from the point's number, so that dots do not overlap.
   const ys = flat ? Float32Array.from({ length: count }, (_, i) => ((i * 0.618034) % 1) * 2 - 1) : columns[slot.get(b)];
   return {
     xs: columns[slot.get(a)], ys, names: [`z${a + 1}`, flat ? "" : `z${b + 1}`], dims: flat ? [a] : [a, b], prior: standard && !flat,
@@ -58,9 +58,9 @@ const pcaPlane = (pca, held, columns, count) => {
   };
 };
 
-const NAMED = 20; // classes whose names stand on the map
+const NAMED = 20; // maximum number of class names on the map
 
-// Name and median place of every class.
+// Name and median position of every class.
 const namesOfClasses = (labels, classes) => (plane) => {
   if (!labels || classes.length > NAMED) return [];
   const members = classes.map(() => []);
@@ -70,7 +70,7 @@ const namesOfClasses = (labels, classes) => (plane) => {
     .filter(({ code }) => members[code].length > 0);
 };
 
-const MANY = 8000; // dots that become squares of two pixels
+const MANY = 8000; // above this, dots become squares of two pixels
 const MARGIN = 26; // pixels around the points, for the axes' names
 
 // The picture of a plane: dots on one canvas, cross and rings on another above it.
@@ -138,7 +138,7 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
       groups.get(colour).push(i);
     }
     context.globalAlpha = many ? 0.5 : 0.8;
-    // Turns between the colours, so that the last class does not cover the others.
+    // Interleaves the colours, so that the last class does not cover the others.
     const parts = many ? 24 : 1;
     for (let part = 0; part < parts; part++) {
       for (const [colour, members] of groups) {
@@ -226,7 +226,7 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
       if (far < least) { least = far; best = i; }
       if (far < leastLiked && preferred(i)) { leastLiked = far; liked = i; }
     }
-    // Dots this close cannot be told apart by eye: of those, one whose original is in the page is worth more.
+    // Dots this close cannot be distinguished by eye: prefer one whose original is in the page.
     return least < 1 || liked === null ? best : liked;
   };
 

@@ -1,4 +1,4 @@
-// A scale maps values of one setting to [0, 1]: linear, logarithmic where they span decades, or by category.
+// A scale maps values of one setting to [0, 1]: linear, logarithmic if they span decades, or by category.
 const scaleOf = (values, { pad = 0, zero = false } = {}) => {
   const known = values.filter((value) => value !== null && value !== undefined);
   if (known.some((value) => typeof value !== "number")) return categories([...new Set(known.map(String))].sort());
@@ -41,7 +41,7 @@ const tickText = (value) => {
   return String(Number(value.toPrecision(6))).replace("-", "−");
 };
 
-// How good a figure is, from 0 (worst shown) to 1 (best): by rank, so that one bad trial does not wash out the rest.
+// How good a value is, from 0 (worst shown) to 1 (best): by rank, so that one bad trial does not wash out the rest.
 const goodness = (values) => {
   const ranked = [...values].sort((a, b) => b - a);
   return (value) => {
@@ -57,7 +57,7 @@ const tint = (share) =>
     : `color-mix(in oklab, var(--middle) ${Math.round(200 * share)}%, var(--poor))`;
 const tinted = (node, property, share) => { node.style[property] = tint(clamp(share, 0, 1)); return node; };
 
-// An empty chart with axes: an SVG as wide as its place, and functions from values to pixels.
+// An empty chart with axes: an SVG as wide as its container, and functions from values to pixels.
 const frame = (host, { height, x, y, xName, yName, left = 52, right = 14, top = 12, bottom = 40, label }) => {
   const width = Math.max(140, host.clientWidth);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
@@ -85,7 +85,7 @@ const frame = (host, { height, x, y, xName, yName, left = 52, right = 14, top = 
 
 const titled = (node, text) => { node.append(svg("title", { text })); return node; };
 
-// Draws now, and again at another width; a chart that has nothing to show stays hidden.
+// Draws now, and again when the width changes; a chart with nothing to show stays hidden.
 const chart = (id, wanted, draw) => {
   const figure = byId(id);
   if (!figure || !wanted) return;

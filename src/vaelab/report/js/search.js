@@ -4,13 +4,13 @@ const startSearch = () => {
   const done = data.trials.filter((trial) => trial.state === "complete" && typeof trial.value === "number");
   const varied = data.settings.map((name, k) => ({ name, k }))
     .filter(({ k }) => new Set(done.map((trial) => trial.params[k])).size > 1);
-  // A figure that rises is ranked by what is missing to 1, so that less is always better.
+  // A yardstick that rises is ranked by its distance to 1, so that less is always better.
   const cost = (value) => (data.yardstick.rises ? 1 - value : value);
   const ranked = goodness(done.map((trial) => cost(trial.value)));
   const rank = (value) => ranked(cost(value));
   const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.yardstick.unit || data.yardstick.name}; ` +
     data.settings.map((name, k) => `${name} ${format(trial.params[k])}`).join(", ");
-  // Best last, so that it lies on top.
+  // Best last, so that it is on top.
   const ordered = [...done].sort((a, b) => cost(b.value) - cost(a.value));
   const known = { data, done, ordered, varied, rank, tell, cost };
   chart("chart-parallel", done.length > 1 && varied.length > 1, (host) => drawParallel(host, known));
@@ -23,7 +23,7 @@ const startSearch = () => {
   byId("landscape").hidden = [...byId("landscape").querySelectorAll("figure")].every((figure) => figure.hidden);
 };
 
-// Positions of dots and lines carry the trial's number, for the reader's pointer and for tests.
+// Dots and lines carry the trial's number, for the pointer and for tests.
 const dotOf = (known, trial, cx, cy, radius = 4.5) => {
   const won = trial.number === known.data.winner;
   const dot = svg("circle", { class: won ? "dot won" : "dot", cx, cy, r: won ? radius + 1.5 : radius, "data-trial": trial.number });
@@ -127,7 +127,7 @@ const drawContour = (host, known, [first, second]) => {
   const values = (k) => known.done.map((trial) => trial.params[k]);
   const x = scaleOf(values(first.k), { pad: 0.04 }), y = scaleOf(values(second.k), { pad: 0.04 });
   const plot = frame(host, { height: 330, x, y, xName: `${short(first.name)} →`, yName: `${short(second.name)} →`,
-    label: `figure by ${first.name} and ${second.name}` });
+    label: `value by ${first.name} and ${second.name}` });
   const places = known.done.map((trial) => [x.of(trial.params[first.k]), y.of(trial.params[second.k]), known.rank(trial.value)]);
   const across = (plot.width - plot.left - plot.right) / CELLS, up = (plot.height - plot.top - plot.bottom) / CELLS;
   const field = svg("g", { class: "field" });
@@ -153,7 +153,7 @@ const drawCurves = (host, known) => {
   const curves = data.trials.filter((trial) => trial.curve.length > 0);
   const finished = curves.filter((trial) => trial.state === "complete");
   const all = (finished.length ? finished : curves).flatMap((trial) => trial.curve.map(([, value]) => cost(value))).sort((a, b) => a - b);
-  // A first epoch far above the rest would flatten what matters.
+  // A first epoch far above the rest would flatten the curves.
   const ceiling = all[Math.min(all.length - 1, Math.floor(0.97 * all.length))];
   const x = scaleOf(curves.flatMap((trial) => trial.curve.map(([epoch]) => epoch)));
   const y = scaleOf([cost(all[0]), cost(Math.max(ceiling, all[0] + 1e-9))], { pad: 0.05 });
@@ -179,7 +179,7 @@ const drawSlices = (host, known) => {
   host.replaceChildren(grid);
   known.varied.forEach(({ name, k }, i) => {
     const x = scaleOf(known.done.map((trial) => trial.params[k]), { pad: 0.06 }), y = scaleOf(known.done.map((trial) => trial.value), { pad: 0.08 });
-    const plot = frame(places[i], { height: 210, x, y, xName: short(name), yName: "", left: 38, right: 20, label: `figure by ${name}` });
+    const plot = frame(places[i], { height: 210, x, y, xName: short(name), yName: "", left: 38, right: 20, label: `value by ${name}` });
     plot.root.append(...known.ordered.map((trial) => dotOf(known, trial, plot.px(trial.params[k]), plot.py(trial.value), 4)));
   });
 };

@@ -11,7 +11,7 @@ const sortable = (table) => {
     typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
   const sortBy = (column, down) => {
     const rows = [...body.rows].map((row) => [keyOf(row, column), row]);
-    // What has no value stays last in either direction.
+    // Missing values stay last in either direction.
     rows.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : down ? compare(b, a) : compare(a, b)));
     body.append(...rows.map(([, row]) => row));
     heads.forEach((head, i) =>

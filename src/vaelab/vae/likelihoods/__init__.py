@@ -1,8 +1,8 @@
-"""p(x|z), the noise models, one file each, and the registry of their names. Imports no torch."""
+"""p(x|z), the noise models, one file each, and their registry. Does not import torch."""
 
 from vaelab.registry import Registry
 
-# What the setting `likelihood` may be. The contract suite (tests/vae/test_likelihoods.py) runs over every entry.
+# Values of the setting `likelihood`. The contract suite (tests/vae/test_likelihoods.py) runs over every entry.
 LIKELIHOODS = Registry[type](
     "likelihood",
     {

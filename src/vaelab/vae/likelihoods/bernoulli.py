@@ -1,4 +1,4 @@
-"""The Bernoulli likelihood, of binary data and of grey values read as probabilities."""
+"""The Bernoulli likelihood, for binary data and grey values read as probabilities."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vaelab.errors import InputError
 from vaelab.vae.likelihoods.likelihood import Likelihood
 from vaelab.vae.spec import Spec
 
-VECTORS = 64  # a multiple of two vectors of floats on every machine
+VECTORS = 64  # a multiple of two SIMD vectors of floats on every machine
 
 
 def _sigmoid(logits: Tensor) -> Tensor:
-    """sigmoid of logits (K, ...) by the vector code alone, so that a member gets the same bits in any stack.
+    """sigmoid of logits (K, ...) using only vectorised code, so that a member gets the same bits in any stack.
 
-    PyTorch computes what is left over after whole pairs of vectors by scalar code, which rounds otherwise; which
-    elements those are would depend on the member's place in the stack. (Activations see multiples of 32 units.)
+    PyTorch computes the remainder after whole pairs of vectors with scalar code, which rounds differently; which
+    elements those are would depend on the member's position in the stack. (Activations get multiples of 32 units.)
     """
     n = logits[0].numel()
     if n % VECTORS == 0:
@@ -36,7 +36,7 @@ class _CrossEntropy(torch.autograd.Function):
     """Bernoulli cross-entropy from logits, summed over features, in as few passes as eager PyTorch allows.
 
     -x l + log(1 + e^l) = max(l, 0) - x l - log(max(p, 1 - p)), p = sigmoid(l). The factors max(p, 1 - p) lie in
-    [1/2, 1], so products of 64 of them cannot underflow and one logarithm serves them all; p serves the gradient too.
+    [1/2, 1], so products of 64 of them cannot underflow and share one logarithm; p is reused for the gradient.
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ class Bernoulli(Likelihood):
         low, high, top = float(rows.min()), float(rows.max()), float(scaling.scale.max())
         if low < 0 or high > top:
             raise InputError(
-                f"this model needs values in [0, {top:g}], but X reaches from {low:g} to {high:g}; rescale it."
+                f"this model needs values in [0, {top:g}], but X ranges from {low:g} to {high:g}; rescale it."
             )
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
@@ -99,10 +99,10 @@ class Bernoulli(Likelihood):
         return torch.bernoulli(torch.sigmoid(outputs), generator=generator)
 
     def constant(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        # Half a count of each value keeps a pixel that is constant in training from costing infinitely much later.
-        total = sum(part.sum(0, dtype=torch.float64) for part in x.split(1000))  # a sum in doubles copies its rows
+        # Half a count of each value keeps the cost finite for pixels that are constant in training.
+        total = sum(part.sum(0, dtype=torch.float64) for part in x.split(1000))  # summing in double copies the rows
         return torch.logit((total + 0.5) / (len(x) + 1)), {}
 
     def floor(self, x: Tensor) -> Tensor:
-        """The entropy of values read as probabilities: 0 where all are 0 or 1."""
+        """The entropy of values read as probabilities: 0 if all are 0 or 1."""
         return -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x))

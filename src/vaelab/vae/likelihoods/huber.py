@@ -1,4 +1,4 @@
-"""The likelihood whose energy is Huber's: Gaussian in the middle, exponential in the tails."""
+"""The likelihood with Huber's energy: Gaussian in the middle, exponential in the tails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a noise model p(x|z): all that a VAE, its data, its page and its judges ask of one."""
+"""The interface of a noise model p(x|z), as used by VAEs, data scaling, pages and evaluation."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ class Likelihood(abc.ABC):
     """p(x|z) in the model's units (see data.Scaling) and in nats; features are summed.
 
     D features of x are described by `head(D)` outputs of the decoder. Leading axes are free: (K, B, D) in training,
-    (K, S, B, D) under S draws.
+    (K, S, B, D) with S draws.
     """
 
-    is_mass: ClassVar[bool]  # a probability of x; else a density, which changes with the unit of x
+    is_mass: ClassVar[bool]  # a probability mass; else a density, which depends on the unit of x
     link: ClassVar[Literal["identity", "sigmoid"]]  # `mean` of one output, as the page's decoder computes it too
 
     @classmethod
     @abc.abstractmethod
     def for_spec(cls, spec: Spec, is_image: bool) -> Self:
-        """The noise model of a spec. Scales are shares of an image's range, or of a column's standard deviation."""
+        """The noise model of a spec. Scales are relative to an image's range, or a column's standard deviation."""
 
     @classmethod
     @abc.abstractmethod
     def scaling(cls, data: Dataset) -> Scaling:
-        """Between the data's own units and the model's; InputError where the data do not suit."""
+        """The scaling between the data's own units and the model's; InputError if the data do not fit."""
 
     @abc.abstractmethod
     def check_rows(self, rows: npt.NDArray[Any], scaling: Scaling) -> None:
-        """Refuse with InputError new rows (n, D) in the data's own units that this noise model cannot take."""
+        """Raise InputError for new rows (n, D) in the data's own units that this noise model does not allow."""
 
     def head(self, features: int) -> int:
-        """Outputs of the decoder for so many features."""
+        """Number of decoder outputs for this number of features."""
         return features
 
     @abc.abstractmethod
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters it learns itself; their names begin with "likelihood."."""
+        """Shapes of its own learned parameters; their names begin with "likelihood."."""
 
     @abc.abstractmethod
     def initial(self, x: Tensor) -> dict[str, Tensor]:
@@ -71,16 +71,16 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def floor(self, x: Tensor) -> Tensor | None:
-        """What no model can go below, in nats for each value of rows x (n, D); None where there is no such floor."""
+        """The lower bound for any model, in nats for each value of rows x (n, D); None if there is no such floor."""
 
 
 def likelihood_type(name: str) -> type[Likelihood]:
     """The noise model of this name."""
     found = LIKELIHOODS[name]
-    assert issubclass(found, Likelihood), f"{found.__name__} is registered as a likelihood, and is none"
+    assert issubclass(found, Likelihood), f"{found.__name__} is registered as a likelihood, but is not one"
     return found
 
 
 def likelihood_for(spec: Spec, is_image: bool) -> Likelihood:
-    """The noise model of a resolved spec, for images or for rows of a table."""
+    """The noise model of a resolved spec, for images or table rows."""
     return likelihood_type(spec.likelihood).for_spec(spec, is_image)

@@ -1,4 +1,4 @@
-"""What densities of a location and a scale have in common; each has a file of its own."""
+"""The common base of location-scale densities; each has its own file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LocationScale(Likelihood):
     """A location-scale density exp(-energy((x - m) / s)) / (s Z), m = outputs.
 
     `scale` fixes s; otherwise it is learned as least + exp(raw), one for all features or one per feature. The least
-    scale keeps a density from growing without bound where data are nearly constant.
+    scale keeps a density from growing without bound if data are nearly constant.
     """
 
     is_mass: ClassVar = False
@@ -32,7 +32,7 @@ class LocationScale(Likelihood):
     per_feature: bool
     least_scale: float
 
-    rounds: ClassVar[int]  # of alternating location and scale, in fitting the best model without latents
+    rounds: ClassVar[int]  # of alternating location and scale, when fitting the best model without latents
 
     @classmethod
     def for_spec(cls, spec: Spec, is_image: bool) -> Self:
@@ -56,7 +56,7 @@ class LocationScale(Likelihood):
         """Every real number has a density."""
 
     def floor(self, x: Tensor) -> None:
-        """A density has none: it grows without end where it is sharp."""
+        """None: a density is unbounded as it gets sharper."""
 
     @property
     @abc.abstractmethod
@@ -65,19 +65,19 @@ class LocationScale(Likelihood):
 
     @abc.abstractmethod
     def energy(self, r: Tensor) -> Tensor:
-        """Of residuals r in units of the scale."""
+        """Energy of residuals r in units of the scale."""
 
     @abc.abstractmethod
     def quantile(self, u: Tensor) -> Tensor:
-        """The residual below which a share u of the mass lies."""
+        """The quantile function: the residual with mass u below it."""
 
     @abc.abstractmethod
     def location(self, x: Tensor, m: Tensor, s: Tensor) -> Tensor:
-        """A step towards the likeliest location (D,) of rows x (N, D), from m and under the scale s."""
+        """A step towards the maximum likelihood location (D,) of rows x (N, D), from m with scale s."""
 
     @abc.abstractmethod
     def spread(self, deviation: Tensor) -> Tensor:
-        """The likeliest scale (D,) for absolute deviations (N, D)."""
+        """The maximum likelihood scale (D,) for absolute deviations (N, D)."""
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {} if self.scale is not None else {"likelihood.scale": (1, features if self.per_feature else 1)}

@@ -1,8 +1,8 @@
-"""p(z), the priors, one file each, and the registry of their names. Imports no torch."""
+"""p(z), the priors, one file each, and their registry. Does not import torch."""
 
 from vaelab.registry import Registry
 
-# What the setting `prior` may be. The contract suite (tests/vae/test_priors.py) runs over every entry.
+# Values of the setting `prior`. The contract suite (tests/vae/test_priors.py) runs over every entry.
 PRIORS = Registry[type](
     "prior",
     {

@@ -25,15 +25,15 @@ def _triangle(latent: int, dtype: torch.dtype, device: torch.device) -> tuple[Te
 
 
 class _LogDensity(torch.autograd.Function):
-    """log sum_c pi_c N(z; mu_c, S_c) (K, n), with its gradient by hand: autograd's many small steps cost a small model
-    half of its time. The gradient of a mixture is that of its components, each weighted by its responsibility.
+    """log sum_c pi_c N(z; mu_c, S_c) (K, n), with a manual gradient: autograd's many small steps would take half of a
+    small model's time. The gradient of a mixture is that of its components, each weighted by its responsibility.
     """
 
     @staticmethod
     def forward(ctx: Any, prior: Mixture, z: Tensor, *parameters: Tensor) -> Tensor:
-        """z (K, n, L); logits, mean, log_var and, where covariances are full, shear."""
+        """z (K, n, L); logits, mean, log_var and, if covariances are full, shear."""
         joint, whitened, root = prior.joint(z, *parameters)
-        # The largest share is exp(largest - log sum): so one softmax, which is fast also far down, gives both.
+        # The largest share is exp(largest - log sum), so one softmax, which is fast even for tiny shares, gives both.
         shares = torch.softmax(joint, -1)
         density = joint.amax(-1) - shares.amax(-1).log_()
         ctx.prior = prior
@@ -66,14 +66,14 @@ class Mixture(Prior):
     """The prior p(z) = sum_c pi_c N(z; mu_c, S_c), learned with the model (VaDE; Jiang et al. 2017, eq. 5).
 
     Parameters of a member: `prior.logits` (1, C), pi = softmax; `prior.mean` and `prior.log_var` (C, L); where
-    covariances are full, `prior.shear` (L, C, L), of which the part below the diagonal of each (L, L) counts:
+    covariances are full, `prior.shear` (L, C, L), of which only the part below the diagonal of each (L, L) is used:
     (z - mu_c) (I + shear_c) has independent coordinates of variance exp(log_var_c). VaDE's components are diagonal.
 
-    The rate is E_q[log q(z|x) - log sum_c pi_c N(z; mu_c, S_c)], by draws of z: the exact bound. VaDE trains on eq. 12
-    instead, which adds a factorised q(c|x) and so never lies below it.
+    The rate is E_q[log q(z|x) - log sum_c pi_c N(z; mu_c, S_c)], estimated from draws of z: the exact bound. VaDE
+    trains on eq. 12 instead, which adds a factorised q(c|x) and so is never lower.
 
-    Members of a stack share C and L: unlike a standard normal, a padded dimension would cost a density that depends
-    on the component.
+    Members of a stack share C and L: unlike with a standard normal, a padded dimension would have a density that
+    depends on the component.
     """
 
     is_pretrained: ClassVar = True
@@ -132,7 +132,7 @@ class Mixture(Prior):
         centre = (root * mean.mT[..., None]).sum(1).view(K, 1, C * L)
         whitened = torch.baddbmm(centre, z, root.view(K, L, C * L), beta=-1)
         energy = whitened.square().view(K, -1, C, L).sum(-1)
-        # Only here would padded dimensions count: their log_var would have a gradient.
+        # Only here would padded dimensions matter: their log_var would have a gradient.
         scale = log_var[..., : self.latent_dim].sum(-1)[:, None]
         constant = torch.sub(torch.log_softmax(logits, -1), scale, alpha=0.5)
         return torch.sub(constant, energy, alpha=0.5), whitened, root

@@ -1,4 +1,4 @@
-"""The contract of a prior p(z): all that a VAE, its training, its page and its judges ask of one."""
+"""The interface of a prior p(z), as used by VAEs, training, pages and evaluation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Encode = Callable[[Parameters, Tensor], Posterior]  # x (K, B, D) -> q(z|x)
 
 
 class Prior(abc.ABC):
-    """p(z). z is (K, ..., L), padded dimensions are 0 in it and count for nothing. Figures are in nats."""
+    """p(z). z is (K, ..., L), padded dimensions are 0 and have no effect. Values are in nats."""
 
-    is_standard: ClassVar[bool] = False  # N(0, I): pages draw its quantiles, and conditional models draw from it
-    shares_latent_dim: ClassVar[bool] = True  # members of a stack must agree in it: padding would cost a density
-    is_pretrained: ClassVar[bool] = False  # the first epochs train an autoencoder, to whose latents it is then fitted
+    is_standard: ClassVar[bool] = False  # N(0, I): pages use its quantiles, and conditional models sample from it
+    shares_latent_dim: ClassVar[bool] = True  # members of a stack must share latent_dim: padding would change a density
+    is_pretrained: ClassVar[bool] = False  # fitted to the latents of an autoencoder trained in the first epochs
 
     @classmethod
     @abc.abstractmethod
     def for_spec(cls, spec: Spec, features: int, encode: Encode) -> Self:
-        """The prior of a spec, for examples of D = `features` and a model's encoder."""
+        """The prior of a spec, for examples with D = `features` and a model's encoder."""
 
     @classmethod  # noqa: B027, most priors allow any number
     def check(cls, spec: Spec, examples: int) -> None:
-        """Refuse with InputError a spec that so many training examples do not allow."""
+        """Raise InputError if the spec does not suit this number of training examples."""
 
     @abc.abstractmethod
     def shapes(self, latent: int) -> dict[str, tuple[int, ...]]:
@@ -52,7 +52,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def rate(self, q: Posterior, noise: Tensor, z: Tensor, parameters: Parameters) -> Tensor:
-        """KL(q || p) in nats (K, ..., B): exact, or an unbiased estimate by the draw z = mean + std * noise."""
+        """KL(q || p) in nats (K, ..., B): exact, or an unbiased estimate from the draw z = mean + std * noise."""
 
     @abc.abstractmethod
     def kl(self, q: Posterior, parameters: Parameters) -> Tensor:
@@ -63,15 +63,15 @@ class Prior(abc.ABC):
         """Mean and variance per dimension, each (K, 1, L); 0 and 1 in padded dimensions."""
 
     def occupied(self, parameters: Parameters) -> Tensor | None:
-        """exp H(pi) (K,): how many of a mixture's components are in use, from 1 to C; None without components."""
+        """exp H(pi) (K,): effective number of mixture components in use, from 1 to C; None without components."""
         return None
 
     def responsibilities(self, z: Tensor, parameters: Parameters) -> Tensor | None:
-        """p(c|z) (K, ..., C) of what was learned as clusters; None else."""
+        """p(c|z) (K, ..., C) if the prior learns clusters; else None."""
         return None
 
     def components(self, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Weights (K, C), means (K, C, L) and covariances (K, C, L, L) of what was learned as clusters; None else."""
+        """Weights (K, C), means (K, C, L) and covariances (K, C, L, L) if the prior learns clusters; else None."""
         return None
 
     @abc.abstractmethod
@@ -82,5 +82,5 @@ class Prior(abc.ABC):
 def prior_type(name: str) -> type[Prior]:
     """The prior of this name."""
     found = PRIORS[name]
-    assert issubclass(found, Prior), f"{found.__name__} is registered as a prior, and is none"
+    assert issubclass(found, Prior), f"{found.__name__} is registered as a prior, but is not one"
     return found

@@ -1,4 +1,4 @@
-"""The VampPrior: the mean of the encoder's posteriors at pseudo-inputs that are learned."""
+"""The VampPrior: the average of the encoder's posteriors at learned pseudo-inputs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vaelab.vae.spec import Spec
 
 @dataclasses.dataclass(frozen=True)
 class Vamp(Prior):
-    """The prior p(z) = 1/C sum_c q(z|u_c) (Tomczak & Welling 2018, equation 9), a mixture of the encoder's own.
+    """The prior p(z) = 1/C sum_c q(z|u_c) (Tomczak & Welling 2018, equation 9), a mixture of the encoder's posteriors.
 
-    Parameters of a member: the pseudo-inputs `prior.inputs` (C, D) in the model's units, learned with the rest, which
-    begin as training rows. The encoder sees them once for each batch, without dropout.
+    Parameters of a member: the pseudo-inputs `prior.inputs` (C, D) in the model's units, learned with the rest and
+    initialised to training rows. The encoder sees them once per batch, without dropout.
     """
 
     mixture: Mixture
@@ -45,7 +45,7 @@ class Vamp(Prior):
         return {"prior.inputs": x[torch.randperm(len(x), generator=generator)[: self.mixture.number]].float()}
 
     def _mixture(self, parameters: Parameters) -> dict[str, Tensor]:
-        """The parameters of the mixture that the encoder makes of the pseudo-inputs."""
+        """The parameters of the mixture: the encoded pseudo-inputs."""
         q = self.encode(parameters, parameters["prior.inputs"])
         even = q.mean.new_zeros(len(q.mean), 1, self.mixture.number)
         return {"prior.logits": even, "prior.mean": q.mean, "prior.log_var": q.log_var}

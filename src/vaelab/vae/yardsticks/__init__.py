@@ -1,4 +1,4 @@
-"""What may judge the trials of a search for VAEs, one file each, and the registry of their names. Imports no torch."""
+"""The yardsticks of VAE searches, one file each, and their registry. Does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vaelab.registry import Registry
 if TYPE_CHECKING:
     from vaelab.vae.yardsticks.yardstick import VAEYardstick
 
-# What the option `yardstick` may be, the default first. tests/vae/test_yardsticks.py runs over every entry.
+# Values of the option `yardstick`, the default first. tests/vae/test_yardsticks.py runs over every entry.
 YARDSTICKS: Registry[VAEYardstick] = Registry(
     "yardstick",
     {

@@ -1,4 +1,4 @@
-"""The negative evidence lower bound with beta fixed at 1: no weight that is tuned enters it."""
+"""The negative evidence lower bound with beta fixed at 1, independent of tuned loss weights."""
 
 from vaelab.settings.yardsticks import NATS
 from vaelab.vae.yardsticks.yardstick import VAEYardstick

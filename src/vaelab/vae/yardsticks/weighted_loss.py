@@ -1,4 +1,4 @@
-"""The loss with its own weights, for searches in which these are fixed."""
+"""The weighted training loss, for searches in which the weights are fixed."""
 
 from __future__ import annotations
 

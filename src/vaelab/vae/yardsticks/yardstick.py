@@ -1,4 +1,4 @@
-"""What a search for VAEs asks of a yardstick, beside what every yardstick is. Imports no torch."""
+"""The interface of VAE yardsticks. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class VAEYardstick(Yardstick):
-    """A figure of a VAE on validation, made of the metrics of every epoch (neg_elbo, distortion, rate) or measured."""
+    """A validation metric of a VAE, computed from each epoch's metrics (neg_elbo, distortion, rate) or measured."""
 
     def measure(
         self, model: Model, parameters: Parameters, specs: Sequence[Spec], feed: Feed, split: str, limit: int | None
     ) -> Sequence[float] | None:
-        """The figure of every member on (the first `limit` rows of) a split, where it is not among the metrics.
+        """The value for every member on (the first `limit` rows of) a split, if it is not among the metrics.
 
-        It is asked for after every epoch.
+        Called after every epoch.
         """
         return None
 
     def added(
         self, specs: Sequence[Spec], metrics: Sequence[Mapping[str, Any]], measured: Sequence[float] | None
     ) -> list[dict[str, Any]]:
-        """The metrics of every member with this figure among them, by its name."""
+        """The metrics of every member, including this yardstick under its name."""
         values = measured or [self.value(spec, own) for spec, own in zip(specs, metrics, strict=True)]
         return [{**own, self.name: value} for own, value in zip(metrics, values, strict=True)]

@@ -1,0 +1,119 @@
+"""Bad input on the command line: one line that gives rule, value and remedy; exit code 2; nothing written."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaelab as package
+from commands import process, vaelab
+from vaelab import errors
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(40, 3)).astype(np.float32)
+    np.save(tmp_path / "table.npy", table)
+    table[7, 2] = np.nan
+    np.save(tmp_path / "holes.npy", table)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    (tmp_path / "space.toml").write_text("lr = '1e-3..1e-2'\nlatent_dims = '1..4'\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train holes.npy", ["NaN", "row 7", "column 2"]),
+        ("train table.npy --set likelihood=bernoulli", ["[0, 1]", "likelihood=gaussian"]),
+        ("train digits --set latent_dims=2", ["latent_dims", "did you mean 'latent_dim'"]),
+        ("tune digits --search latent_dims=1..4", ["latent_dims", "did you mean 'latent_dim'"]),
+        ("tune digits --space space.toml", ["latent_dims", "did you mean 'latent_dim'"]),
+        ("tune digits --search lr=3..1", ["low <= high", "low=3", "high=1"]),
+        ("train digits --set latent_dim=0", ["latent_dim", "greater than or equal to 1", "got 0"]),
+        ("train digits --set latent_dim=1000000000", ["latent_dim", "4096"]),
+        ("train digits --set lr=nan", ["lr", "finite", "nan"]),
+        ("train digits --set batch_size=5000", ["batch_size", "5000", "1258"]),
+        ("tune digits --set batch_size=5000", ["batch_size", "5000", "1258"]),
+        ("train nothing.npy", ["nothing.npy"]),
+        ("train digitz", ["digitz", "did you mean 'digits'"]),
+        ("tune digits --out taken", ["taken", "`out`"]),
+        ("tune digits --out taken --overwrite", ["taken"]),
+        ("train digits --out taken", ["taken", "`out`"]),
+        ("tune digits --search beta=0.1..4 --yardstick weighted_loss", ["beta", "weighted_loss", "neg_elbo"]),
+        ("tune digits --search likelihood=bernoulli,gaussian", ["likelihood", "cannot be searched"]),
+        ("tune digits --search binarize=none,dynamic", ["binarize", "cannot be searched"]),
+        ("tune digits --search lr=1e-3..1e-2 --set lr=1e-3", ["lr", "both set and searched"]),
+        ("tune digits --trails 5", ["--trails", "--trials"]),
+        ("tune digits --trials five", ["--trials", "integer"]),
+        ("tuna digits", ["tuna", "tune"]),
+        ("train", ["DATA"]),
+        ("tune digits --sampler gird", ["gird", "did you mean 'grid'"]),
+        ("tune digits --trials 0", ["trials", "at least 1"]),
+        ("tune digits --timeout -5", ["timeout", "positive"]),
+        ("tune digits --workers 0", ["workers", "at least 1"]),
+        ("tune", ["DATA", "--resume"]),
+        ("tune --resume nowhere", ["nowhere", "config.toml"]),
+        ("evaluate nowhere", ["nowhere"]),
+        ("evaluate taken", ["taken", "manifest.json"]),
+        ("decode taken --z 1,x", ["taken"]),
+        ("train digits --set epochs", ["name=value", "epochs"]),
+        ("data missing.csv", ["missing.csv", "does not", "check the path"]),
+        ("train digits --resume --out runs/none", ["nothing to resume"]),
+    ],
+)
+def test_one_line_and_nothing_written(folder: Path, arguments: str, said: list[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    done = vaelab(arguments.split(), folder)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert [part for part in said if part not in done.stderr] == [], done.stderr
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "taken" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_process_tells_and_returns_the_same(folder: Path) -> None:
+    arguments = ["train", "holes.npy"]
+    alone = process(arguments, folder)
+    inside = vaelab(arguments, folder)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (2, inside.stdout, inside.stderr)
+
+
+def raised_texts(path: Path) -> list[str]:
+    """What the InputErrors of a module say, without what they quote as a command."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    errors = [call for call in calls if ast.unparse(call.func) in ("InputError", "StoreError")]
+    texts = [ast.unparse(error) for error in errors]
+    return [re.sub(r"`vaelab [^`]*`", "", text) for text in texts]
+
+
+def test_errors_speak_of_no_option_where_python_raises_them_too() -> None:
+    root = Path(errors.__file__).parent
+    texts = {path: raised_texts(path) for path in root.rglob("*.py") if not path.is_relative_to(root / "cli")}
+    assert sum(map(len, texts.values())) > 100
+    assert [text for found in texts.values() for text in found if re.search(r"--[a-z]", text)] == []
+
+
+def test_the_package_lists_its_public_names_alone() -> None:
+    assert dir(package) == sorted([*package.__all__, "__version__"])
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom vaelab.cli.main import app\n"
+        "try:\n    app(['tune', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'sklearn', 'optuna', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "--search" in done.stdout
+    assert done.stderr == "heavy: []\n"

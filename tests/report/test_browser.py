@@ -1,0 +1,341 @@
+"""The page in a real browser: it sorts, shows, decodes as PyTorch does, and runs no word of its data.
+
+Needs chromium and its driver (Debian: chromium, chromium-driver) and selenium; VAELAB_REQUIRE_BROWSER=1 makes their
+absence a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pages import (
+    IMG,
+    SCRIPT,
+    comparison,
+    comparison_report,
+    half,
+    hostile,
+    run_report,
+    save,
+    study,
+    study_report,
+    table,
+    untrained,
+)
+from vaelab.data import Dataset
+from vaelab.data.dataset import split_rows
+from vaelab.vae.fitted import Fitted
+
+ACTIVATIONS = ("silu", "relu", "leaky_relu", "tanh", "gelu", "elu")
+SWITCHES = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1400,1000",
+)  # fmt: skip
+
+Browser = Any  # selenium's driver; selenium may be absent
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("VAELAB_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        _missing("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+    try:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        _missing("needs selenium: pip install selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    found = webdriver.Chrome(options=options, service=Service(driver))
+    yield found
+    found.quit()
+
+
+@pytest.fixture(scope="module")
+def models(digits: Dataset) -> dict[str, Fitted]:
+    """One model per activation, the first two with hostile names; the last beyond two latent dimensions."""
+    data = hostile(digits)
+    names = (IMG, SCRIPT, *ACTIVATIONS[2:])
+    return {
+        name: untrained(data, i, activation=activation, latent_dim=4 if i == 5 else 2, hidden=(24, 12))
+        for i, (name, activation) in enumerate(zip(names, ACTIVATIONS, strict=True))
+    }
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, digits: Dataset, models: dict[str, Fitted]) -> Path:
+    folder = comparison(tmp_path_factory.mktemp("comparison"), models, notes=[IMG])
+    return comparison_report(folder, hostile(digits))
+
+
+def visit(browser: Browser, page: Path, ready: str | None = "#explorer[data-ready]") -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    for log in ("performance", "browser"):
+        browser.get_log(log)
+    browser.get(page.as_uri())
+    if ready:
+        WebDriverWait(browser, 10, 0.05).until(lambda b: b.find_elements(By.CSS_SELECTOR, ready))
+
+
+def wait(browser: Browser, script: str) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(browser, 5, 0.02).until(lambda b: b.execute_script(f"return {script}"))
+
+
+def pixels(browser: Browser, view: str) -> Any:
+    """Grey levels of the image that a tile shows."""
+    found = browser.execute_script(
+        """const canvas = document.querySelector(`#${arguments[0]} canvas`);
+        return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]""",
+        view,
+    )
+    return np.array(found).reshape(8, 8, 4)
+
+
+def decoded(browser: Browser, z: list[float]) -> Any:
+    return np.array(browser.execute_script("return [...window.vaelab.decode(arguments[0])]", z))
+
+
+def same(got: Any, fitted: Fitted, z: list[float]) -> None:
+    """Decoded as PyTorch does with the same rounded weights, and nearly as the model itself does."""
+    assert np.abs(got - half(fitted).decode([z]).ravel()).max() < 1e-4
+    assert np.abs(got - fitted.decode([z]).ravel()).max() < 1e-2
+
+
+def drag(browser: Browser, start: tuple[float, float], end: tuple[float, float]) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    marks = browser.find_element(By.ID, "explorer-marks")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", marks)
+    chain = ActionChains(browser, duration=20)
+    middle = np.array([marks.size["width"], marks.size["height"]]) / 2
+    chain.move_to_element_with_offset(marks, *(int(v) for v in np.array(start) - middle)).click_and_hold()
+    chain.move_to_element_with_offset(marks, *(int(v) for v in np.array(end) - middle)).release().perform()
+
+
+def quiet(browser: Browser) -> None:
+    """No error, no dialog, no node out of the data, no request that leaves the page."""
+    from selenium.common.exceptions import NoAlertPresentException
+
+    with pytest.raises(NoAlertPresentException):
+        _ = browser.switch_to.alert.text
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    # A slow start of the browser may still ask for its own first page.
+    asked = [request["request"]["url"] for request in requests if request["documentURL"] == browser.current_url]
+    assert asked
+    assert all(url.startswith(("file:", "data:")) for url in asked), asked
+    assert browser.execute_script("return document.querySelectorAll('img[src=x], [onerror], [onload]').length") == 0
+    assert browser.execute_script("return document.querySelectorAll('script:not([type])').length") == 1
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_drag_decodes_as_pytorch_does(
+    browser: Browser, compared: Path, models: dict[str, Fitted], number: int
+) -> None:
+    name, fitted = list(models.items())[number]
+    visit(browser, compared)
+    browser.execute_script(
+        """const select = document.getElementById("explorer-model");
+        select.value = arguments[0];
+        select.dispatchEvent(new Event("change"))""",
+        name,
+    )
+    before = browser.execute_script("return window.vaelab.probe()")
+    drag(browser, (300, 300), (420 + 9 * number, 200))
+    z = browser.execute_script("return window.vaelab.probe()")
+    assert np.abs(np.array(z) - before).max() > 0.1
+    got = decoded(browser, z)
+    same(got, fitted, z)
+    shown = pixels(browser, "view-here")
+    assert np.abs(shown[..., 0].ravel() - 255 * got).max() <= 0.51
+    assert (shown[..., 0] == shown[..., 2]).all()
+    assert (shown[..., 3] == 255).all()
+    for far in ([3.5] * fitted.spec.latent_dim, [-3.5] * fitted.spec.latent_dim):
+        same(decoded(browser, far), fitted, far)
+    quiet(browser)
+
+
+def test_convolutions_decode_as_pytorch_does(browser: Browser, tmp_path: Path) -> None:
+    """With each norm, an odd size and a pixel that never changes."""
+    x = np.random.default_rng(0).random((100, 6, 7)).astype(np.float32)
+    x[:, 0, 0] = 0.25
+    data = Dataset("grey", x, split_rows(100, None, 0))
+    settings = {"network": "conv", "channels": (4, 8), "blocks": 1, "kernel": 3, "activation": "gelu"}
+    fitted = {
+        norm: untrained(data, likelihood="gaussian", norm=norm, **settings) for norm in ("none", "batch", "group")
+    }
+    assert all(len(own.scaling.kept) == 41 for own in fitted.values())
+    visit(browser, comparison_report(comparison(tmp_path, fitted), data))
+    for norm, own in fitted.items():
+        browser.execute_script(
+            """const select = document.getElementById("explorer-model");
+            select.value = arguments[0];
+            select.dispatchEvent(new Event("change"))""",
+            norm,
+        )
+        for z in ([0.5, -1.0], [-2.0, 2.0]):
+            got, means = decoded(browser, z), own.decode([z]).ravel()
+            assert means.std() > 0.05
+            assert np.abs(got - means).max() < 1e-2
+            if norm != "batch":  # which is rounded after it was folded into the weights
+                assert np.abs(got - half(own).decode([z]).ravel()).max() < 1e-4
+    quiet(browser)
+
+
+@pytest.mark.parametrize("code", [0, 1, 7])
+def test_hovering_a_point_shows_it(
+    browser: Browser, compared: Path, models: dict[str, Fitted], digits: Dataset, code: int
+) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    visit(browser, compared)
+    marks = browser.find_element(By.ID, "explorer-marks")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", marks)
+    assert digits.labels is not None
+    # A point that lies alone, so that the pointer cannot mean another.
+    places = np.array(
+        browser.execute_script(
+            "return Array.from({length: window.vaelab.count}, (_, i) => window.vaelab.point(i).screen)"
+        )
+    )
+    rows = np.flatnonzero(digits.labels == code)[:40]
+    far = [np.sort(np.hypot(*(places - places[row]).T))[1] for row in rows]
+    row = int(rows[int(np.argmax(far))])
+    x, y = places[row] - np.array([marks.size["width"], marks.size["height"]]) / 2
+    ActionChains(browser, duration=20).move_to_element_with_offset(marks, round(x), round(y)).perform()
+    wait(browser, f"document.getElementById('view-original').dataset.point === '{row}'")
+    point = browser.execute_script("return window.vaelab.point(arguments[0])", row)
+    facts = browser.find_element(By.ID, "explorer-facts").text
+    assert point["label"] == hostile(digits).classes[code]
+    assert point["label"] in facts
+    assert f"{row:,}" in facts
+    assert point["split"] in facts
+    fitted = models[IMG]
+    assert np.abs(np.array(point["z"]) - fitted.encode(digits.x[[row]])[0][0]).max() < 1e-3
+    same(decoded(browser, point["z"]), fitted, point["z"])
+    assert np.abs(pixels(browser, "view-decoded")[..., 0].ravel() - 255 * decoded(browser, point["z"])).max() <= 0.51
+    wait(browser, "document.querySelector('#view-original canvas') !== null")
+    assert (pixels(browser, "view-original")[..., 0] == np.round(255 * digits.x[row])).all()
+    quiet(browser)
+
+
+def test_keys_sliders_and_planes_move_the_cross(browser: Browser, compared: Path, models: dict[str, Fitted]) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, compared)
+    browser.execute_script(
+        """const select = document.getElementById("explorer-model");
+        select.value = "elu";
+        select.dispatchEvent(new Event("change"))"""
+    )
+    probe = "return window.vaelab.probe()"
+    marks = browser.find_element(By.ID, "explorer-marks")
+    marks.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_UP, Keys.SHIFT + Keys.ARROW_UP)
+    z = browser.execute_script(probe)
+    assert sum(abs(value) > 0 for value in z) == 2
+    slider = browser.find_element(By.CSS_SELECTOR, "#explorer-sliders label:not([hidden]) input")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert sum(abs(value) > 0 for value in browser.execute_script(probe)) == 3
+    browser.find_element(By.CSS_SELECTOR, "input[value=pca]").click()
+    before = np.array(browser.execute_script(probe))
+    marks.send_keys(Keys.ARROW_LEFT)
+    z = browser.execute_script(probe)
+    assert (np.abs(np.array(z) - before) > 1e-9).sum() >= 3
+    same(decoded(browser, z), models["elu"], z)
+    marks.send_keys(Keys.HOME)
+    assert browser.execute_script(probe) == [0, 0, 0, 0]
+    quiet(browser)
+
+
+def test_a_study_sorts_and_draws_its_trials(browser: Browser, tmp_path: Path, digits: Dataset) -> None:
+    from selenium.webdriver.common.by import By
+
+    data = hostile(digits)
+    folder = study(tmp_path / "study", IMG, trials=12)
+    shutil.rmtree(folder / "best")
+    save(untrained(data), folder / "best")
+    visit(browser, study_report(folder, data))
+    wait(browser, "document.querySelectorAll('#chart-parallel path.way').length === 6")
+    assert browser.execute_script("return document.querySelectorAll('.chart:not([hidden]) svg').length") > 3
+    assert IMG in browser.execute_script("return document.getElementById('chart-parallel').textContent")
+
+    def column(n: int) -> list[float]:
+        cells = browser.execute_script(
+            """return [...document.querySelectorAll("#trials tbody tr")]
+                .map((row) => row.cells[arguments[0]].dataset.value ?? null)""",
+            n,
+        )
+        return [np.inf if cell is None else float(cell) for cell in cells]
+
+    button = browser.find_element(By.CSS_SELECTOR, "#trials th:nth-child(3) button")
+    button.click()
+    rising = column(2)
+    assert rising == sorted(rising)
+    assert rising[5] < rising[6] == np.inf
+    button.click()
+    falling = column(2)
+    assert falling[:6] == rising[5::-1]
+    assert falling[6:] == [np.inf] * 6
+    heads = browser.find_elements(By.CSS_SELECTOR, "#trials th[aria-sort]")
+    assert [head.get_attribute("aria-sort") for head in heads] == ["descending"]
+    quiet(browser)
+
+
+def test_a_table_shows_bars_with_their_names(browser: Browser, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    data = table()
+    fitted = untrained(data, likelihood="gaussian", latent_dim=3)
+    visit(browser, run_report(save(fitted, tmp_path / IMG.replace("/", "")), data))
+    drag(browser, (300, 300), (420, 200))
+    z = browser.execute_script("return window.vaelab.probe()")
+    span = np.array([6, 60, 600, 1, 0.6])
+    assert np.abs((decoded(browser, z) - half(fitted).decode([z])[0]) / span).max() < 1e-4
+    names = [node.text for node in browser.find_elements(By.CSS_SELECTOR, "#view-here .name")]
+    assert names == list(data.features)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#view-decoded .mark")) == 5
+    quiet(browser)
+
+
+def test_a_large_decoder_says_why_it_is_not_here(browser: Browser, tmp_path: Path, digits: Dataset) -> None:
+    from selenium.webdriver.common.by import By
+
+    fitted = untrained(digits, hidden=(1000, 1000))
+    visit(browser, run_report(save(fitted, tmp_path / "large"), digits))
+    assert "the limit of a page is 1,000,000" in browser.find_element(By.ID, "view-here").text
+    assert not browser.find_elements(By.CSS_SELECTOR, "#view-decoded canvas")
+    quiet(browser)
+
+
+def test_the_page_names_no_address(compared: Path) -> None:
+    text = compared.read_text()
+    assert not re.search(r"""(src|href|srcset|action|data)\s*=\s*["']?\s*(https?:)?//""", text)
+    assert "url(" not in text
+    assert "@import" not in text
