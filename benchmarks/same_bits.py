@@ -35,7 +35,7 @@ compare digits --model wide:hidden=64 --model narrow:hidden=16 --set latent_dim=
 compare cancer.npy --model plain:hidden=32 --model thick:hidden=32,likelihood=laplace --set epochs=6 --seeds 2
 cluster digits --set latent_dim=8 --set epochs=15 --components 10,20 --labels 100
 cluster digits --set prior=mixture --set components=10 --set latent_dim=8 --set epochs=15 --starts 2
-invert product --epochs 2 --set hidden=64-64 --trials 2 --samples 10
+invert product --epochs 2 --set hidden=64-64 --trials 2 --samples 10 --no-baselines
 classify digits --trials 4 --set epochs=5
 classify images.npz --network conv --trials 2 --set epochs=2 --figures none
 train digits --set network=conv --set epochs=1

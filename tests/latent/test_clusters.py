@@ -314,7 +314,7 @@ def test_anomaly_of_a_held_out_class(digits: Dataset, tmp_path: Path) -> None:
     assert seen.facts.name == "digits without 0"
     assert (tmp_path / "a" / "figures" / "anomaly_1.png").exists()
     again = anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", components=5, rows=40, out=tmp_path / "b")
-    assert again["directions"][0]["scores"] == way["scores"]  # the run says how to train, and is trained anew
+    assert again["directions"][0]["scores"] == way["scores"]  # the run says how to train, and a new model is trained
     with pytest.raises(InputError, match="leave out `settings`"):
         anomaly(digits, held_out="0", run=tmp_path / "a" / "model1", settings=SETTINGS, out=tmp_path / "c")
     with pytest.raises(InputError, match="`rows` must be at least 2"):

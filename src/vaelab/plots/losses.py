@@ -98,8 +98,8 @@ def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") ->
     small = (top - bottom - 0.55) / 2
     upper = style.chart(figure, 6.65, bottom + small + 0.55, 2.15, small)
     lower = style.chart(figure, 6.65, bottom, 2.15, small)
-    _draw_term(upper, data, "rate", "rate, nats: information in z")
-    _draw_term(lower, data, "distortion", "distortion, nats: reconstruction error")
+    _draw_term(upper, data, "rate", "rate, nats")
+    _draw_term(lower, data, "distortion", "distortion, nats")
     upper.tick_params(labelbottom=False)
     style.name_axes(lower, x="epoch")
     return style.save(figure, path)

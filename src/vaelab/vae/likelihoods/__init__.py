@@ -2,7 +2,7 @@
 
 from vaelab.registry import Registry
 
-# Values of the setting `likelihood`. The contract suite (tests/vae/test_likelihoods.py) runs over every entry.
+# Values of the setting `likelihood`. The contract suite (tests/vae/test_likelihood_contract.py) runs over every entry.
 LIKELIHOODS = Registry[type](
     "likelihood",
     {

@@ -2,7 +2,7 @@
 
 from vaelab.registry import Registry
 
-# Values of the setting `prior`. The contract suite (tests/vae/test_priors.py) runs over every entry.
+# Values of the setting `prior`. The contract suite (tests/vae/test_prior_contract.py) runs over every entry.
 PRIORS = Registry[type](
     "prior",
     {
