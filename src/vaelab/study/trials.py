@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from vaelab.engine.seeds import derive_seed
@@ -77,8 +78,17 @@ def importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
         )
 
 
+def _without_sync(connection: Any, record: Any) -> None:
+    """SQLite need not wait for the disk at every commit."""
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
 class Trials:
-    """Suggests trials in cohorts and records their reports; all state is in the database."""
+    """Suggests trials in cohorts and records their reports; all state is in the database.
+
+    A study has one writer, which holds its lock. So a trial that was read stays true until this writer changes it, and
+    only then is it read again.
+    """
 
     def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int, direction: Direction = "minimize"):
         self.space, self.sampler, self.seed, self.size = space, sampler, seed, size
@@ -88,28 +98,39 @@ class Trials:
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
+            # With a write-ahead log, a power cut can lose the last commits but never half of one. A lost trial is
+            # trained again, with the same result.
+            sqlalchemy.event.listen(self._storage.engine, "connect", _without_sync)
+            self._storage.engine.dispose()
             self._study = optuna.create_study(
                 storage=self._storage, study_name=NAME, direction=direction, load_if_exists=True
             )
         self._asked: dict[int, optuna.Trial] = {}
+        self._trials = self._study.get_trials(deepcopy=False)
 
     def close(self) -> None:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
     def all(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        """Every trial as the database holds it."""
+        return list(self._trials)
+
+    def _read(self, number: int) -> None:
+        """Reads a trial again after it was written."""
+        self._trials[number] = self._storage.get_trial(self._id(number))
 
     def reclaim(self) -> int:
         """Requeue the trials that a dead process left running: each keeps its number, parameters and seed."""
         lost = [t for t in self.all() if t.state == TrialState.RUNNING]
         for trial in lost:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._read(trial.number)
         return len(lost)
 
     def cohort(self, total: int) -> list[int]:
         """The numbers of the next unfinished cohort, suggested as needed; empty when `total` are finished."""
-        trials = self.all()
+        trials = self._trials
         first = next((i for i in range(total) if i >= len(trials) or trials[i].state not in FINISHED), total)
         if first == total:
             return []
@@ -129,6 +150,7 @@ class Trials:
             self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
         assert trial.number == number, f"asked for trial {number}, got {trial.number}"
         self._asked[number] = trial
+        self._trials[number : number + 1] = [self._storage.get_trial(trial._trial_id)]
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
@@ -140,37 +162,34 @@ class Trials:
         }
         return samplers[self.sampler]()
 
-    def grid_size(self) -> int:
-        size = 1
-        for values in self.space.grid().values():
-            size *= len(values)
-        return size
-
     def params(self, number: int) -> dict[str, Any]:
-        return dict(self.all()[number].params)
+        return dict(self._trials[number].params)
 
     def is_finished(self, number: int) -> bool:
-        return self.all()[number].state in FINISHED
+        return self._trials[number].state in FINISHED
 
     def reported(self, rung: int, below: int) -> dict[int, float]:
         """The values reported at a rung by trials with numbers below `below`."""
-        found = [t for t in self.all()[:below] if rung in t.intermediate_values]
+        found = [t for t in self._trials[:below] if rung in t.intermediate_values]
         return {t.number: t.intermediate_values[rung] for t in found}
 
     def report(self, number: int, rung: int, value: float) -> None:
-        if rung not in self.all()[number].intermediate_values:
+        if rung not in self._trials[number].intermediate_values:
             self._storage.set_trial_intermediate_value(self._id(number), rung, value)
+            self._read(number)
 
     def _id(self, number: int) -> int:
-        return self.all()[number]._trial_id
+        return self._trials[number]._trial_id
 
     def prune(self, number: int, facts: Mapping[str, Any]) -> None:
         self._note(number, facts)
         self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
+        self._read(number)
 
     def fail(self, number: int, reason: str, facts: Mapping[str, Any]) -> None:
         self._note(number, {**facts, "reason": reason})
         self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
+        self._read(number)
 
     def complete(self, number: int, value: float, feasible: bool, facts: Mapping[str, Any]) -> None:
         self._note(number, facts)
@@ -178,6 +197,7 @@ class Trials:
         with _quiet():
             trial.set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
         self._study.tell(trial, value)
+        self._read(number)
 
     def _note(self, number: int, facts: Mapping[str, Any]) -> None:
         for name, value in facts.items():
