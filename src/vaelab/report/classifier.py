@@ -16,7 +16,6 @@ from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
-from vaelab.wording import number
 
 PICTURES = ("confusion", "reliability", "mistakes", "learning")
 COLUMNS = {"accuracy": "accuracy", "log_loss": "log-loss", "macro_f1": "macro F1"}
@@ -112,8 +111,8 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     for split in ("test", "validation"):
         found = winner.get(split) or {}
         if found.get("accuracy") is not None:
-            error = f"± {number(found.get('se'))} over examples"
-            cards.append(Card(f"{split} accuracy", Cell.of(found["accuracy"], _figure), error))
+            accuracy = Cell.mean({"mean": found["accuracy"], "se": found.get("se")})
+            cards.append(Card(f"{split} accuracy", accuracy, "standard error over examples"))
     found = winner.get(_split(winner)) or {}
     units = {
         "macro_f1": "mean over classes (best: 1)",
