@@ -116,7 +116,7 @@ def test_commands_for_other_models_refuse_its_run(inverted, cli):
         (["product", "--forward", "x0"], "leave `forward`"),
         (["product", "--search", "lr=1e-2..1e-3", "--trials", "2"], "`low <= high` must hold for lr"),
         (["product", "--search", "lr=1e-3..1e-2"], "a search needs at least one trial"),
-        (["product", "--set", "likelihood=bernoulli"], "is a density"),
+        (["product", "--set", "likelihood=bernoulli"], "has a density"),
         (["product", "--set", "latent=2"], "unknown setting"),
         (["product", "--samples", "0"], "greater than or equal to 1"),
         (["pairs.npz", "--forward", "x0", "--noise", "-1"], "`noise` is a standard deviation"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from vaelab.errors import InputError
 from vaelab.inverse.problems import Problem
+from vaelab.vae.likelihoods import LIKELIHOODS
 from vaelab.vae.spec import Spec
 
 # Defaults that differ from Spec's: inverse problems have many examples and narrow posteriors.
@@ -42,10 +43,11 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
     if {"layers", "width", "taper"} & set(settings) and "hidden" not in settings:
         del chosen["hidden"]
     spec = Spec.create(**chosen)
-    if spec.likelihood == "bernoulli" or spec.binarize != "none" or spec.samples != 1:
+    if LIKELIHOODS[spec.likelihood].is_mass or spec.binarize != "none" or spec.samples != 1:
+        densities = " or ".join(name for name, kind in LIKELIHOODS.items() if not kind.is_mass)
         raise InputError(
-            "an inverse problem's x is a density with one importance sample: likelihood gaussian, laplace or huber, "
-            "binarize none, samples 1."
+            f"an inverse problem's x has a density, trained with one draw; set likelihood to {densities}, binarize to "
+            "none and samples to 1."
         )
     if spec.wy > 0 and not problem.is_differentiable:
         raise InputError(

@@ -109,14 +109,14 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     test = results.get("test") or {}
     cards = [Card("components", Cell.of(results.get("components")), _choice(results))]
     units = {
-        "labelled_accuracy": "accuracy on test; unknown counts as an error",
+        "labelled_accuracy": "on test; unknown counts as an error",
         "hungarian_accuracy": "one-to-one accuracy on test",
         "purity": "purity on test",
         "nmi": "NMI on test (best: 1)",
         "ari": "adjusted Rand index on test",
         "ece": "calibration error on test (best: 0)",
     }
-    names = CLUSTER_FIGURES | {"labelled_accuracy": "answers", "ece": "ECE"}
+    names = CLUSTER_FIGURES | {"labelled_accuracy": "accuracy", "ece": "ECE"}
     cards += [Card(names[k], Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
     return cards
 
