@@ -65,7 +65,7 @@ def _variant(problem, spec, detached: bool, through_encoder: bool) -> tuple[floa
     forward = problem.forward
     taught = dataclasses.replace(problem, forward=(lambda x: forward(x).detach()) if detached else forward)
     with one_thread():
-        method = Variational(objective=conditional.objective(taught, space))
+        method = Variational(cost=conditional.cost(taught, space))
         stack = Stack([spec], Feed(data, spec, space.scaling), method)
         for _ in epochs(stack):
             pass

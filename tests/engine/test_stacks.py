@@ -12,7 +12,7 @@ from vaelab.data import from_arrays
 from vaelab.engine.networks import ACTIVATIONS
 from vaelab.engine.seeds import derive_seed
 from vaelab.engine.training import Stack, epochs, run_epoch
-from vaelab.vae import learning
+from vaelab.vae import epoch as vae_epoch
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.learning import Variational, stack_key
 from vaelab.vae.spec import Spec
@@ -50,6 +50,9 @@ VARIANTS = {  # a tuple holds a value for each member
     "vamp": {"likelihood": "bernoulli", "prior": "vamp", "components": 7, "latent_dim": 5, "dropout": 0.1},
     "importance samples": {"likelihood": "gaussian", "samples": 3, "dropout": 0.1},
 }
+
+# Those that fused kernels train, if they may.
+DENSE = [name for name, settings in VARIANTS.items() if not {"prior", "samples"} & set(settings)]
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +94,13 @@ def assert_same_bits(one, i, other, k):
     assert all(torch.equal(a, b) for a, b in zip(everything(one, i), everything(other, k), strict=True))
 
 
-@pytest.mark.parametrize("variant", list(VARIANTS))
-def test_a_member_gets_the_bits_that_it_gets_alone(images, variant):
-    specs = specs_of(images, **VARIANTS[variant])
+@pytest.mark.parametrize(
+    ("variant", "engine"),
+    [(name, "fused") for name in VARIANTS] + [(name, "autograd") for name in VARIANTS if name in DENSE],
+)
+def test_a_member_gets_the_bits_that_it_gets_alone(images, variant, engine):
+    specs = specs_of(images, **VARIANTS[variant], engine=engine)
+    assert specs[0].fuses == (engine == "fused" and variant in DENSE)
     feed = Feed(images, specs[0])
     assert feed.rows("train").numel() % 16 != 0
     together, records = trained(specs, feed)
@@ -105,9 +112,10 @@ def test_a_member_gets_the_bits_that_it_gets_alone(images, variant):
         assert not torch.equal(alone.parameters[0], Stack([spec], feed, Variational()).parameters[0])  # it did train
 
 
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_every_activation_keeps_the_bits(images, activation):
-    specs = specs_of(images, likelihood="gaussian", activation=activation)
+def test_every_activation_keeps_the_bits(images, activation, engine):
+    specs = specs_of(images, likelihood="gaussian", activation=activation, engine=engine)
     feed = Feed(images, specs[0])
     together, _ = trained(specs, feed, until=1)
     for k in (0, 1, 4):
@@ -141,12 +149,13 @@ def test_members_that_leave_midway_change_no_bit_of_those_that_stay(images, vari
     assert_same_bits(stack, 0, whole, 1)
 
 
-def test_noise_blocks_depend_on_the_spec_and_change_nothing_between_companies(images, monkeypatch):
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_noise_blocks_depend_on_the_spec_and_change_nothing_between_companies(images, monkeypatch, engine):
     """With blocks of 2 batches every epoch has several; alone and together must still agree."""
-    specs = specs_of(images, likelihood="bernoulli", dropout=0.1)
+    specs = specs_of(images, likelihood="bernoulli", dropout=0.1, engine=engine)
     feed = Feed(images, specs[0])
-    monkeypatch.setattr(learning, "NOISE_FLOATS", 35 * (16 + 2 * 64))
-    assert len(list(learning._noise_blocks(Stack(specs, feed, Variational()), 118))) == 4
+    monkeypatch.setattr(vae_epoch, "NOISE_FLOATS", 35 * (16 + 2 * 64))
+    assert len(list(vae_epoch.noise_blocks(Stack(specs, feed, Variational()), 118))) == 4
     together, _ = trained(specs, feed, until=3)
     for k in (0, 3):
         assert_same_bits(trained([specs[k]], feed, until=3)[0], 0, together, k)
@@ -274,21 +283,23 @@ def table():
     return from_arrays(rng.normal(size=(168, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(168, 6)), seed=1)
 
 
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_a_member_follows_plain_torch_to_float32_rounding(images, table, likelihood, monkeypatch):
+def test_a_member_follows_plain_torch_to_float32_rounding(images, table, likelihood, engine, monkeypatch):
     monkeypatch.setattr(Feed, "gather", plain_gather(torch.float32))
-    compare_with_torch(images if likelihood == "bernoulli" else table, likelihood, torch.float32, 1e-5)
+    compare_with_torch(images if likelihood == "bernoulli" else table, likelihood, torch.float32, 1e-5, engine=engine)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_a_member_follows_plain_torch_in_double_precision(images, table, likelihood, monkeypatch):
-    """The whole engine in float64. What is left is torch's clipping, which adds 1e-6 to the norm: here none clips."""
+    """Autograd, all in float64. What is left is torch's clipping, which adds 1e-6 to the norm: here none clips."""
     monkeypatch.setattr(Feed, "gather", plain_gather(torch.float64))
     randn = torch.randn  # the noise is drawn in float32 on both sides
     monkeypatch.setattr(torch, "randn", lambda *n, dtype=torch.float32, **kw: randn(*n, dtype=dtype, **kw))
     torch.set_default_dtype(torch.float64)
     try:
-        compare_with_torch(images if likelihood == "bernoulli" else table, likelihood, torch.float64, 1e-12, clip=1e9)
+        data = images if likelihood == "bernoulli" else table
+        compare_with_torch(data, likelihood, torch.float64, 1e-12, clip=1e9, engine="autograd")
     finally:
         torch.set_default_dtype(torch.float32)
 

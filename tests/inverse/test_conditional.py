@@ -30,7 +30,7 @@ def easy():
 def stack_of(problem, settings, spectrum=False):
     data, space = conditional.as_table(problem, spectrum)
     specs = [resolve(spec_of(problem, {**QUICK, **own}), data) for own in settings]
-    method = Variational(objective=conditional.objective(problem, space))
+    method = Variational(cost=conditional.cost(problem, space))
     return Stack(specs, Feed(data, specs[0], space.scaling), method), space
 
 
@@ -78,12 +78,15 @@ def test_a_conditional_model_is_what_plain_layers_compute(easy):
         torch.testing.assert_close(decoded, run("decoder", torch.cat([rows[..., D:], z], -1)))
 
 
-def test_members_of_a_conditional_stack_get_the_bits_that_they_get_alone(easy):
+@pytest.mark.parametrize("wy", [(0.0, 0.0, 0.0), (0.1, 0.5, 2.0)])
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_members_of_a_conditional_stack_get_the_bits_that_they_get_alone(easy, engine, wy):
     settings = [
         {"latent_dim": 2, "seed": 1, "lr": 1e-3},
-        {"latent_dim": 4, "seed": 2, "wy": 0.5, "hidden": "20"},
+        {"latent_dim": 4, "seed": 2, "hidden": "20"},
         {"latent_dim": 3, "seed": 3, "wx": 2.0, "beta": 0.5},
     ]
+    settings = [{**own, "engine": engine, "wy": weight} for own, weight in zip(settings, wy, strict=True)]
     together, _ = stack_of(easy, settings)
     list(epochs(together))
     for k, own in enumerate(settings):
@@ -156,7 +159,7 @@ def test_the_audit_names_a_dead_misfit(forward):
         spec_of(problem, {**QUICK, "wy": 1.0})
     data, space = conditional.as_table(problem)
     spec = resolve(Spec.create(**{**QUICK, "wy": 1.0, "device": "cpu"}), data)
-    stack = Stack([spec], Feed(data, spec, space.scaling), Variational(objective=conditional.objective(problem, space)))
+    stack = Stack([spec], Feed(data, spec, space.scaling), Variational(cost=conditional.cost(problem, space)))
     with pytest.raises(InputError, match="the term misfit has no gradient"):
         audited(stack)
     train(problem, specs_of(problem, {**QUICK, "epochs": 1}))  # wy = 0 ranks only

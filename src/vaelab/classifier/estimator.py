@@ -110,6 +110,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 30,
+        engine: Literal["auto", "fused", "autograd"] = "auto",
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
@@ -141,6 +142,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.schedule = schedule
         self.batch_size = batch_size
         self.epochs = epochs
+        self.engine = engine
         self.precision = precision
         self.device = device
         self.seed = seed

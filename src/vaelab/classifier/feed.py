@@ -18,7 +18,7 @@ from vaelab.errors import InputError, shown
 
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
-    """The spec with batch size and device resolved; rejects data on which no classifier can be evaluated."""
+    """The spec with batch size, device and engine resolved; rejects data on which no classifier can be evaluated."""
     check_labels(data)
     moves_curves = spec.network == "conv" and spec.flip == "none"
     if spec.is_augmented and not (data.is_image or moves_curves):
@@ -32,7 +32,7 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
         )
     if spec.network == "conv":
         check_convolutions(spec, data)
-    return spec.replace(**resolve_training(spec, data))
+    return spec.replace(**resolve_training(spec, data)).settled
 
 
 def check_labels(data: Dataset) -> None:

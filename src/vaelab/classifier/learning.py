@@ -10,22 +10,23 @@ import torch
 from torch import Tensor
 
 from vaelab.classifier import scores
-from vaelab.classifier.augment import COVERS, MOVES
+from vaelab.classifier.epoch import ClassifierStack, draw, noise_blocks
 from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.model import ClassifierModel, cross_entropy, padded_sizes
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS
+from vaelab.engine.fused import prepare
 from vaelab.engine.networks import Block, Parameters, fast_products
 from vaelab.engine.rows import Batches
-from vaelab.engine.training import NOISE_FLOATS, LazyBatches, Stack, Validated
+from vaelab.engine.training import Fused, LazyBatches, Validated
 from vaelab.metrics import contingency, log_loss
 from vaelab.settings.yardsticks import VALIDATION_ROWS
-
-ClassifierStack = Stack[ClassifierSpec, LabelledFeed, ClassifierModel]
 
 
 class Discriminative:
     """Trains with cross-entropy, and keeps the best epoch by the yardstick."""
+
+    kernels = "vaelab.classifier.fused.steps"
 
     def __init__(self, yardstick: str = "accuracy"):
         self.yardstick = YARDSTICKS[yardstick]
@@ -55,24 +56,23 @@ class Discriminative:
     def frozen(self, stack: ClassifierStack) -> Sequence[Block]:
         return ()
 
+    def fused(self, stack: ClassifierStack) -> Fused | None:
+        if not stack.specs[0].fuses:
+            return None
+        prepare(self.kernels)
+        from vaelab.classifier.fused.stack import FusedClassifier  # imports numba
+
+        return FusedClassifier(stack)
+
     def blocks(self, stack: ClassifierStack, order: Tensor) -> Iterator[LazyBatches]:
-        """Noise is drawn in blocks whose size depends only on the spec; each member uses its own generator."""
-        spec, (K, n), feed = stack.specs[0], order.shape, stack.feed
-        units = stack.model.dropout_units if any(spec.dropouts) else 0
-        draws = (MOVES + (COVERS if spec.erase else 0)) if spec.is_augmented else 0
-        B = stack.batch_size
-        block = max(B, NOISE_FLOATS // max(1, units + draws) // B * B)
-        dropped = torch.stack([_per_unit(s.dropouts, stack.model.hidden) for s in stack.specs]).to(feed.device)
-        for start in range(0, n, block):
-            rows = min(block, n - start)
-            dropout_mask = torch.empty(K, rows, units, device=feed.device)
-            moves = torch.empty(K, rows, draws, device=feed.device)
-            for k, generator in enumerate(stack.generators):
-                if units:
-                    dropout_mask[k].uniform_(generator=generator).ge_(dropped[k]).div_(1 - dropped[k])
-                if draws:
-                    moves[k].uniform_(generator=generator)
-            yield self._batches(stack, order[:, start : start + rows], dropout_mask, moves)
+        shares = [_per_unit(s.dropouts, stack.model.hidden).to(stack.feed.device) for s in stack.specs]
+        for block in noise_blocks(stack, order.shape[1]):
+            draws = [draw(stack, k, block.stop - block.start) for k in range(len(stack))]
+            uniforms, moves = (torch.stack(parts) for parts in zip(*draws, strict=True))
+            if uniforms.shape[2]:
+                for mask, share in zip(uniforms, shares, strict=True):
+                    mask.ge_(share).div_(1 - share)
+            yield self._batches(stack, order[:, block], uniforms, moves)
 
     def _batches(self, stack: ClassifierStack, order: Tensor, dropout_mask: Tensor, moves: Tensor) -> LazyBatches:
         feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
@@ -90,8 +90,11 @@ class Discriminative:
         """The target is the yardstick's cost; log-loss breaks ties."""
         feed = stack.feed
         codes = feed.codes("validation")[:VALIDATION_ROWS]
-        batches = feed.batches("validation", 1, VALIDATION_ROWS)
-        every = logits_of(stack.model, stack.views(stack.rows), batches)
+        if stack.fused is not None:
+            every = stack.fused.validation().double().numpy()
+        else:
+            batches = feed.batches("validation", 1, VALIDATION_ROWS)
+            every = logits_of(stack.model, stack.views(stack.rows), batches)
         validated = []
         for own, logits in zip(train, every, strict=True):
             table = contingency(codes, logits.argmax(1), feed.classes, feed.classes)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vaelab.classifier import feed as feeds
 from vaelab.classifier import scores
+from vaelab.classifier.epoch import ClassifierStack
 from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.fitted import FittedClassifier
-from vaelab.classifier.learning import ClassifierStack, Discriminative, logits_of
+from vaelab.classifier.learning import Discriminative, logits_of
 from vaelab.classifier.model import padded_sizes, trunk_of
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS

@@ -44,6 +44,11 @@ RULES = {
 }
 
 
+def rule_of(spec: ModelSpec) -> Rule:
+    """The update rule of a spec."""
+    return RULES[spec.optimizer]
+
+
 def _constant(steps: Floats, total: int) -> Floats:
     return np.ones(len(steps))
 
@@ -97,29 +102,36 @@ class Optimizer:
         coupled = [0.0 if r.decoupled else d for r, d in zip(rules, decays, strict=True)]
         self._coupled = self._column(coupled) if any(coupled) else None
         self._decoupled = any(r.decoupled and d for r, d in zip(rules, decays, strict=True))
-        self._table: list[tuple[Tensor, ...]] = []
         self._table_start, self._rates = 0, np.empty((0, len(self.specs)))
+        self._table: list[tuple[Tensor, ...]] | None = None
 
     def rates(self) -> list[float]:
         """Each member's learning rate at the next step."""
         row = self._row()
         return [float(rate) for rate in self._rates[row]]
 
-    def _row(self) -> int:
+    def _row(self, ahead: int = 1) -> int:
         """Index of the next step in the tables, which are computed for many steps at once: computing K numbers at
         every step would cost more than the update.
         """
-        if not 0 <= self.step_number - self._table_start < len(self._table):
-            self._tabulate()
-        return self.step_number - self._table_start
+        row = self.step_number - self._table_start
+        if not 0 <= row <= len(self._rates) - ahead:
+            self._tabulate(ahead)
+            return 0
+        return row
 
-    def _tabulate(self) -> None:
+    def coefficients(self, steps: int) -> npt.NDArray[np.float32]:
+        """Root, floor and shrink (see `_tabulate`) of each member at the next steps: (K, steps, 3)."""
+        row = self._row(steps)
+        return np.ascontiguousarray(self._columns[row : row + steps, :, :, 0].transpose(2, 0, 1), np.float32)
+
+    def _tabulate(self, ahead: int) -> None:
         """Rates, and the coefficients of p -= m / (root * sqrt(v) + floor) after p *= shrink, each (K, 1).
 
         The rate and both bias corrections are folded into root and floor.
         """
         first = self.step_number
-        steps = np.arange(float(first), min(first + TABLE_STEPS, max(self.steps, first + 1)))
+        steps = np.arange(float(first), max(min(first + TABLE_STEPS, self.steps), first + ahead))
         self._rates = np.empty((len(steps), len(self.specs)))
         columns = np.empty((len(steps), 3, len(self.specs), 1))
         for k, spec in enumerate(self.specs):
@@ -129,8 +141,7 @@ class Optimizer:
             columns[:, 0, k, 0] = rule.use * per_rate / (np.sqrt(1 - rule.b2 ** (steps + 1)) if rule.unbias else 1.0)
             columns[:, 1, k, 0] = rule.eps * per_rate
             columns[:, 2, k, 0] = 1 - rate * spec.weight_decay if rule.decoupled else 1.0
-        table = torch.from_numpy(columns).to(self.parameters)
-        self._table, self._table_start = [tuple(row.unbind(0)) for row in table.unbind(0)], first
+        self._columns, self._table_start, self._table = columns, first, None
 
     def step(self, gradient: Tensor) -> list[int]:
         """One update with the gradient (K, P), which is overwritten. Returns the members whose gradient is not finite.
@@ -152,6 +163,8 @@ class Optimizer:
     def _update(self, gradient: Tensor, members: slice, broken: Sequence[int] = ()) -> None:
         """The rule for some members at once."""
         row = self._row()
+        if self._table is None:
+            self._table = [tuple(row.unbind(0)) for row in torch.from_numpy(self._columns).to(self.parameters)]
         root, floor, shrink = (column[members] for column in self._table[row])
         b1, b2 = self._b1[members], self._b2[members]
         if broken:  # neither momentum nor decay may change such a member

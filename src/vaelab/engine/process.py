@@ -7,6 +7,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 
+import threadpoolctl
 import torch
 
 
@@ -25,10 +26,11 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for PyTorch: results do not depend on the thread count, and workers do not stall each other."""
+    """One thread for PyTorch and BLAS: results do not depend on their number, and workers do not stall each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from vaelab.data import Dataset
+from vaelab.engine import fused
 from vaelab.engine.convolutions import Grid, why_unfit
 from vaelab.errors import InputError
 from vaelab.settings.spec import ModelSpec
 
 
 def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
-    """Resolve the settings that depend on data and machine: batch size and device."""
+    """Resolve the settings that depend on data and machine: batch size, device and engine."""
     n = len(data.splits["train"])
     changes: dict[str, object] = {}
     if spec.batch_size == "auto":
@@ -26,6 +27,15 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
     elif not _is_available(spec.device):
         raise InputError(f"device {spec.device!r} is not available here; use auto or cpu.")
     device = str(changes.get("device", spec.device))
+    if spec.engine != "autograd":
+        reason = fused.why_unavailable()
+        if reason is not None and spec.engine == "fused":
+            raise InputError(
+                f"`engine` = fused needs numba, which cannot be imported here ({reason}); install it, or use autograd."
+            )
+        if reason is not None:
+            fused.tell_unavailable(reason)
+        changes["engine"] = "fused" if reason is None else "autograd"
     if spec.precision == "bf16" and not has_bfloat16(device):
         raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
     return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from vaelab.data.dataset import Array
 from vaelab.engine import noise
 from vaelab.engine.convolutions import Grid
 
+KEPT_FLOATS = 1 << 23  # values of validation rows that are kept between epochs: 32 MB
 CHUNK_FLOATS = 1 << 18  # values per member and evaluation chunk: bounds memory, and is large enough to be fast
 
 
@@ -114,6 +115,7 @@ class Rows:
         self.condition = data.condition
         self.features = units.features(self._raw) - self.condition
         self.grid = grid_of(data.shape, units.scaling)
+        self._kept: dict[tuple[str, int], list[tuple[Tensor, Tensor]]] = {}
         self._keys: dict[str, Tensor] = {}  # cached here, not on the class, which would keep the data alive
 
     def rows(self, split: str) -> Tensor:
@@ -136,6 +138,15 @@ class Rows:
         rows, keys = self.rows(split)[:limit], self.keys(split)[:limit]
         pieces = zip(rows.split(size), keys.split(size), strict=True)
         return Batches(len(rows), ((self.units.fixed(self._raw.index_select(0, r), k), k) for r, k in pieces))
+
+    def kept_batches(self, split: str, limit: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """The same chunks with one draw, without their places; converted once if they are small enough to be kept."""
+        if (split, limit) in self._kept:
+            return self._kept[split, limit]
+        batches = self.batches(split, 1, limit)
+        if batches.rows * self._raw.shape[1] > KEPT_FLOATS:
+            return batches.pieces
+        return self._kept.setdefault((split, limit), list(batches.pieces))
 
     def sample_rows(self, most: int) -> Tensor:
         """At most `most` training rows, evenly spaced, as model values with fixed noise."""

@@ -77,8 +77,24 @@ class Validated:
     beta: float | None = None
 
 
+class Fused(Protocol):
+    """The training steps of one stack by fused kernels, in place of autograd and the optimizer."""
+
+    def epoch(self, order: Tensor) -> tuple[dict[str, Tensor], dict[int, int]]:
+        """All steps over rows `order` (K, n): the sum of each stored term (K,), and the step, counted from 0, in which
+        the gradient of a member was not finite.
+        """
+
+    def validation(self) -> Tensor:
+        """The members on the validation rows, as the method needs it for its records."""
+
+
 class Method(Protocol[S, F, M]):
     """The training method of one kind of model: everything specific to it. Stateless."""
+
+    @property
+    def kernels(self) -> str:
+        """The module of its fused kernels."""
 
     def key(self, spec: S, features: int) -> tuple[object, ...]:
         """What members of one stack must share: depends only on the spec."""
@@ -100,6 +116,9 @@ class Method(Protocol[S, F, M]):
 
     def frozen(self, stack: Stack[S, F, M]) -> Sequence[Block]:
         """Parameters that are frozen in the next epoch."""
+
+    def fused(self, stack: Stack[S, F, M]) -> Fused | None:
+        """The steps of a stack by fused kernels; None if there are none for it, and autograd trains it."""
 
     def validate(self, stack: Stack[S, F, M], train: list[dict[str, float]]) -> list[Validated]:
         """Every member after an epoch; `train` has the means of its stored terms."""
@@ -144,9 +163,9 @@ class Stack(Generic[S, F, M]):
         self.optimizer = Optimizer(self.specs, self.parameters, self.steps_per_epoch * (last - first))
 
     def _bind(self) -> None:
-        self.gradient = torch.empty_like(self.parameters)
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
         self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
+        self.fused = self.method.fused(self)
 
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; their further results do not change."""
@@ -220,13 +239,25 @@ def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str
     """All steps of one epoch, or its first ones; returns the sum of each stored term (K,) and the learning rates at
     its start.
     """
-    feed, K = stack.feed, len(stack)
+    feed = stack.feed
     rows = feed.rows("train")
     order = torch.stack([rows[torch.randperm(len(rows), generator=g, device=feed.device)] for g in stack.generators])
     if steps is not None:
         order = order[:, : steps * stack.batch_size]
-    sums: dict[str, Tensor] = {}
-    rates, frozen = stack.optimizer.rates(), stack.method.frozen(stack)
+    rates = stack.optimizer.rates()
+    if stack.fused is not None:
+        first = stack.optimizer.step_number
+        sums, broken = stack.fused.epoch(order)
+        for k, step in broken.items():
+            _note_failure(stack, k, first + step + 1)
+        return sums, rates
+    return _by_autograd(stack, order), rates
+
+
+def _by_autograd(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
+    """All steps over rows `order` (K, n); returns the sum of each stored term (K,)."""
+    K, sums = len(stack), dict[str, Tensor]()
+    frozen, gradient = stack.method.frozen(stack), torch.empty_like(stack.parameters)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
         for batches in stack.method.blocks(stack, order):
@@ -234,22 +265,22 @@ def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str
             for terms in batches:
                 # A custom network may have unused parameters.
                 gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
-                torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=stack.gradient)
+                torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=gradient)
                 for block in frozen:
-                    stack.gradient[:, block.offset : block.offset + block.size] = 0
-                _note_failures(stack, stack.optimizer.step(stack.gradient))
+                    gradient[:, block.offset : block.offset + block.size] = 0
+                for k in stack.optimizer.step(gradient):
+                    _note_failure(stack, k, stack.optimizer.step_number)
                 seen.append({name: term.detach() for name, term in terms.stored.items()})
             for name in seen[0]:
                 total = torch.cat([terms[name] for terms in seen], 1).sum(1, dtype=torch.float64)
                 sums[name] = sums[name] + total if name in sums else total
-    return sums, rates
+    return sums
 
 
-def _note_failures(stack: Stack[S, F, M], broken: list[int]) -> None:
-    for k in broken:
-        if stack.failures[k] is None:
-            step = stack.optimizer.step_number
-            stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
+def _note_failure(stack: Stack[S, F, M], k: int, step: int) -> None:
+    """`step` is counted from 1, over all epochs."""
+    if stack.failures[k] is None:
+        stack.failures[k] = f"the gradient became non-finite in step {step} (epoch {stack.epoch + 1})"
 
 
 def _close_epoch(stack: Stack[S, F, M], sums: dict[str, Tensor], rates: list[float]) -> list[Record]:

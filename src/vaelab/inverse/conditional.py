@@ -21,9 +21,9 @@ from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse.coordinates import Frame
 from vaelab.inverse.problems import Function, Problem
-from vaelab.vae.learning import VAEStack
+from vaelab.vae.epoch import VAEStack
 from vaelab.vae.model import Model
-from vaelab.vae.objectives import Noise, Objective, Terms, Weights, elbo
+from vaelab.vae.objectives import Cost, CostOf, Noise, Objective, Weights, reconstruction
 from vaelab.vae.posterior import Posterior
 from vaelab.vae.spec import Spec
 
@@ -96,26 +96,24 @@ def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
     return 0.5 * (forward(x) - y).reshape(len(x), -1).square().sum(1)
 
 
-def objective(problem: Problem, space: Coordinates) -> Objective:
-    """The bound (see objectives) plus y_loss, the misfit of f(E[x|z, y]); loss = the bound's loss + wy y_loss.
+def cost(problem: Problem, space: Coordinates) -> CostOf:
+    """x_loss, the distortion, plus y_loss, the misfit of f(E[x|z, y]); loss = mean(wx x_loss + wy y_loss).
 
-    KL, x_loss (the distortion) and y_loss are per example and stored unweighted; if every wy is 0 the forward
-    function is not called.
+    Both are per example and stored unweighted; if wy is 0, the forward function is not called.
     """
 
-    def terms(model: Model, parameters: Parameters, rows: Tensor, noise: Noise, weights: Weights) -> Terms:
-        assert weights.wy is not None
-        of_x = elbo(model, parameters, rows, noise, weights)
-        if not bool((weights.wy > 0).any()):
+    def of_outputs(model: Model, parameters: Parameters, outputs: Tensor, rows: Tensor, weights: Weights) -> Cost:
+        of_x = reconstruction(model, parameters, outputs, rows, weights)
+        if weights.wy is None:
             return of_x
         K, B, _ = rows.shape
         y = model.split(rows)[1]
         assert y is not None
-        found, measured = space.x_own(model.likelihood.mean(of_x.outputs)), space.y_own(y)
+        found, measured = space.x_own(model.likelihood.mean(outputs)), space.y_own(y)
         missed = misfit(problem.forward, found.flatten(0, 1), measured.flatten(0, 1)).view(K, B)
         return dataclasses.replace(of_x, loss=of_x.loss + weights.wy[:, 0] * missed.mean(1), misfit=missed)
 
-    return terms
+    return of_outputs
 
 
 def audit(stack: VAEStack, objective: Objective) -> dict[str, float]:
@@ -130,7 +128,8 @@ def audit(stack: VAEStack, objective: Objective) -> dict[str, float]:
     for k, spec in enumerate(stack.specs):
         normal[k, :, : spec.latent_dim] = torch.randn(rows.shape[1], spec.latent_dim, generator=generator)
     one = torch.ones(K, 1)
-    weights = Weights(one, None, 1, one, torch.tensor([[s.wy] for s in stack.specs]))
+    wy = torch.tensor([[s.wy] for s in stack.specs])
+    weights = Weights(one, None, 1, one, wy if stack.specs[0].wy > 0 else None)
     try:
         terms = objective(stack.model, stack.leaves, rows, Noise(normal), weights)
     except RuntimeError as error:

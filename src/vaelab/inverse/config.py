@@ -24,7 +24,9 @@ SPACE: dict[str, Any] = {
     "lr": (5e-4, 5e-3, "log"), "beta": (0.3, 3.0, "log"), "latent_dim": (2, 8), "hidden": ["256-256", "512-512"],
     "wy": (0.0, 1.0),
 }  # fmt: skip
-REFUSED = ("likelihood", "binarize", "samples", "sigma", "threshold", "device", "seed", "precision", "prior")
+REFUSED = (
+    "likelihood", "binarize", "samples", "sigma", "threshold", "device", "seed", "engine", "precision", "prior",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,15 +51,14 @@ def train_members(
     if spectrum is None:
         spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
     data, space = conditional.as_table(problem, spectrum)
-    objective = conditional.objective(problem, space)
-    system = VAESystem(objective=objective)
+    system = VAESystem(cost=conditional.cost(problem, space))
     members = [Member(m.name, resolve(m.spec, data)) for m in members]
     trained: dict[str, Inverter | Outcome] = {}
     with one_thread():
         support = Support.of(problem.rows("train")[0], space.x)
         for part in stacks(members, data.shape, 1, system):
             feed = Feed(data, part[0].spec, space.scaling)
-            conditional.audit(Stack([m.spec for m in part], feed, system.method), objective)
+            conditional.audit(Stack([m.spec for m in part], feed, system.method), system.method.objective(part[0].spec))
             job = Job(tuple(part), part[0].spec.epochs, str(work))
             outcomes = jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
             for member, outcome in zip(part, outcomes, strict=True):

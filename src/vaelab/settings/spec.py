@@ -65,6 +65,10 @@ class ModelSpec(pydantic.BaseModel):
     schedule: Schedule = Field("one-cycle", description="learning rate schedule")
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
     epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
+    engine: Literal["auto", "fused", "autograd"] = Field(
+        "auto",
+        description="training steps by fused kernels where there are any (dense networks on a CPU), or by autograd",
+    )
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="precision of matrix products in training; loss and weights stay float32"
     )
@@ -110,6 +114,17 @@ class ModelSpec(pydantic.BaseModel):
         and round differently (benchmarks/convolutions.py).
         """
         return self.network == "conv" and not self.device.startswith("cuda")
+
+    @property
+    def fuses(self) -> bool:
+        """Whether fused kernels train this model, once automatic settings are resolved."""
+        fits = self.network == "mlp" and self.precision == "float32" and self.device == "cpu"
+        return fits and self.engine == "fused"
+
+    @property
+    def settled(self) -> Self:
+        """This spec with the engine that will train it, once automatic settings are resolved."""
+        return self if self.fuses else self.replace(engine="autograd")
 
     @property
     def idle(self) -> tuple[str, ...]:

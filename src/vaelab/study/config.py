@@ -24,6 +24,7 @@ NEVER_SEARCHED = {
     "epochs": "it is the budget of every trial",
     "seed": "every trial already has its own",
     "device": "it is where trials run, not a hyperparameter",
+    "engine": "it is how trials run, not a hyperparameter",
     "precision": "it is how trials run, not a hyperparameter",
 }
 

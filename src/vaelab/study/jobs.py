@@ -161,6 +161,7 @@ def _save_run(
     metrics = {
         "validation": validation, "test": None, "test_opened": 0, "seconds": seconds,
         "epochs": len(history), "best_epoch": best, "reference": system.reference(stack.feed),
+        "engine": "autograd" if stack.fused is None else "fused",
     }  # fmt: skip
     model = system.model(stack.feed, member.spec, stack.best[k], validation)
     model = model.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
@@ -168,10 +169,10 @@ def _save_run(
         system.draw(model, stack.feed.data, member.name)
 
 
-def begun_epochs(work: Path, name: str) -> int | None:
-    """The number of epochs a member was started with, from its checkpoint."""
+def begun_with(work: Path, name: str) -> dict[str, Any]:
+    """The settings that a member was started with, from its checkpoint; none without one."""
     path = work / f"{name}.json"
-    return int(store.read_json(path)["member"]["spec"]["epochs"]) if path.exists() else None
+    return dict(store.read_json(path)["member"]["spec"]) if path.exists() else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,8 +202,10 @@ class Checkpoint:
         if not path.exists():
             return None
         about = store.read_json(path)
-        if about["member"] != _member_dict(member):
-            raise StoreError(f"{path} is the checkpoint of another trial; delete it and resume.")
+        was, now = about["member"]["spec"], _member_dict(member)["spec"]
+        other = [f"{name} = {was.get(name)} instead of {now[name]}" for name in now if was.get(name) != now[name]]
+        if other:
+            raise StoreError(f"{path} was begun with {', '.join(other)}; resume with that, or delete it and resume.")
         arrays = store.load_arrays(work / about["arrays"], about["sha256"])
         loss = math.inf if about["best_loss"] is None else about["best_loss"]
         state = training.MemberState(arrays, about["epoch"], about["step"], loss)

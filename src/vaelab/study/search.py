@@ -58,7 +58,7 @@ class Search:
     crew: Crew
     trials: Trials
     watch: Watch
-    base: Any  # resolved likelihood, batch size and device
+    base: Any  # resolved likelihood, batch size, device and engine
     clock: Clock
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Search:
     def spec(self, number: int) -> Any:
         """A trial's spec, with its own seed from (study seed, number)."""
         spec = self.config.searched.spec(self.base.model_dump(), self.trials.params(number))
-        return spec.replace(seed=derive_seed(self.config.seed, number))
+        return spec.replace(seed=derive_seed(self.config.seed, number)).settled
 
     def _run_cohort(self, numbers: list[int]) -> None:
         specs = {n: self.spec(n) for n in numbers}

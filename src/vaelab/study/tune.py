@@ -12,6 +12,7 @@ from typing import Any
 
 from vaelab import store
 from vaelab.data import Dataset
+from vaelab.engine import fused
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, StoreError
 from vaelab.store.folders import default_folder
@@ -38,6 +39,8 @@ def begin(
 ) -> Study:
     """Start a study: search, retrain the best over seeds, choose on validation, open test once."""
     config = _decide(config, data, workers)
+    engine = _base(config, data).engine  # goes into config.toml: a resumed study continues with it
+    config = dataclasses.replace(config, settings={**config.settings, "engine": engine})
     folder = store.new_folder(default_folder(data.name) if out is None else Path(out), overwrite)
     config.save(folder, data.source)
     return _run(config, data, folder, workers, watch or Watch())
@@ -90,9 +93,16 @@ def resume(
     return _run(config, data, folder, workers, watch or Watch())
 
 
+def _base(config: Config, data: Dataset) -> Any:
+    """The settings of every trial that are not searched, with automatic ones resolved."""
+    return config.task.system(config.yardstick.name).resolve(config.task.spec_type.create(**config.settings), data)
+
+
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
-    base = config.task.system(config.yardstick.name).resolve(config.task.spec_type.create(**config.settings), data)
+    base = _base(config, data)
+    if base.fuses:
+        fused.prepare(config.task.system(config.yardstick.name).method.kernels)  # before there are workers
     count = cores() if workers is None else workers
     work = folder / ".work"
     with (

@@ -76,12 +76,9 @@ def _leave_with_parent(parent: int) -> None:
 def main() -> None:
     """Serve jobs until standard input ends."""
     _leave_with_parent(int(sys.argv[1]))
-    import torch
-
-    from vaelab.engine.process import keep_freed_memory
+    from vaelab.engine.process import keep_freed_memory, one_thread
     from vaelab.study import jobs
 
-    torch.set_num_threads(1)
     keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # other output must not enter the protocol
@@ -93,16 +90,17 @@ def main() -> None:
     task: Task = importlib.import_module(opening["task"]).TASK  # module named by the parent
     system = task.system(opening["yardstick"])
     feed = system.feed(open_data(opening["data"]), task.spec_type.create(**opening["spec"]))
-    for line in sys.stdin:
-        job = jobs.Job.from_json(line, task.spec_type)
 
-        def progress(job: jobs.Job, epoch: int) -> None:
-            say(progress=[m.name for m in job.members], epoch=epoch)
+    def progress(job: jobs.Job, epoch: int) -> None:
+        say(progress=[m.name for m in job.members], epoch=epoch)
 
-        try:
-            say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, system, feed, progress)])
-        except InputError as error:
-            say(error=str(error))
+    with one_thread():
+        for line in sys.stdin:
+            job = jobs.Job.from_json(line, task.spec_type)
+            try:
+                say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, system, feed, progress)])
+            except InputError as error:
+                say(error=str(error))
 
 
 if __name__ == "__main__":

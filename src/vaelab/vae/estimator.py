@@ -49,7 +49,7 @@ _DOC = """A variational autoencoder as a scikit-learn transformer and density mo
     Attributes
     ----------
     spec_ : vaelab.settings.spec.Spec
-        All settings, with automatic ones resolved: likelihood, batch size, device.
+        All settings, with automatic ones resolved: likelihood, batch size, device, engine.
     fitted_ : vaelab.vae.fitted.Fitted
         The trained model, in float64 and on the CPU, so that results do not depend on which rows are computed
         together. `fitted_.save` writes a run folder, which unlike a pickle contains no executable code.
@@ -154,6 +154,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 30,
+        engine: Literal["auto", "fused", "autograd"] = "auto",
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
@@ -191,6 +192,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.schedule = schedule
         self.batch_size = batch_size
         self.epochs = epochs
+        self.engine = engine
         self.precision = precision
         self.device = device
         self.seed = seed
@@ -226,6 +228,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             feed = Feed(data, spec)
             if custom is not None:
                 custom.check(spec.latent_dim, feed.grid)
+                spec = spec.replace(engine="autograd")
             stack = Stack([spec], feed, method=Variational(custom))
             history = []
             for (record,) in epochs(stack):

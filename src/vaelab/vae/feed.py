@@ -20,7 +20,7 @@ BASELINE_ROWS = 20_000  # training rows used to fit the model without latents
 
 
 def resolve(spec: Spec, data: Dataset) -> Spec:
-    """The spec with all automatic settings resolved: likelihood, batch size, device."""
+    """The spec with all automatic settings resolved: likelihood, batch size, device, engine."""
     changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
         changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
@@ -37,7 +37,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
                 "an inverse problem needs network = mlp: convolutions cannot take a condition; leave it out."
             )
         check_convolutions(spec, data)
-    return spec.replace(**changes)
+    return spec.replace(**changes).settled
 
 
 class Feed(Rows):

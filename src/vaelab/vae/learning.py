@@ -1,8 +1,8 @@
-"""VAE training for the common loop: noise, loss weights, and the mixture fit between phases."""
+"""VAE training for the common loop, with the mixture fit between phases."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from vaelab.engine.fused import prepare
 from vaelab.engine.networks import Block, bucket, padded_latent
-from vaelab.engine.training import NOISE_FLOATS, LazyBatches, Stack, Validated, run_epoch
+from vaelab.engine.training import Fused, LazyBatches, Validated, run_epoch
 from vaelab.settings.yardsticks import VALIDATION_ROWS
 from vaelab.vae import evaluate, pretraining
 from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.epoch import JointNoise, VAEStack, beta_at, is_autoencoder, joint_noise, noise_blocks, weights_of
 from vaelab.vae.feed import INITIAL_ROWS, Feed
 from vaelab.vae.model import Model
-from vaelab.vae.objectives import Noise, Objective, Weights, objective_for
+from vaelab.vae.objectives import CostOf, Objective, Weights, elbo, objective_for, reconstruction
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 from vaelab.vae.yardsticks.yardstick import VAEYardstick
 
-VAEStack = Stack[Spec, Feed, Model]
 PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # for measuring the speed
 
 
@@ -34,14 +35,9 @@ def stack_key(spec: Spec, features: int) -> tuple[object, ...]:
         tuple(bucket(width) for width in spec.hidden_sizes),
         padded_latent(spec.latent_dim),
         spec.latent_dim if prior_type(spec.prior).shares_latent_dim else None,
-        (spec.dropout > 0, spec.free_bits > 0),
+        (spec.dropout > 0, spec.free_bits > 0, spec.wy > 0),
         spec.shared,
     )
-
-
-def is_autoencoder(stack: VAEStack) -> bool:
-    """Whether the next epoch trains without noise and rate, before the mixture prior."""
-    return stack.epoch < stack.specs[0].pretrain_epochs
 
 
 def pace(stack: VAEStack) -> tuple[float, float]:
@@ -67,87 +63,22 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _weights(stack: VAEStack) -> Weights:
-    """Loss weights of this epoch: with warm-up, beta rises linearly from 0 at the first epoch."""
-    column = lambda values: torch.tensor(values, dtype=torch.float32, device=stack.feed.device)[:, None]  # noqa: E731
-    free = column([s.free_bits for s in stack.specs]) if stack.specs[0].free_bits > 0 else None
-    beta, wx, wy = (
-        column(values) for values in zip(*((beta_at(s, stack.epoch), s.wx, s.wy) for s in stack.specs), strict=True)
-    )
-    return Weights(beta, free, stack.specs[0].samples, wx, wy)
-
-
-def beta_at(spec: Spec, epoch: int) -> float:
-    """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`.
-
-    Epochs as an autoencoder come first, with weight 0.
-    """
-    epoch -= spec.pretrain_epochs
-    if epoch < 0:
-        return 0.0
-    return spec.beta * min(1.0, epoch / spec.warmup) if spec.warmup else spec.beta
-
-
-@dataclasses.dataclass
-class _Block:
-    """Noise for consecutive rows of every member's order."""
-
-    rows: int
-    samples: int
-    normal: Tensor  # (K, rows, S, L)
-    pixel: Tensor | None  # (K, rows, D)
-    dropout_mask: Tensor | None  # (K, rows, units), already scaled by 1 / (1 - p)
-    hidden: tuple[int, ...]
-
-    def uniform(self, offset: int, size: int) -> Tensor | None:
-        return None if self.pixel is None else self.pixel[:, offset : offset + size].flatten(0, 1)
-
-    def batch(self, offset: int, size: int) -> Noise:
-        normal = self.normal[:, offset : offset + size]  # (K, B, S, L)
-        normal = normal.transpose(1, 2).flatten(1, 2) if self.samples > 1 else normal[:, :, 0]
-        if self.dropout_mask is None:
-            return Noise(normal)
-        parts = self.dropout_mask[:, offset : offset + size].split([*self.hidden, *reversed(self.hidden)], -1)
-        encoder, decoder = parts[: len(self.hidden)], parts[len(self.hidden) :]
-        return Noise(normal, encoder, [p.repeat(1, self.samples, 1) for p in decoder])
-
-
-def _noise_blocks(stack: VAEStack, n: int) -> Iterator[tuple[int, _Block]]:
-    """Noise for an epoch's rows, in blocks whose size depends only on the spec; each member uses its own generator."""
-    spec, model, feed, K, B = stack.specs[0], stack.model, stack.feed, len(stack), stack.batch_size
-    units = model.dropout_units if spec.dropout > 0 else 0
-    per_row = model.latent * spec.samples + units + (feed.features if feed.units.needs_uniform else 0)
-    block = max(B, NOISE_FLOATS // per_row // B * B)
-    for start in range(0, n, block):
-        rows = min(block, n - start)
-        normal = torch.zeros(K, rows, spec.samples, model.latent, device=feed.device)
-        dropout_mask = torch.empty(K, rows, units, device=feed.device) if units else None
-        pixel = torch.empty(K, rows, feed.features, device=feed.device) if feed.units.needs_uniform else None
-        for k, (s, g) in enumerate(zip(stack.specs, stack.generators, strict=True)):
-            if not is_autoencoder(stack):  # else z is the mean
-                own = torch.randn(rows, s.samples, s.latent_dim, generator=g, device=feed.device)
-                normal[k, :, :, : s.latent_dim] = own
-            if dropout_mask is not None:
-                dropout_mask[k].uniform_(generator=g).ge_(s.dropout).div_(1 - s.dropout)
-            if pixel is not None:
-                pixel[k].uniform_(generator=g)
-        yield start, _Block(rows, spec.samples, normal, pixel, dropout_mask, model.hidden)
-
-
 class Variational:
-    """VAE training: the evidence lower bound, the importance-weighted bound, or another objective.
+    """VAE training: the evidence lower bound, with any `cost` of the outputs, or the importance-weighted bound.
 
     `custom` are custom networks for encoder or decoder, for one member. The `yardstick` is
     among the metrics of every epoch.
     """
 
+    kernels = "vaelab.vae.fused.steps"
+
     def __init__(
         self,
         custom: CustomNetworks | None = None,
-        objective: Objective | None = None,
+        cost: CostOf = reconstruction,
         yardstick: VAEYardstick = NEG_ELBO,
     ):
-        self.custom, self._objective, self.yardstick = custom, objective, yardstick
+        self.custom, self.cost, self.yardstick = custom, cost, yardstick
 
     def key(self, spec: Spec, features: int) -> tuple[object, ...]:
         return stack_key(spec, features)
@@ -160,7 +91,7 @@ class Variational:
 
     def objective(self, spec: Spec) -> Objective:
         """What a batch costs."""
-        return self._objective or objective_for(spec)
+        return functools.partial(elbo, cost=self.cost) if self.cost is not reconstruction else objective_for(spec)
 
     def phases(self, spec: Spec) -> Sequence[int]:
         """With a mixture prior, its phase follows the autoencoder phase."""
@@ -178,17 +109,25 @@ class Variational:
                     stack.parameters[k] = fitted[: stack.model.layout.size]
 
     def blocks(self, stack: VAEStack, order: Tensor) -> Iterator[LazyBatches]:
-        weights = _weights(stack)
-        for start, noise in _noise_blocks(stack, order.shape[1]):
-            yield self._batches(stack, order[:, start : start + noise.rows], noise, weights)
+        weights = weights_of(stack)
+        for block in noise_blocks(stack, order.shape[1]):
+            yield self._batches(stack, order[:, block], joint_noise(stack, block.stop - block.start), weights)
 
-    def _batches(self, stack: VAEStack, order: Tensor, noise: _Block, weights: Weights) -> LazyBatches:
+    def _batches(self, stack: VAEStack, order: Tensor, noise: JointNoise, weights: Weights) -> LazyBatches:
         objective = self.objective(stack.specs[0])
         for offset in range(0, noise.rows, stack.batch_size):
             rows = order[:, offset : offset + stack.batch_size]
             K, size = rows.shape
             x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
             yield objective(stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights)
+
+    def fused(self, stack: VAEStack) -> Fused | None:
+        if not stack.specs[0].fuses or self.custom is not None:
+            return None
+        prepare(self.kernels)
+        from vaelab.vae.fused.stack import FusedVAE  # imports numba
+
+        return FusedVAE(stack, self.cost)
 
     def frozen(self, stack: VAEStack) -> Sequence[Block]:
         """An autoencoder could fit features exactly, and a density with a learned scale would grow without bound."""
@@ -197,9 +136,12 @@ class Variational:
     def validate(self, stack: VAEStack, train: list[dict[str, float]]) -> list[Validated]:
         """The target is the member's own loss at full beta."""
         feed = stack.feed
-        batches = feed.batches("validation", 1, VALIDATION_ROWS)
-        validation = evaluate.mean_terms(stack.model, stack.views(stack.rows), stack.specs, batches, feed.log_jacobian)
         views = stack.views(stack.rows)
+        if stack.fused is not None:
+            validation = [(d + feed.log_jacobian, r) for d, r in stack.fused.validation().tolist()]
+        else:
+            batches = feed.batches("validation", 1, VALIDATION_ROWS)
+            validation = evaluate.mean_terms(stack.model, views, stack.specs, batches, feed.log_jacobian)
         measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", VALIDATION_ROWS)
         metrics = self.yardstick.added(
             stack.specs, [{"neg_elbo": d + r, "distortion": d, "rate": r} for d, r in validation], measured

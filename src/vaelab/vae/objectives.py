@@ -33,7 +33,7 @@ class Weights:
     free_bits: Tensor | None = None
     samples: int = 1
     wx: Tensor | None = None  # of distortion and misfit, for inverse problems
-    wy: Tensor | None = None
+    wy: Tensor | None = None  # None: the misfit has no weight
 
     def weighed(self, distortion: Tensor) -> Tensor:
         """The distortion (K, B) as weighted in the loss."""
@@ -60,25 +60,50 @@ class Terms:
 Objective = Callable[[Model, Parameters, Tensor, Noise, Weights], Terms]
 
 
-def elbo(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:
-    """Terms of the evidence lower bound; loss = mean(wx * distortion + beta * rate).
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the decoder's outputs cost: unweighted terms per member and example (K, B); their part of the loss (K,)."""
+
+    distortion: Tensor
+    loss: Tensor
+    misfit: Tensor | None = None
+
+
+# (model, parameters, outputs (K, B, head(D)), rows [x, y] (K, B, D + C), weights) -> Cost
+CostOf = Callable[[Model, Parameters, Tensor, Tensor, Weights], Cost]
+
+
+def reconstruction(model: Model, parameters: Parameters, outputs: Tensor, rows: Tensor, weights: Weights) -> Cost:
+    """The distortion -log p(x|z); loss = mean(wx * distortion)."""
+    distortion = model.likelihood.nll(outputs, model.split(rows)[0], parameters)
+    return Cost(distortion, weights.weighed(distortion).mean(1))
+
+
+def elbo(
+    model: Model,
+    parameters: Parameters,
+    x: Tensor,
+    noise: Noise,
+    weights: Weights,
+    cost: CostOf = reconstruction,
+) -> Terms:
+    """Terms of the evidence lower bound; loss = mean(wx * distortion + beta * rate), with another `cost` its loss.
 
     distortion = -E_q log p(x|z) with one draw, rate = KL(q(z|x) || p(z)), exact if the prior allows it (Kingma &
     Welling 2014, eq. 10), else with the same draw (eq. 8; beta: Higgins et al. 2017, eq. 4). With free bits the loss
     has sum_d max(free_bits, mean KL_d) instead of the mean rate (Kingma et al. 2016, eq. 15).
     """
     q = model.encode(parameters, x, noise.encoder_dropout)
-    x, y = model.split(x)
     z = q.sample(noise.normal)
-    outputs = model.decode(parameters, z, noise.decoder_dropout, y)
-    distortion = model.likelihood.nll(outputs, x, parameters)  # (K, B)
+    outputs = model.decode(parameters, z, noise.decoder_dropout, model.split(x)[1])
+    of_x = cost(model, parameters, outputs, x, weights)
     rate = model.prior.rate(q, noise.normal, z, parameters)
     if weights.free_bits is None:
-        return Terms(distortion, rate, (weights.weighed(distortion) + weights.beta * rate).mean(1), outputs)
+        return Terms(of_x.distortion, rate, of_x.loss + (weights.beta * rate).mean(1), outputs, of_x.misfit)
     kl = model.prior.kl(q, parameters)  # (K, B, L)
     # A padded dimension has KL exactly 0 and would be lifted to the free bits: a constant without gradient.
     counted = torch.maximum(kl.mean(1), weights.free_bits).sum(-1)
-    return Terms(distortion, rate, weights.weighed(distortion).mean(1) + weights.beta[:, 0] * counted, outputs)
+    return Terms(of_x.distortion, rate, of_x.loss + weights.beta[:, 0] * counted, outputs, of_x.misfit)
 
 
 def importance_weighted(model: Model, parameters: Parameters, x: Tensor, noise: Noise, weights: Weights) -> Terms:

@@ -98,16 +98,18 @@ def train(
         raise InputError(f"`timeout` must be a positive number of seconds, but got {timeout}.")
     custom = CustomNetworks.of(encoder, decoder)
     began, is_planned = time.perf_counter(), "epochs" in spec.model_fields_set
+    folder = default_folder(data.name) if out is None else Path(out)
+    partial = folder.with_name(folder.name + ".partial")
+    begun = jobs.begun_with(partial, "start0") if resume else {}
+    if spec.engine == "auto":
+        spec = spec.replace(engine=begun.get("engine", "auto" if custom is None else "autograd"))
     spec = resolve(spec, data)
     feed = Feed(data, spec)  # rejects data that do not fit the likelihood, before anything is written
     if custom is not None:
         _check_custom(custom, spec, feed, starts)
-    folder = default_folder(data.name) if out is None else Path(out)
-    partial = folder.with_name(folder.name + ".partial")
     _prepare(folder, partial, overwrite, resume)
-    begun = jobs.begun_epochs(partial, "start0") if resume and not is_planned else None
-    if begun is not None:
-        spec, is_planned = spec.replace(epochs=begun), True
+    if begun and not is_planned:
+        spec, is_planned = spec.replace(epochs=begun["epochs"]), True
     with one_thread():
         seconds = None
         if timeout is not None:
@@ -193,6 +195,8 @@ def _check_custom(custom: CustomNetworks, spec: Spec, feed: Feed, starts: int) -
         )
     if starts > 1:
         raise InputError("`starts` must be 1 with custom networks: training starts from their parameters.")
+    if spec.engine == "fused":
+        raise InputError("`engine` = fused has no kernels for custom networks; use autograd.")
     custom.check(spec.latent_dim, feed.grid)
 
 

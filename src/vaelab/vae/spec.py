@@ -100,6 +100,11 @@ class Spec(ModelSpec):
         return self
 
     @property
+    def fuses(self) -> bool:
+        """Also a standard normal prior, and one draw per example."""
+        return super().fuses and self.prior == "normal" and self.samples == 1
+
+    @property
     def idle(self) -> tuple[str, ...]:
         """Also the settings of a learned prior, if the prior is normal.
 

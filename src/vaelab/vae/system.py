@@ -16,11 +16,12 @@ from vaelab.engine.networks import bucket, padded_latent
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
 from vaelab.vae import evaluate
 from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.epoch import VAEStack
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
-from vaelab.vae.learning import VAEStack, Variational
+from vaelab.vae.learning import Variational
 from vaelab.vae.likelihoods.likelihood import likelihood_type
-from vaelab.vae.objectives import Objective
+from vaelab.vae.objectives import CostOf, reconstruction
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks import YARDSTICKS
 
@@ -31,11 +32,11 @@ class VAESystem:
     facts = ("rate", "distortion", "active_units", "verdict", "reason")
 
     def __init__(
-        self, yardstick: str = "neg_elbo", custom: CustomNetworks | None = None, objective: Objective | None = None
+        self, yardstick: str = "neg_elbo", custom: CustomNetworks | None = None, cost: CostOf = reconstruction
     ):
         self.yardstick = YARDSTICKS[yardstick]
         self.headline = self.yardstick.headline
-        self.custom, self.method = custom, Variational(custom, objective, self.yardstick)
+        self.custom, self.method = custom, Variational(custom, cost, self.yardstick)
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)

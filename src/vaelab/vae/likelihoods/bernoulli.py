@@ -13,6 +13,7 @@ from torch.nn import functional
 from vaelab.data import Dataset, Scaling
 from vaelab.engine.networks import Parameters
 from vaelab.errors import InputError
+from vaelab.vae.fused import BERNOULLI
 from vaelab.vae.likelihoods.likelihood import Likelihood
 from vaelab.vae.spec import Spec
 
@@ -91,6 +92,9 @@ class Bernoulli(Likelihood):
 
     def nll(self, outputs: Tensor, x: Tensor, parameters: Parameters) -> Tensor:
         return _CrossEntropy.apply(outputs, x)  # type: ignore[no-any-return]
+
+    def head_constants(self) -> tuple[float, ...]:
+        return (BERNOULLI,)
 
     def mean(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(outputs)

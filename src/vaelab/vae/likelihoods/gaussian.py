@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from vaelab.vae.fused import GAUSSIAN
 from vaelab.vae.likelihoods.location_scale import LocationScale
 
 
@@ -16,6 +17,7 @@ from vaelab.vae.likelihoods.location_scale import LocationScale
 class Gaussian(LocationScale):
     """energy(r) = r^2 / 2, Z = sqrt(2 pi)."""
 
+    head_code: ClassVar = GAUSSIAN
     rounds: ClassVar = 2  # of alternating location and scale; the second round's scale is about the final location
 
     @property

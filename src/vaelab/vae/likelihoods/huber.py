@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vaelab.vae.fused import HUBER
 from vaelab.vae.likelihoods.location_scale import LocationScale
 from vaelab.vae.spec import Spec
 
@@ -21,6 +22,7 @@ class Huber(LocationScale):
     Z = sqrt(2 pi) erf(d / sqrt 2) + (2 / d) exp(-d^2 / 2).
     """
 
+    head_code: ClassVar = HUBER
     rounds: ClassVar = 20
 
     threshold: float = 1.0  # in units of the scale
@@ -28,6 +30,9 @@ class Huber(LocationScale):
     @classmethod
     def energy_settings(cls, spec: Spec) -> dict[str, float]:
         return {"threshold": spec.threshold}
+
+    def head_constants(self) -> tuple[float, ...]:
+        return (*(super().head_constants() or ()), self.threshold)
 
     @property
     def _core(self) -> float:

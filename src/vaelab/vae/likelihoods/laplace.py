@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from vaelab.vae.fused import LAPLACE
 from vaelab.vae.likelihoods.location_scale import LocationScale
 
 
@@ -16,6 +17,7 @@ from vaelab.vae.likelihoods.location_scale import LocationScale
 class Laplace(LocationScale):
     """energy(r) = |r|, Z = 2."""
 
+    head_code: ClassVar = LAPLACE
     rounds: ClassVar = 1
 
     @property

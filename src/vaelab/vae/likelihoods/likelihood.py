@@ -55,6 +55,12 @@ class Likelihood(abc.ABC):
     def nll(self, outputs: Tensor, x: Tensor, parameters: Parameters) -> Tensor:
         """-log p(x|z) (...,) in nats for decoder outputs (..., head(D)) and x (..., D)."""
 
+    def head_constants(self) -> tuple[float, ...] | None:
+        """What its fused head needs, first the head's code (see vae.fused.heads); None if it has none, so that
+        training computes `nll` and its gradient by autograd.
+        """
+        return None
+
     @abc.abstractmethod
     def mean(self, outputs: Tensor) -> Tensor:
         """E[x|z] (..., D)."""

@@ -32,6 +32,7 @@ class LocationScale(Likelihood):
     per_feature: bool
     least_scale: float
 
+    head_code: ClassVar[int | None] = None  # of its energy in vae.fused.heads
     rounds: ClassVar[int]  # of alternating location and scale, when fitting the best model without latents
 
     @classmethod
@@ -103,6 +104,11 @@ class LocationScale(Likelihood):
         if isinstance(s, float):
             return energy + features * (math.log(s) + self.log_z)
         return energy + (torch.log(s).expand(*s.shape[:-1], features).sum(-1) + features * self.log_z)
+
+    def head_constants(self) -> tuple[float, ...] | None:
+        if self.head_code is None:
+            return None
+        return (self.head_code, self.scale or 0.0, self.least_scale, self.log_z)
 
     def mean(self, outputs: Tensor) -> Tensor:
         return outputs

@@ -1,0 +1,1 @@
+"""Fused training of classifiers: the steps of one member, and their use for a stack."""

@@ -1,0 +1,82 @@
+"""Training steps of dense networks on a CPU, with their gradients written by hand and compiled by numba.
+
+Autograd computes the same and is the reference; it also trains what has no kernels. This package does not import
+numba, its modules do: only what trains may import them, after `prepare`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import platformdirs
+
+
+def say(text: str) -> None:
+    """Tell the user, once and whatever the interface, what training itself has no way to show."""
+    print(f"vaelab: {text}", file=sys.stderr, flush=True)
+
+
+@functools.cache
+def why_unavailable() -> str | None:
+    """Why there are no kernels here: numba cannot be imported; None if it can."""
+    try:
+        importlib.metadata.version("numba")
+        if not (folder() / "works").exists():
+            import numba  # noqa: F401, a release may not suit the Python, NumPy or processor at hand
+    except (ImportError, OSError) as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def tell_unavailable(reason: str) -> None:
+    """Say, once, that autograd trains what kernels would."""
+    say(f"numba cannot be imported ({reason}); dense networks train by autograd, several times slower")
+
+
+@functools.cache
+def folder() -> Path:
+    """Where compiled kernels are kept: in the user's cache, or a temporary folder if that cannot be written.
+
+    Its name depends on all modules that hold kernels: numba itself looks only at the one with the outermost function.
+    """
+    digest = hashlib.sha256(f"{sys.version} {importlib.metadata.version('numba')}".encode())
+    for path in sorted(Path(__file__).parents[2].rglob("fused/*.py")):
+        digest.update(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}".encode())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    places = [Path(platformdirs.user_cache_dir("vaelab", appauthor=False)), Path(tempfile.gettempdir()) / _own_name()]
+    return next((place / name for place in places if _is_writable(place / name)), places[-1] / name)
+
+
+def _own_name() -> str:
+    """Other users of a machine cannot write to a folder of one's own, and must not provide one's code."""
+    return f"vaelab-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}"
+
+
+def _is_writable(place: Path) -> bool:
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.access(place, os.W_OK) and (not hasattr(os, "getuid") or place.stat().st_uid == os.getuid())
+    except OSError:
+        return False
+
+
+def prepare(module: str) -> None:
+    """Compile the kernels of a module, once per machine, so that importing it takes a fraction of a second."""
+    done = folder() / module
+    if done.exists():
+        return
+    say("preparing kernels for this machine, once ...")
+    began = time.perf_counter()
+    importlib.import_module(module)
+    say(f"prepared in {time.perf_counter() - began:.0f} s")
+    for name in ("works", module):
+        (folder() / name).touch()

@@ -1,0 +1,120 @@
+"""What an epoch of VAE training takes besides parameters and rows: the weights of the loss, and random numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vaelab.engine.training import NOISE_FLOATS, Stack
+from vaelab.vae.feed import Feed
+from vaelab.vae.model import Model
+from vaelab.vae.objectives import Noise, Weights
+from vaelab.vae.spec import Spec
+
+VAEStack = Stack[Spec, Feed, Model]
+
+
+def is_autoencoder(stack: VAEStack) -> bool:
+    """Whether the next epoch trains without noise and rate, before the mixture prior."""
+    return stack.epoch < stack.specs[0].pretrain_epochs
+
+
+def weights_of(stack: VAEStack) -> Weights:
+    """Loss weights of this epoch: with warm-up, beta rises linearly from 0 at the first epoch."""
+    column = lambda values: torch.tensor(values, dtype=torch.float32, device=stack.feed.device)[:, None]  # noqa: E731
+    free = column([s.free_bits for s in stack.specs]) if stack.specs[0].free_bits > 0 else None
+    beta, wx, wy = (
+        column(values) for values in zip(*((beta_at(s, stack.epoch), s.wx, s.wy) for s in stack.specs), strict=True)
+    )
+    return Weights(beta, free, stack.specs[0].samples, wx, wy if stack.specs[0].wy > 0 else None)
+
+
+def beta_at(spec: Spec, epoch: int) -> float:
+    """The weight of the rate in epoch 0, 1, ...: rises linearly over `warmup` epochs, then is `beta`.
+
+    Epochs as an autoencoder come first, with weight 0.
+    """
+    epoch -= spec.pretrain_epochs
+    if epoch < 0:
+        return 0.0
+    return spec.beta * min(1.0, epoch / spec.warmup) if spec.warmup else spec.beta
+
+
+@dataclasses.dataclass
+class JointNoise:
+    """Noise for consecutive rows of every member's order."""
+
+    rows: int
+    samples: int
+    normal: Tensor  # (K, rows, S, L)
+    pixel: Tensor | None  # (K, rows, D)
+    dropout_mask: Tensor | None  # (K, rows, units), already scaled by 1 / (1 - p)
+    hidden: tuple[int, ...]
+
+    def uniform(self, offset: int, size: int) -> Tensor | None:
+        return None if self.pixel is None else self.pixel[:, offset : offset + size].flatten(0, 1)
+
+    def batch(self, offset: int, size: int) -> Noise:
+        normal = self.normal[:, offset : offset + size]  # (K, B, S, L)
+        normal = normal.transpose(1, 2).flatten(1, 2) if self.samples > 1 else normal[:, :, 0]
+        if self.dropout_mask is None:
+            return Noise(normal)
+        parts = self.dropout_mask[:, offset : offset + size].split([*self.hidden, *reversed(self.hidden)], -1)
+        encoder, decoder = parts[: len(self.hidden)], parts[len(self.hidden) :]
+        return Noise(normal, encoder, [p.repeat(1, self.samples, 1) for p in decoder])
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """One member's random numbers for consecutive rows of its order."""
+
+    normal: Tensor | None  # (rows, S, latent_dim), None as an autoencoder, whose z is the mean
+    dropout: Tensor  # uniforms (rows, units), without dropout (rows, 0)
+    pixel: Tensor | None  # uniforms (rows, D)
+
+
+def noise_blocks(stack: VAEStack, n: int) -> Iterator[slice]:
+    """An epoch's rows, in blocks for which noise is drawn at once; their size depends only on the spec."""
+    spec, feed, B = stack.specs[0], stack.feed, stack.batch_size
+    per_row = stack.model.latent * spec.samples + _dropped(stack) + (feed.features if feed.units.needs_uniform else 0)
+    block = max(B, NOISE_FLOATS // per_row // B * B)
+    for start in range(0, n, block):
+        yield slice(start, min(start + block, n))
+
+
+def _dropped(stack: VAEStack) -> int:
+    """Uniforms per row for dropout."""
+    return stack.model.dropout_units if stack.specs[0].dropout > 0 else 0
+
+
+def draw(stack: VAEStack, k: int, rows: int) -> Draws:
+    """The next random numbers of a member, by its own generator."""
+    spec, generator, feed = stack.specs[k], stack.generators[k], stack.feed
+    normal = None
+    if not is_autoencoder(stack):
+        normal = torch.randn(rows, spec.samples, spec.latent_dim, generator=generator, device=feed.device)
+    dropout = torch.empty(rows, _dropped(stack), device=feed.device).uniform_(generator=generator)
+    pixel = None
+    if feed.units.needs_uniform:
+        pixel = torch.empty(rows, feed.features, device=feed.device).uniform_(generator=generator)
+    return Draws(normal, dropout, pixel)
+
+
+def joint_noise(stack: VAEStack, rows: int) -> JointNoise:
+    """Noise for consecutive rows of every member's order."""
+    model, S = stack.model, stack.specs[0].samples
+    draws = [draw(stack, k, rows) for k in range(len(stack))]
+    normal = torch.zeros(len(stack), rows, S, model.latent, device=stack.feed.device)
+    masks, pixels = [], []
+    for k, (spec, own) in enumerate(zip(stack.specs, draws, strict=True)):
+        if own.normal is not None:
+            normal[k, :, :, : spec.latent_dim] = own.normal
+        if own.dropout.shape[1]:
+            masks.append(own.dropout.ge_(spec.dropout).div_(1 - spec.dropout))
+        if own.pixel is not None:
+            pixels.append(own.pixel)
+    pixel, mask = (torch.stack(parts) if parts else None for parts in (pixels, masks))
+    return JointNoise(rows, S, normal, pixel, mask, model.hidden)

@@ -1,0 +1,151 @@
+"""Fused training of a stack of VAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab.engine import noise
+from vaelab.engine.fused import update
+from vaelab.engine.fused.dense import ACTIVATIONS, OUTPUT
+from vaelab.engine.fused.stepper import Array, FusedSteps
+from vaelab.engine.fused.table import LayerTable
+from vaelab.settings.yardsticks import VALIDATION_ROWS
+from vaelab.vae import evaluate
+from vaelab.vae.epoch import Draws, VAEStack, draw, noise_blocks, weights_of
+from vaelab.vae.fused import steps
+from vaelab.vae.objectives import CostOf, Weights, reconstruction
+
+
+class FusedVAE(FusedSteps[VAEStack]):
+    """The evidence lower bound by kernels; `cost` is computed by autograd, unless the likelihood has a head for it."""
+
+    def __init__(self, stack: VAEStack, cost: CostOf):
+        self.sizes: list[Array] = []
+        super().__init__(stack)
+        is_plain = cost is reconstruction or not stack.specs[0].wy
+        self.cost = reconstruction if is_plain else cost
+        self.stored = ("distortion", "rate") if is_plain else ("distortion", "rate", "misfit")
+        constants = stack.model.likelihood.head_constants()
+        self.constants = None if constants is None else np.array(constants, np.float64)
+        self.by_autograd = constants is None or not is_plain
+        self.rates = [np.full(2 * len(s.hidden_sizes), s.dropout) for s in stack.specs]
+
+    def table(self, k: int) -> LayerTable:
+        model, spec = self.stack.model, self.stack.specs[k]
+        table, hidden, latent = LayerTable(model.layout, self.stack.batch_size), spec.hidden_sizes, spec.latent_dim
+        last = table.hidden("encoder", model.features + model.condition, hidden)
+        for first in (0, model.latent):  # mean and log-variance are next to each other
+            table.linear(f"encoder.{len(hidden)}", last, latent, first)
+        std, excess, code = table.room(latent), table.room(latent), table.room(model.condition + latent)
+        last = table.hidden("decoder", model.condition + latent, tuple(reversed(hidden)))
+        table.linear(f"decoder.{len(hidden)}", last, model.likelihood.head(model.features))
+        own = [block for block in model.layout if block.name.startswith("likelihood")]
+        start, count = (own[0].offset if own else 0), sum(block.size for block in own)
+        activation = ACTIVATIONS.index(model.activation)
+        sizes = [model.features, model.condition, latent, len(hidden), activation, start, count, std, excess, code]
+        self.sizes.append(np.array(sizes, np.int64))
+        return table
+
+    def train(self, k: int, order: Tensor, coefficients: Array, sums: Array) -> Iterator[tuple[int, int]]:
+        stack, B = self.stack, self.stack.batch_size
+        weights, scratch, state = self._weights(k), self.scratch(), self.state(k)
+        for block in noise_blocks(stack, len(order)):
+            draws = draw(stack, k, block.stop - block.start)
+            for start in range(block.start, block.stop, self.chunk):
+                part = slice(start, min(start + self.chunk, block.stop))
+                own = slice(part.start - block.start, part.stop - block.start)
+                x = stack.feed.gather(order[part], None if draws.pixel is None else draws.pixel[own])
+                number = slice(part.start // B, -(-part.stop // B))
+                yield (
+                    number.stop - number.start,
+                    self._steps(k, x, draws, own, coefficients[number], weights, state, scratch, sums),
+                )
+
+    def _steps(
+        self, k: int, x: Tensor, draws: Draws, own: slice, coefficients: Array, weights: Array, state: Any,
+        scratch: Array, sums: Array,
+    ) -> int:  # fmt: skip
+        """The steps over some rows; the first whose gradient was not finite, or -1."""
+        assert draws.normal is not None
+        normal, dropout = draws.normal[own, 0].numpy(), draws.dropout[own].numpy()
+        shape = self.layers[k], self.sizes[k], self.rates[k]
+        if not self.by_autograd:
+            return int(
+                steps.train(
+                    *state, coefficients, *shape, weights, self.constants, self.stack.batch_size, x.numpy(), normal,
+                    dropout, scratch, sums,
+                )
+            )  # fmt: skip
+        broken, B = -1, self.stack.batch_size
+        parameters, gradient, first, second, rule = state
+        layers, sizes, rates = shape
+        rate = np.empty(B, np.float32)
+        for number, (root, floor, shrink) in enumerate(coefficients):
+            part = slice(number * B, (number + 1) * B)
+            rows, eps, dropped = x[part], normal[part], dropout[part]
+            steps.encode(parameters, layers, sizes, rows.numpy(), dropped, rates, scratch)
+            steps.decode(parameters, layers, sizes, rows.numpy(), eps, dropped, rates, scratch)
+            terms = self._head(k, rows, weights, gradient, scratch)
+            steps.backward(parameters, gradient, layers, sizes, rows.numpy(), eps, weights, rate[: len(rows)], scratch)
+            sums[0] += terms[0]
+            sums[1] += rate[: len(rows)].sum(dtype=np.float64)
+            sums[2:] += terms[1:]
+            if not update.update(parameters, gradient, first, second, rule, root, floor, shrink) and broken < 0:
+                broken = number
+        return broken
+
+    def _head(self, k: int, rows: Tensor, weights: Array, gradient: Array, scratch: Array) -> list[float]:
+        """The sums of the cost's terms by autograd; their gradient replaces the outputs, and joins `gradient`."""
+        stack, model = self.stack, self.stack.model
+        width = model.likelihood.head(model.features)
+        place = torch.from_numpy(scratch[self.layers[k][-1, OUTPUT] :])
+        outputs = place.as_strided((len(rows), width), (width + -width % 16, 1))
+        leaf = outputs.clone()[None].requires_grad_()
+        blocks = [block for block in model.layout if block.name.startswith("likelihood")]
+        views = model.layout.views(stack.parameters[k : k + 1].detach())
+        own = {block.name: views[block.name].clone().requires_grad_() for block in blocks}
+        beta, wx, wy = (torch.tensor([[float(w)]]) for w in (weights[steps.BETA], weights[steps.WX], stack.specs[k].wy))
+        asked = Weights(beta, None, 1, wx, wy if stack.specs[k].wy > 0 else None)
+        cost = self.cost(model, own, leaf, rows[None], asked)
+        found, *others = torch.autograd.grad(cost.loss.sum(), [leaf, *own.values()], materialize_grads=True)
+        outputs.copy_(found[0])
+        for block, by_block in zip(blocks, others, strict=True):
+            gradient[block.offset : block.offset + block.size] = by_block.reshape(-1).numpy()
+        terms = [cost.distortion] if cost.misfit is None else [cost.distortion, cost.misfit]
+        return [float(term.detach().sum(dtype=torch.float64)) for term in terms]
+
+    def _weights(self, k: int) -> Array:
+        weights, spec = weights_of(self.stack), self.stack.specs[k]
+        free = spec.free_bits if weights.free_bits is not None else -1.0
+        return np.array([float(weights.beta[k]), spec.wx, free], np.float64)
+
+    def validation(self) -> Tensor:
+        """Mean distortion, with one draw, and rate of each member (K, 2)."""
+        stack, feed, specs = self.stack, self.stack.feed, self.stack.specs
+        if self.constants is None:
+            batches = feed.batches("validation", 1, VALIDATION_ROWS)
+            return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.rows), specs, batches, 0.0))
+        latent = max(spec.latent_dim for spec in specs)
+        sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
+        for x, keys in feed.kept_batches("validation", VALIDATION_ROWS):
+            normal = noise.normal(keys, 1, latent).float().numpy()
+            n += len(x)
+            for k in range(len(specs)):
+                sums[k] += torch.from_numpy(self._terms(k, x.numpy(), normal)).sum(1, dtype=torch.float64)
+        return sums / n
+
+    def _terms(self, k: int, rows: Array, normal: Array) -> Array:
+        """Distortion and rate (2, n) of a member on rows (n, D + C), for normals (S, n, at least latent)."""
+        found, latent = np.empty((2, len(rows)), np.float32), self.stack.specs[k].latent_dim
+        own = np.ascontiguousarray(normal[:, :, :latent])
+        parameters, scratch = self.stack.parameters[k].detach().numpy(), self.scratch()
+        steps.terms(
+            parameters, self.layers[k], self.sizes[k], self.constants, self.stack.batch_size, rows, own, scratch,
+            *found,
+        )  # fmt: skip
+        return found
