@@ -136,7 +136,9 @@ def test_every_rule_is_that_of_torch(name, clip, decay):
         plain.grad = torch.from_numpy(gradient).double()
         torch.nn.utils.clip_grad_norm_([plain], clip)
         optimizer.step()
-        assert update.update(own, gradient, first, second, constants, root, floor, shrink)
+        assert update.update(
+            own, gradient, first, second, constants, dense.squares_of(gradient, 1, 1), root, floor, shrink
+        )
     np.testing.assert_allclose(own, plain.detach(), atol=2e-5)
 
 
@@ -146,16 +148,25 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad):
     before = [row.copy() for row in rows]
     rows[1][4321] = before[1][4321] = bad
     one = np.float32(1)
-    assert not update.update(*rows, np.array([0.1, 0.001, 0.1, 200.0]), one, one, np.float32(0.9))
+    assert not update.update(
+        *rows, np.array([0.1, 0.001, 0.1, 200.0]), dense.squares_of(rows[1], 1, 1), one, one, np.float32(0.9)
+    )
     for row, was in zip(rows, before, strict=True):
         np.testing.assert_array_equal(row, was)
+
+
+def test_squares_leave_out_what_is_not_ones_own():
+    values = np.random.default_rng(0).normal(size=(500, 32)).astype(np.float32)
+    for width in 32, 7:
+        expected = (values[:, :width].astype(np.float64) ** 2).sum()
+        assert dense.squares_of(values.reshape(-1), 32, width) == pytest.approx(expected, rel=1e-6)
 
 
 def test_moments_never_become_denormal():
     n, one = 64, np.float32(1)
     own, first, second, none = (np.full(n, v, np.float32) for v in (1.0, 1e-20, 1e-30, 0.0))
     for _ in range(3000):
-        update.update(own, none, first, second, np.array([0.1, 0.01, 0.0, 1.0]), one, one, one)
+        update.update(own, none, first, second, np.array([0.1, 0.01, 0.0, 1.0]), 0.0, one, one, one)
     assert not first.any()
     assert not second.any()
 

@@ -90,12 +90,12 @@ def train(
         cross_entropy(logits, classes, labels[part], smoothing, sums)
         at_rows, rows_row = address(own, 0), types.int64(own.shape[1])
         x, row = last_of(hidden, B, scratch, at_rows, rows_row)
-        linear_gradient(gradient, out, B, x, row, logits)
+        squares = linear_gradient(gradient, out, B, x, row, logits)
         if len(hidden) > 0:
             linear_back(parameters, out, B, logits, x, row, ZERO)
-            chain_back(parameters, gradient, hidden, B, at_rows, rows_row, 0, scratch)
+            squares += chain_back(parameters, gradient, hidden, B, at_rows, rows_row, 0, scratch)
         root, floor, shrink = coefficients[step]
-        if not update(parameters, gradient, first, second, rule, root, floor, shrink) and broken < 0:
+        if not update(parameters, gradient, first, second, rule, squares, root, floor, shrink) and broken < 0:
             broken = step
     return broken
 

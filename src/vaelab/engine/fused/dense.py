@@ -26,6 +26,7 @@ F3 = types.Array(types.float32, 3, "C")
 I1 = types.Array(types.int64, 1, "C")
 I2 = types.Array(types.int64, 2, "C")
 D1 = types.Array(types.float64, 1, "C")
+PART = 4096  # numbers that are added in float32
 _LEAK = np.float32(0.01)
 
 
@@ -104,9 +105,22 @@ def linear(parameters: Any, layer: Any, B: int, x: int, row: int, y: Any) -> Non
     multiply(B, n_out, layer[N_IN], x, row, weight, layer[PADDED], address(y, 0), n, ONE)
 
 
+@kernel(types.float64(F1, types.int64, types.int64), any_order=True)
+def squares_of(values: Any, row: int, width: int) -> float:
+    """The sum of squares of the first `width` of every `row` numbers; those of a part are added in float32."""
+    total: Any = 0.0
+    step = PART if width == row else row
+    for start in range(0, len(values), step):
+        part, squares = values[start : start + min(step, PART if width == row else width)], ZERO
+        for i in range(len(part)):
+            squares += part[i] * part[i]
+        total += squares
+    return float(total)
+
+
 @kernel()
-def linear_gradient(gradient: Any, layer: Any, B: int, x: int, row: int, dy: Any) -> None:
-    """The gradient by W and b, given that by y."""
+def linear_gradient(gradient: Any, layer: Any, B: int, x: int, row: int, dy: Any) -> float:
+    """The gradient by W and b, given that by y; returns the sum of its squares, while it is in the cache."""
     n, n_out = dy.shape[1], layer[N_OUT]
     weight = address(gradient, layer[WEIGHT])
     multiply_transposed(layer[N_IN], n_out, B, x, row, address(dy, 0), n, weight, layer[PADDED])
@@ -115,6 +129,8 @@ def linear_gradient(gradient: Any, layer: Any, B: int, x: int, row: int, dy: Any
     for b in range(B):
         for j in range(n_out):
             bias[j] += dy[b, j]
+    rows = gradient[layer[WEIGHT] : layer[WEIGHT] + layer[N_IN] * layer[PADDED]]
+    return float(squares_of(bias, n_out, n_out) + squares_of(rows, layer[PADDED], n_out))
 
 
 @kernel()
@@ -169,12 +185,13 @@ def chain(
         x, row = address(y, 0), y.shape[1]
 
 
-@kernel(types.void(F1, F1, I2, types.int64, types.int64, types.int64, types.int64, F1))
-def chain_back(parameters: Any, gradient: Any, layers: Any, B: int, x: int, row: int, dx: int, scratch: Any) -> None:
+@kernel(types.float64(F1, F1, I2, types.int64, types.int64, types.int64, types.int64, F1))
+def chain_back(parameters: Any, gradient: Any, layers: Any, B: int, x: int, row: int, dx: int, scratch: Any) -> float:
     """The gradient of the hidden layers, given that by the last outputs in their place, as `linear_back` leaves it.
 
-    Also that by x at address dx, unless it is 0.
+    Also that by x at address dx, unless it is 0. Returns the gradient's sum of squares.
     """
+    squares = 0.0
     for i in range(len(layers) - 1, -1, -1):
         layer = layers[i]
         width = layer[N_OUT]
@@ -186,9 +203,10 @@ def chain_back(parameters: Any, gradient: Any, layers: Any, B: int, x: int, row:
         if i > 0:
             below = matrix(scratch, layers[i - 1, OUTPUT], B, layers[i - 1, N_OUT])
             source, step = address(below, 0), below.shape[1]
-            linear_gradient(gradient, layer, B, source, step, dy)
+            squares += linear_gradient(gradient, layer, B, source, step, dy)
             linear_back(parameters, layer, B, dy, source, step, ZERO)
         else:
-            linear_gradient(gradient, layer, B, x, row, dy)
+            squares += linear_gradient(gradient, layer, B, x, row, dy)
             if dx != 0:
                 linear_back(parameters, layer, B, dy, dx, row, ZERO)
+    return squares

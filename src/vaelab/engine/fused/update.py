@@ -1,4 +1,4 @@
-"""The update rules of `optimizers`, for one member, in two passes: its gradient's norm, then all the rest."""
+"""The update rules of `optimizers`, for one member, in one pass over its parameters."""
 
 from __future__ import annotations
 
@@ -12,32 +12,20 @@ from vaelab.engine.fused.build import kernel
 from vaelab.engine.fused.dense import D1, F1
 from vaelab.engine.fused.functions import ONE, ZERO
 
-PART = 4096  # numbers whose squares are added in float32
 # Smaller moments are set to 0: arithmetic with denormal numbers is a hundred times slower.
 FIRST_LEAST, SECOND_LEAST = np.float32(1e-30), np.float32(1e-36)
 
 
-@kernel(types.float64(F1), any_order=True)
-def norm(gradient: Any) -> float:
-    """The Euclidean norm."""
-    total: Any = 0.0
-    for start in range(0, len(gradient), PART):
-        part = gradient[start : start + PART]
-        squares = ZERO
-        for i in range(len(part)):
-            squares += part[i] * part[i]
-        total += squares
-    return math.sqrt(total)
-
-
-@kernel(types.boolean(F1, F1, F1, F1, D1, types.float32, types.float32, types.float32))
+@kernel(types.boolean(F1, F1, F1, F1, D1, types.float64, types.float32, types.float32, types.float32))
 def update(
-    parameters: Any, gradient: Any, first: Any, second: Any, rule: Any, root: Any, floor: Any, shrink: Any
-) -> bool:
-    """One step of a member's rule (1 - b1, 1 - b2, coupled decay, largest norm); False if its gradient is not finite,
-    and then nothing changes.
+    parameters: Any, gradient: Any, first: Any, second: Any, rule: Any, squares: float, root: Any, floor: Any,
+    shrink: Any,
+) -> bool:  # fmt: skip
+    """One step of a member's rule (1 - b1, 1 - b2, coupled decay, largest norm), given the gradient's sum of squares.
+
+    False if that is not finite, and then nothing changes.
     """
-    length = norm(gradient)
+    length = math.sqrt(squares)
     if not math.isfinite(length):
         return False
     factor = types.float32(rule[3] / length) if length > rule[3] else ONE

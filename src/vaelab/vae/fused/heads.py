@@ -13,7 +13,7 @@ from numba import types
 
 from vaelab.engine.fused.build import kernel
 from vaelab.engine.fused.dense import D1, F1, F2
-from vaelab.engine.fused.functions import HALF, ONE, ZERO, exp
+from vaelab.engine.fused.functions import HALF, ONE, ZERO, decay
 from vaelab.vae.fused import BERNOULLI, GAUSSIAN, LAPLACE
 
 # constants; outputs (B, at least D), which become `factor` times the gradient of the batch's summed cost; rows [x, y]
@@ -36,7 +36,7 @@ def bernoulli(
             logits, x = outputs[b, start:stop], rows[b, start:stop]
             part, product = ZERO, ONE
             for j in range(stop - start):
-                e = exp(-abs(logits[j]))
+                e = decay(-abs(logits[j]))
                 q = ONE + e
                 part += max(logits[j], ZERO) - x[j] * logits[j]
                 product *= q

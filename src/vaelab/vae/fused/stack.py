@@ -12,7 +12,7 @@ from torch import Tensor
 from vaelab.engine import noise
 from vaelab.engine.fused import update
 from vaelab.engine.fused.dense import ACTIVATIONS, OUTPUT
-from vaelab.engine.fused.stepper import Array, FusedSteps
+from vaelab.engine.fused.stepper import CHUNK_FLOATS, Array, FusedSteps
 from vaelab.engine.fused.table import LayerTable
 from vaelab.settings.yardsticks import VALIDATION_ROWS
 from vaelab.vae import evaluate
@@ -26,6 +26,7 @@ class FusedVAE(FusedSteps[VAEStack]):
 
     def __init__(self, stack: VAEStack, cost: CostOf):
         self.sizes: list[Array] = []
+        self._kept: dict[int, Array] = {}
         super().__init__(stack)
         is_plain = cost is reconstruction or not stack.specs[0].wy
         self.cost = reconstruction if is_plain else cost
@@ -50,6 +51,10 @@ class FusedVAE(FusedSteps[VAEStack]):
         sizes = [model.features, model.condition, latent, len(hidden), activation, start, count, std, excess, code]
         self.sizes.append(np.array(sizes, np.int64))
         return table
+
+    def epoch(self, order: Tensor) -> tuple[dict[str, Tensor], dict[int, int]]:
+        self.weights = weights_of(self.stack)
+        return super().epoch(order)
 
     def train(self, k: int, order: Tensor, coefficients: Array, sums: Array) -> Iterator[tuple[int, int]]:
         stack, B = self.stack, self.stack.batch_size
@@ -91,11 +96,16 @@ class FusedVAE(FusedSteps[VAEStack]):
             steps.encode(parameters, layers, sizes, rows.numpy(), dropped, rates, scratch)
             steps.decode(parameters, layers, sizes, rows.numpy(), eps, dropped, rates, scratch)
             terms = self._head(k, rows, weights, gradient, scratch)
-            steps.backward(parameters, gradient, layers, sizes, rows.numpy(), eps, weights, rate[: len(rows)], scratch)
+            squares = steps.backward(
+                parameters, gradient, layers, sizes, rows.numpy(), eps, weights, rate[: len(rows)], scratch
+            )
             sums[0] += terms[0]
             sums[1] += rate[: len(rows)].sum(dtype=np.float64)
             sums[2:] += terms[1:]
-            if not update.update(parameters, gradient, first, second, rule, root, floor, shrink) and broken < 0:
+            if (
+                not update.update(parameters, gradient, first, second, rule, squares, root, floor, shrink)
+                and broken < 0
+            ):
                 broken = number
         return broken
 
@@ -120,9 +130,9 @@ class FusedVAE(FusedSteps[VAEStack]):
         return [float(term.detach().sum(dtype=torch.float64)) for term in terms]
 
     def _weights(self, k: int) -> Array:
-        weights, spec = weights_of(self.stack), self.stack.specs[k]
-        free = spec.free_bits if weights.free_bits is not None else -1.0
-        return np.array([float(weights.beta[k]), spec.wx, free], np.float64)
+        spec = self.stack.specs[k]
+        free = spec.free_bits if self.weights.free_bits is not None else -1.0
+        return np.array([float(self.weights.beta[k]), spec.wx, free], np.float64)
 
     def validation(self) -> Tensor:
         """Mean distortion, with one draw, and rate of each member (K, 2)."""
@@ -132,12 +142,19 @@ class FusedVAE(FusedSteps[VAEStack]):
             return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.rows), specs, batches, 0.0))
         latent = max(spec.latent_dim for spec in specs)
         sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
-        for x, keys in feed.kept_batches("validation", VALIDATION_ROWS):
-            normal = noise.normal(keys, 1, latent).float().numpy()
+        for number, (x, keys) in enumerate(feed.kept_batches("validation", VALIDATION_ROWS)):
+            normal = self._normal(number, keys, latent)
             n += len(x)
             for k in range(len(specs)):
                 sums[k] += torch.from_numpy(self._terms(k, x.numpy(), normal)).sum(1, dtype=torch.float64)
         return sums / n
+
+    def _normal(self, number: int, keys: Tensor, latent: int) -> Array:
+        """Standard normals (1, n, latent) of a chunk of validation rows, kept for later epochs if they are few."""
+        if number in self._kept:
+            return self._kept[number]
+        normal = noise.normal(keys, 1, latent).float().numpy()
+        return normal if normal.size > CHUNK_FLOATS else self._kept.setdefault(number, normal)
 
     def _terms(self, k: int, rows: Array, normal: Array) -> Array:
         """Distortion and rate (2, n) of a member on rows (n, D + C), for normals (S, n, at least latent)."""

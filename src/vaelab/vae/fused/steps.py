@@ -26,6 +26,7 @@ from vaelab.engine.fused.dense import (
     linear_gradient,
     matrix,
     outputs_of,
+    squares_of,
 )  # fmt: skip
 from vaelab.engine.fused.functions import HALF, ONE, ZERO, exp, expm1
 from vaelab.engine.fused.update import update
@@ -104,21 +105,24 @@ def divergence(layers: Any, sizes: Any, scratch: Any, per_latent: Any, rate: Any
         rate[b] = total
 
 
-@kernel(types.void(F1, F1, I2, I1, F2, F2, D1, F1, F1))
+@kernel(types.float64(F1, F1, I2, I1, F2, F2, D1, F1, F1))
 def backward(
     parameters: Any, gradient: Any, layers: Any, sizes: Any, rows: Any, normal: Any, weights: Any, rate: Any,
     scratch: Any,
-) -> None:  # fmt: skip
-    """The gradient of the loss, after `decode` and with that by the outputs in their place; and each example's rate."""
+) -> float:  # fmt: skip
+    """The gradient of the loss, after `decode`, given that by the outputs in their place and by the likelihood's own
+    parameters; and each example's rate. Returns the gradient's sum of squares.
+    """
     B, hidden, latent, condition = len(rows), layers[: sizes[HIDDEN]], sizes[LATENT], sizes[CONDITION]
     below, out = layers[len(hidden) + 2 : len(layers) - 1], layers[len(layers) - 1]
     outputs = outputs_of(layers, B, scratch)
     codes = matrix(scratch, sizes[CODE], B, condition + latent)
     at_codes, codes_row = address(codes, 0), types.int64(codes.shape[1])
     x, row = last_of(below, B, scratch, at_codes, codes_row)
-    linear_gradient(gradient, out, B, x, row, outputs)
+    squares = squares_of(gradient[sizes[OWN] : sizes[OWN] + sizes[N_OWN]], 1, 1)
+    squares += linear_gradient(gradient, out, B, x, row, outputs)
     linear_back(parameters, out, B, outputs, x, row, ZERO)
-    chain_back(parameters, gradient, below, B, at_codes, codes_row, at_codes, scratch)
+    squares += chain_back(parameters, gradient, below, B, at_codes, codes_row, at_codes, scratch)
 
     per_latent = np.empty(latent, np.float32)
     divergence(layers, sizes, scratch, per_latent, rate)
@@ -136,12 +140,13 @@ def backward(
 
     at_rows, rows_row = address(rows, 0), types.int64(rows.shape[1])
     x, row = last_of(hidden, B, scratch, at_rows, rows_row)
-    linear_gradient(gradient, mean, B, x, row, means)
-    linear_gradient(gradient, log_var, B, x, row, log_vars)
+    squares += linear_gradient(gradient, mean, B, x, row, means)
+    squares += linear_gradient(gradient, log_var, B, x, row, log_vars)
     if len(hidden) > 0:
         linear_back(parameters, mean, B, means, x, row, ZERO)
         linear_back(parameters, log_var, B, log_vars, x, row, ONE)
-        chain_back(parameters, gradient, hidden, B, at_rows, rows_row, 0, scratch)
+        squares += chain_back(parameters, gradient, hidden, B, at_rows, rows_row, 0, scratch)
+    return float(squares)
 
 
 @kernel(types.int64(F1, F1, F1, F1, D1, F2, I2, I1, D1, D1, D1, types.int64, F2, F2, F2, F1, D1))
@@ -168,12 +173,12 @@ def train(
             constants, outputs_of(layers, B, scratch), x, sizes[FEATURES], parameters[start:stop],
             gradient[start:stop], types.float32(weights[WX] / B), costs[:B],
         )  # fmt: skip
-        backward(parameters, gradient, layers, sizes, x, eps, weights, rate[:B], scratch)
+        squares = backward(parameters, gradient, layers, sizes, x, eps, weights, rate[:B], scratch)
         for b in range(B):
             sums[0] += costs[b]
             sums[1] += rate[b]
         root, floor, shrink = coefficients[step]
-        if not update(parameters, gradient, first, second, rule, root, floor, shrink) and broken < 0:
+        if not update(parameters, gradient, first, second, rule, squares, root, floor, shrink) and broken < 0:
             broken = step
     return broken
 
