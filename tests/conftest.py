@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
+from vaelab.engine import fused
+from vaelab.vae.learning import Variational
 
 torch.set_num_threads(1)
+for method in (Variational, Discriminative):
+    fused.prepare(method.kernels)  # before modules that hold kernels are collected
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; processes of tests would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -203,6 +203,26 @@ def test_kernels_are_prepared_once_and_that_is_said(tmp_path, monkeypatch, capsy
     assert fused.why_unavailable() is None
 
 
+def test_one_process_compiles_and_others_wait_for_it(tmp_path):
+    """Else each might combine parts of the other's kernels with its own, which may round differently."""
+    module = "import pathlib, time; time.sleep(0.5); print(1, file=pathlib.Path('compiled').open('a'))"
+    (tmp_path / "slow_kernels.py").write_text(module)
+    code = f"""
+import pathlib
+from vaelab.engine import fused
+fused.folder = lambda: pathlib.Path({str(tmp_path)!r})
+fused.prepare("slow_kernels")
+"""
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = "".join(process.communicate()[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0], told
+    assert (tmp_path / "compiled").read_text() == "1\n"
+    assert told.count("preparing kernels") == 1
+
+
 def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.touch()  # no folder can be made below a file, by any user

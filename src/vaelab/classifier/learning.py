@@ -15,6 +15,7 @@ from vaelab.classifier.feed import LabelledFeed
 from vaelab.classifier.model import ClassifierModel, cross_entropy, padded_sizes
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS
+from vaelab.engine import draws
 from vaelab.engine.fused import prepare
 from vaelab.engine.networks import Block, Parameters, fast_products
 from vaelab.engine.rows import Batches
@@ -65,14 +66,16 @@ class Discriminative:
         return FusedClassifier(stack)
 
     def blocks(self, stack: ClassifierStack, order: Tensor) -> Iterator[LazyBatches]:
-        shares = [_per_unit(s.dropouts, stack.model.hidden).to(stack.feed.device) for s in stack.specs]
+        padded = stack.model.hidden
         for block in noise_blocks(stack, order.shape[1]):
-            draws = [draw(stack, k, block.stop - block.start) for k in range(len(stack))]
-            uniforms, moves = (torch.stack(parts) for parts in zip(*draws, strict=True))
-            if uniforms.shape[2]:
-                for mask, share in zip(uniforms, shares, strict=True):
-                    mask.ge_(share).div_(1 - share)
-            yield self._batches(stack, order[:, block], uniforms, moves)
+            masks, moves = [], []
+            for k, spec in enumerate(stack.specs):
+                dropped, moved = draw(stack, k, block.stop - block.start)
+                moves.append(moved)
+                if any(spec.dropouts):
+                    masks.append(draws.multipliers(dropped, spec.hidden_sizes, padded, spec.dropouts))
+            mask = torch.stack(masks) if masks else torch.empty(0)
+            yield self._batches(stack, order[:, block], mask, torch.stack(moves))
 
     def _batches(self, stack: ClassifierStack, order: Tensor, dropout_mask: Tensor, moves: Tensor) -> LazyBatches:
         feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
@@ -82,8 +85,8 @@ class Discriminative:
             part = slice(offset, offset + B)
             uniform = moves[:, part].flatten(0, 1) if spec.is_augmented else None
             x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
-            dropout = dropout_mask[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
-            logits = stack.model.logits(stack.in_training, x, dropout)
+            masks = dropout_mask[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
+            logits = stack.model.logits(stack.in_training, x, masks)
             yield cross_entropy(logits, feed.labels[rows], smoothing)
 
     def validate(self, stack: ClassifierStack, train: list[dict[str, float]]) -> list[Validated]:
@@ -105,12 +108,6 @@ class Discriminative:
                 Validated(seen, found, target + (1e-6 * found["log_loss"] if self.yardstick.rises else 0.0))
             )
         return validated
-
-
-def _per_unit(shares: Sequence[float], widths: Sequence[int]) -> Tensor:
-    """The dropout rate of every padded unit (units,)."""
-    return torch.cat([torch.full((width,), share) for share, width in zip(shares, widths, strict=True)] or
-                     [torch.empty(0)])  # fmt: skip
 
 
 @torch.no_grad()

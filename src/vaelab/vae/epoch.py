@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vaelab.engine.draws import multipliers, uniforms, words
 from vaelab.engine.training import NOISE_FLOATS, Stack
 from vaelab.vae.feed import Feed
 from vaelab.vae.model import Model
@@ -72,22 +73,18 @@ class Draws:
     """One member's random numbers for consecutive rows of its order."""
 
     normal: Tensor | None  # (rows, S, latent_dim), None as an autoencoder, whose z is the mean
-    dropout: Tensor  # uniforms (rows, units), without dropout (rows, 0)
+    dropout: Tensor  # words (rows, units) for its hidden layers, those of the decoder last; without dropout (rows, 0)
     pixel: Tensor | None  # uniforms (rows, D)
 
 
 def noise_blocks(stack: VAEStack, n: int) -> Iterator[slice]:
     """An epoch's rows, in blocks for which noise is drawn at once; their size depends only on the spec."""
     spec, feed, B = stack.specs[0], stack.feed, stack.batch_size
-    per_row = stack.model.latent * spec.samples + _dropped(stack) + (feed.features if feed.units.needs_uniform else 0)
+    units = stack.model.dropout_units if spec.dropout > 0 else 0
+    per_row = stack.model.latent * spec.samples + units + (feed.features if feed.units.needs_uniform else 0)
     block = max(B, NOISE_FLOATS // per_row // B * B)
     for start in range(0, n, block):
         yield slice(start, min(start + block, n))
-
-
-def _dropped(stack: VAEStack) -> int:
-    """Uniforms per row for dropout."""
-    return stack.model.dropout_units if stack.specs[0].dropout > 0 else 0
 
 
 def draw(stack: VAEStack, k: int, rows: int) -> Draws:
@@ -96,11 +93,11 @@ def draw(stack: VAEStack, k: int, rows: int) -> Draws:
     normal = None
     if not is_autoencoder(stack):
         normal = torch.randn(rows, spec.samples, spec.latent_dim, generator=generator, device=feed.device)
-    dropout = torch.empty(rows, _dropped(stack), device=feed.device).uniform_(generator=generator)
+    dropped = words(rows, 2 * sum(spec.hidden_sizes) if spec.dropout > 0 else 0, generator)
     pixel = None
     if feed.units.needs_uniform:
-        pixel = torch.empty(rows, feed.features, device=feed.device).uniform_(generator=generator)
-    return Draws(normal, dropout, pixel)
+        pixel = uniforms(rows, feed.features, generator)
+    return Draws(normal, dropped, pixel)
 
 
 def joint_noise(stack: VAEStack, rows: int) -> JointNoise:
@@ -112,8 +109,9 @@ def joint_noise(stack: VAEStack, rows: int) -> JointNoise:
     for k, (spec, own) in enumerate(zip(stack.specs, draws, strict=True)):
         if own.normal is not None:
             normal[k, :, :, : spec.latent_dim] = own.normal
-        if own.dropout.shape[1]:
-            masks.append(own.dropout.ge_(spec.dropout).div_(1 - spec.dropout))
+        if spec.dropout > 0:
+            widths, padded = (list(sizes) + list(reversed(sizes)) for sizes in (spec.hidden_sizes, model.hidden))
+            masks.append(multipliers(own.dropout, widths, padded, [spec.dropout] * len(widths)))
         if own.pixel is not None:
             pixels.append(own.pixel)
     pixel, mask = (torch.stack(parts) if parts else None for parts in (pixels, masks))

@@ -15,6 +15,7 @@ from vaelab.engine.fused.dense import (
     F2,
     I1,
     I2,
+    W2,
     address,
     chain,
     chain_back,
@@ -28,12 +29,12 @@ from vaelab.engine.fused.functions import ONE, ZERO, exp
 from vaelab.engine.fused.update import update
 
 
-@kernel(types.void(F1, I2, types.int64, F2, F2, D1, F1))
-def forward(parameters: Any, layers: Any, activation: int, rows: Any, uniforms: Any, rates: Any, scratch: Any) -> None:
+@kernel(types.void(F1, I2, types.int64, F2, W2, D1, F1))
+def forward(parameters: Any, layers: Any, activation: int, rows: Any, words: Any, rates: Any, scratch: Any) -> None:
     """Logits of rows (B, D), in place of the last layer's outputs; `layers` are the hidden ones, then the logits."""
     B, hidden = len(rows), layers[: len(layers) - 1]
     x, row = address(rows, 0), types.int64(rows.shape[1])
-    chain(parameters, hidden, activation, B, x, row, uniforms, rates, scratch)
+    chain(parameters, hidden, activation, B, x, row, words, rates, scratch)
     x, row = last_of(hidden, B, scratch, x, row)
     linear(parameters, layers[len(layers) - 1], B, x, row, outputs_of(layers, B, scratch))
 
@@ -67,12 +68,12 @@ def cross_entropy(logits: Any, classes: int, labels: Any, smoothing: Any, sums: 
 
 @kernel(
     types.int64(
-        F1, F1, F1, F1, D1, F2, I2, types.int64, D1, types.int64, types.float32, types.int64, F2, I1, F2, F1, D1
+        F1, F1, F1, F1, D1, F2, I2, types.int64, D1, types.int64, types.float32, types.int64, F2, I1, W2, F1, D1
     )
 )
 def train(
     parameters: Any, gradient: Any, first: Any, second: Any, rule: Any, coefficients: Any, layers: Any,
-    activation: int, rates: Any, classes: int, smoothing: Any, batch_size: int, rows: Any, labels: Any, uniforms: Any,
+    activation: int, rates: Any, classes: int, smoothing: Any, batch_size: int, rows: Any, labels: Any, words: Any,
     scratch: Any, sums: Any,
 ) -> int:  # fmt: skip
     """A step for each of the coefficients; adds log-loss and errors of all examples to `sums`.
@@ -85,7 +86,7 @@ def train(
         part = slice(step * batch_size, min((step + 1) * batch_size, len(rows)))
         own = rows[part]
         B = len(own)
-        forward(parameters, layers, activation, own, uniforms[part], rates, scratch)
+        forward(parameters, layers, activation, own, words[part], rates, scratch)
         logits = outputs_of(layers, B, scratch)
         cross_entropy(logits, classes, labels[part], smoothing, sums)
         at_rows, rows_row = address(own, 0), types.int64(own.shape[1])
@@ -105,7 +106,7 @@ def answers(
     parameters: Any, layers: Any, activation: int, batch_size: int, rows: Any, scratch: Any, logits: Any
 ) -> None:
     """The logits (n, C) of rows (n, D)."""
-    none, no_rates = np.empty((batch_size, 0), np.float32), np.empty(0, np.float64)
+    none, no_rates = np.empty((batch_size, 0), np.int16), np.empty(0, np.float64)
     for begin in range(0, len(rows), batch_size):
         part = slice(begin, min(begin + batch_size, len(rows)))
         own = rows[part]

@@ -6,6 +6,7 @@ numba, its modules do: only what trains may import them, after `prepare`.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import importlib
@@ -70,13 +71,21 @@ def _is_writable(place: Path) -> bool:
 
 
 def prepare(module: str) -> None:
-    """Compile the kernels of a module, once per machine, so that importing it takes a fraction of a second."""
+    """Compile the kernels of a module, once per machine, so that importing it takes a fraction of a second.
+
+    One process does it and others wait for it: a kernel may round differently if parts of it come from the cache, so
+    all must use the same.
+    """
     done = folder() / module
     if done.exists():
         return
-    say("preparing kernels for this machine, once ...")
-    began = time.perf_counter()
-    importlib.import_module(module)
-    say(f"prepared in {time.perf_counter() - began:.0f} s")
-    for name in ("works", module):
-        (folder() / name).touch()
+    with (folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return
+        say("preparing kernels for this machine, once ...")
+        began = time.perf_counter()
+        importlib.import_module(module)
+        say(f"prepared in {time.perf_counter() - began:.0f} s")
+        for name in ("works", module):
+            (folder() / name).touch()

@@ -16,13 +16,14 @@ SILU, RELU, LEAKY_RELU, TANH, GELU, ELU = range(6)
 
 # Columns of a table of layers (layers, COLUMNS): where the weights (n_in, n_out) and biases start among the
 # parameters, both widths, the padded width, where its outputs and derivatives start in the scratch memory, and the
-# first of its units among the dropout uniforms.
+# first of its units among the words for dropout.
 WEIGHT, BIAS, N_IN, N_OUT, PADDED, OUTPUT, SLOPE, UNIT = range(8)
 COLUMNS = 8
 
 F1 = types.Array(types.float32, 1, "C")
 F2 = types.Array(types.float32, 2, "C")
 F3 = types.Array(types.float32, 3, "C")
+W2 = types.Array(types.int16, 2, "C")
 I1 = types.Array(types.int64, 1, "C")
 I2 = types.Array(types.int64, 2, "C")
 D1 = types.Array(types.float64, 1, "C")
@@ -80,15 +81,14 @@ def activate(activation: int, y: Any, slope: Any) -> None:
             y[i] = x if x > ZERO else e
 
 
-@kernel(types.void(F2, F2, F2, types.int64, types.float32))
-def drop(y: Any, slopes: Any, uniforms: Any, first: int, rate: Any) -> None:
-    """Inverted dropout of outputs and slopes, where the uniforms from column `first` on are below the rate."""
-    B, width = y.shape
-    kept = ONE / (ONE - rate)
-    for b in range(B):
-        own = uniforms[b, first : first + width]
+@kernel(types.void(F2, F2, W2, types.int64, types.int64, types.float64))
+def drop(y: Any, slopes: Any, words: Any, first: int, width: int, rate: float) -> None:
+    """Dropout of the outputs and slopes of a layer, whose words (see engine.draws) begin at column `first`."""
+    kept, least = types.float32(1 / (1 - rate)), types.int16(min(round(rate * 65536) - 32768, 32767))
+    for b in range(len(y)):
+        own = words[b, first : first + width]
         for j in range(width):
-            factor = kept if own[j] >= rate else ZERO
+            factor = kept if own[j] >= least else ZERO
             y[b, j] *= factor
             slopes[b, j] *= factor
 
@@ -169,19 +169,19 @@ def last_of(layers: Any, B: int, scratch: Any, x: int, row: int) -> Any:
     return address(y, 0), types.int64(y.shape[1])
 
 
-@kernel(types.void(F1, I2, types.int64, types.int64, types.int64, types.int64, F2, D1, F1))
+@kernel(types.void(F1, I2, types.int64, types.int64, types.int64, types.int64, W2, D1, F1))
 def chain(
-    parameters: Any, layers: Any, activation: int, B: int, x: int, row: int, uniforms: Any, rates: Any, scratch: Any
+    parameters: Any, layers: Any, activation: int, B: int, x: int, row: int, words: Any, rates: Any, scratch: Any
 ) -> None:
-    """The hidden layers, whose outputs and slopes go to the scratch memory. No dropout without uniforms (B, 0)."""
+    """The hidden layers, whose outputs and slopes go to the scratch memory. No dropout without words, (B, 0)."""
     for i in range(len(layers)):
         layer = layers[i]
         width = layer[N_OUT]
         y = matrix(scratch, layer[OUTPUT], B, width)
         linear(parameters, layer, B, x, row, y)
         activate(activation, flat(scratch, layer[OUTPUT], B, width), flat(scratch, layer[SLOPE], B, width))
-        if uniforms.shape[1] > 0:
-            drop(y, matrix(scratch, layer[SLOPE], B, width), uniforms, layer[UNIT], types.float32(rates[i]))
+        if words.shape[1] > 0:
+            drop(y, matrix(scratch, layer[SLOPE], B, width), words, layer[UNIT], width, rates[i])
         x, row = address(y, 0), y.shape[1]
 
 

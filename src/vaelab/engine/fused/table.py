@@ -29,7 +29,7 @@ class LayerTable:
         """A chain of hidden layers, for a member's own widths; returns the last."""
         for i, width in enumerate(widths):
             self._add(f"{prefix}.{i}", n_in, width, 0, slope=self.room(width))
-            self._units += self.layout.blocks[f"{prefix}.{i}.weight"].shape[1]
+            self._units += width
             n_in = width
         return n_in
 

@@ -16,6 +16,7 @@ from vaelab.engine.fused.dense import (
     I1,
     I2,
     OUTPUT,
+    W2,
     address,
     chain,
     chain_back,
@@ -54,12 +55,12 @@ def _expm1_of(x: Any, y: Any) -> None:
         y[i] = expm1(x[i])
 
 
-@kernel(types.void(F1, I2, I1, F2, F2, D1, F1))
-def encode(parameters: Any, layers: Any, sizes: Any, rows: Any, uniforms: Any, rates: Any, scratch: Any) -> None:
-    """Mean, log-variance and std of q(z|x, y) for rows [x, y] (B, D + C), with dropout uniforms (B, units)."""
+@kernel(types.void(F1, I2, I1, F2, W2, D1, F1))
+def encode(parameters: Any, layers: Any, sizes: Any, rows: Any, words: Any, rates: Any, scratch: Any) -> None:
+    """Mean, log-variance and std of q(z|x, y) for rows [x, y] (B, D + C), with words for dropout (B, units)."""
     B, hidden, latent = len(rows), layers[: sizes[HIDDEN]], sizes[LATENT]
     x, row = address(rows, 0), rows.shape[1]
-    chain(parameters, hidden, sizes[ACTIVATION], B, x, row, uniforms, rates, scratch)
+    chain(parameters, hidden, sizes[ACTIVATION], B, x, row, words, rates, scratch)
     x, row = last_of(hidden, B, scratch, x, row)
     mean, log_var = layers[len(hidden)], layers[len(hidden) + 1]
     linear(parameters, mean, B, x, row, matrix(scratch, mean[OUTPUT], B, latent))
@@ -67,9 +68,9 @@ def encode(parameters: Any, layers: Any, sizes: Any, rows: Any, uniforms: Any, r
     _exp_of_half(flat(scratch, log_var[OUTPUT], B, latent), flat(scratch, sizes[STD], B, latent))
 
 
-@kernel(types.void(F1, I2, I1, F2, F2, F2, D1, F1))
+@kernel(types.void(F1, I2, I1, F2, F2, W2, D1, F1))
 def decode(
-    parameters: Any, layers: Any, sizes: Any, rows: Any, normal: Any, uniforms: Any, rates: Any, scratch: Any
+    parameters: Any, layers: Any, sizes: Any, rows: Any, normal: Any, words: Any, rates: Any, scratch: Any
 ) -> None:
     """The decoder's outputs for z = mean + std * normal, after `encode`."""
     B, hidden, latent, condition = len(rows), sizes[HIDDEN], sizes[LATENT], sizes[CONDITION]
@@ -82,7 +83,7 @@ def decode(
             codes[b, condition + j] = means[b, j] + std[b, j] * normal[b, j]
     below = layers[hidden + 2 : len(layers) - 1]
     x, row = address(codes, 0), types.int64(codes.shape[1])
-    chain(parameters, below, sizes[ACTIVATION], B, x, row, uniforms, rates[hidden:], scratch)
+    chain(parameters, below, sizes[ACTIVATION], B, x, row, words, rates[hidden:], scratch)
     x, row = last_of(below, B, scratch, x, row)
     linear(parameters, layers[len(layers) - 1], B, x, row, outputs_of(layers, B, scratch))
 
@@ -149,10 +150,10 @@ def backward(
     return float(squares)
 
 
-@kernel(types.int64(F1, F1, F1, F1, D1, F2, I2, I1, D1, D1, D1, types.int64, F2, F2, F2, F1, D1))
+@kernel(types.int64(F1, F1, F1, F1, D1, F2, I2, I1, D1, D1, D1, types.int64, F2, F2, W2, F1, D1))
 def train(
     parameters: Any, gradient: Any, first: Any, second: Any, rule: Any, coefficients: Any, layers: Any, sizes: Any,
-    rates: Any, weights: Any, constants: Any, batch_size: int, rows: Any, normal: Any, uniforms: Any, scratch: Any,
+    rates: Any, weights: Any, constants: Any, batch_size: int, rows: Any, normal: Any, words: Any, scratch: Any,
     sums: Any,
 ) -> int:  # fmt: skip
     """A step for each of the coefficients; adds distortion and rate of all examples to `sums`.
@@ -164,7 +165,7 @@ def train(
     broken = -1
     for step in range(len(coefficients)):
         part = slice(step * batch_size, min((step + 1) * batch_size, len(rows)))
-        x, eps, dropped = rows[part], normal[part], uniforms[part]
+        x, eps, dropped = rows[part], normal[part], words[part]
         B = len(x)
         encode(parameters, layers, sizes, x, dropped, rates, scratch)
         decode(parameters, layers, sizes, x, eps, dropped, rates, scratch)
@@ -190,7 +191,7 @@ def terms(
 ) -> None:  # fmt: skip
     """Distortion (n,), the mean over the draws of standard normals (S, n, latent), and rate (n,) of rows (n, D + C)."""
     start, stop = sizes[OWN], sizes[OWN] + sizes[N_OWN]
-    none, no_rates = np.empty((batch_size, 0), np.float32), np.empty(0, np.float64)
+    none, no_rates = np.empty((batch_size, 0), np.int16), np.empty(0, np.float64)
     costs, per_latent = np.empty(batch_size, np.float32), np.empty(sizes[LATENT], np.float32)
     unused = np.zeros(stop - start, np.float32)
     for begin in range(0, len(rows), batch_size):
