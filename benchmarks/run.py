@@ -17,8 +17,8 @@ def main() -> None:
     data = os.environ.get("VAELAB_DATA")
     given = ["--data", data] if data else []
     programs = [
-        ["steps.py", *given],
-        ["stacks.py"],
+        ["steps.py"],
+        ["studies.py"],
         ["convolutions.py"],
         ["kernels.py"],
         ["pruning.py", *given],

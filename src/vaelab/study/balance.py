@@ -12,7 +12,10 @@ from vaelab.settings.spec import ModelSpec
 from vaelab.study.jobs import Member
 from vaelab.study.task import AnySystem
 
-STEP_OVERHEAD, FLOPS = 4e-4, 1e11  # overhead per step in seconds, and operations per second: rough guesses
+FLOPS = 1e11  # operations per second, a rough guess like the next two
+STEP_OVERHEAD = 4e-4  # seconds of a step besides its products, by autograd: once for a whole stack
+FUSED_STEP = 1e-5  # the same by fused kernels: for every member
+FUSED_PARTS = 4  # pieces per worker, at least: stacks save nothing there, and small ones end together
 LARGEST_STACK = 64
 SEVERAL = 8  # training runs of an expensive network that a search should have time for
 STACK_STEP = 2e-3  # seconds of products per step above which larger stacks only worsen the balance
@@ -24,8 +27,14 @@ def cores() -> int:
 
 
 def step_seconds(system: AnySystem, spec: ModelSpec, shape: Sequence[int]) -> float:
-    """Rough time of one member's products in one step, for examples of this shape."""
-    return 6.0 * int(spec.batch_size) * system.products(spec, shape) / FLOPS
+    """Rough time of one member's products in one step, for examples of this shape; with overhead if it has its own."""
+    products = 6.0 * int(spec.batch_size) * system.products(spec, shape) / FLOPS
+    return products + (FUSED_STEP if spec.fuses else 0.0)
+
+
+def _overhead(spec: ModelSpec) -> float:
+    """Rough time of a step that a stack shares."""
+    return 0.0 if spec.fuses else STEP_OVERHEAD
 
 
 def affords(system: AnySystem, spec: ModelSpec, data: Dataset, timeout: float | None, workers: int) -> bool:
@@ -42,14 +51,15 @@ def stacks(members: Sequence[Member], shape: Sequence[int], workers: int, system
     for member in members:
         groups.setdefault(system.method.key(member.spec, math.prod(shape)), []).append(member)
     cost = {key: step_seconds(system, group[0].spec, shape) for key, group in groups.items()}
-    total = sum(STEP_OVERHEAD + cost[key] * len(group) for key, group in groups.items())
+    together = {key: _overhead(group[0].spec) + cost[key] * len(group) for key, group in groups.items()}
+    total = sum(together.values())
     result: list[tuple[float, list[Member]]] = []
     for key, group in groups.items():
         at_most = 1 if group[0].spec.trains_alone else max(1, min(LARGEST_STACK, math.ceil(STACK_STEP / cost[key])))
-        share = (STEP_OVERHEAD + cost[key] * len(group)) / (total / workers)
+        share = together[key] / (total / workers) * (FUSED_PARTS if workers > 1 and group[0].spec.fuses else 1)
         pieces = min(len(group), max(math.ceil(len(group) / at_most), math.ceil(share - 0.25)))
         parts = [group[i::pieces] for i in range(pieces)]
-        result += [(STEP_OVERHEAD + cost[key] * len(part), part) for part in parts]
+        result += [(_overhead(group[0].spec) + cost[key] * len(part), part) for part in parts]
     return [part for _, part in sorted(result, key=lambda item: -item[0])]
 
 
@@ -61,7 +71,7 @@ class Pace:
         self._spent, self._guessed = dict[str, float](), dict[str, float]()
 
     def _guess(self, spec: Any) -> float:
-        return self.steps_per_epoch * (STEP_OVERHEAD + step_seconds(self.system, spec, self.shape))
+        return self.steps_per_epoch * (_overhead(spec) + step_seconds(self.system, spec, self.shape))
 
     @property
     def is_measured(self) -> bool:

@@ -86,8 +86,8 @@ def _without_sync(connection: Any, record: Any) -> None:
 class Trials:
     """Suggests trials in cohorts and records their reports; all state is in the database.
 
-    A study has one writer, which holds its lock. So a trial that was read stays true until this writer changes it, and
-    only then is it read again.
+    A study has one writer, which holds its lock. So the database is read once, into a study in memory, which is what
+    samplers ask, and from then on only written.
     """
 
     def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int, direction: Direction = "minimize"):
@@ -102,11 +102,16 @@ class Trials:
             # trained again, with the same result.
             sqlalchemy.event.listen(self._storage.engine, "connect", _without_sync)
             self._storage.engine.dispose()
-            self._study = optuna.create_study(
+            stored = optuna.create_study(
                 storage=self._storage, study_name=NAME, direction=direction, load_if_exists=True
             )
+            self._study_id = stored._study_id
+            known = stored.get_trials(deepcopy=False)
+            self._ids = [trial._trial_id for trial in known]
+            self._study = optuna.create_study(direction=direction)
+            self._memory = self._study._storage
+            self._study.add_trials(known)
         self._asked: dict[int, optuna.Trial] = {}
-        self._trials = self._study.get_trials(deepcopy=False)
 
     def close(self) -> None:
         self._storage.remove_session()
@@ -116,16 +121,16 @@ class Trials:
         """Every trial as the database holds it."""
         return list(self._trials)
 
-    def _read(self, number: int) -> None:
-        """Reads a trial again after it was written."""
-        self._trials[number] = self._storage.get_trial(self._id(number))
+    @property
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
 
     def reclaim(self) -> int:
         """Requeue the trials that a dead process left running: each keeps its number, parameters and seed."""
         lost = [t for t in self.all() if t.state == TrialState.RUNNING]
         for trial in lost:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-            self._read(trial.number)
+            self._storage.set_trial_state_values(self._ids[trial.number], TrialState.WAITING)
+            self._memory.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         return len(lost)
 
     def cohort(self, total: int) -> list[int]:
@@ -150,7 +155,10 @@ class Trials:
             self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
         assert trial.number == number, f"asked for trial {number}, got {trial.number}"
         self._asked[number] = trial
-        self._trials[number : number + 1] = [self._storage.get_trial(trial._trial_id)]
+        if number < len(self._ids):
+            self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+        else:  # all of it in one transaction
+            self._ids.append(self._storage.create_new_trial(self._study_id, self._trials[number]))
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
@@ -174,34 +182,34 @@ class Trials:
         return {t.number: t.intermediate_values[rung] for t in found}
 
     def report(self, number: int, rung: int, value: float) -> None:
-        if rung not in self._trials[number].intermediate_values:
-            self._storage.set_trial_intermediate_value(self._id(number), rung, value)
-            self._read(number)
-
-    def _id(self, number: int) -> int:
-        return self._trials[number]._trial_id
+        trial = self._trials[number]
+        if rung not in trial.intermediate_values:
+            self._memory.set_trial_intermediate_value(trial._trial_id, rung, value)
+            self._storage.set_trial_intermediate_value(self._ids[number], rung, value)
 
     def prune(self, number: int, facts: Mapping[str, Any]) -> None:
-        self._note(number, facts)
-        self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
-        self._read(number)
+        self._tell(number, TrialState.PRUNED, facts)
 
     def fail(self, number: int, reason: str, facts: Mapping[str, Any]) -> None:
-        self._note(number, {**facts, "reason": reason})
-        self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
-        self._read(number)
+        self._tell(number, TrialState.FAIL, {**facts, "reason": reason})
 
     def complete(self, number: int, value: float, feasible: bool, facts: Mapping[str, Any]) -> None:
-        self._note(number, facts)
-        trial = self._asked.pop(number)
         with _quiet():
-            trial.set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
-        self._study.tell(trial, value)
-        self._read(number)
+            self._asked[number].set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
+        self._tell(number, TrialState.COMPLETE, facts, value)
 
-    def _note(self, number: int, facts: Mapping[str, Any]) -> None:
-        for name, value in facts.items():
-            self._storage.set_trial_user_attr(self._id(number), name, value)
+    def _tell(self, number: int, state: TrialState, facts: Mapping[str, Any], value: float | None = None) -> None:
+        """Ends a trial: in memory, then in the database, its state last."""
+        trial = self._asked.pop(number)
+        for name, fact in facts.items():
+            trial.set_user_attr(name, fact)
+        self._study.tell(trial, value, state=state)
+        ended, own = self._trials[number], self._ids[number]
+        for name, fact in ended.user_attrs.items():
+            self._storage.set_trial_user_attr(own, name, fact)
+        for name, fact in ended.system_attrs.items():
+            self._storage.set_trial_system_attr(own, name, fact)
+        self._storage.set_trial_state_values(own, state, ended.values)
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[int]:

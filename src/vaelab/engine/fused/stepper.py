@@ -6,6 +6,7 @@ So a member computes the same bits in any stack, and a stack takes as long as it
 from __future__ import annotations
 
 import abc
+import weakref
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +32,7 @@ class FusedSteps(abc.ABC, Generic[AnyStack]):
     stored: tuple[str, ...]  # the terms that its kernels add up
 
     def __init__(self, stack: AnyStack):
-        self.stack = stack
+        self.stack: AnyStack = weakref.proxy(stack)  # which holds these steps: a circle would keep its memory for long
         self.tables = [self.table(k) for k in range(len(stack))]
         self.layers = [table.array for table in self.tables]
         # Allocated by torch, which aligns memory to cache lines: products may round differently without.
