@@ -3,10 +3,10 @@
     python benchmarks/studies.py --peers DIR   # DIR as made by `peers.py --setup DIR`: DIR/keras has JAX and Keras
     python benchmarks/studies.py --smoke       # vaelab alone: three models, two epochs
 
-Widths 8 to 64, latents 2 to 16, batches of 32, 30 epochs with validation after each; processor seconds on one pinned core
-with one thread, imports not counted. A user of JAX compiles the epoch for every shape and keeps what was compiled for
-those that come again; one of Keras calls `fit` on a model of JAX's backend. The last row is a whole `vaelab.tune` of
-these settings without pruning: suggestions, database, files, finals and page.
+Widths 8 to 64, latents 2 to 16, batches of 32, 30 epochs with validation after each; processor seconds on one pinned
+core with one thread, imports not counted. A user of JAX compiles the epoch for every shape and keeps what was compiled
+for those that come again; one of Keras calls `fit` on a model of JAX's backend. The last row is a whole `vaelab.tune`
+of such settings without pruning: suggestions, database, files, finals and page.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from vaelab.data import from_arrays
 from vaelab.engine.networks import ACTIVATIONS
 from vaelab.engine.optimizers import RULES, SCHEDULES
 from vaelab.engine.training import Stack, epochs
+from vaelab.vae.evaluate import score
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fused import heads
 from vaelab.vae.learning import Variational
@@ -133,6 +134,18 @@ def test_heads_are_those_of_double_precision_at_extremes(likelihood, sigma):
         assert not found[:, D:].any()
         for name, gradient in zip(own, gradients[1:], strict=True):
             np.testing.assert_allclose(by_own, gradient.flatten(), rtol=1e-4, atol=1e-3, err_msg=name)
+
+
+def test_scores_are_those_of_the_model_itself():
+    data = data_for("gaussian")
+    stack, _ = train(data, "fused", TWO)
+    views, feed = stack.views(stack.best), stack.feed
+    mine, plain = (
+        score(stack.model, views, stack.specs, feed.batches("validation", draws), 8, feed.log_jacobian, terms)
+        for draws, terms in ((1, Variational.terms(stack, stack.best)), (8, None))
+    )
+    for name in ("distortion", "rate", "kl", "mean_variance"):
+        torch.testing.assert_close(getattr(mine, name), getattr(plain, name), rtol=1e-4, atol=1e-4)
 
 
 def test_a_cost_of_ones_own_joins_the_loss():

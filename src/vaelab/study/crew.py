@@ -9,9 +9,11 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vaelab.data import Dataset
 from vaelab.engine.process import one_thread
@@ -56,7 +58,7 @@ class Crew:
             self._opening = json.dumps(
                 {"task": type(self.task).__module__, "yardstick": self.yardstick, "data": where, "spec": spec}
             )
-            self._processes = [_Process(self._opening) for _ in range(self.workers)]
+            self._processes = [_Process(self._opening, gpu(self.spec.device, n)) for n in range(self.workers)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,15 +120,25 @@ class Crew:
                 f"a worker died {deaths} times in a row ({reason}) while training {names}; if memory is short, "
                 "use fewer `workers` or a smaller `batch_size`, then resume."
             )
-        self._processes.append(_Process(self._opening))
+        self._processes.append(_Process(self._opening, process.own))
         return job, deaths
 
 
-class _Process:
-    """One worker process and the job it has."""
+def gpu(device: str, number: int) -> dict[str, str]:
+    """The environment that gives worker `number` a GPU of its own; nothing if there is one, or one was chosen."""
+    if device != "cuda" or torch.cuda.device_count() < 2:
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    gpus = visible.split(",")
+    return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
 
-    def __init__(self, opening: str):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+class _Process:
+    """One worker process and the job it has; `own` is what differs in its environment from the others'."""
+
+    def __init__(self, opening: str, own: Mapping[str, str]):
+        self.own = own
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **own}
         command = [sys.executable, "-m", "vaelab.study.worker", str(os.getpid())]
         # A separate session sends Ctrl-C only to the parent, which then stops its workers in order.
         self._popen = subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -93,10 +93,17 @@ def fixed_noise(
 
 
 Piece = tuple[slice, Posterior, Tensor, Tensor]
+# (rows (n, D), their noise keys, draws) -> rate and distortion (K, n) by fused kernels, in place of what follows
+Terms = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def _pieces(
-    model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, draws: int
+    model: Model,
+    parameters: Parameters,
+    specs: Sequence[Spec],
+    batches: Batches,
+    draws: int,
+    terms: Terms | None = None,
 ) -> Iterator[Piece]:
     """For each chunk of rows: position, q(z|x), rate and distortion (K, n), with `draws` draws where needed."""
     dtype = next(iter(parameters.values())).dtype
@@ -104,6 +111,9 @@ def _pieces(
         for place, rows, keys in batches:
             x = rows.to(dtype)
             q = encode(model, parameters, x)
+            if terms is not None:
+                yield place, q, *terms(x, keys, draws)
+                continue
             eps = fixed_noise(keys, specs, model.latent, draws, dtype)
             several = q.repeated()
             z = several.sample(eps)
@@ -119,12 +129,13 @@ def score(
     batches: Batches,
     draws: int,
     log_jacobian: float = 0.0,
+    terms: Terms | None = None,
 ) -> Scores:
-    """Distortion with `draws` draws, rate and diagnostics of every member, per example."""
+    """Distortion with `draws` draws, rate and diagnostics of every member, per example; by `terms` if given."""
     K, N = len(specs), batches.rows
     distortion, rate = torch.empty(2, K, N, dtype=torch.float64)
     kl, means, squares = torch.zeros(3, K, model.latent, dtype=torch.float64)
-    for place, q, rates, distortions in _pieces(model, parameters, specs, batches, draws):
+    for place, q, rates, distortions in _pieces(model, parameters, specs, batches, draws, terms):
         distortion[:, place], rate[:, place] = distortions.cpu(), rates.cpu()
         kl += model.prior.kl(q, parameters).sum(1, dtype=torch.float64).cpu()
         means += q.mean.sum(1, dtype=torch.float64).cpu()

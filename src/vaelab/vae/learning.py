@@ -6,6 +6,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from vaelab.settings.yardsticks import VALIDATION_ROWS
 from vaelab.vae import evaluate, pretraining
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.epoch import JointNoise, VAEStack, beta_at, is_autoencoder, joint_noise, noise_blocks, weights_of
+from vaelab.vae.evaluate import Terms
 from vaelab.vae.feed import INITIAL_ROWS, Feed
 from vaelab.vae.model import Model
 from vaelab.vae.objectives import CostOf, Objective, Weights, elbo, objective_for, reconstruction
@@ -24,6 +26,9 @@ from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 from vaelab.vae.yardsticks.yardstick import VAEYardstick
+
+if TYPE_CHECKING:
+    from vaelab.vae.fused.stack import FusedVAE
 
 PACE_STEPS, PACE_RUNS, PACE_ROWS = 4, 5, 200  # for measuring the speed
 
@@ -128,6 +133,12 @@ class Variational:
         from vaelab.vae.fused.stack import FusedVAE  # imports numba
 
         return FusedVAE(stack, self.cost)
+
+    @staticmethod
+    def terms(stack: VAEStack, rows: Tensor) -> Terms | None:
+        """What evaluates the members (K, P) by fused kernels, if these train them."""
+        fused = cast("FusedVAE | None", stack.fused)
+        return None if fused is None or fused.constants is None else functools.partial(fused.terms, rows)
 
     def frozen(self, stack: VAEStack) -> Sequence[Block]:
         """An autoencoder could fit features exactly, and a density with a learned scale would grow without bound."""

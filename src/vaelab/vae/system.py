@@ -60,10 +60,10 @@ class VAESystem:
 
     def judge(self, stack: VAEStack, is_final: bool) -> list[dict[str, Any]]:
         feed, draws = stack.feed, FINAL_DRAWS if is_final else SEARCH_DRAWS
-        batches = feed.batches("validation", draws)
-        scores = evaluate.score(stack.model, stack.views(stack.best), stack.specs, batches, draws, feed.log_jacobian)
+        views, terms = stack.views(stack.best), Variational.terms(stack, stack.best)
+        batches = feed.batches("validation", draws if terms is None else 1)
+        scores = evaluate.score(stack.model, views, stack.specs, batches, draws, feed.log_jacobian, terms)
         reference = evaluate.baseline(feed, "validation")
-        views = stack.views(stack.best)
         measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", None)
         found = [evaluate.metrics(scores, k, spec, reference) for k, spec in enumerate(stack.specs)]
         return self.yardstick.added(stack.specs, found, measured)

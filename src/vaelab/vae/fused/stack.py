@@ -140,29 +140,30 @@ class FusedVAE(FusedSteps[VAEStack]):
         if self.constants is None:
             batches = feed.batches("validation", 1, VALIDATION_ROWS)
             return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.rows), specs, batches, 0.0))
-        latent = max(spec.latent_dim for spec in specs)
         sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
         for number, (x, keys) in enumerate(feed.kept_batches("validation", VALIDATION_ROWS)):
-            normal = self._normal(number, keys, latent)
+            normal = self._kept[number] if number in self._kept else self._normal(keys, 1)
+            if normal.size <= CHUNK_FLOATS:
+                self._kept[number] = normal
             n += len(x)
-            for k in range(len(specs)):
-                sums[k] += torch.from_numpy(self._terms(k, x.numpy(), normal)).sum(1, dtype=torch.float64)
+            sums += self._terms(stack.parameters.detach(), x, normal).sum(2, dtype=torch.float64)
         return sums / n
 
-    def _normal(self, number: int, keys: Tensor, latent: int) -> Array:
-        """Standard normals (1, n, latent) of a chunk of validation rows, kept for later epochs if they are few."""
-        if number in self._kept:
-            return self._kept[number]
-        normal = noise.normal(keys, 1, latent).float().numpy()
-        return normal if normal.size > CHUNK_FLOATS else self._kept.setdefault(number, normal)
+    def terms(self, parameters: Tensor, x: Tensor, keys: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+        """Rate and distortion, the mean over the draws, of members (K, P) on rows (n, D + C) with noise keys (n,)."""
+        distortion, rate = self._terms(parameters, x, self._normal(keys, draws)).unbind(1)
+        return rate, distortion
 
-    def _terms(self, k: int, rows: Array, normal: Array) -> Array:
-        """Distortion and rate (2, n) of a member on rows (n, D + C), for normals (S, n, at least latent)."""
-        found, latent = np.empty((2, len(rows)), np.float32), self.stack.specs[k].latent_dim
-        own = np.ascontiguousarray(normal[:, :, :latent])
-        parameters, scratch = self.stack.parameters[k].detach().numpy(), self.scratch()
-        steps.terms(
-            parameters, self.layers[k], self.sizes[k], self.constants, self.stack.batch_size, rows, own, scratch,
-            *found,
-        )  # fmt: skip
-        return found
+    def _normal(self, keys: Tensor, draws: int) -> Array:
+        """Standard normals (S, n, largest latent_dim) keyed by example."""
+        normal: Array = noise.normal(keys, draws, max(s.latent_dim for s in self.stack.specs)).float().numpy()
+        return normal
+
+    def _terms(self, parameters: Tensor, x: Tensor, normal: Array) -> Tensor:
+        """Distortion and rate (K, 2, n) of members on rows (n, D + C), for normals (S, n, at least latent)."""
+        found = np.empty((len(parameters), 2, len(x)), np.float32)
+        for k, (spec, row) in enumerate(zip(self.stack.specs, parameters, strict=True)):
+            own = np.ascontiguousarray(normal[:, :, : spec.latent_dim])
+            shape = self.layers[k], self.sizes[k], self.constants, self.stack.batch_size
+            steps.terms(row.numpy(), *shape, x.numpy(), own, self.scratch(), *found[k])
+        return torch.from_numpy(found)
