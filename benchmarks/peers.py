@@ -81,7 +81,9 @@ def vaelab_epoch(images: np.ndarray) -> Train:
     torch.set_num_threads(1)
     keep_freed_memory()
     settings = {"hidden": HIDDEN, "latent_dim": LATENTS, "batch_size": BATCH, "lr": LEARNING_RATE, "epochs": 1000}
-    spec = Spec(**settings, activation="relu", schedule="constant", likelihood="bernoulli", device="cpu")
+    spec = Spec(
+        **settings, activation="relu", schedule="constant", likelihood="bernoulli", device="cpu", engine="fused"
+    )
     everything = np.arange(len(images))
     splits = {"train": everything, "validation": everything[:100], "test": everything[:100]}
     stack = training.Stack([spec], Feed(Dataset("mnist", images, splits), spec), Variational())
@@ -198,15 +200,15 @@ def bare_products(images: np.ndarray) -> Train:
     return timed(epoch)
 
 
-def keras_model() -> Any:
+def keras_model(pixels: int = PIXELS, hidden: int = HIDDEN, latents: int = LATENTS, activation: str = "relu") -> Any:
     import keras
     from keras import layers, ops
 
     class Vae(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = keras.Sequential([layers.Dense(HIDDEN, "relu"), layers.Dense(2 * LATENTS)])
-            self.decoder = keras.Sequential([layers.Dense(HIDDEN, "relu"), layers.Dense(PIXELS)])
+            self.encoder = keras.Sequential([layers.Dense(hidden, activation), layers.Dense(2 * latents)])
+            self.decoder = keras.Sequential([layers.Dense(hidden, activation), layers.Dense(pixels)])
             self.seed = keras.random.SeedGenerator(0)
 
         def call(self, x: Any) -> Any:

@@ -144,31 +144,13 @@ def jax(trials: list[Trial], epochs: int) -> float:
 
 def keras(trials: list[Trial], epochs: int) -> float:
     import keras
-    from keras import layers, ops
+
+    from peers import keras_model
 
     train, validation = digits()
-
-    class Vae(keras.Model):  # type: ignore[misc]
-        def __init__(self, width: int, latent: int):
-            super().__init__()
-            self.encoder = keras.Sequential([layers.Dense(width, "silu"), layers.Dense(2 * latent)])
-            self.decoder = keras.Sequential([layers.Dense(width, "silu"), layers.Dense(train.shape[1])])
-            self.seed = keras.random.SeedGenerator(0)
-
-        def call(self, x: Any) -> Any:
-            mean, log_var = ops.split(self.encoder(x), 2, axis=1)
-            noise = keras.random.normal(ops.shape(mean), seed=self.seed)
-            return self.decoder(mean + ops.exp(0.5 * log_var) * noise), mean, log_var
-
-        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
-            logits, mean, log_var = y_pred
-            cost = ops.sum(ops.binary_crossentropy(x, logits, from_logits=True), axis=1)
-            kl = 0.5 * ops.sum(ops.exp(log_var) + ops.square(mean) - 1 - log_var, axis=1)
-            return ops.mean(cost + kl)
-
     began = time.process_time()
     for width, latent, rate in trials:
-        model = Vae(width, latent)
+        model = keras_model(train.shape[1], width, latent, "silu")
         model.compile(optimizer=keras.optimizers.Adam(rate))
         model.fit(train, batch_size=BATCH, epochs=epochs, validation_data=(validation,), verbose=0)
     return time.process_time() - began
