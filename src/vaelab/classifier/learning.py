@@ -12,14 +12,14 @@ from torch import Tensor
 from vaelab.classifier import scores
 from vaelab.classifier.epoch import ClassifierStack, draw, noise_blocks
 from vaelab.classifier.feed import LabelledFeed
-from vaelab.classifier.model import ClassifierModel, cross_entropy, padded_sizes
+from vaelab.classifier.model import Answers, ClassifierModel, cross_entropy, padded_sizes
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.engine import draws
 from vaelab.engine.fused import prepare
 from vaelab.engine.networks import Block, Parameters, fast_products
 from vaelab.engine.rows import Batches
-from vaelab.engine.training import Fused, LazyBatches, Validated
+from vaelab.engine.training import Batch, Fused, Validated
 from vaelab.metrics import contingency, log_loss
 from vaelab.settings.yardsticks import VALIDATION_ROWS
 
@@ -28,6 +28,7 @@ class Discriminative:
     """Trains with cross-entropy, and keeps the best epoch by the yardstick."""
 
     kernels = "vaelab.classifier.fused.steps"
+    is_capturable = True
 
     def __init__(self, yardstick: str = "accuracy"):
         self.yardstick = YARDSTICKS[yardstick]
@@ -65,29 +66,31 @@ class Discriminative:
 
         return FusedClassifier(stack)
 
-    def blocks(self, stack: ClassifierStack, order: Tensor) -> Iterator[LazyBatches]:
+    def batches(self, stack: ClassifierStack, order: Tensor) -> Iterator[Batch]:
+        """Examples, their classes, dropout mask, and label smoothing."""
+        feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
+        smoothing = torch.tensor([[s.label_smoothing] for s in stack.specs], device=feed.device)
         padded = stack.model.hidden
         for block in noise_blocks(stack, order.shape[1]):
             masks, moves = [], []
-            for k, spec in enumerate(stack.specs):
+            for k, own in enumerate(stack.specs):
                 dropped, moved = draw(stack, k, block.stop - block.start)
                 moves.append(moved)
-                if any(spec.dropouts):
-                    masks.append(draws.multipliers(dropped, spec.hidden_sizes, padded, spec.dropouts))
-            mask = torch.stack(masks) if masks else torch.empty(0)
-            yield self._batches(stack, order[:, block], mask, torch.stack(moves))
+                if any(own.dropouts):
+                    masks.append(draws.multipliers(dropped, own.hidden_sizes, padded, own.dropouts))
+            shifts = torch.stack(moves)
+            mask = torch.stack(masks) if masks else shifts.new_empty(*shifts.shape[:2], 0)
+            for offset in range(0, block.stop - block.start, B):
+                part = slice(offset, offset + B)
+                rows = order[:, block][:, part]
+                uniform = shifts[:, part].flatten(0, 1) if spec.is_augmented else None
+                x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
+                yield x, feed.labels[rows], mask[:, part], smoothing
 
-    def _batches(self, stack: ClassifierStack, order: Tensor, dropout_mask: Tensor, moves: Tensor) -> LazyBatches:
-        feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
-        smoothing = order.new_tensor([s.label_smoothing for s in stack.specs], dtype=torch.float32)[:, None]
-        for offset in range(0, order.shape[1], B):
-            rows = order[:, offset : offset + B]
-            part = slice(offset, offset + B)
-            uniform = moves[:, part].flatten(0, 1) if spec.is_augmented else None
-            x = feed.gather(rows.reshape(-1), spec, uniform).view(*rows.shape, -1)
-            masks = dropout_mask[:, part].split(stack.model.hidden, -1) if any(spec.dropouts) else ()
-            logits = stack.model.logits(stack.in_training, x, masks)
-            yield cross_entropy(logits, feed.labels[rows], smoothing)
+    def losses(self, stack: ClassifierStack, batch: Batch) -> Answers:
+        x, labels, dropout_mask, smoothing = batch
+        masks = dropout_mask.split(stack.model.hidden, -1) if dropout_mask.shape[2] else ()
+        return cross_entropy(stack.model.logits(stack.in_training, x, masks), labels, smoothing)
 
     def validate(self, stack: ClassifierStack, train: list[dict[str, float]]) -> list[Validated]:
         """The target is the yardstick's cost; log-loss breaks ties."""

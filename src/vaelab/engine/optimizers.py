@@ -99,6 +99,7 @@ class Optimizer:
         decays = [spec.weight_decay for spec in self.specs]
         self._b1, self._b2 = self._column([1 - r.b1 for r in rules]), self._column([1 - r.b2 for r in rules])
         self._clips = [spec.clip for spec in self.specs]
+        self._clip_column = self._column(self._clips)
         coupled = [0.0 if r.decoupled else d for r, d in zip(rules, decays, strict=True)]
         self._coupled = self._column(coupled) if any(coupled) else None
         self._decoupled = any(r.decoupled and d for r, d in zip(rules, decays, strict=True))
@@ -160,16 +161,32 @@ class Optimizer:
         self.step_number += 1
         return broken
 
+    def step_unseen(self, gradient: Tensor, root: Tensor, floor: Tensor, shrink: Tensor) -> Tensor:
+        """The same without asking the device for a number, so that it can be captured; coefficients (K, 1).
+
+        Returns whether the gradient of each member is not finite, bool (K,).
+        """
+        norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        broken = ~torch.isfinite(norms)
+        gradient.mul_((self._clip_column / norms).clamp_max(1.0))
+        gradient.masked_fill_(broken, 0.0)
+        floor, shrink = floor.masked_fill(broken, math.inf), shrink.masked_fill(broken, 1.0)
+        self._apply(gradient, slice(None), root, floor, shrink)
+        return broken[:, 0]
+
     def _update(self, gradient: Tensor, members: slice, broken: Sequence[int] = ()) -> None:
         """The rule for some members at once."""
         row = self._row()
         if self._table is None:
             self._table = [tuple(row.unbind(0)) for row in torch.from_numpy(self._columns).to(self.parameters)]
         root, floor, shrink = (column[members] for column in self._table[row])
-        b1, b2 = self._b1[members], self._b2[members]
         if broken:  # neither momentum nor decay may change such a member
             floor, shrink = floor.clone(), shrink.clone()
             floor[broken], shrink[broken] = math.inf, 1.0
+        self._apply(gradient, members, root, floor, shrink)
+
+    def _apply(self, gradient: Tensor, members: slice, root: Tensor, floor: Tensor, shrink: Tensor) -> None:
+        b1, b2 = self._b1[members], self._b2[members]
         p, g, m, v = (t[members] for t in (self.parameters, gradient, self.first, self.second))
         if self._decoupled:
             p.mul_(shrink)

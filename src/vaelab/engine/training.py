@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vaelab.engine.graphs import NEVER, StaticStep
 from vaelab.engine.networks import Block, Stacked, Training, fast_products
 from vaelab.engine.optimizers import Optimizer
 from vaelab.engine.rows import Rows
@@ -62,9 +63,7 @@ class Losses(Protocol):
     def stored(self) -> Mapping[str, Tensor]: ...
 
 
-# The batches of one block of an epoch. Must be lazy: a batch's loss is computed when the loop requests it, after the
-# previous step has updated the parameters.
-LazyBatches = Iterator[Losses]
+Batch = tuple[Tensor, ...]  # all that the loss of a step depends on besides the parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +95,10 @@ class Method(Protocol[S, F, M]):
     def kernels(self) -> str:
         """The module of its fused kernels."""
 
+    @property
+    def is_capturable(self) -> bool:
+        """Whether no code of a user's, which may ask the device for numbers, takes part in a step."""
+
     def key(self, spec: S, features: int) -> tuple[object, ...]:
         """What members of one stack must share: depends only on the spec."""
 
@@ -111,8 +114,11 @@ class Method(Protocol[S, F, M]):
     def enter_phase(self, stack: Stack[S, F, M]) -> None:
         """Modify the members at the start of a phase; failures are recorded in `stack.failures`."""
 
-    def blocks(self, stack: Stack[S, F, M], order: Tensor) -> Iterator[LazyBatches]:
-        """The batches of an epoch over rows `order` (K, n), in blocks whose noise is in memory together."""
+    def batches(self, stack: Stack[S, F, M], order: Tensor) -> Iterator[Batch]:
+        """The batches of an epoch over rows `order` (K, n), on the device. Only the last may have other shapes."""
+
+    def losses(self, stack: Stack[S, F, M], batch: Batch) -> Losses:
+        """The loss of a batch. Asks the device for no number, so that it can be captured."""
 
     def frozen(self, stack: Stack[S, F, M]) -> Sequence[Block]:
         """Parameters that are frozen in the next epoch."""
@@ -146,6 +152,7 @@ class Stack(Generic[S, F, M]):
         )
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
         self.epoch = 0
+        self.is_static = feed.device.type == "cuda" and method.is_capturable
         self.begin_phase()
         self.best = rows.clone()
         self.best_loss = [math.inf] * len(specs)
@@ -161,10 +168,12 @@ class Stack(Generic[S, F, M]):
         first = max((end for end in ends if end <= self.epoch), default=0)
         last = min((end for end in ends if end > self.epoch), default=self.epoch)
         self.optimizer = Optimizer(self.specs, self.parameters, self.steps_per_epoch * (last - first))
+        self.static_steps: dict[object, StaticStep] = {}
 
     def _bind(self) -> None:
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
         self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
+        self.static_steps = {}
         self.fused = self.method.fused(self)
 
     def select(self, members: Sequence[int]) -> None:
@@ -251,7 +260,32 @@ def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str
         for k, step in broken.items():
             _note_failure(stack, k, first + step + 1)
         return sums, rates
-    return _by_autograd(stack, order), rates
+    by_autograd = _on_static_buffers if stack.is_static else _by_autograd
+    return by_autograd(stack, order), rates
+
+
+def _on_static_buffers(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
+    """All steps over rows `order` (K, n), as a GPU does them; returns the sum of each stored term (K,)."""
+    sums, first = dict[str, Tensor](), stack.optimizer.step_number
+    table = torch.from_numpy(stack.optimizer.coefficients(-(-order.shape[1] // stack.batch_size)))
+    columns = table.permute(1, 2, 0)[..., None].to(stack.parameters)  # (steps, 3, K, 1)
+    for number, batch in enumerate(stack.method.batches(stack, order)):
+        shape = tuple(part.shape for part in batch)
+        if shape not in stack.static_steps:
+            stack.static_steps[shape] = StaticStep(stack, batch)
+        step = stack.static_steps[shape]
+        if number == 0 or step.ended != stack.epoch:
+            step.begin(stack.epoch, first + number)
+        step(batch, columns[number])
+        stack.optimizer.step_number += 1
+    for step in stack.static_steps.values():
+        if step.ended == stack.epoch:
+            for k, broken in enumerate(step.first_broken.tolist()):
+                if broken != NEVER:
+                    _note_failure(stack, k, broken + 1)
+            for name, total in step.sums.items():
+                sums[name] = sums[name] + total if name in sums else total.clone()
+    return sums
 
 
 def _by_autograd(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
@@ -260,19 +294,17 @@ def _by_autograd(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
     frozen, gradient = stack.method.frozen(stack), torch.empty_like(stack.parameters)
     leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
     with fast_products(stack.model.largest_layer):
-        for batches in stack.method.blocks(stack, order):
-            seen: list[dict[str, Tensor]] = []
-            for terms in batches:
-                # A custom network may have unused parameters.
-                gradients = torch.autograd.grad(terms.loss.sum(), leaves, materialize_grads=True)
-                torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=gradient)
-                for block in frozen:
-                    gradient[:, block.offset : block.offset + block.size] = 0
-                for k in stack.optimizer.step(gradient):
-                    _note_failure(stack, k, stack.optimizer.step_number)
-                seen.append({name: term.detach() for name, term in terms.stored.items()})
-            for name in seen[0]:
-                total = torch.cat([terms[name] for terms in seen], 1).sum(1, dtype=torch.float64)
+        for batch in stack.method.batches(stack, order):
+            losses = stack.method.losses(stack, batch)
+            # A custom network may have unused parameters.
+            gradients = torch.autograd.grad(losses.loss.sum(), leaves, materialize_grads=True)
+            torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=gradient)
+            for block in frozen:
+                gradient[:, block.offset : block.offset + block.size] = 0
+            for k in stack.optimizer.step(gradient):
+                _note_failure(stack, k, stack.optimizer.step_number)
+            for name, term in losses.stored.items():
+                total = term.detach().sum(1, dtype=torch.float64)
                 sums[name] = sums[name] + total if name in sums else total
     return sums
 

@@ -52,20 +52,26 @@ class JointNoise:
     samples: int
     normal: Tensor  # (K, rows, S, L)
     pixel: Tensor | None  # (K, rows, D)
-    dropout_mask: Tensor | None  # (K, rows, units), already scaled by 1 / (1 - p)
-    hidden: tuple[int, ...]
+    dropout_mask: Tensor  # (K, rows, units), already scaled by 1 / (1 - p); without dropout (K, rows, 0)
 
     def uniform(self, offset: int, size: int) -> Tensor | None:
         return None if self.pixel is None else self.pixel[:, offset : offset + size].flatten(0, 1)
 
-    def batch(self, offset: int, size: int) -> Noise:
+    def batch(self, offset: int, size: int) -> tuple[Tensor, Tensor]:
+        """Normals (K, S B, L), the draws of one example B rows apart, and the mask (K, B, units) of some rows."""
         normal = self.normal[:, offset : offset + size]  # (K, B, S, L)
         normal = normal.transpose(1, 2).flatten(1, 2) if self.samples > 1 else normal[:, :, 0]
-        if self.dropout_mask is None:
-            return Noise(normal)
-        parts = self.dropout_mask[:, offset : offset + size].split([*self.hidden, *reversed(self.hidden)], -1)
-        encoder, decoder = parts[: len(self.hidden)], parts[len(self.hidden) :]
-        return Noise(normal, encoder, [p.repeat(1, self.samples, 1) for p in decoder])
+        return normal, self.dropout_mask[:, offset : offset + size]
+
+
+def noise_of(stack: VAEStack, normal: Tensor, dropout_mask: Tensor) -> Noise:
+    """The noise of one batch, as `JointNoise.batch` gives it."""
+    if not dropout_mask.shape[2]:
+        return Noise(normal)
+    hidden = stack.model.hidden
+    parts = dropout_mask.split([*hidden, *reversed(hidden)], -1)
+    encoder, decoder = parts[: len(hidden)], parts[len(hidden) :]
+    return Noise(normal, encoder, [part.repeat(1, stack.specs[0].samples, 1) for part in decoder])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,5 +120,5 @@ def joint_noise(stack: VAEStack, rows: int) -> JointNoise:
             masks.append(multipliers(own.dropout, widths, padded, [spec.dropout] * len(widths)))
         if own.pixel is not None:
             pixels.append(own.pixel)
-    pixel, mask = (torch.stack(parts) if parts else None for parts in (pixels, masks))
-    return JointNoise(rows, S, normal, pixel, mask, model.hidden)
+    mask = torch.stack(masks) if masks else normal.new_empty(len(stack), rows, 0)
+    return JointNoise(rows, S, normal, torch.stack(pixels) if pixels else None, mask)

@@ -94,7 +94,7 @@ def fixed_noise(
 
 Piece = tuple[slice, Posterior, Tensor, Tensor]
 # (rows (n, D), their noise keys, draws) -> rate and distortion (K, n) by fused kernels, in place of what follows
-Terms = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Evaluator = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def _pieces(
@@ -103,7 +103,7 @@ def _pieces(
     specs: Sequence[Spec],
     batches: Batches,
     draws: int,
-    terms: Terms | None = None,
+    terms: Evaluator | None = None,
 ) -> Iterator[Piece]:
     """For each chunk of rows: position, q(z|x), rate and distortion (K, n), with `draws` draws where needed."""
     dtype = next(iter(parameters.values())).dtype
@@ -129,7 +129,7 @@ def score(
     batches: Batches,
     draws: int,
     log_jacobian: float = 0.0,
-    terms: Terms | None = None,
+    terms: Evaluator | None = None,
 ) -> Scores:
     """Distortion with `draws` draws, rate and diagnostics of every member, per example; by `terms` if given."""
     K, N = len(specs), batches.rows

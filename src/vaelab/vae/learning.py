@@ -13,15 +13,15 @@ from torch import Tensor
 
 from vaelab.engine.fused import prepare
 from vaelab.engine.networks import Block, bucket, padded_latent
-from vaelab.engine.training import Fused, LazyBatches, Validated, run_epoch
+from vaelab.engine.training import Batch, Fused, Validated, run_epoch
 from vaelab.settings.yardsticks import VALIDATION_ROWS
 from vaelab.vae import evaluate, pretraining
 from vaelab.vae.custom_networks import CustomNetworks
-from vaelab.vae.epoch import JointNoise, VAEStack, beta_at, is_autoencoder, joint_noise, noise_blocks, weights_of
-from vaelab.vae.evaluate import Terms
+from vaelab.vae.epoch import VAEStack, beta_at, is_autoencoder, joint_noise, noise_blocks, noise_of, weights_of
+from vaelab.vae.evaluate import Evaluator
 from vaelab.vae.feed import INITIAL_ROWS, Feed
 from vaelab.vae.model import Model
-from vaelab.vae.objectives import CostOf, Objective, Weights, elbo, objective_for, reconstruction
+from vaelab.vae.objectives import CostOf, Objective, Terms, Weights, elbo, objective_for, reconstruction
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
@@ -85,6 +85,10 @@ class Variational:
     ):
         self.custom, self.cost, self.yardstick = custom, cost, yardstick
 
+    @property
+    def is_capturable(self) -> bool:
+        return self.custom is None and self.cost is reconstruction
+
     def key(self, spec: Spec, features: int) -> tuple[object, ...]:
         return stack_key(spec, features)
 
@@ -113,18 +117,23 @@ class Variational:
                 with torch.no_grad():
                     stack.parameters[k] = fitted[: stack.model.layout.size]
 
-    def blocks(self, stack: VAEStack, order: Tensor) -> Iterator[LazyBatches]:
+    def batches(self, stack: VAEStack, order: Tensor) -> Iterator[Batch]:
+        """Examples, normals, dropout mask, and the weights of the loss."""
         weights = weights_of(stack)
         for block in noise_blocks(stack, order.shape[1]):
-            yield self._batches(stack, order[:, block], joint_noise(stack, block.stop - block.start), weights)
+            noise = joint_noise(stack, block.stop - block.start)
+            for offset in range(0, noise.rows, stack.batch_size):
+                rows = order[:, block][:, offset : offset + stack.batch_size]
+                K, size = rows.shape
+                x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size)).view(K, size, -1)
+                yield x, *noise.batch(offset, size), *weights.columns
 
-    def _batches(self, stack: VAEStack, order: Tensor, noise: JointNoise, weights: Weights) -> LazyBatches:
-        objective = self.objective(stack.specs[0])
-        for offset in range(0, noise.rows, stack.batch_size):
-            rows = order[:, offset : offset + stack.batch_size]
-            K, size = rows.shape
-            x = stack.feed.gather(rows.reshape(-1), noise.uniform(offset, size))
-            yield objective(stack.model, stack.in_training, x.view(K, size, -1), noise.batch(offset, size), weights)
+    def losses(self, stack: VAEStack, batch: Batch) -> Terms:
+        x, normal, dropout_mask, *columns = batch
+        spec = stack.specs[0]
+        weights = Weights.of_columns(columns, spec)
+        objective, noise = self.objective(spec), noise_of(stack, normal, dropout_mask)
+        return objective(stack.model, stack.in_training, x, noise, weights)
 
     def fused(self, stack: VAEStack) -> Fused | None:
         if not stack.specs[0].fuses or self.custom is not None:
@@ -135,7 +144,7 @@ class Variational:
         return FusedVAE(stack, self.cost)
 
     @staticmethod
-    def terms(stack: VAEStack, rows: Tensor) -> Terms | None:
+    def terms(stack: VAEStack, rows: Tensor) -> Evaluator | None:
         """What evaluates the members (K, P) by fused kernels, if these train them."""
         fused = cast("FusedVAE | None", stack.fused)
         return None if fused is None or fused.constants is None else functools.partial(fused.terms, rows)

@@ -35,6 +35,18 @@ class Weights:
     wx: Tensor | None = None  # of distortion and misfit, for inverse problems
     wy: Tensor | None = None  # None: the misfit has no weight
 
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """The vectors that are there, as `of_columns` takes them."""
+        return tuple(c for c in (self.beta, self.wx, self.wy, self.free_bits) if c is not None)
+
+    @classmethod
+    def of_columns(cls, columns: Sequence[Tensor], spec: Spec) -> Weights:
+        """The weights of a stack with the features of this spec."""
+        beta, wx, *others = columns
+        wy = others.pop(0) if spec.wy > 0 else None
+        return cls(beta, others.pop(0) if spec.free_bits > 0 else None, spec.samples, wx, wy)
+
     def weighed(self, distortion: Tensor) -> Tensor:
         """The distortion (K, B) as weighted in the loss."""
         return distortion if self.wx is None else self.wx * distortion
