@@ -28,6 +28,15 @@ def number(value: Any, *beside: float) -> str:
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}"
 
 
+def difference(value: float) -> str:
+    """The size of a difference of two numbers, which itself is known less well: two significant digits.
+
+    >>> difference(-0.08629), difference(12.4), difference(0.00002)
+    ('0.086', '12', '2e-05')
+    """
+    return f"{abs(value):,.0f}" if abs(value) >= 10 else f"{abs(value):.2g}"
+
+
 def _decimals(size: float) -> int:
     if size >= 10 or size == 0:
         return 2

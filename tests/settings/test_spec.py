@@ -122,7 +122,7 @@ def test_a_spec_is_frozen_and_comparable():
     assert hash(spec) == hash(Spec(latent_dim=3))
 
 
-def test_replace_validates_anew_and_leaves_the_original():
+def test_replace_validates_again_and_leaves_the_original():
     spec = Spec(latent_dim=3, hidden="8-4", sigma=0.5)
     assert spec.replace(lr=0.1) == Spec(latent_dim=3, hidden="8-4", sigma=0.5, lr=0.1)
     assert spec.lr == 2e-3

@@ -235,10 +235,10 @@ def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
         )
         for row in found
     ]
-    anew = (
+    again = (
         f"retrained, {unit}" if all(row.get("se") is None for row in found) else f"retrained, mean over seeds, {unit}"
     )
-    heads = ("trial", f"in the search, {unit}", anew, "parameters")
+    heads = ("trial", f"in the search, {unit}", again, "parameters")
     return Table("Finalists", heads, rows, 2) if rows else None
 
 

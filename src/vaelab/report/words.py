@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted, number, with_error
+from vaelab.wording import counted, difference, number, with_error
 
 Json = Mapping[str, Any]
 
@@ -117,7 +117,7 @@ def course(results: Json) -> list[str]:
     yardstick = Yardstick.of(results)
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""
     if optimism is not None and math.isfinite(optimism):
-        way = f"{number(abs(optimism))}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"
+        way = f"{difference(optimism)}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"
         said.append(f"The best trial of the search came out {way} after retraining.")
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:

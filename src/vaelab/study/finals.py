@@ -67,7 +67,7 @@ def _epochs(search: Search) -> int:
     return search.config.final_epochs or int(search.base.epochs)
 
 
-def train_anew(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
+def retrain(search: Search, numbers: Sequence[int], seeds: int) -> list[Finalist]:
     """Retrain these trials with new seeds, evaluate them with more draws, and read the results.
 
     Every run has a folder in the study's finals/ and is not retrained by a resumed study: it would be identical.

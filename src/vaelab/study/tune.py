@@ -182,7 +182,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
         search.config.finalists, len(candidates(search.trials.all()))
     ):
         notes.append(f"the time limit allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
-    ended = finals.train_anew(search, numbers, seeds)
+    ended = finals.retrain(search, numbers, seeds)
     search.crew.dismiss()
     if not ended:
         return None, {

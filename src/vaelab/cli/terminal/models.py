@@ -12,7 +12,7 @@ from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_baseline, print_counts, print_notes, print_titled
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted, kept_start, number, with_error
+from vaelab.wording import counted, difference, kept_start, number, with_error
 
 # The rows of a comparison's two tables (validation and test): title, split and metric.
 COMPARED = (
@@ -105,7 +105,7 @@ def print_study(results: Mapping[str, Any]) -> None:
         console.print(f"test {yardstick.headline} of the winner: {reached}{over}", highlight=False)
         if results["optimism"] is not None:
             way = "worse" if results["optimism"] >= 0 else "better"
-            lost = f"{number(abs(results['optimism']))}{' nats' if yardstick.unit else ''}"
+            lost = f"{difference(results['optimism'])}{' nats' if yardstick.unit else ''}"
             console.print(f"after retraining, the best trial of the search was {lost} {way}", highlight=False)
         print_baseline(console, results["baseline"], "validation")
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
