@@ -47,9 +47,11 @@ def tell_unavailable(reason: str) -> None:
 def folder() -> Path:
     """Where compiled kernels are kept: in the user's cache, or a temporary folder if that cannot be written.
 
-    Its name depends on all modules that hold kernels: numba itself looks only at the one with the outermost function.
+    Its name depends on all modules that hold kernels, as numba itself looks only at the one with the outermost function,
+    and on what they need, so that what was prepared still works.
     """
-    digest = hashlib.sha256(f"{sys.version} {importlib.metadata.version('numba')}".encode())
+    versions = " ".join(importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy"))
+    digest = hashlib.sha256(f"{sys.version} {versions}".encode())
     for path in sorted(Path(__file__).parents[2].rglob("fused/*.py")):
         digest.update(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}".encode())
     name = f"kernels-{digest.hexdigest()[:16]}"
