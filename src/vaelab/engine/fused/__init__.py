@@ -47,8 +47,8 @@ def tell_unavailable(reason: str) -> None:
 def folder() -> Path:
     """Where compiled kernels are kept: in the user's cache, or a temporary folder if that cannot be written.
 
-    Its name depends on all modules that hold kernels, as numba itself looks only at the one with the outermost function,
-    and on what they need, so that what was prepared still works.
+    Its name depends on all modules that hold kernels, since numba itself looks only at the outermost
+    function's, and on what they need, so that what was prepared still works.
     """
     versions = " ".join(importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy"))
     digest = hashlib.sha256(f"{sys.version} {versions}".encode())
