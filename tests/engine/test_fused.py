@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 import subprocess
 import sys
 
@@ -192,6 +193,21 @@ def test_without_numba_autograd_trains_and_the_output_says_so(no_numba, capsys):
     with pytest.raises(InputError, match=r"`engine` = fused needs numba, .*; install it, or use autograd"):
         resolve_training(Spec(device="cpu", engine="fused"), data)
     fused.tell_unavailable.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("numba_does", "environment", "reason"),
+    [("raise RuntimeError('it is broken')", {}, "it is broken"), ("", {"NUMBA_DISABLE_JIT": "1"}, "is set")],
+)
+def test_a_numba_that_cannot_compile_is_told_though_kernels_are_prepared(tmp_path, numba_does, environment, reason):
+    if numba_does:
+        (tmp_path / "numba").mkdir()
+        (tmp_path / "numba" / "__init__.py").write_text(numba_does)
+    code = "from vaelab.engine import fused; print(fused.why_unavailable())"
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | environment | {"PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert reason in done.stdout
 
 
 def test_kernels_are_prepared_once_and_that_is_said(tmp_path, monkeypatch, capsys):

@@ -30,11 +30,10 @@ def why_unavailable() -> str | None:
     """Why there are no kernels here: numba cannot be imported; None if it can."""
     try:
         importlib.metadata.version("numba")
-        if not (folder() / "works").exists():
-            import numba  # noqa: F401, a release may not suit the Python, NumPy or processor at hand
-    except (ImportError, OSError) as error:
+        from numba import config, types  # noqa: F401
+    except Exception as error:  # whatever a release does that suits not the Python, NumPy or processor at hand
         return str(error)
-    return None
+    return "NUMBA_DISABLE_JIT is set" if config.DISABLE_JIT else None
 
 
 @functools.cache
@@ -67,7 +66,8 @@ def _own_name() -> str:
 def _is_writable(place: Path) -> bool:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.access(place, os.W_OK) and (not hasattr(os, "getuid") or place.stat().st_uid == os.getuid())
+        mine = not hasattr(os, "getuid") or all(p.stat().st_uid == os.getuid() for p in (place, place.parent))
+        return mine and os.access(place, os.W_OK)
     except OSError:
         return False
 
@@ -89,5 +89,4 @@ def prepare(module: str) -> None:
         began = time.perf_counter()
         importlib.import_module(module)
         say(f"prepared in {time.perf_counter() - began:.0f} s")
-        for name in ("works", module):
-            (folder() / name).touch()
+        done.touch()
