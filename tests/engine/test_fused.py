@@ -189,8 +189,8 @@ def test_without_numba_autograd_trains_and_the_output_says_so(no_numba, capsys):
         assert resolve_training(Spec(device="cpu"), data)["engine"] == "autograd"
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "numba cannot be imported (Numba needs NumPy 2.4 or less)" in told
-    with pytest.raises(InputError, match=r"`engine` = fused needs numba, .*; install it, or use autograd"):
+    assert "numba cannot be used (Numba needs NumPy 2.4 or less)" in told
+    with pytest.raises(InputError, match=r"`engine` = fused needs numba, .*; mend that, or use autograd"):
         resolve_training(Spec(device="cpu", engine="fused"), data)
     fused.tell_unavailable.cache_clear()
 
@@ -237,6 +237,7 @@ fused.prepare("slow_kernels")
     assert [process.returncode for process in both] == [0, 0], told
     assert (tmp_path / "compiled").read_text() == "1\n"
     assert told.count("preparing kernels") == 1
+    assert told.count("waiting for the kernels") <= 1  # none, if the second process came late
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_path, monkeypatch):
@@ -248,6 +249,9 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_pa
     try:
         assert fused.folder().is_dir()
         assert tmp_path in fused.folder().parents
+        fused.folder.cache_clear()
+        monkeypatch.setattr(fused.tempfile, "gettempdir", lambda: str(blocked))
+        assert "cannot be written" in fused.why_unavailable.__wrapped__()
     finally:
         fused.folder.cache_clear()
 

@@ -69,7 +69,7 @@ class Discriminative:
     def batches(self, stack: ClassifierStack, order: Tensor) -> Iterator[Batch]:
         """Examples, their classes, dropout mask, and label smoothing."""
         feed, B, spec = stack.feed, stack.batch_size, stack.specs[0]
-        smoothing = torch.tensor([[s.label_smoothing] for s in stack.specs], device=feed.device)
+        smoothing = torch.tensor([[s.label_smoothing] for s in stack.specs], dtype=torch.float32, device=feed.device)
         padded = stack.model.hidden
         for block in noise_blocks(stack, order.shape[1]):
             masks, moves = [], []

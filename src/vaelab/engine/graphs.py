@@ -26,43 +26,37 @@ class StaticStep:
         K, like = len(stack), stack.parameters
         self.coefficients = like.new_zeros(3, K, 1)
         self.gradient = torch.empty_like(like)
-        self.tail = like.new_zeros(K, stack.model.layout.tail)
         self.number = torch.zeros((), dtype=torch.int64, device=like.device)
         self.first_broken = torch.full((K,), NEVER, device=like.device)
         self.sums: dict[str, Tensor] = {}
         self.ended = -1  # the epoch of its last step
         self.graph: torch.cuda.CUDAGraph | None = None
+        changed = stack.parameters, stack.statistics, stack.optimizer.first, stack.optimizer.second
+        before = [tensor.detach().clone() for tensor in changed]
+        self._rehearse()
         if like.device.type == "cuda":
-            self._capture()
-
-    def _state(self) -> list[Tensor]:
-        """All that a step changes."""
-        stack, own = self.stack, [self.number, self.first_broken, *self.sums.values()]
-        return [stack.parameters, stack.statistics, stack.optimizer.first, stack.optimizer.second, *own]
-
-    def _capture(self) -> None:
-        self._step()  # makes the sums
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        before = [tensor.detach().clone() for tensor in self._state()]
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
                 self._step()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._step()
         with torch.no_grad():
-            for tensor, was in zip(self._state(), before, strict=True):
+            for tensor, was in zip(changed, before, strict=True):
                 tensor.copy_(was)
 
+    def _rehearse(self) -> None:
+        """Steps that the caller takes back, on a GPU in a stream of their own, as capture needs it."""
+        stream = torch.cuda.Stream() if self.gradient.is_cuda else None
+        if stream is not None:
+            stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # without a stream this changes nothing
+            for _ in range(WARM_UP):
+                self._step()
+        if stream is not None:
+            torch.cuda.current_stream().wait_stream(stream)
+
     def _step(self) -> None:
-        stack, leaves = self.stack, list(self.stack.leaves.values())
+        stack = self.stack
         losses = stack.method.losses(stack, tuple(self.batch))
-        gradients = torch.autograd.grad(losses.loss.sum(), leaves, materialize_grads=True)
-        torch.cat([*(g.reshape(len(stack), -1) for g in gradients), self.tail], 1, out=self.gradient)
-        for block in stack.method.frozen(stack):
-            self.gradient[:, block.offset : block.offset + block.size] = 0
+        stack.differentiate(losses.loss, self.gradient)
         broken = stack.optimizer.step_unseen(self.gradient, *self.coefficients.unbind(0))
         self.first_broken.copy_(torch.where(broken, torch.minimum(self.first_broken, self.number), self.first_broken))
         self.number += 1

@@ -31,7 +31,7 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
         reason = fused.why_unavailable()
         if reason is not None and spec.engine == "fused":
             raise InputError(
-                f"`engine` = fused needs numba, which cannot be imported here ({reason}); install it, or use autograd."
+                f"`engine` = fused needs numba, which cannot be used here ({reason}); mend that, or use autograd."
             )
         if reason is not None:
             fused.tell_unavailable(reason)

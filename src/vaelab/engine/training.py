@@ -174,7 +174,16 @@ class Stack(Generic[S, F, M]):
         self.leaves = {n: v.requires_grad_() for n, v in self.model.layout.views(self.parameters).items()}
         self.in_training = Training(self.leaves | self.model.statistics.views(self.statistics))
         self.static_steps = {}
+        self._tail = self.parameters.new_zeros(len(self.specs), self.model.layout.tail)
         self.fused = self.method.fused(self)
+
+    def differentiate(self, loss: Tensor, gradient: Tensor) -> None:
+        """Write the gradient (K, P) of the members' losses (K,); that of frozen parameters is 0."""
+        # A custom network may have unused parameters.
+        found = torch.autograd.grad(loss.sum(), list(self.leaves.values()), materialize_grads=True)
+        torch.cat([*(g.reshape(len(self), -1) for g in found), self._tail], 1, out=gradient)
+        for block in self.method.frozen(self):
+            gradient[:, block.offset : block.offset + block.size] = 0
 
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; their further results do not change."""
@@ -290,17 +299,11 @@ def _on_static_buffers(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor
 
 def _by_autograd(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
     """All steps over rows `order` (K, n); returns the sum of each stored term (K,)."""
-    K, sums = len(stack), dict[str, Tensor]()
-    frozen, gradient = stack.method.frozen(stack), torch.empty_like(stack.parameters)
-    leaves, tail = list(stack.leaves.values()), stack.parameters.new_zeros(K, stack.model.layout.tail)
+    sums, gradient = dict[str, Tensor](), torch.empty_like(stack.parameters)
     with fast_products(stack.model.largest_layer):
         for batch in stack.method.batches(stack, order):
             losses = stack.method.losses(stack, batch)
-            # A custom network may have unused parameters.
-            gradients = torch.autograd.grad(losses.loss.sum(), leaves, materialize_grads=True)
-            torch.cat([*(g.reshape(K, -1) for g in gradients), tail], 1, out=gradient)
-            for block in frozen:
-                gradient[:, block.offset : block.offset + block.size] = 0
+            stack.differentiate(losses.loss, gradient)
             for k in stack.optimizer.step(gradient):
                 _note_failure(stack, k, stack.optimizer.step_number)
             for name, term in losses.stored.items():

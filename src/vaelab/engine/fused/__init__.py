@@ -27,19 +27,21 @@ def say(text: str) -> None:
 
 @functools.cache
 def why_unavailable() -> str | None:
-    """Why there are no kernels here: numba cannot be imported; None if it can."""
+    """Why there are no kernels here; None if there are, or will be once prepared."""
     try:
         importlib.metadata.version("numba")
         from numba import config, types  # noqa: F401
     except Exception as error:  # whatever a release does that suits not the Python, NumPy or processor at hand
         return str(error)
-    return "NUMBA_DISABLE_JIT is set" if config.DISABLE_JIT else None
+    if config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set"
+    return None if _is_writable(folder()) else f"{folder()} cannot be written"
 
 
 @functools.cache
 def tell_unavailable(reason: str) -> None:
     """Say, once, that autograd trains what kernels would."""
-    say(f"numba cannot be imported ({reason}); dense networks train by autograd, several times slower")
+    say(f"numba cannot be used ({reason}); dense networks train by autograd, several times slower")
 
 
 @functools.cache
@@ -82,7 +84,11 @@ def prepare(module: str) -> None:
     if done.exists():
         return
     with (folder() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for the kernels that another process prepares ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if done.exists():
             return
         say("preparing kernels for this machine, once ...")

@@ -36,6 +36,9 @@ def row_width(width: int) -> int:
     return width + -width % 16
 
 
+_row_width = kernel()(row_width)
+
+
 @kernel()
 def address(array: Any, offset: int) -> Any:
     """The address of an element of a float32 array."""
@@ -144,14 +147,14 @@ def linear_back(parameters: Any, layer: Any, B: int, dy: Any, dx: int, row: int,
 @kernel()
 def matrix(scratch: Any, start: int, B: int, width: int) -> Any:
     """B rows of the scratch memory, wide enough for `width` numbers."""
-    row = width + -width % 16
+    row = _row_width(width)
     return scratch[start : start + B * row].reshape(B, row)
 
 
 @kernel()
 def flat(scratch: Any, start: int, B: int, width: int) -> Any:
     """The same numbers as one vector."""
-    return scratch[start : start + B * (width + -width % 16)]
+    return scratch[start : start + B * _row_width(width)]
 
 
 @kernel()

@@ -33,11 +33,11 @@ class FusedSteps(abc.ABC, Generic[AnyStack]):
 
     def __init__(self, stack: AnyStack):
         self.stack: AnyStack = weakref.proxy(stack)  # which holds these steps: a circle would keep its memory for long
-        self.tables = [self.table(k) for k in range(len(stack))]
-        self.layers = [table.array for table in self.tables]
+        tables = [self.table(k) for k in range(len(stack))]
+        self.layers = [table.array for table in tables]
         # Allocated by torch, which aligns memory to cache lines: products may round differently without.
         self.gradient = torch.zeros(stack.model.layout.size).numpy()
-        self.memory = torch.zeros(max(table.numbers for table in self.tables)).numpy()
+        self.memory = torch.zeros(max(table.numbers for table in tables)).numpy()
 
     @abc.abstractmethod
     def table(self, k: int) -> LayerTable:

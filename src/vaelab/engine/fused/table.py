@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.engine.fused.dense import COLUMNS
-from vaelab.engine.networks import LINE, Layout
+from vaelab.engine.fused.dense import COLUMNS, row_width
+from vaelab.engine.networks import Layout
 
 
 class LayerTable:
@@ -22,7 +22,7 @@ class LayerTable:
     def room(self, width: int) -> int:
         """Where a batch of rows of this width starts in the scratch memory. Rows are whole cache lines."""
         start = self.numbers
-        self.numbers += self.batch_size * (width + -width % LINE)
+        self.numbers += self.batch_size * row_width(width)
         return start
 
     def hidden(self, prefix: str, n_in: int, widths: tuple[int, ...]) -> int:

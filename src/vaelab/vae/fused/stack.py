@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaelab.engine import noise
 from vaelab.engine.fused import update
-from vaelab.engine.fused.dense import ACTIVATIONS, OUTPUT
+from vaelab.engine.fused.dense import ACTIVATIONS, OUTPUT, row_width
 from vaelab.engine.fused.stepper import CHUNK_FLOATS, Array, FusedSteps
 from vaelab.engine.fused.table import LayerTable
 from vaelab.settings.yardsticks import VALIDATION_ROWS
@@ -114,7 +114,7 @@ class FusedVAE(FusedSteps[VAEStack]):
         stack, model = self.stack, self.stack.model
         width = model.likelihood.head(model.features)
         place = torch.from_numpy(scratch[self.layers[k][-1, OUTPUT] :])
-        outputs = place.as_strided((len(rows), width), (width + -width % 16, 1))
+        outputs = place.as_strided((len(rows), width), (row_width(width), 1))
         leaf = outputs.clone()[None].requires_grad_()
         blocks = [block for block in model.layout if block.name.startswith("likelihood")]
         views = model.layout.views(stack.parameters[k : k + 1].detach())
