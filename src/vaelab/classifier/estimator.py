@@ -109,7 +109,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clip: float = 200.0,
         schedule: Schedule = "one-cycle",
         batch_size: int | Literal["auto"] = "auto",
-        epochs: int = 30,
+        epochs: int | Literal["auto"] = "auto",
+        patience: float | Literal["auto"] = "auto",
         engine: Literal["auto", "fused", "autograd"] = "auto",
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
@@ -142,6 +143,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.schedule = schedule
         self.batch_size = batch_size
         self.epochs = epochs
+        self.patience = patience
         self.engine = engine
         self.precision = precision
         self.device = device

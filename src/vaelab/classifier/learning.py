@@ -100,7 +100,7 @@ class Discriminative:
             every = stack.fused.validation().double().numpy()
         else:
             batches = feed.batches("validation", 1, VALIDATION_ROWS)
-            every = logits_of(stack.model, stack.views(stack.rows), batches)
+            every = logits_of(stack.model, stack.views(stack.judged), batches)
         validated = []
         for own, logits in zip(train, every, strict=True):
             table = contingency(codes, logits.argmax(1), feed.classes, feed.classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaelab.classifier.spec import ClassifierSpec
@@ -37,6 +37,7 @@ class ClassifierTask:
     yardsticks: Mapping[str, Yardstick] = YARDSTICKS
     nothing = "nothing was learned about the classes"
     fixed: Mapping[str, str] = {}
+    first: Sequence[Mapping[str, Any]] = ({}, {"layers": 0})  # logistic regression
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
 
     def default_space(
@@ -51,7 +52,7 @@ class ClassifierTask:
             searched = {name: values for name, values in CONVOLUTIONS.items() if len(data.shape) > 1 or name != "flip"}
             return Space.parse(searched, ClassifierSpec).without(settings)
         units, dropout = (32, 512, "log"), (0.0, 0.5)
-        space: dict[str, Any] = {"layers": (1, 3)}
+        space: dict[str, Any] = {"layers": (0, 3)}
         space |= {f"units{i}": units for i in (1, 2, 3)} | {f"dropout{i}": dropout for i in (1, 2, 3)}
         space |= {"lr": (3e-4, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
         return Space.parse(space, ClassifierSpec).without(settings)

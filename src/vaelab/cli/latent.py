@@ -91,7 +91,7 @@ def cluster(
     run, data = _open(source, target, data_dir, download, split_seed)
 
     keep_freed_memory()
-    with terminal.epochs(spec.epochs) as progress:
+    with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
         found = clustering.cluster(
             data, options, run=run, settings=fixed, starts=starts, out=out, overwrite=overwrite, resume=resume,
             say=tell, progress=progress,
@@ -141,7 +141,7 @@ def anomaly(
     from vaelab.latent import anomaly as anomalies
 
     keep_freed_memory()
-    with terminal.epochs(spec.epochs) as progress:
+    with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
         results = anomalies.anomaly(
             data, other, held_out=held_out, run=run, other_run=other_run, settings=fixed, components=components,
             rows=rows, seed=seed, out=out, overwrite=overwrite, say=tell, epoch=progress,

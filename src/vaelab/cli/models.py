@@ -61,7 +61,7 @@ def train(
     from vaelab.vae import run as single
 
     keep_freed_memory()
-    with terminal.epochs(None if timeout else spec.epochs) as progress:
+    with terminal.epochs(None if timeout or spec.epochs == "auto" else spec.epochs) as progress:
         run = single.train(
             data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
             timeout=timeout, progress=progress, note=lambda text: tell(f"note: {text}"),

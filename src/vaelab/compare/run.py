@@ -201,13 +201,13 @@ def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: in
             run = contestant.runs[s]
             if not (run / "manifest.json").exists():
                 groups.setdefault(_feed_key(spec), []).append((Member(contestant.member(s), spec), run))
-    watch.training({m.name: m.spec.epochs for group in groups.values() for m, _ in group})
+    watch.training({m.name: int(m.spec.epochs) for group in groups.values() for m, _ in group})
     notes = []
     for group in groups.values():
         with Crew(data, group[0][0].spec, workers, work, TASK, "neg_elbo") as crew:
             jobs = [
                 Job(
-                    tuple(part), part[0].spec.epochs, str(work), is_final=True,
+                    tuple(part), int(part[0].spec.epochs), str(work), is_final=True,
                     folders={m.name: str(run) for m, run in group if m in part},
                 )
                 for part in stacks([m for m, _ in group], crew.data.shape, workers, crew.system)

@@ -67,6 +67,7 @@ def _one_cycle(steps: Floats, total: int) -> Floats:
 
 
 SCHEDULES: dict[str, Callable[[Floats, int], Floats]] = {
+    "averaged": _constant,  # the weights are averaged: see training.Stack.blend
     "constant": _constant,
     "cosine": _cosine,
     "one-cycle": _one_cycle,

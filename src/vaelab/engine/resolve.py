@@ -10,18 +10,35 @@ from vaelab.engine.convolutions import Grid, why_unfit
 from vaelab.errors import InputError
 from vaelab.settings.spec import ModelSpec
 
+EPOCHS, LEAST_STEPS, MOST_STEPS = 30, 8_000, 50_000  # of `epochs` = auto
+PATIENCE = 0.5  # share of the epochs so far
+PLANNED = ("cosine", "one-cycle")  # schedules that end where they were meant to
+
+
+def auto_epochs(steps_per_epoch: int) -> int:
+    """`epochs` = auto: 30, but at least 8,000 steps and, above that, at most 50,000 (early stopping ends most sooner).
+
+    >>> [auto_epochs(steps) for steps in (4, 45, 540, 10_000)]
+    [2000, 178, 30, 5]
+    """
+    return max(-(-LEAST_STEPS // steps_per_epoch), min(EPOCHS, -(-MOST_STEPS // steps_per_epoch)))
+
 
 def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
-    """Resolve the settings that depend on data and machine: batch size, device and engine."""
+    """Resolve the settings that depend on data and machine: batch size, epochs, device and engine."""
     n = len(data.splits["train"])
-    changes: dict[str, object] = {}
-    if spec.batch_size == "auto":
-        changes["batch_size"] = min(n, 32 if n < 5_000 else 100)
-    elif spec.batch_size > n:
+    size = min(n, 32 if n < 5_000 else 100) if spec.batch_size == "auto" else spec.batch_size
+    if size > n:
         raise InputError(
-            f"`batch_size` must be at most the number of training examples, but got {spec.batch_size} for {n}; "
+            f"`batch_size` must be at most the number of training examples, but got {size} for {n}; "
             "choose a smaller one or leave it to auto."
         )
+    is_open = spec.epochs == "auto" and spec.schedule not in PLANNED
+    changes: dict[str, object] = {
+        "batch_size": size,
+        "epochs": auto_epochs(-(-n // size)) if spec.epochs == "auto" else spec.epochs,
+        "patience": (PATIENCE if is_open else 0.0) if spec.patience == "auto" else spec.patience,
+    }
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     elif not _is_available(spec.device):

@@ -19,6 +19,9 @@ from vaelab.engine.seeds import derive_seed
 from vaelab.settings.spec import ModelSpec
 
 NOISE_FLOATS = 1 << 20  # numbers drawn at once per member: 4 MB
+AVERAGED_SHARE = 0.1  # of the steps so far, over which weights are averaged
+AVERAGE_EVERY = 32  # steps
+STALLED_STEPS = 1_500  # before which no training counts as stalled
 
 S = TypeVar("S", bound=ModelSpec)  # the settings of one kind of model
 F = TypeVar("F", bound=Rows)  # the data as its input
@@ -51,6 +54,7 @@ class MemberState:
     epoch: int
     step: int
     best_loss: float
+    best_epoch: int
 
 
 class Losses(Protocol):
@@ -151,11 +155,13 @@ class Stack(Generic[S, F, M]):
             part.clone(memory_format=torch.contiguous_format) for part in (rows[:, :P], rows[:, P:])
         )
         self.generators = [torch.Generator(feed.device).manual_seed(derive_seed(s.seed, 1)) for s in specs]
+        self.average = rows.clone()
         self.epoch = 0
         self.is_static = feed.device.type == "cuda" and method.is_capturable
         self.begin_phase()
         self.best = rows.clone()
         self.best_loss = [math.inf] * len(specs)
+        self.best_epoch = [0] * len(specs)
         self.failures: list[str | None] = [None] * len(specs)
         self._bind()
 
@@ -164,7 +170,7 @@ class Stack(Generic[S, F, M]):
 
     def begin_phase(self) -> None:
         """A new optimizer with a full learning rate schedule, for the phase of the next epoch."""
-        ends = [*self.method.phases(self.specs[0]), self.specs[0].epochs]
+        ends = [*self.method.phases(self.specs[0]), int(self.specs[0].epochs)]
         first = max((end for end in ends if end <= self.epoch), default=0)
         last = min((end for end in ends if end > self.epoch), default=self.epoch)
         self.optimizer = Optimizer(self.specs, self.parameters, self.steps_per_epoch * (last - first))
@@ -188,13 +194,14 @@ class Stack(Generic[S, F, M]):
     def select(self, members: Sequence[int]) -> None:
         """Keep only some members; their further results do not change."""
         index = torch.tensor(list(members), dtype=torch.int64, device=self.parameters.device)
-        self.parameters, self.statistics, self.best = (
-            rows.index_select(0, index) for rows in (self.parameters, self.statistics, self.best)
+        self.parameters, self.statistics, self.average, self.best = (
+            rows.index_select(0, index) for rows in (self.parameters, self.statistics, self.average, self.best)
         )
         self.optimizer.select(members, self.parameters)
         self.specs = [self.specs[k] for k in members]
         self.generators = [self.generators[k] for k in members]
         self.best_loss = [self.best_loss[k] for k in members]
+        self.best_epoch = [self.best_epoch[k] for k in members]
         self.failures = [self.failures[k] for k in members]
         self._bind()
 
@@ -202,11 +209,12 @@ class Stack(Generic[S, F, M]):
         """Everything needed for a bit-exact continuation of one member after an epoch."""
         optimizer = self.optimizer
         tensors = {
-            "parameters": self.parameters[k], "statistics": self.statistics[k], "best": self.best[k],
-            "first": optimizer.first[k], "second": optimizer.second[k], "generator": self.generators[k].get_state(),
+            "parameters": self.parameters[k], "statistics": self.statistics[k], "average": self.average[k],
+            "best": self.best[k], "first": optimizer.first[k], "second": optimizer.second[k],
+            "generator": self.generators[k].get_state(),
         }  # fmt: skip
         arrays = {name: t.cpu().numpy().copy() for name, t in tensors.items()}
-        return MemberState(arrays, self.epoch, optimizer.step_number, self.best_loss[k])
+        return MemberState(arrays, self.epoch, optimizer.step_number, self.best_loss[k], self.best_epoch[k])
 
     def restore(self, states: Sequence[MemberState]) -> None:
         """Continue from the states of this stack's members, all at the same epoch, from any previous stack."""
@@ -215,18 +223,55 @@ class Stack(Generic[S, F, M]):
         self.optimizer.step_number = step
         for k, state in enumerate(states):
             for mine, name in (
-                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.best, "best"),
-                (self.optimizer.first, "first"), (self.optimizer.second, "second"),
+                (self.parameters, "parameters"), (self.statistics, "statistics"), (self.average, "average"),
+                (self.best, "best"), (self.optimizer.first, "first"), (self.optimizer.second, "second"),
             ):  # fmt: skip
                 mine[k] = torch.from_numpy(state.arrays[name])
             self.generators[k].set_state(torch.from_numpy(state.arrays["generator"]))
         self.best_loss = [state.best_loss for state in states]
+        self.best_epoch = [state.best_epoch for state in states]
+
+    def part(self, members: Sequence[int]) -> Stack[S, F, M]:
+        """A copy of some members; their results are the same in any stack."""
+        copy = Stack([self.specs[k] for k in members], self.feed, self.method)
+        copy.restore([self.member_state(k) for k in members])
+        return copy
 
     def keep_unfinished(self) -> None:
         """If training ends before any epoch was kept as best, the current weights are the best."""
         for k, loss in enumerate(self.best_loss):
             if math.isinf(loss):
-                self.best[k] = self.rows[k]
+                self.best[k] = self.judged[k]
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether any member has averaged weights."""
+        return any(spec.schedule == "averaged" for spec in self.specs)
+
+    @torch.no_grad()
+    def blend(self, k: int, step: int, gap: int) -> None:
+        """Add a member's weights after `step` steps of its phase, `gap` steps after the last time, to its average.
+
+        average <- average + a (weights - average), a = min(1, gap / (0.1 step)): an exponential mean whose window is a
+        tenth of the steps so far. It follows the weights as closely as an annealed learning rate does (Izmailov et al.
+        2018), at any time and without a planned end.
+        """
+        share = min(1.0, gap / (AVERAGED_SHARE * step)) if self.specs[k].schedule == "averaged" else 1.0
+        P = self.parameters.shape[1]
+        self.average[k, :P].lerp_(self.parameters[k], share)
+        self.average[k, P:].lerp_(self.statistics[k], share)
+
+    @property
+    def judged(self) -> Tensor:
+        """The members (K, P + Q) that are validated and kept: their average, or `rows`."""
+        return self.average if self.is_averaged else self.rows
+
+    def has_stalled(self, k: int) -> bool:
+        """Whether a member's validation loss has not improved for `patience` times its epochs so far."""
+        spec, patience = self.specs[k], float(self.specs[k].patience)
+        since, best = self.epoch - spec.ramp, self.best_epoch[k] - spec.ramp
+        is_early = since * self.steps_per_epoch < STALLED_STEPS
+        return patience > 0 and not is_early and since > best * (1 + patience)
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """Full members (K, P + Q), such as `rows` or `best`, by name."""
@@ -239,18 +284,20 @@ class Stack(Generic[S, F, M]):
 
 
 def epochs(stack: Stack[S, F, M], until: int | None = None) -> Iterator[list[Record]]:
-    """Train until `until` epochs are done (default: all), yielding one record per member after each epoch.
+    """Train until `until` epochs are done (default: all), yielding one record per member after every `stride` epochs.
 
     A member with a non-finite loss or gradient is recorded in `stack.failures`; the others are not affected.
     """
-    last = stack.specs[0].epochs if until is None else until
+    spec = stack.specs[0]
+    last = int(spec.epochs) if until is None else until
     while stack.epoch < last:
-        if stack.epoch in stack.method.phases(stack.specs[0]):
+        if stack.epoch in stack.method.phases(spec):
             stack.method.enter_phase(stack)
             stack.begin_phase()
         sums, rates = run_epoch(stack)
         stack.epoch += 1
-        yield _close_epoch(stack, sums, rates)
+        if stack.epoch % spec.stride == 0 or stack.epoch == last:
+            yield _close_epoch(stack, sums, rates)
 
 
 def run_epoch(stack: Stack[S, F, M], steps: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
@@ -278,6 +325,7 @@ def _on_static_buffers(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor
     sums, first = dict[str, Tensor](), stack.optimizer.step_number
     table = torch.from_numpy(stack.optimizer.coefficients(-(-order.shape[1] // stack.batch_size)))
     columns = table.permute(1, 2, 0)[..., None].to(stack.parameters)  # (steps, 3, K, 1)
+    steps = len(columns)
     for number, batch in enumerate(stack.method.batches(stack, order)):
         shape = tuple(part.shape for part in batch)
         if shape not in stack.static_steps:
@@ -287,6 +335,7 @@ def _on_static_buffers(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor
             step.begin(stack.epoch, first + number)
         step(batch, columns[number])
         stack.optimizer.step_number += 1
+        _average(stack, number + 1, steps)
     for step in stack.static_steps.values():
         if step.ended == stack.epoch:
             for k, broken in enumerate(step.first_broken.tolist()):
@@ -300,16 +349,25 @@ def _on_static_buffers(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor
 def _by_autograd(stack: Stack[S, F, M], order: Tensor) -> dict[str, Tensor]:
     """All steps over rows `order` (K, n); returns the sum of each stored term (K,)."""
     sums, gradient = dict[str, Tensor](), torch.empty_like(stack.parameters)
+    steps = -(-order.shape[1] // stack.batch_size)
     with fast_products(stack.model.largest_layer):
-        for batch in stack.method.batches(stack, order):
+        for number, batch in enumerate(stack.method.batches(stack, order)):
             losses = stack.method.losses(stack, batch)
             stack.differentiate(losses.loss, gradient)
             for k in stack.optimizer.step(gradient):
                 _note_failure(stack, k, stack.optimizer.step_number)
+            _average(stack, number + 1, steps)
             for name, term in losses.stored.items():
                 total = term.detach().sum(1, dtype=torch.float64)
                 sums[name] = sums[name] + total if name in sums else total
     return sums
+
+
+def _average(stack: Stack[S, F, M], done: int, steps: int) -> None:
+    """After `done` of an epoch's `steps`, all of which the optimizer has counted so far: average the weights."""
+    if stack.is_averaged and (done % AVERAGE_EVERY == 0 or done == steps):
+        for k in range(len(stack)):
+            stack.blend(k, stack.optimizer.step_number, (done - 1) % AVERAGE_EVERY + 1)
 
 
 def _note_failure(stack: Stack[S, F, M], k: int, step: int) -> None:
@@ -322,11 +380,11 @@ def _close_epoch(stack: Stack[S, F, M], sums: dict[str, Tensor], rates: list[flo
     """Validate, keep the best weights so far, and create the records."""
     n = len(stack.feed.data.splits["train"])
     train = [dict(zip(sums, means, strict=True)) for means in torch.stack(list(sums.values()), 1).div(n).tolist()]
-    records, rows = [], stack.rows
+    records, rows = [], stack.judged
     for k, (spec, found) in enumerate(zip(stack.specs, stack.method.validate(stack, train), strict=True)):
-        better = found.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, spec.epochs - 1)
+        better = found.target < stack.best_loss[k] and stack.epoch > min(spec.ramp, int(spec.epochs) - 1)
         if better:
-            stack.best_loss[k] = found.target
+            stack.best_loss[k], stack.best_epoch[k] = found.target, stack.epoch
             stack.best[k] = rows[k]
         if not math.isfinite(found.target + sum(found.train.values())) and stack.failures[k] is None:
             stack.failures[k] = f"the loss became non-finite in epoch {stack.epoch}"

@@ -114,7 +114,7 @@ def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: In
             rows = [trial.as_dict() for trial in tried]
             results["search"] = {"yardstick": config.yardstick, "space": config.space.to_json(), "trials": rows}
         metrics = {
-            "validation": dict(model.metrics), "test": None, "epochs": len(model.history),
+            "validation": dict(model.metrics), "test": None, "epochs": model.history[-1]["epoch"],
             "seconds": seconds["train"], "inverse": results,
         }  # fmt: skip
         model = model.save(folder, metrics, overwrite=True)  # left by an interrupted finish, if present

@@ -13,7 +13,7 @@ from vaelab.vae.spec import Spec
 # Defaults that differ from Spec's: inverse problems have many examples and narrow posteriors.
 DEFAULTS: dict[str, Any] = {
     "likelihood": "gaussian", "latent_dim": 4, "hidden": "512-512-512", "batch_size": 500, "epochs": 20, "lr": 1.5e-3,
-    "clip": 20.0, "device": "cpu",
+    "schedule": "one-cycle", "clip": 20.0, "device": "cpu",
 }  # fmt: skip
 
 
@@ -34,6 +34,8 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
 
     If y is noisy, beta rises to its value over the first half of the epochs.
     """
+    if settings.get("epochs") == "auto":
+        raise InputError("an inverse problem needs a number of `epochs`, but got auto; leave it out for the default.")
     n = len(problem.splits["train"])
     chosen = {**DEFAULTS, "batch_size": min(DEFAULTS["batch_size"], max(16, n // 20)), **settings}
     if problem.is_noisy:

@@ -59,7 +59,7 @@ def train_members(
         for part in stacks(members, data.shape, 1, system):
             feed = Feed(data, part[0].spec, space.scaling)
             conditional.audit(Stack([m.spec for m in part], feed, system.method), system.method.objective(part[0].spec))
-            job = Job(tuple(part), part[0].spec.epochs, str(work))
+            job = Job(tuple(part), int(part[0].spec.epochs), str(work))
             outcomes = jobs.run(job, system, feed, lambda _, epoch: progress(epoch))
             for member, outcome in zip(part, outcomes, strict=True):
                 if outcome.failure is not None:

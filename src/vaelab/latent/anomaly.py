@@ -92,7 +92,7 @@ def anomaly(
         store.write_atomic(folder / "config.toml", tomli_w.dumps(text))
         found = []
         for number, way in enumerate(ways, 1):
-            say(f"{way.name}: {'scoring' if way.run else f'training, {spec.epochs} epochs, and scoring'}")
+            say(f"{way.name}: {'scoring' if way.run else 'training and scoring'}")
             fitted = (
                 single.train(way.data, spec, out=folder / f"model{number}", figures=False, progress=epoch).model
                 if way.run is None

@@ -103,9 +103,9 @@ def _encoder(
     if folder.exists() and not begun:
         return Fitted.load(folder)
     kept = f", the best of {starts} starts" if starts > 1 else ""
-    say(f"training the encoder{kept}, {spec.epochs} epochs")
+    say(f"training the encoder{kept}")
     return single.train(
-        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress
+        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress, note=say
     ).model  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         data=pairs(
             {k: problem[k] for k in ("forward", "x_shape", "y_shape", "noise", "gate", "spectrum") if k in problem}
         ),
-        epochs=counted(len(history), "epoch") if history else "",
+        epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
         config=None,
         notes=missing,

@@ -54,7 +54,7 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
         ),
         settings=settings(spec, [], spec_type),
         data=pairs(metrics.get("data") or {}),
-        epochs=counted(len(history), "epoch") if history else "",
+        epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
         starts=_starts(starts) if len(starts) > 1 else None,
         config=read_text(folder / "config.toml"),

@@ -164,6 +164,17 @@ class Dimension:
             return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
+    def nearest(self, value: Any) -> Any:
+        """The value of this dimension that is nearest to a setting's; of choices without it, the first.
+
+        >>> Dimension.parse("lr", (1e-4, 1e-2), ModelSpec).nearest(1.0), Dimension("norm", "choice", choices=("group",))
+        (0.01, Dimension('norm', group))
+        """
+        if self.kind == "choice":
+            text = written(self.name, value) if self.name in WIDTHS and value is not None else value
+            return text if text in self.choices else self.choices[0]
+        return (int if self.kind == "int" else float)(min(max(value, self.low), self.high))
+
     def grid(self, points: int) -> list[Any]:
         """Values spread over the dimension, ends included; up to 20 whole numbers and choices in full."""
         if self.kind == "choice":

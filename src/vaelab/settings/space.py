@@ -133,6 +133,16 @@ class Space:
         """One value per setting, suggested by an Optuna trial (or anything with its interface)."""
         return {dimension.name: dimension.suggest(trial) for dimension in self.dimensions}
 
+    def nearest(self, spec: ModelSpec, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The parameters nearest to a spec with `changes`; None if the space does not hold these exactly.
+
+        >>> space = Space.parse({"blocks": (1, 4), "lr": (1e-4, 1e-3)}, ModelSpec)
+        >>> space.nearest(ModelSpec(), {}), space.nearest(ModelSpec(), {"kernel": 5})
+        ({'blocks': 1, 'lr': 0.001}, None)
+        """
+        params = {d.name: d.nearest({**spec.model_dump(), **changes}[d.name]) for d in self.dimensions}
+        return params if all(params.get(name) == value for name, value in changes.items()) else None
+
     def grid(self, points_per_range: int = 5) -> dict[str, list[Any]]:
         """Values per setting, for Optuna's GridSampler: choices, up to 20 whole numbers, else spread points.
 

@@ -13,10 +13,12 @@ from pydantic import Field, field_validator
 from vaelab.errors import InputError, shown, unknown_name
 
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
-Schedule = Literal["constant", "cosine", "one-cycle"]
+Schedule = Literal["averaged", "constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 Network = Literal["mlp", "conv"]
 Norm = Literal["none", "batch", "group"]
+
+MOST_RECORDS = 400  # validations of a training run
 
 # Settings that only affect convolutions.
 CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
@@ -62,9 +64,20 @@ class ModelSpec(pydantic.BaseModel):
     clip: Annotated[float, Field(gt=0)] = Field(
         200.0, description="largest gradient norm of a model; larger ones are clipped"
     )
-    schedule: Schedule = Field("one-cycle", description="learning rate schedule")
+    schedule: Schedule = Field(
+        "averaged",
+        description="learning rate schedule; averaged: constant, and the mean of the weights of the last tenth of the "
+        "steps is judged and kept",
+    )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
-    epochs: Annotated[int, Field(ge=1)] = Field(30, description="passes over the training split")
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="passes over the training split; auto: 30, or as many as make 8,000 steps"
+    )
+    patience: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="early stopping: training ends after this share of its epochs again without a better validation "
+        "loss (0: never; auto: 0.5 if epochs is auto and no schedule plans its end)",
+    )
     engine: Literal["auto", "fused", "autograd"] = Field(
         "auto",
         description="training steps by fused kernels where there are any (dense networks on a CPU), or by autograd",
@@ -141,8 +154,18 @@ class ModelSpec(pydantic.BaseModel):
         return tuple((name, value) for name, value in self if name not in left_out)
 
     @property
+    def stride(self) -> int:
+        """Epochs from one validation to the next, once automatic settings are resolved: 1 but for very many epochs,
+        which are as short.
+
+        >>> ModelSpec(epochs=30).stride, ModelSpec(epochs=2000).stride
+        (1, 5)
+        """
+        return -(-int(self.epochs) // MOST_RECORDS)
+
+    @property
     def ramp(self) -> int:
-        """Epochs before training optimizes the final loss: until then no epoch is evaluated or kept."""
+        """Epochs before training optimizes the final loss: until then no epoch is judged or kept."""
         return 0
 
     @classmethod

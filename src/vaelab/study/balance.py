@@ -41,7 +41,7 @@ def affords(system: AnySystem, spec: ModelSpec, data: Dataset, timeout: float | 
     """Estimate whether a search with `timeout` seconds can train several models of a resolved spec."""
     if timeout is None:
         return True
-    steps = spec.epochs * len(data.splits["train"]) / int(spec.batch_size)
+    steps = int(spec.epochs) * len(data.splits["train"]) / int(spec.batch_size)
     return SEVERAL * steps * step_seconds(system, spec, data.shape) <= timeout * workers
 
 

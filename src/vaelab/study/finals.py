@@ -49,8 +49,13 @@ class Finalist:
 
 
 def plan(search: Search, left: float) -> tuple[list[int], int]:
-    """Which trials to retrain, and over how many seeds, in the remaining seconds."""
-    ranked, seeds = candidates(search.trials.all())[: search.config.finalists], search.config.final_seeds
+    """Which trials to retrain, and over how many seeds, in the remaining seconds.
+
+    The best ones, and always trial 0, the defaults, unless it collapsed: what wins was compared with it.
+    """
+    able, seeds = candidates(search.trials.all()), search.config.final_seeds
+    ranked = able[: search.config.finalists]
+    ranked += [n for n in able if n == 0 and n not in ranked]
     if math.isinf(left):
         return ranked, seeds
     while (

@@ -60,11 +60,15 @@ def _member_dict(member: Member) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The result of a member: its yardstick on validation after the epoch, final metrics, or why it failed."""
+    """The result of a member: its yardstick on validation by its best weights, final metrics, or why it failed.
+
+    `epochs` were trained, fewer than asked if it stalled.
+    """
 
     name: str
     value: float | None
     seconds: float
+    epochs: int
     failure: str | None = None
     metrics: Mapping[str, Any] | None = None
 
@@ -73,78 +77,134 @@ Progress = Callable[[Job, int], None]
 
 
 def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outcome]:
-    """Do a job; a member whose checkpoint is past `until` is only read, not retrained."""
+    """Do a job; a member whose checkpoint is past `until`, or has stalled before it, is not trained further."""
     work = Path(job.work)
     outcomes: list[Outcome] = []
-    groups: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
+    groups: dict[tuple[int, bool], list[tuple[Member, Checkpoint | None]]] = {}
     for member in job.members:
         checkpoint = Checkpoint.read(work, member)
-        if checkpoint and checkpoint.state.epoch >= job.until and member.name not in job.folders:
-            value = system.cost(member.spec, checkpoint.history[job.until - 1]["validation"])
-            outcomes.append(Outcome(member.name, value, checkpoint.seconds))
+        is_done = checkpoint is not None and (checkpoint.state.epoch >= job.until or checkpoint.has_stalled)
+        if checkpoint and is_done and member.name not in job.folders:
+            value, epochs = _rung_value(system, member, checkpoint.history, job.until)
+            outcomes.append(Outcome(member.name, value, checkpoint.seconds, epochs))
             continue
-        groups.setdefault(checkpoint.state.epoch if checkpoint else 0, []).append((member, checkpoint))
-    for group in groups.values():
-        outcomes += _run_group(job, system, feed, [m for m, _ in group], [c for _, c in group], progress)
+        groups.setdefault((checkpoint.state.epoch if checkpoint else 0, is_done), []).append((member, checkpoint))
+    for (_, is_done), group in groups.items():
+        running = Running.of(job, system, feed, [m for m, _ in group], [c for _, c in group])
+        outcomes += running.ended() if is_done else running.train(progress)
     order = [member.name for member in job.members]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.name))
 
 
-def _run_group(
-    job: Job,
-    system: AnySystem,
-    feed: Any,
-    members: list[Member],
-    checkpoints: Sequence[Checkpoint | None],
-    progress: Progress,
-) -> list[Outcome]:
-    """Members at the same epoch, as one stack."""
-    stack = training.Stack([m.spec for m in members], feed, method=system.method)
-    resumed = [c for c in checkpoints if c is not None]
-    if resumed:
-        stack.restore([c.state for c in resumed])
-    histories: list[list[dict[str, Any]]] = [[dict(row) for row in c.history] if c else [] for c in checkpoints]
-    before = [c.seconds if c else 0.0 for c in checkpoints]
-    alive, outcomes = list(range(len(members))), list[Outcome]()
-    started = saved = ended = time.perf_counter()
-    for records in training.epochs(stack, job.until):
-        for k, record in zip(alive, records, strict=True):
-            histories[k].append(record.as_dict())
-        if any(stack.failures):
-            share = (time.perf_counter() - started) / len(members)
-            for k, failure in zip(alive, stack.failures, strict=True):
-                if failure is not None:
-                    outcomes.append(Outcome(members[k].name, None, before[k] + share, failure))
-            going = [i for i, failure in enumerate(stack.failures) if failure is None]
-            alive = [alive[i] for i in going]
-            if not alive:
+def _rung_value(
+    system: AnySystem, member: Member, history: Sequence[Mapping[str, Any]], until: int
+) -> tuple[float, int]:
+    """The value of a member's best weights up to an epoch, and the epoch up to which it was trained."""
+    seen = [row for row in history if row["epoch"] <= until]
+    best = next((row for row in reversed(seen) if row["is_best"]), seen[-1])
+    return system.cost(member.spec, best["validation"]), int(seen[-1]["epoch"])
+
+
+@dataclasses.dataclass
+class Running:
+    """Members at the same epoch, as one stack, with their records so far."""
+
+    job: Job
+    system: AnySystem
+    stack: training.Stack[Any, Any, Any]
+    members: list[Member]
+    histories: list[list[dict[str, Any]]]
+    seconds: list[float]
+
+    @classmethod
+    def of(
+        cls, job: Job, system: AnySystem, feed: Any, members: list[Member], checkpoints: Sequence[Checkpoint | None]
+    ) -> Running:
+        stack = training.Stack([m.spec for m in members], feed, method=system.method)
+        begun = [c for c in checkpoints if c is not None]
+        if begun:
+            stack.restore([c.state for c in begun])
+        histories: list[list[dict[str, Any]]] = [[dict(row) for row in c.history] if c else [] for c in checkpoints]
+        return cls(job, system, stack, members, histories, [c.seconds if c else 0.0 for c in checkpoints])
+
+    def train(self, progress: Progress) -> list[Outcome]:
+        """Train until the job's epoch, a stall, a failure or the end of its time; every member's outcome."""
+        job, stack, outcomes = self.job, self.stack, list[Outcome]()
+        started = charged = saved = ended = time.perf_counter()
+        for records in training.epochs(stack, job.until):
+            now = time.perf_counter()
+            latest, ended = now - ended, now
+            self.seconds = [spent + (now - charged) / len(stack) for spent in self.seconds]
+            charged = now
+            for history, record in zip(self.histories, records, strict=True):
+                history.append(record.as_dict())
+            outcomes += self._drop_failed()
+            if not len(self.members):
                 return outcomes
-            stack.select(going)
-        progress(job, stack.epoch)
-        latest, ended = time.perf_counter() - ended, time.perf_counter()
-        if job.seconds is not None and stack.epoch < job.until and ended - started + latest > job.seconds:
-            stack.keep_unfinished()
-            break
-        if stack.epoch < job.until and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            saved = time.perf_counter()
-            share = (saved - started) / len(members)
-            for i, k in enumerate(alive):
-                Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
-    seconds = (time.perf_counter() - started) / len(members)
-    closing = bool(job.folders)
-    metrics: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
-    for i, k in enumerate(alive):
-        member, spent = members[k], before[k] + seconds
-        value = system.cost(member.spec, metrics[i] if closing else histories[k][-1]["validation"])
-        if not math.isfinite(value):
-            outcomes.append(Outcome(member.name, None, spent, "the validation value is not finite"))
-            continue
-        if closing:
-            _save_run(job, system, member, stack, i, histories[k], metrics[i], spent)
-        else:
-            Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
-        outcomes.append(Outcome(member.name, value, spent, metrics=metrics[i]))
-    return outcomes
+            progress(job, stack.epoch)
+            stalled = [k for k in range(len(stack)) if stack.has_stalled(k)] if stack.epoch < job.until else []
+            if stalled:
+                outcomes += self._split(stalled).ended()
+                charged = time.perf_counter()  # judging is no training
+                if not len(self.members):
+                    return outcomes
+            if job.seconds is not None and stack.epoch < job.until and ended - started + latest > job.seconds:
+                stack.keep_unfinished()
+                break
+            if stack.epoch < job.until and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                saved = time.perf_counter()
+                self._write_checkpoints()
+        return outcomes + self.ended()
+
+    def _drop_failed(self) -> list[Outcome]:
+        """The outcomes of members that failed, which leave the stack."""
+        found = [
+            Outcome(member.name, None, seconds, self.stack.epoch, failure)
+            for member, seconds, failure in zip(self.members, self.seconds, self.stack.failures, strict=True)
+            if failure is not None
+        ]
+        if found:
+            self._keep([k for k, failure in enumerate(self.stack.failures) if failure is None])
+        return found
+
+    def _keep(self, kept: Sequence[int]) -> None:
+        if kept:
+            self.stack.select(kept)
+        self.members, self.histories = [self.members[k] for k in kept], [self.histories[k] for k in kept]
+        self.seconds = [self.seconds[k] for k in kept]
+
+    def _split(self, leaving: Sequence[int]) -> Running:
+        """These members alone, which leave this stack."""
+        part = Running(
+            self.job, self.system, self.stack.part(leaving), [self.members[k] for k in leaving],
+            [self.histories[k] for k in leaving], [self.seconds[k] for k in leaving],
+        )  # fmt: skip
+        self._keep([k for k in range(len(self.members)) if k not in leaving])
+        return part
+
+    def ended(self) -> list[Outcome]:
+        """The outcomes of members that are not trained further in this job: judged and saved, or with a checkpoint."""
+        job, system, outcomes = self.job, self.system, list[Outcome]()
+        closing = bool(job.folders)
+        metrics: list[Any] = system.judge(self.stack, job.is_final) if closing else [None] * len(self.stack)
+        for k, (member, history, seconds) in enumerate(zip(self.members, self.histories, self.seconds, strict=True)):
+            value, epochs = _rung_value(system, member, history, job.until)
+            if closing:
+                value = system.cost(member.spec, metrics[k])
+            if not math.isfinite(value):
+                outcomes.append(Outcome(member.name, None, seconds, epochs, "the validation value is not finite"))
+                continue
+            if closing:
+                _save_run(job, system, member, self.stack, k, history, metrics[k], seconds)
+            outcomes.append(Outcome(member.name, value, seconds, epochs, metrics=metrics[k]))
+        if not closing:
+            self._write_checkpoints()
+        return outcomes
+
+    def _write_checkpoints(self) -> None:
+        for k, (member, history, seconds) in enumerate(zip(self.members, self.histories, self.seconds, strict=True)):
+            state, has_stalled = self.stack.member_state(k), self.stack.has_stalled(k)
+            Checkpoint(state, history, seconds, has_stalled).write(Path(self.job.work), member)
 
 
 def _save_run(
@@ -157,10 +217,11 @@ def _save_run(
     validation: Any,
     seconds: float,
 ) -> None:
-    best = max((row["epoch"] for row in history if row["is_best"]), default=len(history))
+    epochs = history[-1]["epoch"]
+    best = max((row["epoch"] for row in history if row["is_best"]), default=epochs)
     metrics = {
         "validation": validation, "test": None, "test_opened": 0, "seconds": seconds,
-        "epochs": len(history), "best_epoch": best, "reference": system.reference(stack.feed),
+        "epochs": epochs, "best_epoch": best, "reference": system.reference(stack.feed),
         "engine": "autograd" if stack.fused is None else "fused",
     }  # fmt: skip
     model = system.model(stack.feed, member.spec, stack.best[k], validation)
@@ -182,13 +243,15 @@ class Checkpoint:
     state: training.MemberState
     history: Sequence[Mapping[str, Any]]
     seconds: float
+    has_stalled: bool
 
     def write(self, work: Path, member: Member) -> None:
         state, arrays = self.state, f"{member.name}.epoch{self.state.epoch}.safetensors"
         loss = state.best_loss if math.isfinite(state.best_loss) else None
         about = {
             "arrays": arrays, "sha256": store.save_arrays(work / arrays, state.arrays), "epoch": state.epoch,
-            "step": state.step, "best_loss": loss, "history": self.history, "seconds": self.seconds,
+            "step": state.step, "best_loss": loss, "best_epoch": state.best_epoch, "history": self.history,
+            "seconds": self.seconds, "has_stalled": self.has_stalled,
             "member": _member_dict(member),
         }  # fmt: skip
         store.write_json(work / f"{member.name}.json", about)
@@ -208,5 +271,5 @@ class Checkpoint:
             raise StoreError(f"{path} was begun with {', '.join(other)}; resume with that, or delete it and resume.")
         arrays = store.load_arrays(work / about["arrays"], about["sha256"])
         loss = math.inf if about["best_loss"] is None else about["best_loss"]
-        state = training.MemberState(arrays, about["epoch"], about["step"], loss)
-        return cls(state, about["history"], about["seconds"])
+        state = training.MemberState(arrays, about["epoch"], about["step"], loss, about["best_epoch"])
+        return cls(state, about["history"], about["seconds"], about["has_stalled"])

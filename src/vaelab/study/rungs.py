@@ -1,35 +1,52 @@
-"""Rungs: the epochs at which a cohort reports and its weaker half is pruned."""
+"""Rungs: the epochs at which a cohort reports, and trials that can no longer win are pruned."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-# Fractions of the epochs. A loss after the first ones ranks trials almost as well as a later one; the one-cycle rate
-# peaks at 0.3, where losses are least predictive (benchmarks/pruning.py replays other choices).
-SHARES = (1 / 30, 0.1, 0.5)
-KEEP = 0.5
+# benchmarks/pruning.py replays these and other choices on studies without pruning.
+SPACING = math.sqrt(2)  # of rungs
+WINDOW = 2  # rungs over which a trial's progress is measured: half of its steps
+FIRST_STEPS = 200  # before the first rung; the first decision follows after twice as many
 
 
-def rung_epochs(epochs: int, warmup: int = 0) -> list[int]:
-    """The epochs after which trials are judged, before the last: never while beta is still rising.
+def rung_epochs(epochs: int, steps_per_epoch: int, ramp: int = 0, stride: int = 1) -> list[int]:
+    """The epochs after which trials report, before the last: none while beta rises, nor before 200 steps.
 
-    >>> rung_epochs(30), rung_epochs(30, warmup=10), rung_epochs(2)
-    ([1, 3, 15], [15], [1])
+    Backwards from the last epoch, each with sqrt(2) times fewer steps; multiples of `stride`, the validated epochs.
+
+    >>> rung_epochs(30, 540), rung_epochs(30, 540, ramp=10), rung_epochs(178, 45)
+    ([1, 2, 3, 4, 5, 7, 11, 15, 21], [11, 12, 14, 15, 17, 20, 24], [6, 8, 11, 16, 22, 31, 44, 63, 89, 126])
     """
-    rungs = {max(1, math.ceil(share * epochs)) for share in SHARES}
-    return sorted(e for e in rungs if warmup < e < epochs)
+    rungs, length = set[int](), (epochs - ramp) / SPACING
+    while length >= 1 and length * steps_per_epoch >= FIRST_STEPS:
+        rungs.add(round((ramp + length) / stride) * stride)
+        length /= SPACING
+    return sorted(rung for rung in rungs if ramp < rung < epochs)
 
 
-def survivors(cohort: Mapping[int, float], history: Mapping[int, float]) -> list[int]:
-    """The trials of a cohort that continue after a rung: those in the better half of all that ever reported there.
+def survivors(
+    reports: Mapping[int, Mapping[int, float]], rungs: Sequence[int], rung: int, end: int, best: float, ramp: int = 0
+) -> list[int]:
+    """The trials that can still reach `best`, the lowest cost so far of any trial, by the last epoch `end`.
 
-    Values are by trial number, lower is better, ties go to the lower number. `history` has earlier cohorts.
-    A barrier makes the result independent of the reporting order.
+    Learning curves flatten on a logarithmic scale of steps. So a trial that went from cost a to b while its epochs
+    doubled ends, at the earliest epoch t, no lower than b - (a - b) log2(end / t): one that would still be above
+    `best` cannot win, however small its cohort. Nothing is decided before a trial has reported half as many epochs.
 
-    >>> survivors({4: 1.0, 5: 3.0, 6: 2.0}, {0: 1.5, 1: 9.0})
-    [4, 6]
+    reports: costs by trial and rung. Epochs count from `ramp`, the last at which beta rises.
+
+    >>> survivors({4: {10: 9.0, 20: 8.0}, 5: {10: 9.0, 20: 6.0}}, [10, 14, 20, 28], 20, 40, best=5.0)
+    [5]
     """
-    everyone = sorted((value, number) for number, value in {**history, **cohort}.items())
-    passed = {number for _, number in everyone[: math.ceil(KEEP * len(everyone))]}
-    return sorted(passed & cohort.keys())
+    place = rungs.index(rung) - WINDOW
+    if place < 0:
+        return sorted(reports)
+    now, before = rung - ramp, rungs[place] - ramp
+    doublings = math.log((end - ramp) / now) / math.log(now / before)
+
+    def least(own: Mapping[int, float]) -> float:
+        return own[rung] - max(0.0, own[rungs[place]] - own[rung]) * doublings
+
+    return sorted(n for n, own in reports.items() if least(own) <= best)

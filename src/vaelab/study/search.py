@@ -1,4 +1,4 @@
-"""The search of a study: cohorts train from rung to rung, and the weaker half is pruned at each."""
+"""The search of a study: cohorts train from rung to rung, and trials that can no longer win are pruned at each."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ MARGIN = 1.15  # for evaluation and drawing, on top of training
 
 class OutOfTime(Exception):
     """The search time is used up; running trials are handed back."""
+
+
+def _ramp(specs: dict[int, Any]) -> int:
+    return max(int(spec.ramp) for spec in specs.values())
 
 
 def trial_name(number: int, label: str) -> str:
@@ -90,9 +94,7 @@ class Search:
     def _run_cohort(self, numbers: list[int]) -> None:
         specs = {n: self.spec(n) for n in numbers}
         live = {n: spec for n, spec in specs.items() if not self.trials.is_finished(n)}
-        epochs = self.base.epochs
-        ramp = max(spec.ramp for spec in specs.values())
-        rungs = rung_epochs(epochs, ramp) if self.config.prune else []
+        epochs, rungs = int(self.base.epochs), self._rungs(specs)
         self.watch.cohort(live, rungs)
         done, spent = 0, dict[str, float]()
         for rung in [*rungs, epochs]:
@@ -109,13 +111,19 @@ class Search:
             if rung == epochs:
                 self._complete(live, outcomes)
             elif live:
-                live = self._judge(numbers, live, outcomes, rung)
+                live = self._judge(specs, live, outcomes, rung)
         for path in self.work.glob("[0-9]*"):
             path.unlink()
 
+    def _rungs(self, specs: dict[int, Any]) -> list[int]:
+        if not self.config.prune:
+            return []
+        steps = -(-len(self.crew.data.splits["train"]) // int(self.base.batch_size))
+        return rung_epochs(int(self.base.epochs), steps, _ramp(specs), self.base.stride)
+
     def _advance(self, live: dict[int, Any], rung: int) -> dict[str, Outcome]:
         members = [Member(self.name(n, spec), spec) for n, spec in live.items()]
-        last = rung == self.base.epochs
+        last = rung == int(self.base.epochs)
         return self.crew.run(self._jobs(members, rung, last), self.watch.epoch)
 
     def _jobs(self, members: list[Member], until: int, close: bool) -> list[Job]:
@@ -136,28 +144,35 @@ class Search:
             if outcome.failure is None:
                 kept[number] = spec
             else:
-                self.trials.fail(number, outcome.failure, {"seconds": outcome.seconds, "epochs": rung})
+                self.trials.fail(number, outcome.failure, {"seconds": outcome.seconds, "epochs": outcome.epochs})
                 self.watch.finished(number, "FAIL", None)
         return kept
 
     def _judge(
-        self, numbers: list[int], live: dict[int, Any], outcomes: dict[str, Outcome], rung: int
+        self, specs: dict[int, Any], live: dict[int, Any], outcomes: dict[str, Outcome], rung: int
     ) -> dict[int, Any]:
-        """Report a rung, then prune those that are not in the better half, independent of order."""
+        """Report a rung, then prune those that can no longer win, whatever the order of the reports.
+
+        Trial 0, the defaults, is the reference: it is trained to the end.
+        """
         for number, spec in live.items():
             value = outcomes[self.name(number, spec)].value
             assert value is not None
             self.trials.report(number, rung, value)
-        history = self.trials.reported(rung, numbers[0])
-        cohort = {n: v for n, v in self.trials.reported(rung, numbers[-1] + 1).items() if n >= numbers[0]}
-        kept = [n for n in survivors(cohort, history) if n in live]
+        reports = {n: self.trials.reports(n) for n in specs}
+        cohort = {n: own[rung] for n, own in reports.items() if rung in own}
+        best = min(self.trials.best(min(specs)), *(v for own in reports.values() for r, v in own.items() if r <= rung))
+        able = {n: reports[n] for n in live}
+        kept = survivors(able, self._rungs(specs), rung, int(self.base.epochs), best, _ramp(specs))
+        kept = sorted({*kept, *({0} & live.keys())})
         self.watch.rung(rung, cohort, kept)
         pruned = {n: spec for n, spec in live.items() if n not in kept}
         if self.config.figures == "all" and pruned:
             members = [Member(self.name(n, spec), spec) for n, spec in pruned.items()]
             self.crew.run(self._jobs(members, rung, close=True), self.watch.epoch)
         for number, spec in pruned.items():
-            self.trials.prune(number, {"seconds": outcomes[self.name(number, spec)].seconds, "epochs": rung})
+            outcome = outcomes[self.name(number, spec)]
+            self.trials.prune(number, {"seconds": outcome.seconds, "epochs": outcome.epochs})
             self.watch.finished(number, "PRUNED", cohort[number])
         return {n: live[n] for n in kept}
 
@@ -167,7 +182,7 @@ class Search:
             assert outcome.value is not None
             assert outcome.metrics is not None
             facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
-            facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
+            facts |= {"seconds": outcome.seconds, "epochs": outcome.epochs}
             self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
             self.watch.finished(number, "COMPLETE", outcome.value)
 
@@ -185,5 +200,5 @@ class Search:
         best = candidates(self.trials.all())[:1]
         if not best:
             return 0.0
-        epochs = self.config.final_epochs or self.base.epochs
+        epochs = self.config.final_epochs or int(self.base.epochs)
         return MARGIN * self.estimate([self.spec(best[0])] * self.config.final_seeds, epochs)

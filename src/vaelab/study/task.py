@@ -129,6 +129,10 @@ class Task(Protocol):
         """The default space. affords: whether the time limit allows several training runs with given settings."""
 
     @property
+    def first(self) -> Sequence[Mapping[str, Any]]:
+        """What a study tries first, as changes of the default settings: none for trial 0."""
+
+    @property
     def nothing(self) -> str:
         """What it means if every trial collapsed."""
 

@@ -90,8 +90,18 @@ class Trials:
     samplers ask, and from then on only written.
     """
 
-    def __init__(self, path: Path, space: Space, sampler: str, seed: int, size: int, direction: Direction = "minimize"):
-        self.space, self.sampler, self.seed, self.size = space, sampler, seed, size
+    def __init__(
+        self,
+        path: Path,
+        space: Space,
+        sampler: str,
+        seed: int,
+        size: int,
+        direction: Direction = "minimize",
+        first: Sequence[Mapping[str, Any]] = (),
+    ):
+        """`first` has the parameters of the first trials, which no sampler suggests."""
+        self.space, self.sampler, self.seed, self.size, self.first = space, sampler, seed, size, first
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
         with _quiet():
@@ -150,6 +160,8 @@ class Trials:
         with _quiet():
             # A new sampler per trial: its suggestions depend only on the seed, the number and the finished trials.
             self._study.sampler = self._make_sampler(number)
+            if len(self._trials) <= number < len(self.first):
+                self._study.enqueue_trial(dict(self.first[number]))
             trial = self._study.ask()
             self.space.suggest(trial)
             self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
@@ -176,10 +188,14 @@ class Trials:
     def is_finished(self, number: int) -> bool:
         return self._trials[number].state in FINISHED
 
-    def reported(self, rung: int, below: int) -> dict[int, float]:
-        """The values reported at a rung by trials with numbers below `below`."""
-        found = [t for t in self._trials[:below] if rung in t.intermediate_values]
-        return {t.number: t.intermediate_values[rung] for t in found}
+    def reports(self, number: int) -> dict[int, float]:
+        """A trial's values by rung."""
+        return dict(self._trials[number].intermediate_values)
+
+    def best(self, below: int) -> float:
+        """The lowest value of the complete, feasible trials with numbers below `below`."""
+        done = candidates(self._trials[:below])
+        return float(self._trials[done[0]].values[0]) if done else math.inf
 
     def report(self, number: int, rung: int, value: float) -> None:
         trial = self._trials[number]

@@ -108,7 +108,7 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
     with (
         one_thread(),
         store.StudyLock(folder),
-        _trials(config, folder) as trials,
+        _trials(config, folder, base) as trials,
         Crew(data, base, count, work, config.task, config.yardstick.name) as crew,
     ):
         _refuse_fewer(config, trials)
@@ -160,8 +160,10 @@ def _study(
 
 
 @contextlib.contextmanager
-def _trials(config: Config, folder: Path) -> Iterator[Trials]:
-    trials = Trials(folder / "study.db", config.searched, config.sampler, config.seed, config.cohort)
+def _trials(config: Config, folder: Path, base: Any) -> Iterator[Trials]:
+    known = [config.searched.nearest(base, changes) for changes in config.task.first]
+    first = [] if config.sampler == "grid" else [params for params in known if params is not None]
+    trials = Trials(folder / "study.db", config.searched, config.sampler, config.seed, config.cohort, first=first)
     try:
         yield trials
     finally:
@@ -198,7 +200,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     flattered = min(ended, key=lambda f: (f.search, f.number))
     test_mean, test_se = finals.summary(tested, "test", system.headline)
     mean, se = finals.summary(tested, "validation", system.headline)
-    same = search.config.final_epochs in (None, search.base.epochs)
+    same = search.config.final_epochs in (None, int(search.base.epochs))
     report = {
         "best": {
             "number": winner.number, "spec": best.spec.model_dump(mode="json"), "parameters": winner.parameters,

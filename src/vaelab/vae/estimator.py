@@ -151,9 +151,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         lr: float = 2e-3,
         weight_decay: float = 0.0,
         clip: float = 200.0,
-        schedule: Schedule = "one-cycle",
+        schedule: Schedule = "averaged",
         batch_size: int | Literal["auto"] = "auto",
-        epochs: int = 30,
+        epochs: int | Literal["auto"] = "auto",
+        patience: float | Literal["auto"] = "auto",
         engine: Literal["auto", "fused", "autograd"] = "auto",
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
@@ -192,6 +193,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.schedule = schedule
         self.batch_size = batch_size
         self.epochs = epochs
+        self.patience = patience
         self.engine = engine
         self.precision = precision
         self.device = device
@@ -235,6 +237,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 if stack.failures[0] is not None:
                     raise InputError(f"training failed: {stack.failures[0]}; lower `lr` or rescale X.")
                 history.append(record.as_dict())
+                if stack.has_stalled(0):
+                    break
             fitted = Fitted.of(feed, spec.replace(device="cpu"), stack.best[0].cpu(), custom).double()
         self.spec_, self.fitted_, self.history_, self.n_iter_ = spec, fitted, history, stack.epoch
         return self

@@ -110,7 +110,7 @@ class Variational:
         """Fit every member's mixture to its own latents. Depends only on the parameters."""
         for k, spec in enumerate(stack.specs):
             try:
-                fitted = pretraining.with_mixture(stack.model, stack.rows[k].detach(), spec, stack.feed)
+                fitted = pretraining.with_mixture(stack.model, stack.judged[k].detach(), spec, stack.feed)
             except FloatingPointError as error:
                 stack.failures[k] = stack.failures[k] or f"{error} in epoch {stack.epoch}"
             else:
@@ -156,7 +156,7 @@ class Variational:
     def validate(self, stack: VAEStack, train: list[dict[str, float]]) -> list[Validated]:
         """The target is the member's own loss at full beta."""
         feed = stack.feed
-        views = stack.views(stack.rows)
+        views = stack.views(stack.judged)
         if stack.fused is not None:
             validation = [(d + feed.log_jacobian, r) for d, r in stack.fused.validation().tolist()]
         else:

@@ -47,7 +47,7 @@ class TrainedRun:
     data: Dataset
 
     def __repr__(self) -> str:
-        return f"TrainedRun({str(self.folder)!r}, {self.model!r}, {len(self.history)} epochs)"
+        return f"TrainedRun({str(self.folder)!r}, {self.model!r}, {self.history[-1]['epoch']} epochs)"
 
     @property
     def encoder(self) -> Encoder:
@@ -97,7 +97,7 @@ def train(
     if timeout is not None and not timeout > 0:
         raise InputError(f"`timeout` must be a positive number of seconds, but got {timeout}.")
     custom = CustomNetworks.of(encoder, decoder)
-    began, is_planned = time.perf_counter(), "epochs" in spec.model_fields_set
+    began, is_planned = time.perf_counter(), spec.epochs != "auto"
     folder = default_folder(data.name) if out is None else Path(out)
     partial = folder.with_name(folder.name + ".partial")
     begun = jobs.begun_with(partial, "start0") if resume else {}
@@ -118,9 +118,11 @@ def train(
             if not is_planned:
                 spec = spec.replace(epochs=max(spec.pretrain_epochs + 1, int(MARGIN * seconds / epoch)))
                 note(
-                    f"{counted(spec.epochs, 'epoch')} of about {epoch:.3g} s fit into {timeout:g} s; to reproduce, set "
-                    f"epochs = {spec.epochs}."
+                    f"{counted(int(spec.epochs), 'epoch')} of about {epoch:.3g} s fit into {timeout:g} s; to "
+                    f"reproduce, set epochs = {spec.epochs} and patience = {spec.patience}."
                 )
+        elif not is_planned:
+            note(_budget(spec, feed))
         try:
             _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, folder, seconds, progress)
         except KeyboardInterrupt:
@@ -136,15 +138,22 @@ def train(
             store.count_test_opening(folder)
             changes["test"] = model.evaluate(data, "test", FINAL_DRAWS)
         store.update_metrics(folder, changes)
-        trained = len(store.load_run(folder).history)
-        if trained < spec.epochs:
-            note(f"stopped by the time limit after epoch {trained} of {spec.epochs}; the best epoch so far is kept.")
+        trained, best = (store.load_run(folder).metrics[name] for name in ("epochs", "best_epoch"))
+        if trained < int(spec.epochs):
+            note(f"training ended after epoch {trained} of at most {spec.epochs}; epoch {best} is kept.")
         if figures:
             draw_run(model, data, folder.name)
     build_run_report(folder, Spec, explorer_of(data))
     shutil.rmtree(partial)
     run = store.load_run(folder)
     return TrainedRun(folder, model, run.history, run.metrics, data)
+
+
+def _budget(spec: Spec, feed: Feed) -> str:
+    """The automatic number of epochs in words."""
+    steps = -(-len(feed.data.splits["train"]) // int(spec.batch_size))
+    sooner = ", fewer if the validation loss stalls" if float(spec.patience) > 0 else ""
+    return f"epochs = auto: {counted(int(spec.epochs), 'epoch')} of {counted(steps, 'step')}{sooner}."
 
 
 def _train_starts(
@@ -164,7 +173,7 @@ def _train_starts(
     stacks = [(member,) for member in members] if spec.trains_alone else [tuple(members)]
     for stack in stacks:
         job = Job(
-            stack, spec.epochs, str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
+            stack, int(spec.epochs), str(partial), is_final=True, folders={m.name: places[m.name] for m in stack},
             seconds=None if seconds is None else seconds / len(stacks),
         )  # fmt: skip
         outcomes += jobs.run(job, system, feed, lambda _, epoch: progress(epoch))

@@ -93,7 +93,7 @@ class Spec(ModelSpec):
             raise ValueError(f"`pretrain` needs the mixture prior, but got {self.pretrain} with prior {self.prior!r}")
         if self.prior == "vamp" and self.norm == "batch":
             raise ValueError("the VampPrior needs `norm` none or group: its pseudo-inputs are not a batch of the data")
-        if self.pretrain_epochs >= self.epochs:
+        if self.epochs != "auto" and self.pretrain_epochs >= self.epochs:
             raise ValueError(f"`pretrain` must be less than `epochs`, but got {self.pretrain} of {self.epochs}")
         if self.binarize != "none" and self.likelihood not in ("auto", "bernoulli"):
             raise ValueError(f"`binarize` needs the Bernoulli likelihood, but likelihood is {self.likelihood!r}")
@@ -106,12 +106,13 @@ class Spec(ModelSpec):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Also the settings of a learned prior, if the prior is normal.
+        """Also the settings of a learned prior, if the prior is normal, and of hidden layers, if there are none.
 
-        >>> Spec(network="conv").idle
-        ('components', 'covariance')
+        >>> Spec(network="conv", layers=0).idle
+        ('components', 'covariance', 'width', 'taper', 'dropout')
         """
-        return super().idle + (("components", "covariance") if self.prior == "normal" else ())
+        of_prior = ("components", "covariance") if self.prior == "normal" else ()
+        return super().idle + of_prior + (() if self.hidden_sizes else ("width", "taper", "dropout"))
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -138,7 +139,7 @@ class Spec(ModelSpec):
         """Epochs that train an autoencoder: z is the mean and the rate has weight 0."""
         if self.prior != "mixture":
             return 0
-        return self.epochs // 3 if self.pretrain == "auto" else self.pretrain
+        return int(self.epochs) // 3 if self.pretrain == "auto" else self.pretrain
 
     @property
     def ramp(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaelab.settings.space import Space, networks_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What `tune` searches by default, besides widths and latent sizes that depend on the data. Batch size and
 # activation are excluded on purpose: models that differ in them cannot be trained as one stack.
 DEFAULT_RANGES: dict[str, tuple[float, float] | tuple[float, float, str]] = {
-    "layers": (1, 3),
+    "layers": (0, 3),
     "taper": (0.5, 1.0),
     "lr": (5e-4, 1e-2, "log"),
     "weight_decay": (1e-6, 1e-2, "log"),
@@ -44,6 +44,7 @@ class VAETask:
         "wx": "it weights a term of inverse problems; use `vaelab invert`",
         "wy": "it weights a term of inverse problems; use `vaelab invert`",
     }
+    first: Sequence[Mapping[str, Any]] = ({}, {"layers": 0})  # probabilistic PCA or factor analysis, as a VAE
     defaults: Mapping[str, Any] = {}
 
     def default_space(
@@ -51,14 +52,15 @@ class VAETask:
     ) -> Space:
         """Depth, widths, latent size, learning rate, weight decay and dropout, without fixed settings.
 
-        Widths go up to four times the features but at most 1024, latent sizes up to half the features but at most 64.
+        Widths go up to four times the features, at least 256 and at most 1024, latent sizes up to half the features, at
+        least 16 and at most 64: the defaults are among them.
         Images of at least 16 x 16 also try convolutions, if time allows.
         """
         features = math.prod(data.shape)
-        widest = min(1024, max(64, 1 << (4 * features - 1).bit_length()))
-        most = min(64, max(2, features // 2))
+        widest = min(1024, max(256, 1 << (4 * features - 1).bit_length()))
+        most = min(64, max(16, features // 2))
         space: dict[str, Any] = {
-            "width": (widest // 8, widest, "log"),
+            "width": (widest // 16, widest, "log"),
             "latent_dim": (max(2, most // 16), most, "log"),
             **DEFAULT_RANGES,
         }

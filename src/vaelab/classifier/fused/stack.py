@@ -38,8 +38,7 @@ class FusedClassifier(FusedSteps[ClassifierStack]):
         scratch, state = self.scratch(), self.state(k)
         for block in noise_blocks(stack, len(order)):
             dropout, moves = draw(stack, k, block.stop - block.start)
-            for start in range(block.start, block.stop, self.chunk):
-                part = slice(start, min(start + self.chunk, block.stop))
+            for part in self.chunks(block):
                 own = slice(part.start - block.start, part.stop - block.start)
                 x = feed.gather(order[part], spec, moves[own] if spec.is_augmented else None)
                 number = slice(part.start // B, -(-part.stop // B))
@@ -57,7 +56,7 @@ class FusedClassifier(FusedSteps[ClassifierStack]):
         for x, _ in feed.kept_batches("validation", VALIDATION_ROWS):
             logits = np.empty((len(stack), len(x), feed.classes), np.float32)
             for k in range(len(stack)):
-                parameters = stack.parameters[k].detach().numpy()
+                parameters = stack.judged[k].detach().numpy()
                 steps.answers(
                     parameters, self.layers[k], self.activation, stack.batch_size, x.numpy(), self.scratch(), logits[k]
                 )

@@ -116,7 +116,7 @@ class LiveWatch(Watch):
         task = self.config.task
         self.rows = {}
         for trial, spec in specs.items():
-            self.epochs = spec.epochs
+            self.epochs = int(spec.epochs)
             self.rows[trial_name(trial, task.label(spec))] = {
                 "number": trial, "what": task.outline(spec), "epoch": 0, "value": None, "state": "trains",
                 "rung": "-",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaelab.engine.fused.table import LayerTable
 from vaelab.engine.optimizers import rule_of
-from vaelab.engine.training import Stack
+from vaelab.engine.training import AVERAGE_EVERY, Stack
 
 Array = npt.NDArray[Any]
 
@@ -65,12 +65,17 @@ class FusedSteps(abc.ABC, Generic[AnyStack]):
         decay = 0.0 if rule.decoupled else spec.weight_decay
         return parameters, self.gradient, first, second, np.array([1 - rule.b1, 1 - rule.b2, decay, spec.clip])
 
-    @property
-    def chunk(self) -> int:
-        """Rows to gather at once: those of whole steps."""
+    def chunks(self, block: slice) -> Iterator[slice]:
+        """Some of an epoch's rows in parts to gather at once: whole steps, and none beyond one that is averaged."""
         B: int = self.stack.batch_size
         features: int = self.stack.feed.features
-        return max(1, CHUNK_FLOATS // (features * B)) * B
+        chunk = max(1, CHUNK_FLOATS // (features * B)) * B
+        mark = AVERAGE_EVERY * B if self.stack.is_averaged else block.stop
+        start = block.start
+        while start < block.stop:
+            stop = min(start + chunk, (start // mark + 1) * mark, block.stop)
+            yield slice(start, stop)
+            start = stop
 
     def epoch(self, order: Tensor) -> tuple[dict[str, Tensor], dict[int, int]]:
         """All steps over rows `order` (K, n): the sum of each stored term (K,), and the step, counted from this
@@ -78,7 +83,7 @@ class FusedSteps(abc.ABC, Generic[AnyStack]):
         """
         K, n = order.shape
         optimizer, steps = self.stack.optimizer, -(-n // self.stack.batch_size)
-        coefficients = optimizer.coefficients(steps)
+        coefficients, is_averaged = optimizer.coefficients(steps), self.stack.is_averaged
         sums, broken = np.zeros((K, len(self.stored))), dict[int, int]()
         for k in range(K):
             done = 0
@@ -86,5 +91,7 @@ class FusedSteps(abc.ABC, Generic[AnyStack]):
                 if fault >= 0:
                     broken.setdefault(k, done + fault)
                 done += count
+                if is_averaged and (done % AVERAGE_EVERY == 0 or done == steps):
+                    self.stack.blend(k, optimizer.step_number + done, (done - 1) % AVERAGE_EVERY + 1)
         optimizer.step_number += steps
         return dict(zip(self.stored, torch.from_numpy(sums).unbind(1), strict=True)), broken

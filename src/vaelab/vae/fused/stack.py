@@ -61,8 +61,7 @@ class FusedVAE(FusedSteps[VAEStack]):
         weights, scratch, state = self._weights(k), self.scratch(), self.state(k)
         for block in noise_blocks(stack, len(order)):
             draws = draw(stack, k, block.stop - block.start)
-            for start in range(block.start, block.stop, self.chunk):
-                part = slice(start, min(start + self.chunk, block.stop))
+            for part in self.chunks(block):
                 own = slice(part.start - block.start, part.stop - block.start)
                 x = stack.feed.gather(order[part], None if draws.pixel is None else draws.pixel[own])
                 number = slice(part.start // B, -(-part.stop // B))
@@ -139,14 +138,14 @@ class FusedVAE(FusedSteps[VAEStack]):
         stack, feed, specs = self.stack, self.stack.feed, self.stack.specs
         if self.constants is None:
             batches = feed.batches("validation", 1, VALIDATION_ROWS)
-            return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.rows), specs, batches, 0.0))
+            return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.judged), specs, batches, 0.0))
         sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
         for number, (x, keys) in enumerate(feed.kept_batches("validation", VALIDATION_ROWS)):
             normal = self._kept[number] if number in self._kept else self._normal(keys, 1)
             if normal.size <= CHUNK_FLOATS:
                 self._kept[number] = normal
             n += len(x)
-            sums += self._terms(stack.parameters.detach(), x, normal).sum(2, dtype=torch.float64)
+            sums += self._terms(stack.judged.detach(), x, normal).sum(2, dtype=torch.float64)
         return sums / n
 
     def terms(self, parameters: Tensor, x: Tensor, keys: Tensor, draws: int) -> tuple[Tensor, Tensor]:
