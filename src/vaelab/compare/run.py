@@ -344,7 +344,7 @@ def _baselines(feeds: list[Feed], judged: Mapping[str, list[Judged]]) -> tuple[d
     best = min(sound or judged, key=lambda name: mean(name, "neg_elbo"))
     costs = torch.from_numpy(judged[best][0].costs)
     beaten = structured.beaten(mean(best, "neg_elbo"), costs, possessive(best))
-    nothing = structured.nothing(mean(best, "rate"))
+    nothing = structured.nothing(mean(best, "rate"), feeds[0].spec.beta)
     said = f"{nothing.meaning[0].upper()}{nothing.meaning[1:]}. {nothing.advice}".rstrip()
     return {**found[0], **structured.as_dict(feeds[0], test=True)}, beaten, said
 

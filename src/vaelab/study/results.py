@@ -42,7 +42,7 @@ def why_no_winner(trials: list[FrozenTrial], explain: Callable[[Mapping[str, Any
         if len(trials) == 1:
             return f"{nothing.meaning}: the only trial {nothing.fate} ({reason}).{advice}"
         if len(complete) == 1:
-            return f"{nothing.meaning}, but only {of}: it {nothing.fate} ({reason}).{advice}"
+            return f"{nothing.meaning}: only {of}, and it {nothing.fate} ({reason}).{advice}"
         return f"{nothing.meaning}: {of} and all {nothing.fate} (of trial {best.number}: {reason}).{advice}"
     failed = [t for t in trials if t.state == TrialState.FAIL]
     reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""

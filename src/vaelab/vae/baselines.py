@@ -38,16 +38,16 @@ Array = npt.NDArray[np.float64]
 
 DIMENSIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 # Training rows of a density: as for the model without latents, which needs the same copies in double precision, and so
-# few of wide data that all fits of factor analysis take seconds (5,000 x 784: 6 s, 2,000 x 2,000: 9 s on one core).
+# few of wide data that all fits take seconds (1,000 x 200: 0.4 s, 5,000 x 784: 5 s, 2,000 x 2,000: 3 s on one core).
 FIT_ROWS, FIT_VALUES = BASELINE_ROWS // 4, 4_000_000
-# Factor analysis stops at a gain of TOLERANCE nats per example, or after ROUNDS. Each number of factors starts from the
+# Factor analysis stops at a gain of TOLERANCE nats per value, or after ROUNDS. Each number of factors starts from the
 # noise of the one before, so that more rounds add hundredths of a nat; a fit that is not converged is still a density.
-TOLERANCE, ROUNDS = 1e-3, 30
+TOLERANCE, ROUNDS = 1e-4, 30
 PATIENCE = 2  # numbers of factors in a row that are worse on validation than the best: then it stops
 LEAST_NOISE = 1e-3  # least scale of noise, for a likelihood without one
 
-LATENT_SIZES = (4, 16, 64)
-# On digits 2,000 more steps change less than 0.01 nats; on MNIST 64 dimensions need as many as 4,000 (8 s on one core).
+LATENT_SIZES = (64, 16, 4)  # until a smaller one is worse
+# On digits 2,000 more steps change less than 0.01 nats; on MNIST 64 dimensions need as many as 4,000 (6 to 8 s).
 STEPS, RATE = 4_000, 1e-2
 MOST_FEATURES = 4_096  # beyond that the steps of the linear VAE would take minutes
 
@@ -187,8 +187,8 @@ class Baselines:
             return f"{reached}, below {whose} {number(value, best.value)}: prefer it, or train longer (more `epochs`)."
         return f"{reached}, and {whose} {number(value, best.value)} is no better than that."
 
-    def nothing(self, rate: float) -> Nothing:
-        """What it means that even the best VAE, with this rate, is no better than the model without latents."""
+    def nothing(self, rate: float, beta: float) -> Nothing:
+        """What it means that even the best VAE is no better than the model without latents; its rate, and its beta."""
         shown = [one for one in self.found if one.is_shown]
         if not shown and not self.left_out:
             return Nothing("no shared structure was found")
@@ -197,6 +197,8 @@ class Baselines:
         if rate >= COLLAPSE_RATE:
             meaning, fate = "not trained enough", "failed to beat the model without latents"
             advice = "Give more `epochs`"
+        if beta > 1:  # it may be all that keeps the latents from being used
+            advice = f"Lower `beta`, which is {beta:g}. {advice}"
         if not shown:
             return Nothing(meaning, fate, f"{advice}. Whether there is shared structure is not known.")
         best = min(shown, key=lambda one: one.value)
@@ -235,19 +237,31 @@ def _densities(feed: Feed) -> Baselines:
     sizes = sorted({k for k in DIMENSIONS if k <= most} | ({most} if 0 < most <= DIMENSIONS[-1] else set()))
     if not sizes:
         return Baselines(left_out=(f"no structured baseline can be fitted to {counted(n, 'training example')}.",))
-    independent = Gaussian(rows.mean(0), np.zeros((0, D)), np.maximum(rows.var(0), least**2)).costs(feed, "validation")
+    independent = _independent(rows, least, feed)
     found, left_out = [], []
     for name, candidates, patience in (
         (PCA_NAME, _principal(rows, sizes, least), math.inf),
         (FACTORS, _factors(rows, sizes, least), PATIENCE),
     ):
         best, reason = _choose(candidates, feed, patience)
+        if reason:
+            fits = name if best is None else f"{name} with some numbers of dimensions"
+            left_out.append(f"{fits} is left out: {reason}.")
         if best is None:
-            left_out.append(f"{name} is left out: {reason}.")
             continue
         costs = best.costs(feed, "validation")
         found.append(Structured(name, len(best.loadings), costs, independent, best))
     return Baselines(tuple(found), tuple(left_out))
+
+
+def _independent(rows: Array, least: float, feed: Feed) -> Tensor:
+    """The costs of the models without dimensions: of one noise variance or one per feature, what is better. (Estimated
+    from few rows, one per feature costs more nats than many dimensions of pure noise.)
+    """
+    variance = np.maximum(rows.var(0), least**2)
+    noises = variance, np.full_like(variance, variance.mean())
+    costs = [Gaussian(rows.mean(0), rows[:0], noise).costs(feed, "validation") for noise in noises]
+    return min(costs, key=lambda own: float(own.mean()))
 
 
 def _principal(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian]:
@@ -268,20 +282,21 @@ def _factors(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian]:
     noise: Array | None = None
     for k in sizes:
         model = FactorAnalysis(
-            k, tol=TOLERANCE * len(rows), max_iter=ROUNDS, noise_variance_init=noise, random_state=0
+            k, tol=TOLERANCE * rows.size, max_iter=ROUNDS, noise_variance_init=noise, random_state=0
         ).fit(rows)
         noise = np.maximum(model.noise_variance_, least**2)
         yield Gaussian(model.mean_, model.components_, noise)
 
 
 def _choose(candidates: Iterator[Gaussian], feed: Feed, patience: float) -> tuple[Gaussian | None, str]:
-    """The best on validation, and why there is none; stops after `patience` worse ones in a row."""
-    best, lowest, worse, reason = None, math.inf, 0, "its likelihood is not finite"
+    """The best on validation, and what failed, if anything; stops after `patience` worse ones in a row."""
+    best, lowest, worse, reason = None, math.inf, 0, ""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             for model in candidates:
                 cost = _mean_nll(model, feed.kept_batches("validation", VALIDATION_ROWS), feed.features)
+                reason = reason if math.isfinite(cost) else "its likelihood is not finite"
                 best, lowest, worse = (model, cost, 0) if cost < lowest else (best, lowest, worse + 1)
                 if worse >= patience:
                     break
@@ -303,21 +318,26 @@ def _linear_vae(feed: Feed) -> Baselines:
     if feed.features > MOST_FEATURES:
         return Baselines(left_out=(f"{LINEAR} is left out: it would take minutes for {feed.features:,} features.",))
     sizes = [k for k in LATENT_SIZES if k < feed.features] or [1]
-    base = _linear_spec(feed, sizes[0])
-    found = []
+    base, reason = _linear_spec(feed, sizes[0]), "its bound is not finite"
+    independent = evaluate.baseline(feed, "validation").no_latents
+    best: Structured | None = None
     for k in sizes:
         stack = training.Stack([base.replace(latent_dim=k)], feed, Variational())
         for _ in training.epochs(stack):
             if stack.failures[0] is not None:
                 break
-        if stack.failures[0] is None and math.isfinite(stack.best_loss[0]):
-            found.append((stack.best_loss[0], Fitted.of(feed, stack.specs[0], stack.best[0])))
-    if not found:
-        return Baselines(left_out=(f"{LINEAR} is left out: {stack.failures[0] or 'its bound is not finite'}.",))
-    model = LinearVAE(min(found, key=lambda one: one[0])[1])
-    independent = evaluate.baseline(feed, "validation").no_latents
-    costs = model.costs(feed, "validation")
-    return Baselines((Structured(LINEAR, model.fitted.spec.latent_dim, costs, independent, model),))
+        if stack.failures[0] is not None:
+            reason = stack.failures[0]
+            continue
+        # The last weights: the best of hundreds of epochs on few validation rows would show structure in noise.
+        model = LinearVAE(Fitted.of(feed, stack.specs[0], stack.rows[0].detach()))
+        found = Structured(LINEAR, k, model.costs(feed, "validation"), independent, model)
+        if not math.isfinite(found.value):
+            continue
+        if best is not None and found.value > best.value:
+            break
+        best = found
+    return Baselines((best,)) if best else Baselines(left_out=(f"{LINEAR} is left out: {reason}.",))
 
 
 def _linear_spec(feed: Feed, latent_dim: int) -> Spec:

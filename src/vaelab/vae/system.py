@@ -100,7 +100,7 @@ class VAESystem:
         }
 
     def nothing(self, feed: Feed, metrics: Mapping[str, Any]) -> Nothing:
-        return baselines.structured(feed).nothing(float(metrics["rate"]))
+        return baselines.structured(feed).nothing(float(metrics["rate"]), feed.spec.beta)
 
     def draw(self, model: Fitted, data: Dataset, name: str) -> Sequence[Path]:
         from vaelab.vae.pictures import draw_run  # imports matplotlib
