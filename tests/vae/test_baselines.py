@@ -188,6 +188,16 @@ def test_a_fit_that_fails_leaves_those_before_it(monkeypatch):
     assert found.left_out == ("factor analysis with some numbers of dimensions is left out: SVD did not converge.",)
 
 
+def test_a_short_time_limit_is_respected_and_said(digits):
+    spec = resolve(Spec.create(device="cpu"), digits)
+    assert structured(Feed(digits, spec), 1e-3).left_out == (
+        "the linear VAE is left out: the time limit is too short.",
+    )
+    found = structured(feed_of(factor_data(300)[0]), 1e-6)
+    assert [own.dimensions for own in found.found] == [1, 1]
+    assert all("the time limit is too short" in said for said in found.left_out)
+
+
 def test_no_warning_of_scikit_learn_leaks(monkeypatch):
     monkeypatch.setattr(baselines, "ROUNDS", 1)
     with warnings.catch_warnings():

@@ -88,7 +88,7 @@ class ClassifierSystem:
             "log_loss": log_loss(shares[None].repeat(len(codes), 0), codes),
         }
 
-    def prepare(self, feed: LabelledFeed) -> None:
+    def prepare(self, feed: LabelledFeed, left: float) -> None:
         """Nothing: the reference takes no time."""
 
     def results(

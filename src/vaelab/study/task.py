@@ -100,8 +100,10 @@ class System(Protocol[S, F, M, T]):
     def reference(self, feed: F) -> dict[str, Any]:
         """The baseline for validation metrics, stored in the run folder."""
 
-    def prepare(self, feed: F) -> None:
-        """What the results need besides trials, computed once and before the search, so that its time counts."""
+    def prepare(self, feed: F, left: float) -> None:
+        """What the results need besides trials, computed once and before the search, so that its time counts among the
+        seconds `left`.
+        """
 
     def results(self, feed: F, best: Mapping[str, Any] | None, model: T | None) -> dict[str, Any]:
         """Further entries of a study's results; `best` is the winner and `model` its best run, if there is one."""

@@ -147,7 +147,7 @@ def _study(
 ) -> Study:
     for warning in config.warnings():
         watch.note(warning)
-    crew.system.prepare(crew.feed)
+    crew.system.prepare(crew.feed, clock.left)
     search = Search(config, folder, crew, trials, watch, base, clock)
     watch.started(config, [t.number for t in trials.all() if t.state in STATES])
     search.run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,7 @@ LATENT_SIZES = (64, 16, 4)  # until a smaller one is worse
 # On digits 2,000 more steps change less than 0.01 nats; on MNIST 64 dimensions need as many as 4,000 (6 to 8 s).
 STEPS, RATE = 4_000, 1e-2
 MOST_FEATURES = 4_096  # beyond that the steps of the linear VAE would take minutes
+SHARE, TOO_SHORT = 0.2, "the time limit is too short"  # most of a time limit that baselines take
 
 
 class Density(Protocol):
@@ -213,21 +215,24 @@ class Baselines:
 _known: weakref.WeakKeyDictionary[Feed, Baselines] = weakref.WeakKeyDictionary()
 
 
-def structured(feed: Feed) -> Baselines:
-    """The baselines fitted to the training rows of `feed`; computed once. None for conditional data."""
+def structured(feed: Feed, limit: float = math.inf) -> Baselines:
+    """The baselines fitted to the training rows of `feed`; computed once. None for conditional data.
+
+    limit: the seconds of all that is asked for, of which they may take a share.
+    """
     if feed not in _known:
         with one_thread():
-            _known[feed] = _structured(feed)
+            _known[feed] = _structured(feed, time.perf_counter() + SHARE * limit)
     return _known[feed]
 
 
-def _structured(feed: Feed) -> Baselines:
+def _structured(feed: Feed, deadline: float) -> Baselines:
     if feed.condition or feed.features < 2:  # one feature shares nothing
         return Baselines()
-    return _linear_vae(feed) if feed.likelihood.is_mass else _densities(feed)
+    return _linear_vae(feed, deadline) if feed.likelihood.is_mass else _densities(feed, deadline)
 
 
-def _densities(feed: Feed) -> Baselines:
+def _densities(feed: Feed, deadline: float) -> Baselines:
     """Probabilistic PCA and factor analysis, each with the number of dimensions that is best on validation."""
     rows = feed.sample_rows(max(2, min(FIT_ROWS, FIT_VALUES // feed.features))).cpu().double().numpy()
     least = feed.likelihood.least_scale if isinstance(feed.likelihood, LocationScale) else LEAST_NOISE
@@ -243,7 +248,7 @@ def _densities(feed: Feed) -> Baselines:
         (PCA_NAME, _principal(rows, sizes, least), math.inf),
         (FACTORS, _factors(rows, sizes, least), PATIENCE),
     ):
-        best, reason = _choose(candidates, feed, patience)
+        best, reason = _choose(candidates, feed, patience, deadline)
         if reason:
             fits = name if best is None else f"{name} with some numbers of dimensions"
             left_out.append(f"{fits} is left out: {reason}.")
@@ -288,7 +293,9 @@ def _factors(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian]:
         yield Gaussian(model.mean_, model.components_, noise)
 
 
-def _choose(candidates: Iterator[Gaussian], feed: Feed, patience: float) -> tuple[Gaussian | None, str]:
+def _choose(
+    candidates: Iterator[Gaussian], feed: Feed, patience: float, deadline: float
+) -> tuple[Gaussian | None, str]:
     """The best on validation, and what failed, if anything; stops after `patience` worse ones in a row."""
     best, lowest, worse, reason = None, math.inf, 0, ""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -299,6 +306,9 @@ def _choose(candidates: Iterator[Gaussian], feed: Feed, patience: float) -> tupl
                 reason = reason if math.isfinite(cost) else "its likelihood is not finite"
                 best, lowest, worse = (model, cost, 0) if cost < lowest else (best, lowest, worse + 1)
                 if worse >= patience:
+                    break
+                if time.perf_counter() > deadline:
+                    reason = TOO_SHORT
                     break
         except (np.linalg.LinAlgError, ValueError) as error:  # sizes before it stand
             reason = str(error).splitlines()[0].rstrip(".")
@@ -311,7 +321,7 @@ def _mean_nll(model: Gaussian, batches: Iterable[tuple[Tensor, Tensor]], feature
     return cost if math.isfinite(cost) else math.inf
 
 
-def _linear_vae(feed: Feed) -> Baselines:
+def _linear_vae(feed: Feed, deadline: float) -> Baselines:
     """A VAE without hidden layers, the best of a few latent sizes. For a Gaussian likelihood its optimum is
     probabilistic PCA (Lucas et al. 2019, "Don't blame the ELBO").
     """
@@ -324,6 +334,8 @@ def _linear_vae(feed: Feed) -> Baselines:
     for k in sizes:
         stack = training.Stack([base.replace(latent_dim=k)], feed, Variational())
         for _ in training.epochs(stack):
+            if time.perf_counter() > deadline:  # half of a schedule is worth nothing
+                stack.failures[0] = TOO_SHORT
             if stack.failures[0] is not None:
                 break
         if stack.failures[0] is not None:

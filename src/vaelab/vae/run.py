@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ def train(
     if begun and not is_planned:
         spec, is_planned = spec.replace(epochs=begun["epochs"]), True
     with one_thread():
-        seconds, structured = None, baselines.structured(feed)  # before a time limit is shared out
+        seconds, structured = None, baselines.structured(feed, timeout or math.inf)  # before the limit is shared out
         if timeout is not None:
             epoch, judging = _pace(spec, feed, custom, starts, open_test)
             seconds = timeout - (time.perf_counter() - began) - judging

@@ -84,8 +84,8 @@ class VAESystem:
     def reference(self, feed: Feed) -> dict[str, Any]:
         return dict(evaluate.baseline(feed, "validation").as_dict())
 
-    def prepare(self, feed: Feed) -> None:
-        baselines.structured(feed)
+    def prepare(self, feed: Feed, left: float) -> None:
+        baselines.structured(feed, left)
 
     def results(self, feed: Feed, best: Mapping[str, Any] | None, model: Fitted | None) -> dict[str, Any]:
         reference, structured = evaluate.baseline(feed, "validation"), baselines.structured(feed)
