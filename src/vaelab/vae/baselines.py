@@ -48,7 +48,7 @@ PATIENCE = 2  # numbers of factors in a row that are worse on validation than th
 LEAST_NOISE = 1e-3  # least scale of noise, for a likelihood without one
 
 LATENT_SIZES = (64, 16, 4)  # until a smaller one is worse
-# On digits 2,000 more steps change less than 0.01 nats; on MNIST 64 dimensions need as many as 4,000 (6 to 8 s).
+# On digits 2,000 more steps change less than 0.01 nats; on MNIST 64 dimensions need as many as 4,000 (6 to 16 s).
 STEPS, RATE = 4_000, 1e-2
 MOST_FEATURES = 4_096  # beyond that the steps of the linear VAE would take minutes
 SHARE, TOO_SHORT = 0.2, "the time limit is too short"  # most of a time limit that baselines take
