@@ -49,3 +49,18 @@ def test_a_study_tells_its_two_kinds_of_figures_apart(
     assert f"after retraining, the best trial of the search was {way}" in text
     assert "23.50 24.0 ± 0.1 1,234" in text
     assert "24.2 ± 0.5, mean over 2 seeds" in text
+
+
+def test_a_model_that_loses_to_a_baseline_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
+    structured = [{"label": "factor analysis with 2 factors", "validation": 2.11, "test": None}]
+    left_out = ["probabilistic PCA is left out: SVD did not converge."]
+    result = {
+        "train": FIGURES, "validation": FIGURES | {"share": None}, "test": None, "run": "r", "starts": [{}],
+        "baseline": {"no_latents": 4.75, "floor": None, "structured": structured, "left_out": left_out},
+        "seconds_per_epoch": 0.1, "beaten": "Factor analysis is better.",
+    }  # fmt: skip
+    terminal.print_run(result)
+    text = printed(capsys)
+    assert text.startswith("Factor analysis is better. nats per example")
+    assert "without latents, on validation: 4.75, factor analysis with 2 factors: 2.11" in text
+    assert "note: probabilistic PCA is left out: SVD did not converge." in text

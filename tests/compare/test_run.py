@@ -43,7 +43,8 @@ def test_results_are_what_is_promised(small: Comparison, digits: Dataset) -> Non
     results = json.loads((small.folder / "results.json").read_text())
     assert results == small.results
     assert set(results) == {
-        "comparison", "name", "data", "models", "comparisons", "recommendation", "baseline", "notes",
+        "comparison", "name", "data", "models", "comparisons", "recommendation", "baseline", "beaten",
+        "notes",
     }  # fmt: skip
     assert [m["name"] for m in results["models"]] == ["wide", "narrow"]
     assert [m["folder"] for m in results["models"]] == ["models/00-wide", "models/01-narrow"]

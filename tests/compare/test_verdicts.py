@@ -148,4 +148,6 @@ def test_a_collapsed_model_cannot_win() -> None:
     assert sentences[frozenset(("fallen", "other"))].startswith("No difference shown")
     assert sentences[frozenset(("fallen", "other"))].endswith("). fallen collapsed and cannot win.")
     assert "collapsed" not in sentences[frozenset(("other", "alike"))]
-    assert "no shared structure" in judge([fallen, contender("too", [1.0, 2.0], collapsed=True)])[1]
+    everyone = [fallen, contender("too", [1.0, 2.0], collapsed=True)]
+    assert judge(everyone)[1] == "No recommendation: every model collapsed (the notes say why)."
+    assert judge(everyone, "Not trained enough.")[1].endswith("(the notes say why). Not trained enough.")

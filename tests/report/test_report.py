@@ -368,3 +368,16 @@ def test_settings_without_effect_have_no_value_in_the_table() -> None:
     row = {"number": 0, "params": {"layers": 1, "units3": 64}, "idle": ["units3"]}
     cells = study_page.trials([row], ["layers", "units3"], None, {}).rows[0].cells
     assert [cell.text for cell in cells[-2:]] == ["1", "–"]
+
+
+def test_a_page_shows_simpler_models_and_says_first_if_one_is_better(tmp_path: Path) -> None:
+    own = {"label": "factor analysis with 2 factors", "validation": 2.125, "validation_se": 0.5, "gain": 2.5}
+    structured = [own | {"gain_se": 0.25, "test": None}]
+    baseline = {"no_latents": 4.75, "floor": None, "share": None, "structured": structured, "left_out": [SCRIPT]}
+    found = page(study_report(study(tmp_path, baseline=baseline, beaten="Factor analysis is better.")))
+    assert found.text.index("Factor analysis is better.") < found.text.index("Trial 2 won")
+    rows = found.rows("Beside simpler models")
+    assert [cells[1].get("data-value") for cells in rows[2:]] == ["2.125", "4.75"]
+    assert rows[2][2].get("data-se") == "0.25"
+    assert SCRIPT in found.text
+    assert not page(study_report(study(tmp_path / "old"))).rows("Beside simpler models")

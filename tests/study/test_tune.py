@@ -78,7 +78,7 @@ def test_noise_has_no_winner_and_the_study_says_so(tmp_path: Path):
     complete = [row for row in study.trials if row["state"] == "COMPLETE"]
     (note,) = study.results["notes"]
     if len(complete) == 1:
-        assert note.startswith("no shared structure was found, but only 1 of 4 trials ran to completion: it collapsed")
+        assert note.startswith("no shared structure was found: only 1 of 4 trials ran to completion, and it collapsed")
     else:
         assert note.startswith(f"no shared structure was found: {len(complete)} of 4 trials ran to completion and all")
     for row in complete:

@@ -22,6 +22,7 @@ from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.data import Dataset
 from vaelab.engine.convolutions import Grid
 from vaelab.metrics import log_loss
+from vaelab.study.task import Nothing
 
 
 class ClassifierSystem:
@@ -87,8 +88,16 @@ class ClassifierSystem:
             "log_loss": log_loss(shares[None].repeat(len(codes), 0), codes),
         }
 
-    def results(self, feed: LabelledFeed, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    def prepare(self, feed: LabelledFeed, left: float) -> None:
+        """Nothing: the reference takes no time."""
+
+    def results(
+        self, feed: LabelledFeed, best: Mapping[str, Any] | None, model: FittedClassifier | None
+    ) -> dict[str, Any]:
         return {"baseline": self.reference(feed)}
+
+    def nothing(self, feed: LabelledFeed, metrics: Mapping[str, Any]) -> Nothing:
+        return Nothing("nothing was learned about the classes")
 
     def draw(self, model: FittedClassifier, data: Dataset, name: str) -> Sequence[Path]:
         from vaelab.classifier.pictures import draw_run  # imports matplotlib

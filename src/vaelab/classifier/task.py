@@ -35,7 +35,6 @@ class ClassifierTask:
     name = "classifier"
     spec_type = ClassifierSpec
     yardsticks: Mapping[str, Yardstick] = YARDSTICKS
-    nothing = "nothing was learned about the classes"
     fixed: Mapping[str, str] = {}
     first: Sequence[Mapping[str, Any]] = ({}, {"layers": 0})  # logistic regression
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}

@@ -73,6 +73,7 @@ def train(
         "validation": run.metrics["validation"],
         "test": run.metrics["test"],
         "baseline": run.metrics["reference"],
+        "beaten": run.metrics["beaten"],
         "starts": run.metrics["starts"],
         "seconds_per_epoch": run.metrics["seconds"] / run.metrics["epochs"],
     }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vaelab import store
 from vaelab.compare import verdicts
@@ -23,7 +26,7 @@ from vaelab.store.folders import default_folder
 from vaelab.study.balance import cores, stacks
 from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member
-from vaelab.vae import evaluate
+from vaelab.vae import baselines, evaluate
 from vaelab.vae.evaluate import Baseline
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
@@ -31,7 +34,7 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.task import TASK
-from vaelab.wording import counted
+from vaelab.wording import counted, possessive
 
 
 class ComparisonFailed(RuntimeError):
@@ -222,11 +225,8 @@ def _feed_key(spec: Spec) -> tuple[object, ...]:
     return spec.likelihood, spec.sigma, spec.threshold, spec.binarize, spec.device
 
 
-def _references(data: Dataset, spec: Spec, known: dict[tuple[object, ...], dict[str, Baseline]]) -> dict[str, Baseline]:
-    if _feed_key(spec) not in known:
-        feed = Feed(data, spec)
-        known[_feed_key(spec)] = {split: evaluate.baseline(feed, split) for split in SPLITS}
-    return known[_feed_key(spec)]
+def _references(feed: Feed) -> dict[str, Baseline]:
+    return {split: evaluate.baseline(feed, split) for split in SPLITS}
 
 
 def _conclude(
@@ -237,18 +237,20 @@ def _conclude(
     if len(models) < 2:
         raise ComparisonFailed(f"fewer than two models could be trained: {' '.join(notes)} Lower their lr or clip.")
     alive = [c for c in contestants if c.name in models]
-    known: dict[tuple[object, ...], dict[str, Baseline]] = {}
+    feeds: dict[tuple[object, ...], Feed] = {}  # whose baselines are known as long as they are
     judged: dict[str, list[Judged]] = {}
     total, done = sum(len(found) for found in models.values()), 0
     with one_thread():
         for c in alive:
             judged[c.name] = []
             for fitted in models[c.name]:
-                references = _references(data, fitted.spec, known)
-                judged[c.name].append(_judge_once(c, fitted, data, references, folder))
+                key = _feed_key(fitted.spec)
+                feeds[key] = feeds.get(key) or Feed(data, fitted.spec)
+                judged[c.name].append(_judge_once(c, fitted, data, _references(feeds[key]), folder))
                 done += 1
                 watch.judging(done, total)
-    rows, recommendation = verdicts.judge([_contender(models[c.name], c.name, judged[c.name]) for c in alive])
+    common, beaten, nothing = _baselines(list(feeds.values()), judged)
+    rows, recommendation = verdicts.judge([_contender(models[c.name], c.name, judged[c.name]) for c in alive], nothing)
     results = {
         "comparison": str(folder),
         "name": folder.resolve().name,
@@ -256,7 +258,8 @@ def _conclude(
         "models": [_entry(c, models[c.name], judged[c.name], folder) for c in alive],
         "comparisons": rows,
         "recommendation": recommendation,
-        "baseline": _common_baseline([_references(data, found[0].spec, known) for found in models.values()]),
+        "baseline": common,
+        "beaten": beaten,
         "notes": [*notes, *_notes(models, judged, data)],
     }
     store.write_json(folder / "results.json", results)
@@ -324,10 +327,26 @@ def _summary(metrics: list[Mapping[str, float]]) -> dict[str, dict[str, float | 
     return {name: over_seeds([own[name] for own in metrics]) for name in metrics[0]}
 
 
-def _common_baseline(references: list[dict[str, Baseline]]) -> dict[str, Any] | None:
-    """The model without latents and the floor, per split, if they are the same for all models."""
-    found = [{split: reference[split].as_dict() for split in SPLITS} for reference in references]
-    return found[0] if all(one == found[0] for one in found) else None
+def _baselines(feeds: list[Feed], judged: Mapping[str, list[Judged]]) -> tuple[dict[str, Any] | None, str | None, str]:
+    """What the models are compared with, if it is the same for all: the model without latents and the floor per split,
+    and baselines with structure; the sentence if one of these is no worse than the best model; the verdict if all
+    collapsed.
+    """
+    found = [{split: own.as_dict() for split, own in _references(feed).items()} for feed in feeds]
+    if not all(one == found[0] for one in found):
+        return None, None, ""
+    structured = baselines.structured(feeds[0])
+
+    def mean(name: str, metric: str) -> float:
+        return statistics.fmean(own.metrics["validation"][metric] for own in judged[name])
+
+    sound = [name for name, own in judged.items() if 2 * sum(j.collapsed for j in own) <= len(own)]
+    best = min(sound or judged, key=lambda name: mean(name, "neg_elbo"))
+    costs = torch.from_numpy(judged[best][0].costs)
+    beaten = structured.beaten(mean(best, "neg_elbo"), costs, possessive(best))
+    nothing = structured.nothing(mean(best, "rate"), feeds[0].spec.beta)
+    said = f"{nothing.meaning[0].upper()}{nothing.meaning[1:]}. {nothing.advice}".rstrip()
+    return {**found[0], **structured.as_dict(feeds[0], test=True)}, beaten, said
 
 
 def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]], data: Dataset) -> list[str]:

@@ -102,8 +102,11 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return result
 
 
-def judge(contenders: Sequence[Contender]) -> tuple[list[dict[str, Any]], str]:
-    """Every pair's comparison, and the recommendation in a sentence or two."""
+def judge(contenders: Sequence[Contender], nothing: str = "") -> tuple[list[dict[str, Any]], str]:
+    """Every pair's comparison, and the recommendation in a sentence or two.
+
+    nothing: what it means if every model collapsed.
+    """
     unlike = differing_units(contenders)
     metrics = [NATS]
     if unlike:
@@ -120,7 +123,7 @@ def judge(contenders: Sequence[Contender]) -> tuple[list[dict[str, Any]], str]:
         return rows, _without_nats(contenders, unlike, rows)
     for row, (a, b, _) in zip(rows, pairs, strict=True):
         row["paired"] = _paired(a, b)
-    return rows, _recommend(contenders, rows, tests)
+    return rows, _recommend(contenders, rows, tests, nothing)
 
 
 def differing_units(contenders: Sequence[Contender]) -> dict[str, list[str]]:
@@ -190,14 +193,14 @@ def _paired(a: Contender, b: Contender) -> dict[str, Any]:
     return {"label": PAIRED_LABEL, "examples": len(a.costs), **found, "sentence": sentence}
 
 
-def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int) -> str:
+def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int, nothing: str) -> str:
     """The lowest mean, or the smallest model not shown to differ from it; collapsed models are excluded."""
     means = {c.name: statistics.fmean(c.metrics["neg_elbo"]) for c in contenders}
     entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
     fallen = [c.name for c in contenders if c.collapsed]
     out = f" {listed(fallen)} collapsed (the notes say why) and cannot win." if fallen else ""
     if not entitled:
-        return "No recommendation: every model collapsed (the notes say why); no shared structure was found."
+        return f"No recommendation: every model collapsed (the notes say why). {nothing}".rstrip()
     best, *behind = entitled
     worth = f"{best.name}: its validation neg_elbo is {number(means[best.name])} nats per example"
     if not behind:

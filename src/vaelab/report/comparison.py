@@ -13,7 +13,7 @@ from vaelab.report.charts import Forest, forests
 from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import Card, figures, finite, meaning, pairs, read_object, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table
+from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted
@@ -44,7 +44,7 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
     results = read_object(folder / "results.json")
     models = [model for model in results.get("models") or [] if isinstance(model, Mapping)]
     compared = [entry for entry in results.get("comparisons") or [] if isinstance(entry, Mapping)]
-    best = _best(models, compared)
+    best, baseline = _best(models, compared), results.get("baseline") or {}
     missing: list[str] = []
     captions = comparison_captions(results.get("data") or {})
     found = folder_pictures(folder, _order(folder))
@@ -65,11 +65,13 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
         figures=figures([path for path in found if path not in of_data], "the comparison", missing, captions=captions),
         data_figures=figures(of_data, "the data", missing, captions=captions),
         comparison_settings=_settings(models, spec_type),
-        baseline=pairs(results.get("baseline") or {}),
+        beaten=str(results.get("beaten") or ""),
+        baselines=_baselines(models, baseline, best),
+        baseline=pairs({name: value for name, value in baseline.items() if name not in ("structured", "left_out")}),
         data=pairs(results.get("data") or {}),
         config=read_text(folder / "config.toml"),
         explorer=_explorer(folder, models, explore, missing),
-        notes=[*map(str, results.get("notes") or []), *missing],
+        notes=[*map(str, [*(results.get("notes") or []), *(baseline.get("left_out") or [])]), *missing],
     )
     return write_atomic(folder / "report.html", page)
 
@@ -125,6 +127,16 @@ def _main(models: Sequence[Mapping[str, Any]], best: int | None) -> Table:
         rows.append(Row(cells, "winner" if i == best else ""))
     heads = ["model", *(METRICS[name] for name in shown), "gap", "test neg. ELBO", "parameters", "epochs", "seconds"]
     return Table("Models", heads, rows)
+
+
+def _baselines(models: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any], best: int | None) -> Table | None:
+    """The lowest model beside simpler ones."""
+    shown = [] if best is None else [models[best]]
+    values = [
+        (str(own.get("name")), own["validation"]["neg_elbo"], (own.get("test") or {}).get("neg_elbo")) for own in shown
+    ]
+    without = (baseline.get("validation") or {}).get("no_latents") if "structured" in baseline else None
+    return baselines_table({**baseline, "no_latents": without}, values)
 
 
 def _name(model: Mapping[str, Any], best: bool) -> Cell:

@@ -196,7 +196,7 @@ def render(template: str, **content: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
     draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}
-    defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], **draws}
+    defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], "beaten": "", **draws}
     return _environment().get_template(template).render(**trusted, **defaults | content)
 
 

@@ -20,7 +20,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, history_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start, number
@@ -43,8 +43,12 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
     value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)
     headline = "A trained model" if value is None else f"{number(value)} nats per example on the validation split."
     title = str(metrics.get("name") or folder.resolve().name)
+    baseline = metrics.get("reference") or {}
+    reached = ("this model", {"mean": value, "se": validation.get("se")}, test.get("neg_elbo"))
     page = render(
         "run.html.jinja",
+        beaten=str(metrics.get("beaten") or ""),
+        baselines=baselines_table(baseline, [reached]),
         title=title,
         headline=headline,
         course=[text for text in (size and f"The model has {size}.", kept_start(starts)) if text],
@@ -59,7 +63,7 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
         starts=_starts(starts) if len(starts) > 1 else None,
         config=read_text(folder / "config.toml"),
         explorer=explore({title: folder}, bool(test), missing),
-        notes=missing,
+        notes=[*map(str, baseline.get("left_out") or []), *missing],
     )
     return write_atomic(folder / "report.html", page)
 

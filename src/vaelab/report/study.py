@@ -26,7 +26,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table
+from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
@@ -73,6 +73,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
     winner = results.get("best") or {}
     explorer = _explorer(folder, winner, explore, missing)
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
+    baseline = results.get("baseline") or {}
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
     yardstick = Yardstick.of(results)
     items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, yardstick)
@@ -85,6 +86,8 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         course=words.course(results),
         cards=_cards(results, yardstick),
         scale=_scale(results),
+        beaten=str(results.get("beaten") or ""),
+        baselines=_baselines(results),
         best_figures=best,
         study_figures=study,
         trials=trials(table, searched, winner.get("number"), {"value": yardstick.short} | COLUMNS),
@@ -97,7 +100,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         config=read_text(folder / "config.toml"),
         explorer=explorer,
         search=search_data(folder, results, table) if table else None,
-        notes=[*map(str, results.get("notes") or []), *missing],
+        notes=[*map(str, [*(results.get("notes") or []), *(baseline.get("left_out") or [])]), *missing],
     )
     return write_atomic(folder / "report.html", page)
 
@@ -184,6 +187,14 @@ def _cards(results: Mapping[str, Any], yardstick: Yardstick) -> list[Card]:
             cards.append(Card(f"{split}, mean", cell, f"{unit}, {seeds} seeds"))
     whose = ", best seed" if seeds > 1 else ""
     return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
+
+
+def _baselines(results: Mapping[str, Any]) -> Table | None:
+    best = results.get("best") or {}
+    validation, test = (
+        {"mean": best.get(f"{split}_mean"), "se": best.get(f"{split}_se")} for split in ("validation", "test")
+    )
+    return baselines_table(results.get("baseline") or {}, [("the winner", validation, test)] if best else [])
 
 
 def _scale(results: Mapping[str, Any]) -> Scale | None:

@@ -61,6 +61,22 @@ def _exact(value: Any) -> str:
     return json.dumps(value)
 
 
+def baselines_table(baseline: Mapping[str, Any], models: Iterable[tuple[str, Any, Any]]) -> Table | None:
+    """Models by name, with their values on validation and test, beside the baselines; None without structured ones."""
+    structured = baseline.get("structured") or []
+    if not structured:
+        return None
+    rows = [Row([Cell(name), Cell.mean(value), Cell(""), Cell.mean(test)], "winner") for name, value, test in models]
+    for own in structured:
+        value = {"mean": own.get("validation"), "se": own.get("validation_se")}
+        gain = {"mean": own.get("gain"), "se": own.get("gain_se")}
+        cells = [Cell(str(own.get("label"))), Cell.mean(value), Cell.mean(gain), Cell.of(own.get("test"))]
+        rows.append(Row(cells))
+    rows.append(Row([Cell("without latents"), Cell.of(baseline.get("no_latents")), Cell(""), Cell("")]))
+    heads = ("model", "validation, nats", "gain of its dimensions", "test, nats")
+    return Table("Beside simpler models", heads, rows, 1)
+
+
 def history_table(history: Iterable[Mapping[str, Any]]) -> Table:
     """A record per epoch."""
     heads = ("epoch", "learning rate", "train, nats", "validation, nats", "rate", "distortion")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from vaelab import store
 from vaelab.data import describe
 from vaelab.study.search import Search
+from vaelab.study.task import Nothing
 from vaelab.study.trials import importance
 
 STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
@@ -30,16 +31,19 @@ class Study:
         return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
 
 
-def why_no_winner(trials: list[FrozenTrial], nothing: str) -> str:
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+def why_no_winner(trials: list[FrozenTrial], explain: Callable[[Mapping[str, Any]], Nothing]) -> str:
+    """`explain` says what it means that the best completed trial, of which it gets the facts, is no winner."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     if complete:
-        first = complete[0].user_attrs["reason"]
+        best = min(complete, key=lambda t: (t.value, t.number))
+        nothing, reason = explain(best.user_attrs), best.user_attrs["reason"]
+        advice = f" {nothing.advice}" if nothing.advice else ""
         of = f"{len(complete)} of {len(trials)} trials ran to completion"
         if len(trials) == 1:
-            return f"{nothing}: the only trial collapsed ({first})."
+            return f"{nothing.meaning}: the only trial {nothing.fate} ({reason}).{advice}"
         if len(complete) == 1:
-            return f"{nothing}, but only {of}: it collapsed ({first})."
-        return f"{nothing}: {of} and all collapsed (of trial {complete[0].number}: {first})."
+            return f"{nothing.meaning}: only {of}, and it {nothing.fate} ({reason}).{advice}"
+        return f"{nothing.meaning}: {of} and all {nothing.fate} (of trial {best.number}: {reason}).{advice}"
     failed = [t for t in trials if t.state == TrialState.FAIL]
     reason = f"; the first failure: {failed[0].user_attrs['reason']}" if failed else ""
     return f"no trial was completed{reason or '; allow more time'}."
@@ -80,7 +84,7 @@ def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, f
 
 
 def collect(
-    search: Search, report: dict[str, Any], table: list[dict[str, Any]], seconds: Mapping[str, float]
+    search: Search, report: dict[str, Any], best: Any, table: list[dict[str, Any]], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     states = [row["state"] for row in table]
     return {
@@ -95,7 +99,7 @@ def collect(
         },
         "optimism": None,
         **report,
-        **search.crew.system.results(search.crew.feed, report["best"]),
+        **search.crew.system.results(search.crew.feed, report["best"], best),
         "seconds": _with_before(search, seconds),
         "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
         "importance": importance(search.trials.all()),

@@ -5,6 +5,7 @@ A Task loads without torch, so that options are checked before anything heavy is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
     from vaelab.data import Dataset
     from vaelab.engine import networks, rows, training
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    """What it means that a study has no winner although trials ran to completion, in words: the verdict, what became
+    of these trials, and what to do.
+    """
+
+    meaning: str
+    fate: str = "collapsed"
+    advice: str = ""
 
 
 class TrainedModel(Protocol):
@@ -88,8 +100,16 @@ class System(Protocol[S, F, M, T]):
     def reference(self, feed: F) -> dict[str, Any]:
         """The baseline for validation metrics, stored in the run folder."""
 
-    def results(self, feed: F, best: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Further entries of a study's results; `best` is the winner, if there is one."""
+    def prepare(self, feed: F, left: float) -> None:
+        """What the results need besides trials, computed once and before the search, so that its time counts among the
+        seconds `left`.
+        """
+
+    def results(self, feed: F, best: Mapping[str, Any] | None, model: T | None) -> dict[str, Any]:
+        """Further entries of a study's results; `best` is the winner and `model` its best run, if there is one."""
+
+    def nothing(self, feed: F, metrics: Mapping[str, Any]) -> Nothing:
+        """What it means that every completed trial collapsed; `metrics` are the `facts` of the best of them."""
 
     def draw(self, model: T, data: Dataset, name: str) -> Sequence[Path]:
         """The pictures of a run folder."""
@@ -131,10 +151,6 @@ class Task(Protocol):
     @property
     def first(self) -> Sequence[Mapping[str, Any]]:
         """What a study tries first, as changes of the default settings: none for trial 0."""
-
-    @property
-    def nothing(self) -> str:
-        """What it means if every trial collapsed."""
 
     def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
         """Notes shown to the user before the study starts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping
@@ -146,13 +147,14 @@ def _study(
 ) -> Study:
     for warning in config.warnings():
         watch.note(warning)
+    crew.system.prepare(crew.feed, clock.left)
     search = Search(config, folder, crew, trials, watch, base, clock)
     watch.started(config, [t.number for t in trials.all() if t.state in STATES])
     search.run()
     searched = clock.elapsed
     best, report = _finish(search, clock)
     table = [row for row in (trial_row(search, t) for t in trials.all()) if row is not None]
-    results = collect(search, report, table, {"search": searched, "final": clock.elapsed - searched})
+    results = collect(search, report, best, table, {"search": searched, "final": clock.elapsed - searched})
     store.write_json(folder / "results.json", results)
     crew.system.report(folder, results, crew.data)
     shutil.rmtree(search.work)
@@ -172,12 +174,13 @@ def _trials(config: Config, folder: Path, base: Any) -> Iterator[Trials]:
 
 def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     """The finals; returns the best model and the entries for the results."""
+    crew = search.crew
     numbers, seeds = finals.plan(search, clock.left / MARGIN)
     if not numbers:
         return None, {
             "best": None,
             "finalists": [],
-            "notes": [why_no_winner(search.trials.all(), search.config.task.nothing)],
+            "notes": [why_no_winner(search.trials.all(), functools.partial(crew.system.nothing, crew.feed))],
         }
     notes = []
     if seeds < search.config.final_seeds or len(numbers) < min(

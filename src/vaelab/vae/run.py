@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 from vaelab.store.folders import default_folder
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member, Outcome
+from vaelab.vae import baselines
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
@@ -111,7 +113,7 @@ def train(
     if begun and not is_planned:
         spec, is_planned = spec.replace(epochs=begun["epochs"]), True
     with one_thread():
-        seconds = None
+        seconds, structured = None, baselines.structured(feed, timeout or math.inf)  # before the limit is shared out
         if timeout is not None:
             epoch, judging = _pace(spec, feed, custom, starts, open_test)
             seconds = timeout - (time.perf_counter() - began) - judging
@@ -129,7 +131,7 @@ def train(
             note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
             raise
         model = Fitted.load(folder, custom=custom)
-        changes = {
+        changes: dict[str, Any] = {
             "data": describe(data),
             "train": model.evaluate(data, "train", 1, VALIDATION_ROWS),
             "seconds_total": time.perf_counter() - began,
@@ -137,8 +139,12 @@ def train(
         if open_test:
             store.count_test_opening(folder)
             changes["test"] = model.evaluate(data, "test", FINAL_DRAWS)
+        run = store.load_run(folder)
+        changes["reference"] = run.metrics["reference"] | structured.as_dict(feed, open_test)
+        value = run.metrics["validation"]["neg_elbo"]
+        changes["beaten"] = structured.beaten(value, baselines.of_model(model, feed), "this model's")
         store.update_metrics(folder, changes)
-        trained, best = (store.load_run(folder).metrics[name] for name in ("epochs", "best_epoch"))
+        trained, best = (run.metrics[name] for name in ("epochs", "best_epoch"))
         if trained < int(spec.epochs):
             note(f"training ended after epoch {trained} of at most {spec.epochs}; epoch {best} is kept.")
         if figures:

@@ -14,7 +14,8 @@ from vaelab.data import Dataset
 from vaelab.engine.convolutions import Convolutions, Grid
 from vaelab.engine.networks import bucket, padded_latent
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
-from vaelab.vae import evaluate
+from vaelab.study.task import Nothing
+from vaelab.vae import baselines, evaluate
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.epoch import VAEStack
 from vaelab.vae.feed import Feed, resolve
@@ -83,10 +84,23 @@ class VAESystem:
     def reference(self, feed: Feed) -> dict[str, Any]:
         return dict(evaluate.baseline(feed, "validation").as_dict())
 
-    def results(self, feed: Feed, best: Mapping[str, Any] | None) -> dict[str, Any]:
-        reference = evaluate.baseline(feed, "validation")
+    def prepare(self, feed: Feed, left: float) -> None:
+        baselines.structured(feed, left)
+
+    def results(self, feed: Feed, best: Mapping[str, Any] | None, model: Fitted | None) -> dict[str, Any]:
+        reference, structured = evaluate.baseline(feed, "validation"), baselines.structured(feed)
         share = reference.share(best["validation"]["neg_elbo"]) if best else None
-        return {"likelihood": feed.spec.likelihood, "baseline": reference.as_dict() | {"share": share}}
+        beaten = None
+        if best and model:
+            beaten = structured.beaten(best["validation_mean"], baselines.of_model(model, feed), "the winner's")
+        return {
+            "likelihood": feed.spec.likelihood,
+            "baseline": reference.as_dict() | {"share": share} | structured.as_dict(feed, test=best is not None),
+            "beaten": beaten,
+        }
+
+    def nothing(self, feed: Feed, metrics: Mapping[str, Any]) -> Nothing:
+        return baselines.structured(feed).nothing(float(metrics["rate"]), feed.spec.beta)
 
     def draw(self, model: Fitted, data: Dataset, name: str) -> Sequence[Path]:
         from vaelab.vae.pictures import draw_run  # imports matplotlib

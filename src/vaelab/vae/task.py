@@ -36,7 +36,6 @@ class VAETask:
     name = "vae"
     spec_type = Spec
     yardsticks: Mapping[str, VAEYardstick] = YARDSTICKS
-    nothing = "no shared structure was found"
     # Searching these would compare incomparable values, or let a trial change how it is judged.
     fixed: Mapping[str, str] = {
         "likelihood": "densities and masses under different likelihoods have no common unit",

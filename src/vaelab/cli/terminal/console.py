@@ -48,10 +48,20 @@ def print_notes(console: Console, notes: Sequence[str]) -> None:
         console.print(Text(f"note: {note}"), soft_wrap=True)
 
 
+def print_beaten(console: Console, results: Mapping[str, Any]) -> None:
+    """The baseline that is no worse than the model, before anything else."""
+    if results.get("beaten"):
+        console.print(Text(results["beaten"], style="bold"), soft_wrap=True)
+
+
 def print_baseline(console: Console, baseline: Mapping[str, Any], split: str) -> None:
+    """`baseline` also holds those with structure, if they were fitted."""
     text = f"without latents, on {split}: {number(baseline['no_latents'])}"
+    for own in baseline.get("structured", ()):
+        text += f", {own['label']}: {number(own[split])}"
     if baseline.get("floor") is not None:
         text += f", the data's own entropy: {number(baseline['floor'])}"
         if baseline.get("share") is not None:
             text += f"; the model closes {100 * baseline['share']:.0f} % of the gap"
-    console.print(text, highlight=False)
+    console.print(text, highlight=False, soft_wrap=True)
+    print_notes(console, baseline.get("left_out", ()))

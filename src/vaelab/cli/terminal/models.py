@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_baseline, print_counts, print_notes, print_titled
+from vaelab.cli.terminal.console import out, print_baseline, print_beaten, print_counts, print_notes, print_titled
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, difference, kept_start, number, with_error
 
@@ -47,6 +47,7 @@ def print_run(result: Mapping[str, Any]) -> None:
 
     console = out()
     columns = {name: result[name] for name in ("train", "validation", "test")}
+    print_beaten(console, result)
     console.print(_figures_table(columns))
     _print_reasons(console, columns)
     console.print(
@@ -86,6 +87,7 @@ def print_study(results: Mapping[str, Any]) -> None:
     from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
 
     console, best = out(), results["best"]
+    print_beaten(console, results)
     print_counts(console, results)
     print_notes(console, results["notes"])
     if best is not None:
@@ -120,6 +122,7 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     from vaelab.settings.yardsticks import FINAL_DRAWS
 
     console, models = out(), results["models"]
+    print_beaten(console, results)
     title = f"mean ± standard error over seeds, nats per example, {FINAL_DRAWS} draws of z"
     table = _comparison_table(models)
     for name in ("parameters", "epochs"):
@@ -138,7 +141,9 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     _add_figures(tested, models, TESTED)
     print_titled(console, "test split (not used for the recommendation)", tested)
     if results["baseline"] is not None:
-        print_baseline(console, results["baseline"]["test"], "test")
+        common = {name: results["baseline"].get(name, ()) for name in ("structured", "left_out")}
+        print_baseline(console, results["baseline"]["validation"] | {"structured": common["structured"]}, "validation")
+        print_baseline(console, results["baseline"]["test"] | common, "test")
     print_notes(console, results["notes"])
     report = Path(results["comparison"]) / "report.html"
     told = f"   report: {report}" if report.exists() else ""
