@@ -16,6 +16,7 @@ from vaelab.settings.spec import ModelSpec
 
 Floats = npt.NDArray[np.float64]
 
+RISE = 250  # steps
 TABLE_STEPS = 1000  # coefficients computed ahead
 FUSED_FROM = 1 << 16  # parameters per member above which PyTorch's fused kernel is faster than the stacked update
 
@@ -66,8 +67,15 @@ def _one_cycle(steps: Floats, total: int) -> Floats:
     return np.where(position < peak, rise, fall)
 
 
+def _risen(steps: Floats, total: int) -> Floats:
+    """1 after a linear rise over 250 steps, or a tenth of fewer: the first steps at full rate would undo what a mixture
+    prior was fitted to.
+    """
+    return np.minimum(1, (steps + 1) / max(1, min(RISE, total // 10)))
+
+
 SCHEDULES: dict[str, Callable[[Floats, int], Floats]] = {
-    "averaged": _constant,  # the weights are averaged: see training.Stack.blend
+    "averaged": _risen,  # and the weights are averaged: see training.Stack.blend
     "constant": _constant,
     "cosine": _cosine,
     "one-cycle": _one_cycle,

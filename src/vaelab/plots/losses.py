@@ -112,7 +112,7 @@ def _losses_finding(data: Losses) -> str:
     else:
         value = number(data.curves["validation"]["neg_elbo"][data.best])
         epoch = f"best epoch {data.epochs[data.best]:.0f} of {data.epochs[-1]:.0f}"
-        parts.append(f"{epoch}: validation {value} {NATS} with one draw of z")
+        parts.append(f"{epoch}: validation {value} {NATS} with few draws of z")
     parts += [f"{style.clean(name, 30)}: {number(level)}" for name, level in data.noted.items()]
     return "  ·  ".join(parts).replace(r"\$", "$")
 

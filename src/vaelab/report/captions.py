@@ -8,7 +8,7 @@ from typing import Any
 from vaelab.settings.yardsticks import VALIDATION_ROWS
 
 QUICK = (
-    f"Each epoch is evaluated with one draw of z on at most {VALIDATION_ROWS:,} validation examples, so its "
+    f"Each epoch is evaluated with few draws of z on at most {VALIDATION_ROWS:,} validation examples, so its "
     "values differ slightly from the final ones, which use more draws."
 )
 

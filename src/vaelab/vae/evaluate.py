@@ -14,6 +14,7 @@ from torch import Tensor
 from vaelab.engine import noise
 from vaelab.engine.networks import Parameters, fast_products
 from vaelab.engine.rows import Batches
+from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.vae.feed import BASELINE_ROWS, Feed
 from vaelab.vae.model import Model
 from vaelab.vae.posterior import Posterior
@@ -21,6 +22,7 @@ from vaelab.vae.spec import Spec
 
 BOUND_DRAWS = 64  # draws of an importance-weighted bound in memory at once
 COLLAPSE_RATE = 0.1  # nats
+EPOCH_DECODES = 256  # of a validation split with few rows after an epoch, whose best would be chosen by noise
 ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
 
 
@@ -79,6 +81,15 @@ def encode(model: Model, parameters: Parameters, x: Tensor) -> Posterior:
     """q(z|x) of every member for the same rows x (n, D)."""
     K = len(next(iter(parameters.values())))
     return model.encode(parameters, x.expand(K, *x.shape))
+
+
+def epoch_draws(rows: int) -> int:
+    """Draws of z per validation example after an epoch: one, but several for few rows.
+
+    >>> [epoch_draws(rows) for rows in (15, 60, 200)]
+    [8, 4, 1]
+    """
+    return min(SEARCH_DRAWS, max(1, EPOCH_DECODES // rows))
 
 
 def fixed_noise(
@@ -148,9 +159,9 @@ def score(
 def mean_terms(
     model: Model, parameters: Parameters, specs: Sequence[Spec], batches: Batches, log_jacobian: float
 ) -> list[tuple[float, float]]:
-    """Mean distortion (one draw) and rate of every member, for an epoch's record, without diagnostics."""
+    """Mean distortion and rate of every member, for an epoch's record, without diagnostics."""
     terms = next(iter(parameters.values())).new_empty(2, len(specs), batches.rows)
-    for place, _, rates, distortions in _pieces(model, parameters, specs, batches, draws=1):
+    for place, _, rates, distortions in _pieces(model, parameters, specs, batches, epoch_draws(batches.rows)):
         terms[0, :, place], terms[1, :, place] = distortions, rates
     distortion, rate = terms.mean(2, dtype=torch.float64).tolist()
     return [(d + log_jacobian, r) for d, r in zip(distortion, rate, strict=True)]

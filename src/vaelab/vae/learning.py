@@ -160,7 +160,8 @@ class Variational:
         if stack.fused is not None:
             validation = [(d + feed.log_jacobian, r) for d, r in stack.fused.validation().tolist()]
         else:
-            batches = feed.batches("validation", 1, VALIDATION_ROWS)
+            rows = min(len(feed.data.splits["validation"]), VALIDATION_ROWS)
+            batches = feed.batches("validation", evaluate.epoch_draws(rows), VALIDATION_ROWS)
             validation = evaluate.mean_terms(stack.model, views, stack.specs, batches, feed.log_jacobian)
         measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", VALIDATION_ROWS)
         metrics = self.yardstick.added(

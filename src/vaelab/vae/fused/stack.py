@@ -134,14 +134,15 @@ class FusedVAE(FusedSteps[VAEStack]):
         return np.array([float(self.weights.beta[k]), spec.wx, free], np.float64)
 
     def validation(self) -> Tensor:
-        """Mean distortion, with one draw, and rate of each member (K, 2)."""
+        """Mean distortion and rate of each member (K, 2)."""
         stack, feed, specs = self.stack, self.stack.feed, self.stack.specs
+        rows = min(len(feed.data.splits["validation"]), VALIDATION_ROWS)
         if self.constants is None:
-            batches = feed.batches("validation", 1, VALIDATION_ROWS)
+            batches = feed.batches("validation", evaluate.epoch_draws(rows), VALIDATION_ROWS)
             return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.judged), specs, batches, 0.0))
         sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
         for number, (x, keys) in enumerate(feed.kept_batches("validation", VALIDATION_ROWS)):
-            normal = self._kept[number] if number in self._kept else self._normal(keys, 1)
+            normal = self._kept[number] if number in self._kept else self._normal(keys, evaluate.epoch_draws(rows))
             if normal.size <= CHUNK_FLOATS:
                 self._kept[number] = normal
             n += len(x)
