@@ -60,7 +60,7 @@ def _member_dict(member: Member) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The result of a member: its yardstick on validation after the epoch, final metrics, or why it failed."""
+    """The result of a member: its cost by the (first) yardstick, final metrics, or why it failed."""
 
     name: str
     value: float | None
@@ -80,8 +80,8 @@ def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outc
     for member in job.members:
         checkpoint = Checkpoint.read(work, member)
         if checkpoint and checkpoint.state.epoch >= job.until and member.name not in job.folders:
-            value = system.cost(member.spec, checkpoint.history[job.until - 1]["validation"])
-            outcomes.append(Outcome(member.name, value, checkpoint.seconds))
+            costs = system.costs(member.spec, checkpoint.history[job.until - 1]["validation"])
+            outcomes.append(Outcome(member.name, costs[0], checkpoint.seconds))
             continue
         groups.setdefault(checkpoint.state.epoch if checkpoint else 0, []).append((member, checkpoint))
     for group in groups.values():
@@ -133,17 +133,20 @@ def _run_group(
     seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
     metrics: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
+    if not closing:  # kept in the record, since a checkpoint may be read again after further epochs
+        for k, measured in zip(alive, system.measure(stack), strict=True):
+            histories[k][-1]["validation"] = {**histories[k][-1]["validation"], **measured}
     for i, k in enumerate(alive):
         member, spent = members[k], before[k] + seconds
-        value = system.cost(member.spec, metrics[i] if closing else histories[k][-1]["validation"])
-        if not math.isfinite(value):
+        costs = system.costs(member.spec, metrics[i] if closing else histories[k][-1]["validation"])
+        if not all(map(math.isfinite, costs)):
             outcomes.append(Outcome(member.name, None, spent, "the validation value is not finite"))
             continue
         if closing:
             _save_run(job, system, member, stack, i, histories[k], metrics[i], spent)
         else:
             Checkpoint(stack.member_state(i), histories[k], spent).write(Path(job.work), member)
-        outcomes.append(Outcome(member.name, value, spent, metrics=metrics[i]))
+        outcomes.append(Outcome(member.name, costs[0], spent, metrics=metrics[i]))
     return outcomes
 
 

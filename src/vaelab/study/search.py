@@ -92,7 +92,7 @@ class Search:
         live = {n: spec for n, spec in specs.items() if not self.trials.is_finished(n)}
         epochs = self.base.epochs
         ramp = max(spec.ramp for spec in specs.values())
-        rungs = rung_epochs(epochs, ramp) if self.config.prune else []
+        rungs = rung_epochs(epochs, ramp) if self.config.prune and len(self.config.yardsticks) == 1 else []
         self.watch.cohort(live, rungs)
         done, spent = 0, dict[str, float]()
         for rung in [*rungs, epochs]:
@@ -164,12 +164,12 @@ class Search:
     def _complete(self, live: dict[int, Any], outcomes: dict[str, Outcome]) -> None:
         for number, spec in live.items():
             outcome = outcomes[self.name(number, spec)]
-            assert outcome.value is not None
             assert outcome.metrics is not None
+            costs = self.crew.system.costs(spec, outcome.metrics)
             facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
             facts |= {"seconds": outcome.seconds, "epochs": spec.epochs}
-            self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
-            self.watch.finished(number, "COMPLETE", outcome.value)
+            self.trials.complete(number, costs, facts["verdict"] == "ok", facts)
+            self.watch.finished(number, "COMPLETE", costs[0])
 
     def estimate(self, specs: Sequence[Any], epochs: int) -> float:
         """Estimated seconds the crew needs for `epochs` epochs of these members."""
