@@ -151,8 +151,8 @@ def tune(
     """
     config = Config.create(
         VAE, _space(space, VAE), settings or {}, trials=trials, timeout=timeout, seed=seed, sampler=sampler,
-        purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds, final_epochs=final_epochs,
-        figures=figures,
+        purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed)
     return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)

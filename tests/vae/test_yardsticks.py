@@ -8,11 +8,22 @@ import math
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from vaelab.api import tune
 from vaelab.data import from_arrays
+from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
 from vaelab.settings.yardsticks import Yardstick
+from vaelab.study import jobs
+from vaelab.study.jobs import Job, Member
+from vaelab.vae.fitted import Fitted
+from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 from vaelab.vae.task import TASK
 from vaelab.vae.yardsticks import YARDSTICKS
@@ -57,6 +68,54 @@ def test_the_figure_is_among_the_metrics_of_every_judgement_and_of_every_epoch_i
             assert all(math.isfinite(record[yardstick.name]) for record in records)
     best = study.results["best"]
     assert math.isfinite(best["test"][YARDSTICKS[yardstick.name].headline])
+
+
+def expected(name, model, data, split):
+    """The figure of a measured yardstick, from the saved model's latents and scikit-learn alone."""
+    (train, _), (z, _) = model.encode(data.rows("train")), model.encode(data.rows(split))
+    codes, own = data.labels_of("train"), data.labels_of(split)
+    train, z = train.astype(np.float64), z.astype(np.float64)
+
+    def clusters(rows):
+        return GaussianMixture(10, n_init=3, random_state=0).fit(rows).predict(z)
+
+    def accuracy(classifier):
+        return make_pipeline(StandardScaler(), classifier).fit(train, codes).score(z, own)
+
+    figures = {
+        "probe": lambda: accuracy(LogisticRegression(max_iter=1000)),
+        "neighbours": lambda: accuracy(KNeighborsClassifier(10)),
+        "nmi": lambda: normalized_mutual_info_score(own, clusters(train)),
+        "stability": lambda: adjusted_rand_score(clusters(train[::2]), clusters(train[1::2])),
+    }
+    return figures[name]()
+
+
+def test_measured_figures_are_those_of_scikit_learn_on_the_saved_latents(study, digits):
+    yardstick, best = Yardstick.of(study.results), study.results["best"]
+    if isinstance(YARDSTICKS[yardstick.name], LatentYardstick):
+        for split in "validation", "test":
+            assert best[split][yardstick.name] == pytest.approx(expected(yardstick.name, study.best, digits, split))
+        assert yardstick.how in (study.folder / "report.html").read_text()
+    else:
+        assert not yardstick.how
+
+
+def test_a_rung_measures_the_best_weights_so_far_and_a_later_checkpoint_still_knows(digits, tmp_path):
+    system = VAESystem("probe")
+    spec = system.resolve(Spec(hidden="16", latent_dim=3, epochs=6), digits)
+    member, feed = Member("m", spec), system.feed(digits, spec)
+    early, late, again = (
+        jobs.run(Job((member,), until, str(tmp_path)), system, feed, lambda *_: None)[0].value for until in (2, 4, 2)
+    )
+    assert early == again != late
+    history = jobs.Checkpoint.read(tmp_path, member).history
+    assert [1 - row["validation"].get("probe", 1.0) for row in history] == pytest.approx([0, early, 0, late])
+    stack = Stack([spec], feed, method=system.method)
+    for _ in epochs(stack, 4):
+        pass
+    latest = Fitted.of(feed, spec, stack.best[0])
+    assert 1 - late == pytest.approx(expected("probe", latest, digits, "validation"))
 
 
 def test_trials_are_ranked_by_it_and_a_share_stays_one(study):

@@ -89,7 +89,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search a VAE's hyperparameters, retrain the best over several seeds, open the test split once."""
-    options = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
+    options: dict[str, Any] = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
         "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
@@ -115,9 +115,7 @@ def classify(
     sampler: Sampler = "tpe",
     yardstick: Annotated[
         str,
-        typer.Option(
-            help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation; two, with a comma: a front"
-        ),
+        typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation; or two, with a comma"),
     ] = "accuracy",
     finalists: Annotated[int | None, typer.Option(help="best trials to retrain; default: 3")] = None,
     final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 1,

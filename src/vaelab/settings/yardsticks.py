@@ -14,6 +14,11 @@ VALIDATION_ROWS = 10_000  # most rows used for validation after each epoch
 SEARCH_DRAWS, FINAL_DRAWS = 8, 64  # draws of z per validation example, for a trial and a finalist
 TOLD = ("name", "title", "short", "unit", "rises", "headline", "how")  # fields of a yardstick in a study's results
 MOST = 2  # yardsticks of one study: a front of two can be drawn and read
+FRONT = (
+    "Two yardsticks judge, and no trial is pruned. The finalists are spread along the front of the search: trials that "
+    "none beats by one yardstick without losing by the other. The front is stated over means after retraining; best/ "
+    "has its member closest to the best by each yardstick, on axes scaled to the front."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Yardstick:
     rises: bool = False  # at most 1, higher is better
     weights: tuple[str, ...] = ()  # settings that change the value, and so cannot be searched with it
     headline: str = ""  # the metric reported for the winner; by default the yardstick itself
-    how: str = ""  # how it is measured, and with which labels: a sentence for the page
+    how: str = ""  # if it is measured only where trials are judged: how, and with which labels, for the page
     partner: str = ""  # a yardstick beside which it judges: alone it would choose a useless model
 
     def __post_init__(self) -> None:

@@ -117,5 +117,6 @@ class VAESystem:
         from vaelab.vae.explorer import explorer_of
 
         rows, winner = draw_study(folder, results)
-        plots.plot_latent_size(plots.latent_size_data(rows, winner), folder / "figures" / "latent_size.png")
+        sizes = plots.latent_size_data(rows, winner)
+        plots.plot_latent_size(sizes, folder / "figures" / "latent_size.png", self.yardsticks[0])
         build_study_report(folder, Spec, explorer_of(data))
