@@ -58,9 +58,7 @@ def summary(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", default="digits,digits_table,breast_cancer", help=f"digits, mnist or {', '.join(TABLES)}"
-    )
+    parser.add_argument("--data", default="digits,digits_table,breast_cancer", help=f"digits or {', '.join(TABLES)}")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=50)

@@ -130,12 +130,12 @@ def _run_group(
             share = (saved - started) / len(members)
             for i, k in enumerate(alive):
                 Checkpoint(stack.member_state(i), histories[k], before[k] + share).write(Path(job.work), members[k])
-    seconds = (time.perf_counter() - started) / len(members)
     closing = bool(job.folders)
-    metrics: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
     if not closing:  # kept in the record, since a checkpoint may be read again after further epochs
         for k, measured in zip(alive, system.measure(stack), strict=True):
             histories[k][-1]["validation"] = {**histories[k][-1]["validation"], **measured}
+    seconds = (time.perf_counter() - started) / len(members)
+    metrics: list[Any] = system.judge(stack, job.is_final) if closing else [None] * len(stack)
     for i, k in enumerate(alive):
         member, spent = members[k], before[k] + seconds
         costs = system.costs(member.spec, metrics[i] if closing else histories[k][-1]["validation"])

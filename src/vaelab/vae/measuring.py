@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import threadpoolctl
 import torch
 
@@ -32,7 +34,14 @@ def measured(
         return [{} for _ in specs]
     every = list(_latents(model, parameters, specs, feed, split))
     with threadpoolctl.threadpool_limits(1):  # sums over several threads would depend on their number
-        return [{yardstick.name: yardstick.measure(latents) for yardstick in asked} for latents in every]
+        return [{yardstick.name: _value(yardstick, latents) for yardstick in asked} for latents in every]
+
+
+def _value(yardstick: LatentYardstick, latents: Latents) -> float:
+    """The value; NaN, with which a trial fails, if the latents are not finite."""
+    if not (np.isfinite(latents.train).all() and np.isfinite(latents.judged).all()):
+        return math.nan
+    return yardstick.measure(latents)
 
 
 @torch.no_grad()

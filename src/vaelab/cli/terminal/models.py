@@ -96,7 +96,8 @@ def print_study(results: Mapping[str, Any]) -> None:
         seeds, unit = len(best["seeds"]), yardstick.unit or yardstick.title
         title = f"finalists, {unit} on validation: in the search, and retrained over {counted(seeds, 'seed')}"
         table = Table(box=None, pad_edge=False)
-        for name in ("trial", f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws", "parameters"):
+        heads = (f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws")
+        for name in ("trial", *(("search", "retrained") if yardstick.how else heads), "parameters"):
             table.add_column(name, justify="right")
         for row in sorted(results["finalists"], key=lambda row: yardstick.cost(row["mean"])):
             mark = " (winner)" if row["number"] == best["number"] else ""
