@@ -107,5 +107,5 @@ def _limits(data: Front, axis: int, yardstick: Yardstick) -> tuple[float, float]
     costs = [yardstick.cost(value) for value in data.trials[:, axis]]
     low, high = style.legible_limits(np.array(costs, dtype=np.float64), share=0.5)
     ends = [yardstick.cost(low), yardstick.cost(high), *edges]
-    pad = 0.03 * (max(ends) - min(ends))
+    pad = 0.08 * (max(ends) - min(ends))
     return min(ends) - pad, max(ends) + pad
