@@ -104,7 +104,8 @@ def tune(
     workers: int | None = None,
     seed: int = 0,
     sampler: str = "tpe",
-    yardstick: str | None = None,
+    purpose: str | Sequence[str] | None = None,
+    yardstick: str | Sequence[str] | None = None,
     prune: bool = True,
     finalists: int | None = None,
     final_seeds: int | None = None,
@@ -120,15 +121,20 @@ def tune(
     space: settings to search: {"latent_dim": (1, 20), "lr": (1e-4, 1e-2, "log"), "optimizer": ["adam", "sgd"]}. It
         replaces the default space, which is depth, widths, latent size, learning rate, weight decay and dropout.
     trials: total number of trials.
-    y: labels (n,), or their location. Used only to colour pictures.
+    y: labels (n,), or their location. Used to colour pictures, and by yardsticks that need them: those of training rows
+        to fit, those of validation rows to choose.
     settings: fixed settings, such as {"epochs": 50}.
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
     seed: seed of the study; results do not depend on `workers`.
     sampler: "tpe", "random" or "grid".
-    yardstick: what judges trials, "neg_elbo" (nats per example) or, if no loss weight is searched,
-        "weighted_loss".
-    prune: stop weak trials early.
+    purpose: what the model is for, which gives the yardstick and the default space: "density" (default), "embedding"
+        (the probe; without labels the front of rate and distortion) or "clusters" ("nmi"; without labels "stability").
+        Two, as a list or with a comma, give a front.
+    yardstick: what judges trials, instead of the purpose's: "neg_elbo" (nats per example); with labels "probe",
+        "neighbours" or "nmi"; "stability"; or, if no loss weight is searched, "weighted_loss". Two give a front:
+        `best` is then its member closest to the best by each, on axes scaled to the front.
+    prune: stop weak trials early; not with two yardsticks.
     finalists: best trials to retrain, by default 5. final_seeds: training runs of each, by default 3.
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
@@ -145,8 +151,8 @@ def tune(
     """
     config = Config.create(
         VAE, _space(space, VAE), settings or {}, trials=trials, timeout=timeout, seed=seed, sampler=sampler,
-        yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds, final_epochs=final_epochs,
-        figures=figures,
+        purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed)
     return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
@@ -164,7 +170,7 @@ def classify(
     workers: int | None = None,
     seed: int = 0,
     sampler: str = "tpe",
-    yardstick: str | None = None,
+    yardstick: str | Sequence[str] | None = None,
     prune: bool = True,
     finalists: int | None = None,
     final_seeds: int | None = None,
@@ -186,7 +192,8 @@ def classify(
     seed: seed of the study; results do not depend on `workers`.
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "accuracy", "log_loss", "macro_f1" or "balanced_accuracy".
-    prune: stop weak trials early.
+        Two, as a list or with a comma, give a front.
+    prune: stop weak trials early; not with two yardsticks.
     finalists: best trials to retrain, by default 3. final_seeds: training runs of each, by default 1.
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.

@@ -12,6 +12,7 @@ import pytest
 from pictures import HOSTILE, history, picture, record
 from vaelab import plots
 from vaelab.plots import examples, losses, samples, study, style, trial
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 
 # --- text -----------------------------------------------------------------------------------------
@@ -284,7 +285,26 @@ def many() -> list[dict]:
 def test_study_pictures(trials: list[dict], tmp_path: Path) -> None:
     picture(plots.plot_history(plots.history_data(trials), tmp_path / "h.png", NEG_ELBO, HOSTILE[0]))
     picture(plots.plot_rungs(plots.rungs_data(trials), tmp_path / "r.png", NEG_ELBO, HOSTILE[1]))
-    picture(plots.plot_latent_size(plots.latent_size_data(trials), tmp_path / "l.png"))
+    picture(plots.plot_latent_size(plots.latent_size_data(trials), tmp_path / "l.png", NEG_ELBO))
+
+
+def of_two() -> dict:
+    """The results of a study judged by two yardsticks; its front has the corners (1, 0.5), (2, 0.5) and (2, 0.9)."""
+    table = [{"values": [1.0, 0.5], "verdict": "ok"}, {"values": [9.0, 0.1], "verdict": "collapsed"}, {"values": None}]
+    means = {3: [1.0, 0.5], 8: [2.0, 0.9], 5: [3.0, 0.7]}
+    finalists = [{"number": n, "means": m, "errors": [0.1, None]} for n, m in means.items()]
+    return {"table": table, "finalists": finalists, "front": [3, 8], "best": {"number": 8}}
+
+
+def test_front_joins_its_members_at_the_worse_of_two(tmp_path: Path) -> None:
+    data = plots.front_data(of_two())
+    assert data.steps.tolist() == [[1.0, 0.5], [2.0, 0.5], [2.0, 0.9]]
+    assert data.winner == 1
+    assert data.collapsed.tolist() == [False, True]
+    probe = Yardstick("probe", HOSTILE[0], "p", rises=True)
+    picture(plots.plot_front(data, tmp_path / "f.png", (NEG_ELBO, probe), HOSTILE[1]))
+    nothing = {"table": [], "finalists": [], "best": None}
+    picture(plots.plot_front(plots.front_data(nothing), tmp_path / "n.png", (NEG_ELBO, probe)))
 
 
 def test_importance_picture(tmp_path: Path) -> None:
@@ -298,8 +318,8 @@ def test_importance_picture(tmp_path: Path) -> None:
 
 def test_same_data_same_picture(tmp_path: Path) -> None:
     data = plots.latent_size_data(TRIALS)
-    first = plots.plot_latent_size(data, tmp_path / "a.png").read_bytes()
-    assert plots.plot_latent_size(data, tmp_path / "b.png").read_bytes() == first
+    first = plots.plot_latent_size(data, tmp_path / "a.png", NEG_ELBO).read_bytes()
+    assert plots.plot_latent_size(data, tmp_path / "b.png", NEG_ELBO).read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 

@@ -56,7 +56,8 @@ def decided(data: Dataset, settings: dict | None = None, **options: object) -> C
 
 
 def finalist(number: int, values: list[float], parameters: int) -> finals.Finalist:
-    return finals.Finalist(number, Spec(), min(values), tuple(Path(str(v)) for v in values), tuple(values), parameters)
+    runs, costs = tuple(Path(str(v)) for v in values), tuple((v,) for v in values)
+    return finals.Finalist(number, Spec(), (min(values),), runs, costs, parameters)
 
 
 def test_the_best_mean_wins_and_ties_within_a_standard_error_go_to_the_smaller_model():

@@ -107,7 +107,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         lr: float = 2e-3,
         weight_decay: float = 0.0,
         clip: float = 200.0,
-        schedule: Schedule = "one-cycle",
+        schedule: Schedule = "averaged",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int | Literal["auto"] = "auto",
         patience: float | Literal["auto"] = "auto",
@@ -185,6 +185,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 if stack.failures[0] is not None:
                     raise InputError(f"training failed: {stack.failures[0]}; lower `lr` or rescale X.")
                 history.append(record.as_dict())
+                if stack.has_stalled(0):
+                    break
             logits = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))[0]
             temperature = scores.fit_temperature(logits, feed.codes("validation"))
             own = spec.replace(device="cpu")

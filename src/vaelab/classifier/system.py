@@ -22,16 +22,20 @@ from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.data import Dataset
 from vaelab.engine.convolutions import Grid
 from vaelab.metrics import log_loss
+from vaelab.settings.yardsticks import parse_yardsticks
 from vaelab.study.task import Nothing
+
+FACTS = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
 
 
 class ClassifierSystem:
     """Classifiers judged by accuracy or another metric, before temperature scaling."""
 
-    facts = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
-
     def __init__(self, yardstick: str = "accuracy"):
-        self.headline, self.method = yardstick, Discriminative(yardstick)
+        self.yardsticks = parse_yardsticks(yardstick, YARDSTICKS)
+        names = [each.name for each in self.yardsticks]
+        self.facts = (*dict.fromkeys((*FACTS, *names)),)
+        self.headline, self.method = names[0], Discriminative(names[0])
 
     def resolve(self, spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
         resolved = feeds.resolve(spec, data)
@@ -49,10 +53,16 @@ class ClassifierSystem:
         widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
         return products + sum(a * b for a, b in itertools.pairwise(widths))
 
-    def cost(self, spec: ClassifierSpec, metrics: Mapping[str, Any]) -> float:
+    def costs(self, spec: ClassifierSpec, metrics: Mapping[str, Any]) -> tuple[float, ...]:
         """Log-loss uses unscaled probabilities, since the temperature is fitted on the same examples."""
-        found = metrics.get("unscaled", metrics) if self.headline == "log_loss" else metrics
-        return YARDSTICKS[self.headline].cost(float(found[self.headline]))
+        unscaled = metrics.get("unscaled", metrics)
+        return tuple(
+            each.cost(float((unscaled if each.name == "log_loss" else metrics)[each.name])) for each in self.yardsticks
+        )
+
+    def measure(self, stack: ClassifierStack) -> list[dict[str, float]]:
+        """Nothing: an epoch's record has every metric."""
+        return [{} for _ in stack.specs]
 
     def judge(self, stack: ClassifierStack, is_final: bool) -> list[dict[str, Any]]:
         feed = stack.feed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS
+from vaelab.settings.purposes import Purpose
 from vaelab.settings.space import Space, networks_of
 from vaelab.settings.yardsticks import Yardstick
 
@@ -35,6 +36,7 @@ class ClassifierTask:
     name = "classifier"
     spec_type = ClassifierSpec
     yardsticks: Mapping[str, Yardstick] = YARDSTICKS
+    purposes: Mapping[str, Purpose] = {}
     fixed: Mapping[str, str] = {}
     first: Sequence[Mapping[str, Any]] = ({}, {"layers": 0})  # logistic regression
     defaults: Mapping[str, Any] = {"final_seeds": 1, "finalists": 3}
@@ -56,7 +58,7 @@ class ClassifierTask:
         space |= {"lr": (3e-4, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
         return Space.parse(space, ClassifierSpec).without(settings)
 
-    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+    def warnings(self, settings: Mapping[str, Any], space: Space, yardsticks: Sequence[Yardstick]) -> list[str]:
         if "conv" not in networks_of(settings, space):
             return []
         return ["on a CPU, convolutional networks are trained one at a time: stacking them is no faster."]

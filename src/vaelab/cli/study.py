@@ -57,9 +57,25 @@ def tune(
     seed: StudySeed = 0,
     split_seed: SplitSeed = 0,
     sampler: Sampler = "tpe",
+    purpose: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="density|embedding|clusters",
+            help="what the model is for; gives the yardstick and the default space: the negative ELBO; a linear probe "
+            "of the labels; clusters that agree with the labels. The labels of training rows fit, those of validation "
+            "rows choose. Without labels: the front of rate and distortion; the stability of clusters, a heuristic. "
+            "Two purposes, such as density,embedding: the front between them. Default: density",
+        ),
+    ] = None,
     yardstick: Annotated[
-        str, typer.Option(help="neg_elbo, or weighted_loss if no loss weight is searched")
-    ] = "neg_elbo",
+        str | None,
+        typer.Option(
+            help="what judges trials, instead of the purpose's: neg_elbo, probe, neighbours, nmi (these three need "
+            "labels), stability, or weighted_loss if no loss weight is searched; two, such as neg_elbo,probe or "
+            "rate,distortion, give a front",
+        ),
+    ] = None,
     final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 3,
     figures: Figures = "auto",
     prune: Prune = True,
@@ -73,7 +89,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search a VAE's hyperparameters, retrain the best over several seeds, open the test split once."""
-    options = {"yardstick": yardstick, "final_seeds": final_seeds}
+    options: dict[str, Any] = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
         "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
@@ -98,7 +114,8 @@ def classify(
     split_seed: SplitSeed = 0,
     sampler: Sampler = "tpe",
     yardstick: Annotated[
-        str, typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation")
+        str,
+        typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation; or two, with a comma"),
     ] = "accuracy",
     finalists: Annotated[int | None, typer.Option(help="best trials to retrain; default: 3")] = None,
     final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 1,

@@ -52,7 +52,7 @@ def search(
     """
     direction: Direction = "maximize" if YARDSTICKS[config.yardstick].rises else "minimize"
     size = cohort_size(config.trials)
-    trials = Trials(work / "study.db", config.space, "tpe", config.seed, size, direction)
+    trials = Trials(work / "study.db", config.space, "tpe", config.seed, size, [direction])
     with contextlib.closing(trials):
         trials.reclaim()
         while numbers := trials.cohort(config.trials):

@@ -11,6 +11,7 @@ from vaelab.plots.exploration import (
     plot_examples,
     plot_overview,
 )
+from vaelab.plots.front import front_data, plot_front
 from vaelab.plots.losses import losses_data, plot_losses
 from vaelab.plots.models import (
     architectures_data,
@@ -54,6 +55,7 @@ __all__ = [
     "draws_data",
     "examples_data",
     "features_data",
+    "front_data",
     "grid_data",
     "history_data",
     "importance_data",
@@ -70,6 +72,7 @@ __all__ = [
     "plot_courses",
     "plot_draws",
     "plot_examples",
+    "plot_front",
     "plot_history",
     "plot_importance",
     "plot_interpolations",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from vaelab.plots import style
-from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, NATS, ORANGE, RED, Bools, Floats, Ints
+from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, ORANGE, RED, Bools, Floats, Ints
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, number
 
@@ -72,7 +72,7 @@ def _judged_by(axes: Axes, yardstick: Yardstick) -> str:
     if yardstick.rises:
         axes.yaxis.set_major_formatter(lambda cost, _: f"{yardstick.cost(cost):.3f}".rstrip("0").rstrip("."))
         axes.invert_yaxis()
-    return f"validation {yardstick.title}{', ' + yardstick.unit if yardstick.unit else ''}"
+    return f"validation {yardstick.axis}"
 
 
 def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: str = "Search history") -> Path:
@@ -148,7 +148,7 @@ def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
         ("|", RED, f"{data.failed.sum()} failed", data.failed.any()),
         ("▲", MUTED, "off scale", (everything[np.isfinite(everything)] > high).any()),
     ]
-    _side_key(axes, [entry[:3] for entry in entries if entry[3]])
+    side_key(axes, [entry[:3] for entry in entries if entry[3]])
 
 
 def _scatter(axes: Axes, x: Ints | Floats, y: Floats, top: float, **look: Any) -> None:
@@ -168,7 +168,7 @@ def _scatter(axes: Axes, x: Ints | Floats, y: Floats, top: float, **look: Any) -
         )
 
 
-def _side_key(axes: Axes, entries: Sequence[Sequence[str]], start: float = 0.86) -> None:
+def side_key(axes: Axes, entries: Sequence[Sequence[str]], start: float = 0.86) -> None:
     """Legend right of the axes: (mark, colour, name) each."""
     for mark, colour, name in entries:
         style.note(axes, 1.02, start, mark, color=colour, weight="bold", fontsize=10)
@@ -193,7 +193,9 @@ def importance_data(importance: Mapping[str, float], limit: int = MAX_IMPORTANCE
     return Importance([name for name, _ in pairs[:limit]], shares, max(0, len(pairs) - limit))
 
 
-def plot_importance(data: Importance, path: str | Path, title: str = "Hyperparameter importance") -> Path:
+def plot_importance(
+    data: Importance, path: str | Path, title: str = "Hyperparameter importance", of: str = "the variation"
+) -> Path:
     """Draws the shares as horizontal bars, each labelled with its percentage."""
     count = len(data.names)
     height = style.HEAD + 0.35 + 0.3 * max(1, count)
@@ -217,7 +219,7 @@ def plot_importance(data: Importance, path: str | Path, title: str = "Hyperparam
     style.named_ticks(axes, "y", y.tolist(), names)
     axes.tick_params(axis="y", labelcolor=INK)
     more = f"  ·  {data.omitted} smaller ones not shown" if data.omitted else ""
-    style.heading(figure, title, f"share of the variation between trials explained by each setting{more}")
+    style.heading(figure, title, f"share of {of} between trials explained by each setting{more}")
     return style.save(figure, path)
 
 
@@ -292,7 +294,7 @@ def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str =
             style.note(axes, share, 1.05, f"{live} live", ha="center", color=INK, fontsize=8.5)
             taken = share
     entries = [("—", GREY, f"{data.pruned.sum()} pruned"), ("—", BLUE, f"{(~data.pruned).sum()} not pruned")]
-    _side_key(axes, [*entries, ("—", ORANGE, "the winner")] if data.winner is not None else entries, 0.95)
+    side_key(axes, [*entries, ("—", ORANGE, "the winner")] if data.winner is not None else entries, 0.95)
     counts = " → ".join(str(n) for n in data.live[:8])
     finding = f"trials that reported at each rung: {counts}" if counts else "no trial reported at a rung"
     style.heading(figure, title, finding)
@@ -304,7 +306,7 @@ class LatentSize:
     """Finished trials by the number of their latent dimensions."""
 
     sizes: Ints  # (T,)
-    values: Floats  # (T,) nats per example
+    values: Floats  # (T,) costs
     collapsed: Bools  # (T,)
     winner: int | None  # index
     envelope_sizes: Ints  # (S,) each size once
@@ -336,8 +338,8 @@ def latent_size_data(trials: Trials, winner: int | None = None) -> LatentSize:
     return LatentSize(sizes, values, collapsed, _winner(done, winner), each, envelope)
 
 
-def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Negative ELBO by latent size") -> Path:
-    """Draws one point per finished trial over its latent size (log2 scale), and the lowest of each size."""
+def plot_latent_size(data: LatentSize, path: str | Path, yardstick: Yardstick) -> Path:
+    """Draws one point per finished trial over its latent size (log2 scale), and the best of each size."""
     figure = style.canvas(3.9)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 3.9 - style.HEAD - 0.85)
     low, high = style.legible_limits(data.values)
@@ -357,7 +359,7 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Negative 
     _scatter(axes, x[~fine], data.values[~fine], high, color=RED, marker="x", s=32, linewidths=1.5)
     entries = [
         ("●", LIGHT, counted(int(fine.sum()), "finished trial")),
-        ("—", BLUE, "lowest of each size"),
+        ("—", BLUE, "best of each size"),
     ]
     finding = "no trial finished"
     if data.winner is not None:
@@ -372,15 +374,15 @@ def plot_latent_size(data: LatentSize, path: str | Path, title: str = "Negative 
         )
         size = data.sizes[data.winner]
         entries.append(("●", ORANGE, f"the winner: {size}"))
-        value = number(data.values[data.winner])
+        value = number(yardstick.cost(data.values[data.winner]))
         finding = f"the winner reaches {value} with {counted(int(size), 'latent dimension')}"
     if not fine.all():
         entries.append(("×", RED, f"{(~fine).sum()} collapsed"))
     labels = data.sizes[first]
     _thin_ticks(axes, sizes, labels)
-    style.name_axes(axes, x="latent dimensions", y=f"validation negative ELBO, {NATS} (lower is better)")
-    _side_key(axes, entries, 0.95)
-    style.heading(figure, title, finding)
+    style.name_axes(axes, x="latent dimensions", y=f"{_judged_by(axes, yardstick)} ({yardstick.better})")
+    side_key(axes, entries, 0.95)
+    style.heading(figure, f"{yardstick.title[:1].upper()}{yardstick.title[1:]} by latent size", finding)
     return style.save(figure, path)
 
 

@@ -37,6 +37,11 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             )
         ),
         "samples": _samples(image, labelled),
+        "front": (
+            "Every trial by both yardsticks, and the finalists after retraining, numbered, with standard errors over "
+            "seeds; the steps are the front of their means. No member of the front is worse than another by both: "
+            "choose the point whose exchange suits you; its runs are in finals/."
+        ),
         "history": (
             "One mark per trial, in order. The line is the best value so far: where it "
             "stays flat for long, more trials would have helped little."

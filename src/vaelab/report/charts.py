@@ -27,7 +27,10 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
         params = row.get("params") or {}
         trial = {key: row.get(key) for key in keys} | {"state": str(row.get("state", "")).lower()}
         trial["params"] = [params.get(name) for name in searched]
-        trial["curve"] = _curve(folder, row, yardstick.name)
+        curve = _curve(folder, row, yardstick.name)
+        if yardstick.how and row.get("state") == "COMPLETE":  # no epoch's record has the last value
+            curve.append((int(row["epochs"]), row["value"]))
+        trial["curve"] = curve
         trials.append(trial)
     shares = [[name, importance[name]] for name in searched if finite(importance.get(name)) is not None]
     shown = {
@@ -35,6 +38,7 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
         "unit": yardstick.unit.split(" ")[0],
         "rises": yardstick.rises,
         "better": yardstick.better,
+        "measured": bool(yardstick.how),
     }
     return {"settings": searched, "importance": shares, "winner": winner, "trials": trials, "yardstick": shown}
 

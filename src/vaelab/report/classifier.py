@@ -11,7 +11,16 @@ from vaelab.report.captions import CLASSIFIER, captions
 from vaelab.report.charts import search_data
 from vaelab.report.page import Card, figures, finite, pairs, read_object, read_text, render, settings
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.study import PAGE_BYTES, REST_BYTES, STUDY_PICTURES, finalists, gallery, gallery_note, trials
+from vaelab.report.study import (
+    PAGE_BYTES,
+    REST_BYTES,
+    STUDY_PICTURES,
+    finalists,
+    front_table,
+    gallery,
+    gallery_note,
+    trials,
+)
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
@@ -61,7 +70,7 @@ def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> P
         classes=_classes(winner),
         class_split=_split(winner),
         trials=trials(table, searched, winner.get("number"), columns),
-        finalists=finalists(results, yardstick),
+        finalists=finalists(results, yardstick) if len(Yardstick.both(results)) == 1 else front_table(results),
         final_epochs=results.get("final_epochs"),
         gallery=items,
         gallery_note=gallery_note(omitted, small),

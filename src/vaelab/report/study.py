@@ -34,9 +34,10 @@ from vaelab.wording import counted, number
 
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
-STUDY_PICTURES = ("history", "rungs", "importance", "latent_size")
+STUDY_PICTURES = ("front", "history", "rungs", "importance", "latent_size")
 REST_BYTES = 200_000  # style, script, tables: everything except pictures and the explorer
 
+SPLITS = ("validation", "test")
 COLUMNS = {"rate": "rate", "distortion": "distortion"}
 
 
@@ -75,7 +76,9 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
     baseline = results.get("baseline") or {}
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
-    yardstick = Yardstick.of(results)
+    yardstick, *others = Yardstick.both(results)
+    columns = {"value": yardstick.short} | {each.name: each.short for each in others}
+    columns |= {name: head for name, head in COLUMNS.items() if name not in (yardstick.name, *columns)}
     items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, yardstick)
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
     page = render(
@@ -84,15 +87,17 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         results=results,
         headline=words.headline(results),
         course=words.course(results),
-        cards=_cards(results, yardstick),
+        cards=_cards(results, (yardstick, *others)),
         scale=_scale(results),
         beaten=str(results.get("beaten") or ""),
         baselines=_baselines(results),
         best_figures=best,
         study_figures=study,
-        trials=trials(table, searched, winner.get("number"), {"value": yardstick.short} | COLUMNS),
-        finalists=finalists(results, yardstick),
-        seeds=_seeds(winner),
+        trials=trials(table, searched, winner.get("number"), columns),
+        finalists=front_table(results) if others else finalists(results, yardstick),
+        purpose=str(results.get("purpose") or "").replace(",", " and "),
+        yardsticks=(yardstick, *others),
+        seeds=_seeds(winner, (yardstick, *others)),
         gallery=items,
         gallery_note=gallery_note(omitted, small),
         settings=settings(winner.get("spec") or {}, searched, spec_type),
@@ -175,16 +180,18 @@ def _by_value(row: Mapping[str, Any], yardstick: Yardstick) -> tuple[float, int]
     return (math.inf if value is None else yardstick.cost(value), int(row.get("number", 0)))
 
 
-def _cards(results: Mapping[str, Any], yardstick: Yardstick) -> list[Card]:
+def _cards(results: Mapping[str, Any], yardsticks: Sequence[Yardstick]) -> list[Card]:
     best = results.get("best") or {}
     seeds = len(best.get("seeds") or [])
+    first = {split: {"mean": best.get(f"{split}_mean"), "se": best.get(f"{split}_se")} for split in SPLITS}
+    means = results.get("means") or {yardsticks[0].headline: first}
     cards = []
-    for split in ("validation", "test") if seeds > 1 else ():
-        mean, error = best.get(f"{split}_mean"), best.get(f"{split}_se")
-        if mean is not None:
-            cell = Cell.mean({"mean": mean, "se": error})
-            unit = yardstick.unit or yardstick.title
-            cards.append(Card(f"{split}, mean", cell, f"{unit}, {seeds} seeds"))
+    for yardstick in yardsticks:
+        for split in SPLITS if seeds > 1 or yardstick.how else ():
+            found = means.get(yardstick.headline, {}).get(split) or {}
+            if found.get("mean") is not None:
+                unit = yardstick.title if yardstick.how or len(yardsticks) > 1 else yardstick.unit or yardstick.title
+                cards.append(Card(f"{split}, mean", Cell.mean(found), f"{unit}, {counted(seeds, 'seed')}"))
     whose = ", best seed" if seeds > 1 else ""
     return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
@@ -253,11 +260,36 @@ def finalists(results: Mapping[str, Any], yardstick: Yardstick) -> Table | None:
     return Table("Finalists", heads, rows, 2) if rows else None
 
 
-def _seeds(best: Mapping[str, Any]) -> Table | None:
-    rows = []
+def front_table(results: Mapping[str, Any]) -> Table | None:
+    """The finalists of two yardsticks, in the search and retrained."""
+    yardsticks, front = Yardstick.both(results), results.get("front") or ()
+    winner = (results.get("best") or {}).get("number")
+    rows = [
+        Row(
+            [
+                Cell.of(row["number"]),
+                Cell("yes" if row["number"] in front else "no"),
+                *map(Cell.of, row["searches"]),
+                *(Cell.mean({"mean": m, "se": e}) for m, e in zip(row["means"], row["errors"], strict=True)),
+                Cell.of(row.get("parameters")),
+            ],
+            "winner" if row["number"] == winner else "" if row["number"] in front else "faint",
+        )
+        for row in sorted(results.get("finalists") or [], key=lambda row: yardsticks[0].cost(row["mean"]))
+    ]
+    heads = ["trial", "on the front", *(f"{each.short}, in the search" for each in yardsticks)]
+    heads += [*(f"{each.short}, retrained" for each in yardsticks), "parameters"]
+    return Table("Finalists", heads, rows, 4) if rows else None
+
+
+def _seeds(best: Mapping[str, Any], yardsticks: Sequence[Yardstick]) -> Table | None:
+    rows, measured = [], [each for each in yardsticks if each.how]
     for place, seed in enumerate(best.get("seeds") or [], 1):
         validation, test = seed.get("validation") or {}, seed.get("test") or {}
         values = [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
         name = Cell(str(place), tag="kept" if validation == best.get("validation") else "")
-        rows.append(Row([name, *map(Cell.of, values), Cell.of(test.get("neg_elbo"))]))
-    return Table("Seeds", ("seed", "validation, nats", "rate", "distortion", "test, nats"), rows) if rows else None
+        values += [test.get("neg_elbo"), *(split.get(each.name) for each in measured for split in (validation, test))]
+        rows.append(Row([name, *map(Cell.of, values)]))
+    heads = ["seed", "validation, nats", "rate", "distortion", "test, nats"]
+    heads += [f"{split}, {each.short}" for each in measured for split in SPLITS]
+    return Table("Seeds", heads, rows) if rows else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vaelab.settings.yardsticks import Yardstick
+from vaelab.settings.yardsticks import FRONT, Yardstick
 from vaelab.wording import counted, difference, number, with_error
 
 Json = Mapping[str, Any]
@@ -79,7 +79,9 @@ def headline(results: Json) -> str:
     if not best:
         notes = results.get("notes") or ["no trial finished, so there is no best model."]
         return f"There is no winner: {notes[0]}"
-    yardstick = Yardstick.of(results)
+    yardstick, *others = Yardstick.both(results)
+    if others:
+        return _of_front(results, (yardstick, *others))
     value = number(best.get("validation_mean", best.get("validation", {}).get(yardstick.headline)))
     has = f"reaches {value} {yardstick.title}" if yardstick.rises else f"reaches {value} {yardstick.unit}"
     sentence = f"Trial {best['number']} won: after retraining, it {has} on the validation split"
@@ -97,12 +99,35 @@ def headline(results: Json) -> str:
     return sentence + "."
 
 
+def _of_front(results: Json, yardsticks: Sequence[Yardstick]) -> str:
+    """The winner among the members of a front, by both yardsticks."""
+    best, members = results["best"], len(results["front"])
+    seeds = len(best["seeds"])
+
+    def reached(split: str) -> str:
+        means = [results["means"][each.headline][split] for each in yardsticks]
+        found = [with_error(mean["mean"], mean["se"]) for mean in means]
+        return " and ".join(
+            f"{value} {each.title if not each.unit else f'nats of {each.title}'}"
+            for value, each in zip(found, yardsticks, strict=True)
+        )
+
+    over = f" (means and standard errors over {seeds} seeds)" if seeds > 1 else ""
+    return (
+        f"Trial {best['number']} was chosen from a front of {members}: after retraining, it reaches "
+        f"{reached('validation')} on the validation split, and {reached('test')} on the test split{over}."
+    )
+
+
 def course(results: Json) -> list[str]:
     """The course of the search: one sentence each for the model, the trials, the optimism, the time."""
     said = []
     best = results.get("best")
     if best and model(best.get("spec", {})):
         said.append(f"It has {model(best['spec'])}.")
+    yardsticks = Yardstick.both(results)
+    said += [each.how for each in yardsticks if each.how]
+    said += [FRONT] if len(yardsticks) > 1 else []
     trials = results.get("trials", {})
     collapsed = sum(row.get("verdict") == "collapsed" for row in results.get("table", []))
     if trials.get("total"):
@@ -114,7 +139,7 @@ def course(results: Json) -> list[str]:
         ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
         said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
     optimism = results.get("optimism")
-    yardstick = Yardstick.of(results)
+    yardstick = yardsticks[0]
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""
     if optimism is not None and math.isfinite(optimism):
         way = f"{difference(optimism)}{unit} {'worse' if optimism > 0 else 'better'}" if optimism else "as well"

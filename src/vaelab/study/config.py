@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, unknown_name
+from vaelab.settings.purposes import parse_purposes
 from vaelab.settings.space import Space, check_disjoint
 from vaelab.settings.spec import written
-from vaelab.settings.yardsticks import Yardstick
+from vaelab.settings.yardsticks import Yardstick, parse_yardsticks
 from vaelab.study.task import Task
 
 FIGURES = ("all", "best", "none")
@@ -46,7 +47,7 @@ class Config:
     """What a study is; equal configurations give equal studies for any number of workers."""
 
     task: Task
-    yardstick: Yardstick
+    yardsticks: tuple[Yardstick, ...]  # one or two; (): those of the purpose, which depend on the data (see `decided`)
     settings: Mapping[str, Any]
     space: Space | None  # None: the task's default, which depends on the data (see `decided`)
     trials: int = 40
@@ -59,6 +60,7 @@ class Config:
     figures: str = "best"
     cohort: int = 4
     prune: bool = True
+    purpose: str | None = None  # one or two, with a comma between
 
     @classmethod
     def create(
@@ -69,32 +71,64 @@ class Config:
         *,
         figures: str = "auto",
         trials: int = 40,
-        yardstick: str | None = None,
+        yardstick: str | Sequence[str] | None = None,
+        purpose: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Config:
         """A checked configuration. options: further fields; None means the default of the task or of this class."""
         task.spec_type.create(**settings)
+        purposes = () if purpose is None else parse_purposes(purpose, task.purposes)
+        for each in purposes:
+            settings = {k: v for k, v in each.settings.items() if space is None or k not in space} | {**settings}
+        if yardstick is None and not purposes:
+            yardstick = next(iter(task.yardsticks))
         named = {name: value for name, value in options.items() if value is not None}
         if figures == "auto":
             figures = "all" if trials <= 20 else "best"
         config = cls(
             task,
-            _yardstick(task, yardstick),
+            () if yardstick is None else parse_yardsticks(yardstick, task.yardsticks),
             dict(settings),
             space,
             trials=trials,
             figures=figures,
             cohort=cohort_size(max(1, trials)),
+            purpose=",".join(each.name for each in purposes) or None,
             **{**task.defaults, **named},
         )
         config._check()
         return config
 
+    def judged(self, has_labels: bool) -> Config:
+        """This configuration with the yardsticks of its purpose."""
+        if self.yardsticks:
+            return self
+        purposes = parse_purposes(self.purpose or "", self.task.purposes)
+        names = dict.fromkeys(name for each in purposes for name in each.yardsticks(has_labels))
+        config = dataclasses.replace(self, yardsticks=parse_yardsticks(list(names), self.task.yardsticks))
+        config._check()
+        return config
+
     def decided(self, space: Space) -> Config:
-        """This configuration with the space resolved from the data."""
+        """This configuration with the task's default space, to which its purpose may add."""
+        ranges: dict[str, Any] = {}
+        for each in parse_purposes(self.purpose, self.task.purposes) if self.purpose else ():
+            ranges |= each.ranges
+        weights = [name for yardstick in self.yardsticks for name in yardstick.weights]
+        space = Space.parse({**space.to_json(), **ranges}, self.task.spec_type).without([*self.settings, *weights])
         config = dataclasses.replace(self, space=space)
         config._check()
         return config
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """The first, which alone is shown where there is room for one."""
+        return self.yardsticks[0]
+
+    @property
+    def judged_by(self) -> str:
+        """The names of the yardsticks, with a comma between."""
+        return ",".join(each.name for each in self.yardsticks)
 
     def _check(self) -> None:
         for name, known in ("sampler", SAMPLERS), ("figures", FIGURES):
@@ -120,12 +154,14 @@ class Config:
             if name in space:
                 raise InputError(f"`{name}` cannot be searched: {reason}; fix it among the settings.")
         check_disjoint(self.settings, space)
-        for name in self.yardstick.weights:
-            if name in space:
-                raise InputError(
-                    f"`{name}` cannot be searched with the yardstick {self.yardstick.name}: the smallest weight would "
-                    f"always win; use the yardstick {next(iter(self.task.yardsticks))}, which no loss weight enters."
-                )
+        for yardstick in self.yardsticks:
+            for name in yardstick.weights:
+                if name in space:
+                    remedy = f"use the yardstick {next(iter(self.task.yardsticks))}, which no loss weight enters"
+                    raise InputError(
+                        f"`{name}` cannot be searched with the yardstick {yardstick.name}: the smallest weight would "
+                        f"always win; {remedy}."
+                    )
 
     @property
     def searched(self) -> Space:
@@ -135,7 +171,17 @@ class Config:
 
     def warnings(self) -> list[str]:
         """Notes shown to the user before the study starts."""
-        return self.task.warnings(self.settings, self.searched)
+        notes = self.task.warnings(self.settings, self.searched, self.yardsticks)
+        if self.prune and len(self.yardsticks) > 1:
+            notes.append("no trial is pruned: with two yardsticks a trial that is weak by one may be on the front.")
+        elif self.prune and not self.prunes:
+            notes.append(f"no trial is pruned: {self.yardstick.name} may still improve when the loss no longer does.")
+        return notes
+
+    @property
+    def prunes(self) -> bool:
+        """Whether weak trials are pruned: by one yardstick whose learning curves are known to flatten."""
+        return self.prune and len(self.yardsticks) == 1 and not self.yardstick.how
 
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {name: getattr(self, name) for name in _plain_fields()}
@@ -143,7 +189,7 @@ class Config:
         table = {
             "study": {
                 "task": self.task.name,
-                "yardstick": self.yardstick.name,
+                "yardstick": self.judged_by,
                 **{k: v for k, v in study.items() if v is not None},
             },
             "data": {k: v for k, v in data.items() if v is not None},
@@ -164,8 +210,8 @@ class Config:
         if study.pop("task", task.name) != task.name:
             raise InputError(f"{path} is not from a {task.name} study; use the command that started it.")
         space = Space.from_json(table.get("space", {}), task.spec_type)
-        judged_by = _yardstick(task, study.pop("yardstick", None))
-        config = cls(task, judged_by, dict(table.get("settings", {})), space, **study)
+        yardsticks = parse_yardsticks(study.pop("yardstick", next(iter(task.yardsticks))), task.yardsticks)
+        config = cls(task, yardsticks, dict(table.get("settings", {})), space, **study)
         task.spec_type.create(**config.settings)
         config._check()
         return config, dict(table.get("data", {}))
@@ -176,15 +222,7 @@ class Config:
 
 def _plain_fields() -> list[str]:
     """Fields of a Config that are written to config.toml unchanged."""
-    return [f.name for f in dataclasses.fields(Config) if f.name not in ("task", "yardstick", "settings", "space")]
-
-
-def _yardstick(task: Task, name: str | None) -> Yardstick:
-    """The yardstick of this name, by default the task's own."""
-    chosen = next(iter(task.yardsticks)) if name is None else name
-    if chosen not in task.yardsticks:
-        raise unknown_name("yardstick", chosen, task.yardsticks)
-    return task.yardsticks[chosen]
+    return [f.name for f in dataclasses.fields(Config) if f.name not in ("task", "yardsticks", "settings", "space")]
 
 
 def _plain(name: str, value: Any) -> Any:

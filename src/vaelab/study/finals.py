@@ -14,6 +14,7 @@ from vaelab import store
 from vaelab.engine.seeds import derive_seed
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.balance import stacks
+from vaelab.study.front import closest, front
 from vaelab.study.jobs import Job, Member
 from vaelab.study.search import Search
 from vaelab.study.trials import candidates
@@ -21,31 +22,48 @@ from vaelab.study.trials import candidates
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A retrained trial: its search metric, and the runs of its seeds with their validation metrics."""
+    """A retrained trial: its costs in the search, and the runs of its seeds with their costs, by each yardstick."""
 
     number: int
     spec: Any
-    search: float
+    search: tuple[float, ...]
     runs: tuple[Path, ...]
-    values: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]  # per run
     parameters: int
 
     @property
+    def means(self) -> tuple[float, ...]:
+        """Over the runs, by each yardstick."""
+        return tuple(map(statistics.fmean, zip(*self.values, strict=True)))
+
+    @property
+    def errors(self) -> tuple[float | None, ...]:
+        return tuple(map(_error, zip(*self.values, strict=True)))
+
+    @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return self.means[0]
 
     @property
     def se(self) -> float | None:
-        return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
+        return self.errors[0]
 
-    def as_dict(self, yardstick: Yardstick) -> dict[str, Any]:
+    def as_dict(self, yardsticks: Sequence[Yardstick]) -> dict[str, Any]:
+        """Its entry in the results: values by the first yardstick, and lists by both if there are two."""
+        search, means = (
+            [each.cost(cost) for each, cost in zip(yardsticks, costs, strict=True)]
+            for costs in (self.search, self.means)
+        )
+        of_both = {"searches": search, "means": means, "errors": list(self.errors)} if len(yardsticks) > 1 else {}
         return {
-            "number": self.number,
-            "search": yardstick.cost(self.search),
-            "mean": yardstick.cost(self.mean),
-            "se": self.se,
+            "number": self.number, "search": search[0], "mean": means[0], "se": self.se, **of_both,
             "parameters": self.parameters,
-        }
+        }  # fmt: skip
+
+
+def _error(values: Sequence[float]) -> float | None:
+    """The standard error of their mean; None for one value."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def plan(search: Search, left: float) -> tuple[list[int], int]:
@@ -114,21 +132,33 @@ def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | No
     metrics = [store.read_json(run / "metrics.json")["validation"] for run in runs]
     spec, trial = search.spec(number), search.trials.all()[number]
     system = search.crew.system
-    values = tuple(system.cost(spec, f) for f in metrics)
-    assert trial.value is not None
-    return Finalist(number, spec, trial.value, tuple(runs), values, system.load(runs[0]).parameter_count)
+    values = tuple(system.costs(spec, f) for f in metrics)
+    return Finalist(number, spec, tuple(trial.values), tuple(runs), values, system.load(runs[0]).parameter_count)
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist:
     """The best mean over seeds; within one standard error of it, the smaller model.
 
-    Only finalists with the full number of trained seeds compete.
+    With two yardsticks, the member of the front of means that is closest to the ideal point. Only finalists with the
+    full number of trained seeds compete.
     """
-    most = max(len(f.values) for f in finalists)
-    entitled = [f for f in finalists if len(f.values) == most]
+    entitled = _entitled(finalists)
+    if len(entitled[0].means) > 1:
+        chosen = closest({f.number: f.means for f in entitled})
+        return next(f for f in entitled if f.number == chosen)
     best = min(entitled, key=lambda f: (f.mean, f.number))
     tied = [f for f in entitled if f.mean <= best.mean + (best.se or 0.0)]
     return min(tied, key=lambda f: (f.parameters, f.mean, f.number))
+
+
+def _entitled(finalists: Sequence[Finalist]) -> list[Finalist]:
+    most = max(len(f.values) for f in finalists)
+    return [f for f in finalists if len(f.values) == most]
+
+
+def on_front(finalists: Sequence[Finalist]) -> list[int]:
+    """The finalists whose means over seeds no other's dominate."""
+    return front({f.number: f.means for f in _entitled(finalists)})
 
 
 def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
@@ -158,11 +188,22 @@ def keep_best(search: Search, winner: Finalist) -> Any:
 
 
 def best_run(winner: Finalist) -> int:
-    """Which of the winner's runs is kept as best/: the best on validation."""
+    """Which of the winner's runs is kept as best/: the best on validation, by the first yardstick."""
     return min(range(len(winner.runs)), key=lambda i: winner.values[i])
 
 
 def summary(seeds: Sequence[Mapping[str, Any]], split: str, metric: str) -> tuple[float, float | None]:
     """Mean over seeds and its standard error."""
     values = [s[split][metric] for s in seeds]
-    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return statistics.fmean(values), _error(values)
+
+
+def summaries(seeds: Sequence[Mapping[str, Any]], yardsticks: Sequence[Yardstick]) -> dict[str, dict[str, Any]]:
+    """The winner's mean and standard error by the headline of each yardstick, on validation and test."""
+    return {
+        each.headline: {
+            split: dict(zip(("mean", "se"), summary(seeds, split, each.headline), strict=True))
+            for split in ("validation", "test")
+        }
+        for each in yardsticks
+    }

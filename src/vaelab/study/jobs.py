@@ -60,7 +60,7 @@ def _member_dict(member: Member) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The result of a member: its yardstick on validation by its best weights, final metrics, or why it failed.
+    """The result of a member: its cost by the (first) yardstick with its best weights, final metrics, or why it failed.
 
     `epochs` were trained, fewer than asked if it stalled.
     """
@@ -85,8 +85,8 @@ def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outc
         checkpoint = Checkpoint.read(work, member)
         is_done = checkpoint is not None and (checkpoint.state.epoch >= job.until or checkpoint.has_stalled)
         if checkpoint and is_done and member.name not in job.folders:
-            value, epochs = _rung_value(system, member, checkpoint.history, job.until)
-            outcomes.append(Outcome(member.name, value, checkpoint.seconds, epochs))
+            costs, epochs = _rung_costs(system, member, checkpoint.history, job.until)
+            outcomes.append(Outcome(member.name, costs[0], checkpoint.seconds, epochs))
             continue
         groups.setdefault((checkpoint.state.epoch if checkpoint else 0, is_done), []).append((member, checkpoint))
     for (_, is_done), group in groups.items():
@@ -96,13 +96,16 @@ def run(job: Job, system: AnySystem, feed: Any, progress: Progress) -> list[Outc
     return sorted(outcomes, key=lambda outcome: order.index(outcome.name))
 
 
-def _rung_value(
+def _rung_costs(
     system: AnySystem, member: Member, history: Sequence[Mapping[str, Any]], until: int
-) -> tuple[float, int]:
-    """The value of a member's best weights up to an epoch, and the epoch up to which it was trained."""
+) -> tuple[tuple[float, ...], int]:
+    """The costs of a member's best weights up to an epoch, and the epoch up to which it was trained.
+
+    What is measured only at rungs is in the last record, though measured with the best weights.
+    """
     seen = [row for row in history if row["epoch"] <= until]
     best = next((row for row in reversed(seen) if row["is_best"]), seen[-1])
-    return system.cost(member.spec, best["validation"]), int(seen[-1]["epoch"])
+    return system.costs(member.spec, {**seen[-1]["validation"], **best["validation"]}), int(seen[-1]["epoch"])
 
 
 @dataclasses.dataclass
@@ -186,17 +189,22 @@ class Running:
         """The outcomes of members that are not trained further in this job: judged and saved, or with a checkpoint."""
         job, system, outcomes = self.job, self.system, list[Outcome]()
         closing = bool(job.folders)
+        if not closing:  # kept in the record, since a checkpoint may be read again after further epochs
+            for history, measured in zip(self.histories, system.measure(self.stack), strict=True):
+                history[-1]["validation"] = {**history[-1]["validation"], **measured}
         metrics: list[Any] = system.judge(self.stack, job.is_final) if closing else [None] * len(self.stack)
         for k, (member, history, seconds) in enumerate(zip(self.members, self.histories, self.seconds, strict=True)):
-            value, epochs = _rung_value(system, member, history, job.until)
+            epochs = int(history[-1]["epoch"])
             if closing:
-                value = system.cost(member.spec, metrics[k])
-            if not math.isfinite(value):
+                costs = system.costs(member.spec, metrics[k])
+            else:
+                costs, _ = _rung_costs(system, member, history, job.until)
+            if not all(map(math.isfinite, costs)):
                 outcomes.append(Outcome(member.name, None, seconds, epochs, "the validation value is not finite"))
                 continue
             if closing:
                 _save_run(job, system, member, self.stack, k, history, metrics[k], seconds)
-            outcomes.append(Outcome(member.name, value, seconds, epochs, metrics=metrics[k]))
+            outcomes.append(Outcome(member.name, costs[0], seconds, epochs, metrics=metrics[k]))
         if not closing:
             self._write_checkpoints()
         return outcomes

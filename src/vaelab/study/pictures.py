@@ -1,4 +1,4 @@
-"""The pictures common to all studies: the search history."""
+"""The pictures common to all studies: the search history, and the front of two yardsticks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str,
     ]
     winner = results["best"]["number"] if results["best"] else None
     plots.plot_history(plots.history_data(rows), figures / "history.png", yardstick=yardstick)
+    both = Yardstick.both(results)
     if results["importance"]:  # empty with too few finished trials
-        plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png")
-    plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png", yardstick=yardstick)
+        of = "the variation" if len(both) == 1 else f"the variation of the {yardstick.title}"
+        plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png", of=of)
+    if len(both) > 1:  # without rungs
+        plots.plot_front(plots.front_data(results), figures / "front.png", both)
+    else:
+        plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png", yardstick=yardstick)
     return rows, winner

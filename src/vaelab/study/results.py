@@ -53,7 +53,10 @@ def trial_row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
     """A trial as a row of the table, the report and the plots; None if it is not finished."""
     if trial.state not in STATES:
         return None
-    spec, notes, yardstick = search.spec(trial.number), trial.user_attrs, search.config.yardstick
+    spec, notes, yardsticks = search.spec(trial.number), trial.user_attrs, search.config.yardsticks
+    values = []
+    if trial.state == TrialState.COMPLETE:
+        values = [each.cost(cost) for each, cost in zip(yardsticks, trial.values, strict=True)]
     folder = Path("trials") / search.name(trial.number, spec)
     return {
         "number": trial.number,
@@ -61,10 +64,9 @@ def trial_row(search: Search, trial: FrozenTrial) -> dict[str, Any] | None:
         "params": dict(trial.params),
         "idle": [name for name in trial.params if name in spec.idle],
         "spec": spec.model_dump(mode="json"),
-        "rungs": {str(k): yardstick.cost(v) for k, v in sorted(trial.intermediate_values.items())},
-        "value": yardstick.cost(trial.value)
-        if trial.value is not None and trial.state == TrialState.COMPLETE
-        else None,
+        "rungs": {str(k): yardsticks[0].cost(v) for k, v in sorted(trial.intermediate_values.items())},
+        "value": values[0] if values else None,
+        **({"values": values or None} if len(yardsticks) > 1 else {}),
         **{name: notes.get(name) for name in search.crew.system.facts},
         "epochs": notes.get("epochs"),
         "seconds": notes.get("seconds"),
@@ -92,7 +94,9 @@ def collect(
         "name": search.folder.name,
         "data": describe(search.crew.data),
         "task": search.config.task.name,
+        "purpose": search.config.purpose,
         "yardstick": search.config.yardstick.as_dict(),
+        "yardsticks": [each.as_dict() for each in search.config.yardsticks],
         "trials": {
             "total": len(table), "complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"),
             "failed": states.count("FAIL"),

@@ -116,7 +116,7 @@ class Search:
             path.unlink()
 
     def _rungs(self, specs: dict[int, Any]) -> list[int]:
-        if not self.config.prune:
+        if not self.config.prunes:
             return []
         steps = -(-len(self.crew.data.splits["train"]) // int(self.base.batch_size))
         return rung_epochs(int(self.base.epochs), steps, _ramp(specs), self.base.stride)
@@ -179,12 +179,12 @@ class Search:
     def _complete(self, live: dict[int, Any], outcomes: dict[str, Outcome]) -> None:
         for number, spec in live.items():
             outcome = outcomes[self.name(number, spec)]
-            assert outcome.value is not None
             assert outcome.metrics is not None
+            costs = self.crew.system.costs(spec, outcome.metrics)
             facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
             facts |= {"seconds": outcome.seconds, "epochs": outcome.epochs}
-            self.trials.complete(number, outcome.value, facts["verdict"] == "ok", facts)
-            self.watch.finished(number, "COMPLETE", outcome.value)
+            self.trials.complete(number, costs, facts["verdict"] == "ok", facts)
+            self.watch.finished(number, "COMPLETE", costs[0])
 
     def estimate(self, specs: Sequence[Any], epochs: int) -> float:
         """Estimated seconds the crew needs for `epochs` epochs of these members."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from vaelab.settings.purposes import Purpose
 from vaelab.settings.space import Space
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
@@ -82,8 +83,11 @@ class System(Protocol[S, F, M, T]):
     def products(self, spec: S, shape: Sequence[int]) -> int:
         """Multiplications per example in the networks, padding included, for examples of this shape."""
 
-    def cost(self, spec: S, metrics: Mapping[str, Any]) -> float:
-        """The yardstick's cost, from the metrics of a record or of `judge`."""
+    def costs(self, spec: S, metrics: Mapping[str, Any]) -> tuple[float, ...]:
+        """The cost by each yardstick, from the metrics of `judge`, or of a record with those of `measure`."""
+
+    def measure(self, stack: training.Stack[S, F, M]) -> list[dict[str, float]]:
+        """Validation metrics of every member that yardsticks need at a rung, but that epochs' records do not have."""
 
     def judge(self, stack: training.Stack[S, F, M], is_final: bool) -> list[dict[str, Any]]:
         """Validation metrics of every member at its best epoch; more precise for finalists."""
@@ -136,6 +140,10 @@ class Task(Protocol):
         """The yardsticks by name, the default first."""
 
     @property
+    def purposes(self) -> Mapping[str, Purpose]:
+        """The purposes by name."""
+
+    @property
     def fixed(self) -> Mapping[str, str]:
         """Further settings that cannot be searched, and why."""
 
@@ -152,7 +160,7 @@ class Task(Protocol):
     def first(self) -> Sequence[Mapping[str, Any]]:
         """What a study tries first, as changes of the default settings: none for trial 0."""
 
-    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+    def warnings(self, settings: Mapping[str, Any], space: Space, yardsticks: Sequence[Yardstick]) -> list[str]:
         """Notes shown to the user before the study starts."""
 
     def label(self, spec: Any) -> str:
@@ -161,4 +169,5 @@ class Task(Protocol):
     def outline(self, spec: Any) -> str:
         """A short description of a model, for a live table."""
 
-    def system(self, yardstick: str) -> AnySystem: ...
+    def system(self, yardstick: str) -> AnySystem:
+        """For one yardstick, or two with a comma between."""

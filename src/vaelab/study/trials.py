@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vaelab.engine.seeds import derive_seed
 from vaelab.settings.space import Space
+from vaelab.study.front import spread
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
@@ -40,12 +41,11 @@ def _quiet() -> Iterator[None]:
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Complete and pruned trials, best first: by rungs reached, then by value."""
+    """Complete and pruned trials, best first: by rungs reached, then by (the first) value."""
 
     def place(trial: FrozenTrial) -> tuple[float, float]:
         if trial.state == TrialState.COMPLETE:
-            assert trial.value is not None
-            return -math.inf, trial.value
+            return -math.inf, trial.values[0]
         rung = max(trial.intermediate_values)
         return -rung, trial.intermediate_values[rung]
 
@@ -97,7 +97,7 @@ class Trials:
         sampler: str,
         seed: int,
         size: int,
-        direction: Direction = "minimize",
+        directions: Sequence[Direction] = ("minimize",),
         first: Sequence[Mapping[str, Any]] = (),
     ):
         """`first` has the parameters of the first trials, which no sampler suggests."""
@@ -113,12 +113,12 @@ class Trials:
             sqlalchemy.event.listen(self._storage.engine, "connect", _without_sync)
             self._storage.engine.dispose()
             stored = optuna.create_study(
-                storage=self._storage, study_name=NAME, direction=direction, load_if_exists=True
+                storage=self._storage, study_name=NAME, directions=directions, load_if_exists=True
             )
             self._study_id = stored._study_id
             known = stored.get_trials(deepcopy=False)
             self._ids = [trial._trial_id for trial in known]
-            self._study = optuna.create_study(direction=direction)
+            self._study = optuna.create_study(directions=directions)
             self._memory = self._study._storage
             self._study.add_trials(known)
         self._asked: dict[int, optuna.Trial] = {}
@@ -209,12 +209,14 @@ class Trials:
     def fail(self, number: int, reason: str, facts: Mapping[str, Any]) -> None:
         self._tell(number, TrialState.FAIL, {**facts, "reason": reason})
 
-    def complete(self, number: int, value: float, feasible: bool, facts: Mapping[str, Any]) -> None:
+    def complete(self, number: int, value: float | Sequence[float], feasible: bool, facts: Mapping[str, Any]) -> None:
         with _quiet():
             self._asked[number].set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
         self._tell(number, TrialState.COMPLETE, facts, value)
 
-    def _tell(self, number: int, state: TrialState, facts: Mapping[str, Any], value: float | None = None) -> None:
+    def _tell(
+        self, number: int, state: TrialState, facts: Mapping[str, Any], value: float | Sequence[float] | None = None
+    ) -> None:
         """Ends a trial: in memory, then in the database, its state last."""
         trial = self._asked.pop(number)
         for name, fact in facts.items():
@@ -229,6 +231,8 @@ class Trials:
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[int]:
-    """Numbers of the complete, feasible trials, best first."""
+    """Numbers of the complete, feasible trials, best first; with two yardsticks those of the front, spread along it."""
     ok = [t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs["verdict"] == "ok"]
-    return [t.number for t in sorted(ok, key=lambda t: (t.value, t.number))]
+    if ok and len(ok[0].values) > 1:
+        return spread({t.number: t.values for t in ok})
+    return [t.number for t in sorted(ok, key=lambda t: (t.values[0], t.number))]

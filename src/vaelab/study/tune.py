@@ -51,7 +51,8 @@ def _decide(config: Config, data: Dataset, workers: int | None) -> Config:
     """The configuration with its space resolved; rejects invalid ones before anything is written."""
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, but got {workers}.")
-    task, system = config.task, config.task.system(config.yardstick.name)
+    config = config.judged(data.labels is not None)
+    task, system = config.task, config.task.system(config.judged_by)
     if config.space is None:
 
         def affords(settings: Mapping[str, Any]) -> bool:
@@ -96,21 +97,21 @@ def resume(
 
 def _base(config: Config, data: Dataset) -> Any:
     """The settings of every trial that are not searched, with automatic ones resolved."""
-    return config.task.system(config.yardstick.name).resolve(config.task.spec_type.create(**config.settings), data)
+    return config.task.system(config.judged_by).resolve(config.task.spec_type.create(**config.settings), data)
 
 
 def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
     clock = Clock(config.timeout)
     base = _base(config, data)
     if base.fuses:
-        fused.prepare(config.task.system(config.yardstick.name).method.kernels)  # before there are workers
+        fused.prepare(config.task.system(config.judged_by).method.kernels)  # before there are workers
     count = cores() if workers is None else workers
     work = folder / ".work"
     with (
         one_thread(),
         store.StudyLock(folder),
         _trials(config, folder, base) as trials,
-        Crew(data, base, count, work, config.task, config.yardstick.name) as crew,
+        Crew(data, base, count, work, config.task, config.judged_by) as crew,
     ):
         _refuse_fewer(config, trials)
         config.save(folder, data.source)  # a resumed study may have more trials
@@ -165,7 +166,15 @@ def _study(
 def _trials(config: Config, folder: Path, base: Any) -> Iterator[Trials]:
     known = [config.searched.nearest(base, changes) for changes in config.task.first]
     first = [] if config.sampler == "grid" else [params for params in known if params is not None]
-    trials = Trials(folder / "study.db", config.searched, config.sampler, config.seed, config.cohort, first=first)
+    trials = Trials(
+        folder / "study.db",
+        config.searched,
+        config.sampler,
+        config.seed,
+        config.cohort,
+        ["minimize"] * len(config.yardsticks),
+        first,
+    )
     try:
         yield trials
     finally:
@@ -203,15 +212,21 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
     flattered = min(ended, key=lambda f: (f.search, f.number))
     test_mean, test_se = finals.summary(tested, "test", system.headline)
     mean, se = finals.summary(tested, "validation", system.headline)
-    same = search.config.final_epochs in (None, int(search.base.epochs))
+    yardsticks = search.config.yardsticks
+    same = search.config.final_epochs in (None, int(search.base.epochs)) and len(yardsticks) == 1
+    of_two: dict[str, Any] = {}
+    if len(yardsticks) > 1:
+        of_two = {"front": finals.on_front(ended), "means": finals.summaries(tested, yardsticks)}
     report = {
         "best": {
             "number": winner.number, "spec": best.spec.model_dump(mode="json"), "parameters": winner.parameters,
             "validation": tested[index]["validation"], "test": tested[index]["test"], "seeds": tested,
             "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
         },
-        "finalists": [f.as_dict(search.config.yardstick) for f in ended],
-        "optimism": flattered.mean - flattered.search if same else None,  # only comparable with equal training length
+        "finalists": [f.as_dict(yardsticks) for f in ended],
+        **of_two,
+        # only comparable with equal training length, and with one yardstick
+        "optimism": flattered.mean - flattered.search[0] if same else None,
         "notes": notes,
     }  # fmt: skip
     return best, report

@@ -25,7 +25,7 @@ from vaelab.vae.objectives import CostOf, Objective, Terms, Weights, elbo, objec
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
-from vaelab.vae.yardsticks.yardstick import VAEYardstick
+from vaelab.vae.yardsticks.yardstick import VAEYardstick, with_terms
 
 if TYPE_CHECKING:
     from vaelab.vae.fused.stack import FusedVAE
@@ -71,8 +71,8 @@ def _timed(work: Callable[[], object]) -> float:
 class Variational:
     """VAE training: the evidence lower bound, with any `cost` of the outputs, or the importance-weighted bound.
 
-    `custom` are custom networks for encoder or decoder, for one member. The `yardstick` is
-    among the metrics of every epoch.
+    `custom` are custom networks for encoder or decoder, for one member. The metrics of every epoch include those of
+    the `yardsticks` that follow from its terms.
     """
 
     kernels = "vaelab.vae.fused.steps"
@@ -81,9 +81,9 @@ class Variational:
         self,
         custom: CustomNetworks | None = None,
         cost: CostOf = reconstruction,
-        yardstick: VAEYardstick = NEG_ELBO,
+        yardsticks: Sequence[VAEYardstick] = (NEG_ELBO,),
     ):
-        self.custom, self.cost, self.yardstick = custom, cost, yardstick
+        self.custom, self.cost, self.yardsticks = custom, cost, yardsticks
 
     @property
     def is_capturable(self) -> bool:
@@ -156,19 +156,18 @@ class Variational:
     def validate(self, stack: VAEStack, train: list[dict[str, float]]) -> list[Validated]:
         """The target is the member's own loss at full beta."""
         feed = stack.feed
-        views = stack.views(stack.judged)
         if stack.fused is not None:
             validation = [(d + feed.log_jacobian, r) for d, r in stack.fused.validation().tolist()]
         else:
             rows = min(len(feed.data.splits["validation"]), VALIDATION_ROWS)
             batches = feed.batches("validation", evaluate.epoch_draws(rows), VALIDATION_ROWS)
+            views = stack.views(stack.judged)
             validation = evaluate.mean_terms(stack.model, views, stack.specs, batches, feed.log_jacobian)
-        measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", VALIDATION_ROWS)
-        metrics = self.yardstick.added(
-            stack.specs, [{"neg_elbo": d + r, "distortion": d, "rate": r} for d, r in validation], measured
-        )
         found = []
-        for spec, own, judged, (distortion, rate) in zip(stack.specs, train, metrics, validation, strict=True):
+        for spec, own, (distortion, rate) in zip(stack.specs, train, validation, strict=True):
+            judged = with_terms(
+                self.yardsticks, spec, {"neg_elbo": distortion + rate, "distortion": distortion, "rate": rate}
+            )
             own["distortion"] += feed.log_jacobian
             of_train = {"neg_elbo": own["distortion"] + own["rate"], **own}
             target, beta = distortion + spec.beta * rate, beta_at(spec, stack.epoch - 1)

@@ -13,35 +13,41 @@ from torch import Tensor
 from vaelab.data import Dataset
 from vaelab.engine.convolutions import Convolutions, Grid
 from vaelab.engine.networks import bucket, padded_latent
-from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS
+from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, parse_yardsticks
 from vaelab.study.task import Nothing
 from vaelab.vae import baselines, evaluate
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.epoch import VAEStack
+from vaelab.vae.evaluate import COLLAPSE_RATE
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational
 from vaelab.vae.likelihoods.likelihood import likelihood_type
+from vaelab.vae.measuring import measured
 from vaelab.vae.objectives import CostOf, reconstruction
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks import YARDSTICKS
+from vaelab.vae.yardsticks.yardstick import with_terms
+
+FACTS = ("rate", "distortion", "active_units", "verdict", "reason")
 
 
 class VAESystem:
-    """VAEs judged by the negative ELBO, or by the weighted training loss."""
-
-    facts = ("rate", "distortion", "active_units", "verdict", "reason")
+    """VAEs judged by one yardstick, or by two: "neg_elbo", or "neg_elbo,probe"."""
 
     def __init__(
         self, yardstick: str = "neg_elbo", custom: CustomNetworks | None = None, cost: CostOf = reconstruction
     ):
-        self.yardstick = YARDSTICKS[yardstick]
-        self.headline = self.yardstick.headline
-        self.custom, self.method = custom, Variational(custom, cost, self.yardstick)
+        self.yardsticks = parse_yardsticks(yardstick, YARDSTICKS)
+        self.headline = self.yardsticks[0].headline
+        self.facts = (*dict.fromkeys((*FACTS, *(each.name for each in self.yardsticks))),)
+        self.custom, self.method = custom, Variational(custom, cost, self.yardsticks)
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
         likelihood_type(resolved.likelihood).scaling(data)  # rejects unsuitable data
+        for yardstick in self.yardsticks:
+            yardstick.check(data)
         return resolved
 
     def feed(self, data: Dataset, spec: Spec) -> Feed:
@@ -56,8 +62,12 @@ class VAESystem:
         encoder, decoder = [ends, *hidden, 2 * latent], [latent, *reversed(hidden), ends]
         return products + sum(a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths))
 
-    def cost(self, spec: Spec, metrics: Mapping[str, Any]) -> float:
-        return self.yardstick.cost(float(metrics[self.yardstick.name]))
+    def costs(self, spec: Spec, metrics: Mapping[str, Any]) -> tuple[float, ...]:
+        return tuple(yardstick.cost(float(metrics[yardstick.name])) for yardstick in self.yardsticks)
+
+    def measure(self, stack: VAEStack) -> list[dict[str, float]]:
+        """Of the best weights so far: those would be judged if training ended here."""
+        return measured(self.yardsticks, stack.model, stack.views(stack.best), stack.specs, stack.feed, "validation")
 
     def judge(self, stack: VAEStack, is_final: bool) -> list[dict[str, Any]]:
         feed, draws = stack.feed, FINAL_DRAWS if is_final else SEARCH_DRAWS
@@ -65,9 +75,17 @@ class VAESystem:
         batches = feed.batches("validation", draws if terms is None else 1)
         scores = evaluate.score(stack.model, views, stack.specs, batches, draws, feed.log_jacobian, terms)
         reference = evaluate.baseline(feed, "validation")
-        measured = self.yardstick.measure(stack.model, views, stack.specs, feed, "validation", None)
         found = [evaluate.metrics(scores, k, spec, reference) for k, spec in enumerate(stack.specs)]
-        return self.yardstick.added(stack.specs, found, measured)
+        others = self.measure(stack)
+        return [self._judged(*of_one) for of_one in zip(stack.specs, found, others, strict=True)]
+
+    def _judged(self, spec: Spec, found: dict[str, Any], others: Mapping[str, float]) -> dict[str, Any]:
+        """All metrics of a model. Only bounds are compared with the model without latents: at a beta far from 1 a
+        model may be worse by its bound and yet have latents that others ask for.
+        """
+        if found["rate"] >= COLLAPSE_RATE and not all(yardstick.is_bound for yardstick in self.yardsticks):
+            found = found | {"verdict": "ok", "reason": None}
+        return {**with_terms(self.yardsticks, spec, found), **others}
 
     def model(self, feed: Feed, spec: Spec, row: Tensor, metrics: Mapping[str, Any]) -> Fitted:
         return Fitted.of(feed, spec, row, self.custom)
@@ -77,9 +95,8 @@ class VAESystem:
 
     def test(self, model: Fitted, data: Dataset) -> dict[str, Any]:
         feed = Feed(data, model.spec, model.scaling)
-        measured = self.yardstick.measure(model.model, model.parameters, [model.spec], feed, "test", None)
-        (found,) = self.yardstick.added([model.spec], [model.evaluate(data, "test", FINAL_DRAWS)], measured)
-        return found
+        (others,) = measured(self.yardsticks, model.model, model.parameters, [model.spec], feed, "test")
+        return self._judged(model.spec, model.evaluate(data, "test", FINAL_DRAWS), others)
 
     def reference(self, feed: Feed) -> dict[str, Any]:
         return dict(evaluate.baseline(feed, "validation").as_dict())
@@ -114,5 +131,6 @@ class VAESystem:
         from vaelab.vae.explorer import explorer_of
 
         rows, winner = draw_study(folder, results)
-        plots.plot_latent_size(plots.latent_size_data(rows, winner), folder / "figures" / "latent_size.png")
+        sizes = plots.latent_size_data(rows, winner)
+        plots.plot_latent_size(sizes, folder / "figures" / "latent_size.png", self.yardsticks[0])
         build_study_report(folder, Spec, explorer_of(data))

@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vaelab.settings.purposes import Purpose
 from vaelab.settings.space import Space, networks_of
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.vae.purposes import PURPOSES
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks import YARDSTICKS
 
@@ -36,6 +39,7 @@ class VAETask:
     name = "vae"
     spec_type = Spec
     yardsticks: Mapping[str, VAEYardstick] = YARDSTICKS
+    purposes: Mapping[str, Purpose] = PURPOSES
     # Searching these would compare incomparable values, or let a trial change how it is judged.
     fixed: Mapping[str, str] = {
         "likelihood": "densities and masses under different likelihoods have no common unit",
@@ -68,9 +72,9 @@ class VAETask:
             space |= NETWORKS
         return Space.parse(space, Spec).without(settings)
 
-    def warnings(self, settings: Mapping[str, Any], space: Space) -> list[str]:
+    def warnings(self, settings: Mapping[str, Any], space: Space, yardsticks: Sequence[Yardstick]) -> list[str]:
         notes = []
-        if "beta" in space:
+        if "beta" in space and [each.name for each in yardsticks] == ["neg_elbo"]:
             notes.append("beta is searched under neg_elbo, which has beta = 1: the search will find about 1.")
         if "conv" in networks_of(settings, space):
             notes.append("on a CPU, convolutional networks are trained one at a time: stacking them is no faster.")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_counts, print_notes, print_titled, share
+from vaelab.cli.terminal.console import out, print_counts, print_judged, print_notes, print_titled, share
 from vaelab.wording import counted, number, with_error
 
 FIGURES = {
@@ -29,6 +29,7 @@ def print_classifier(results: Mapping[str, Any]) -> None:
     console.print(
         f"pruning saved {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials", highlight=False
     )
+    print_judged(console, results)
     print_notes(console, results["notes"])
     if best is not None:
         row = next(row for row in results["table"] if row["number"] == best["number"])

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vaelab.settings.yardsticks import FRONT, Yardstick
 from vaelab.wording import counted, number
 
 
@@ -41,6 +42,14 @@ def print_counts(console: Console, results: Mapping[str, Any]) -> None:
         f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
         highlight=False,
     )
+
+
+def print_judged(console: Console, results: Mapping[str, Any]) -> None:
+    """How the yardsticks judged, if it goes without saying for none of them."""
+    yardsticks = Yardstick.both(results)
+    for said in [*(each.how for each in yardsticks), FRONT if len(yardsticks) > 1 else ""]:
+        if said:
+            console.print(Text(said), soft_wrap=True)
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:

@@ -10,7 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_baseline, print_beaten, print_counts, print_notes, print_titled
+from vaelab.cli.terminal.console import (
+    out,
+    print_baseline,
+    print_beaten,
+    print_counts,
+    print_judged,
+    print_notes,
+    print_titled,
+)
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, difference, kept_start, number, with_error
 
@@ -89,13 +97,17 @@ def print_study(results: Mapping[str, Any]) -> None:
     console, best = out(), results["best"]
     print_beaten(console, results)
     print_counts(console, results)
+    print_judged(console, results)
     print_notes(console, results["notes"])
-    if best is not None:
+    if best is not None and len(Yardstick.both(results)) > 1:
+        _print_front(console, results)
+    elif best is not None:
         yardstick = Yardstick.of(results)
         seeds, unit = len(best["seeds"]), yardstick.unit or yardstick.title
         title = f"finalists, {unit} on validation: in the search, and retrained over {counted(seeds, 'seed')}"
         table = Table(box=None, pad_edge=False)
-        for name in ("trial", f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws", "parameters"):
+        heads = (f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws")
+        for name in ("trial", *(("search", "retrained") if yardstick.how else heads), "parameters"):
             table.add_column(name, justify="right")
         for row in sorted(results["finalists"], key=lambda row: yardstick.cost(row["mean"])):
             mark = " (winner)" if row["number"] == best["number"] else ""
@@ -111,6 +123,26 @@ def print_study(results: Mapping[str, Any]) -> None:
             console.print(f"after retraining, the best trial of the search was {lost} {way}", highlight=False)
         print_baseline(console, results["baseline"], "validation")
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+
+
+def _print_front(console: Console, results: Mapping[str, Any]) -> None:
+    """The finalists of two yardsticks, and what the winner reaches on test."""
+    yardsticks, best = Yardstick.both(results), results["best"]
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "on the front", *(each.name for each in yardsticks), "parameters"):
+        table.add_column(name, justify="right")
+    for row in sorted(results["finalists"], key=lambda row: yardsticks[0].cost(row["mean"])):
+        mark = " (winner)" if row["number"] == best["number"] else ""
+        means = map(with_error, row["means"], row["errors"])
+        on_front = "yes" if row["number"] in results["front"] else "no"
+        table.add_row(f"{row['number']}{mark}", on_front, *means, f"{row['parameters']:,}")
+    axes = " and ".join(f"{each.name} ({each.axis})" for each in yardsticks)
+    title = f"finalists retrained over {counted(len(best['seeds']), 'seed')}, on validation: {axes}"
+    print_titled(console, title, table)
+    for each in yardsticks:
+        found = results["means"][each.headline]["test"]
+        console.print(f"test {each.headline} of the winner: {_of_mean(found)}", highlight=False)
+    print_baseline(console, results["baseline"], "validation")
 
 
 def _of_mean(summary: Mapping[str, Any]) -> str:

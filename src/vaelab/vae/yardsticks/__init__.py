@@ -15,5 +15,11 @@ YARDSTICKS: Registry[VAEYardstick] = Registry(
     {
         "neg_elbo": "vaelab.vae.yardsticks.neg_elbo:NEG_ELBO",
         "weighted_loss": "vaelab.vae.yardsticks.weighted_loss:WEIGHTED_LOSS",
+        "probe": "vaelab.vae.yardsticks.probe:PROBE",
+        "neighbours": "vaelab.vae.yardsticks.neighbours:NEIGHBOURS",
+        "nmi": "vaelab.vae.yardsticks.nmi:NMI",
+        "stability": "vaelab.vae.yardsticks.stability:STABILITY",
+        "rate": "vaelab.vae.yardsticks.rate:RATE",
+        "distortion": "vaelab.vae.yardsticks.distortion:DISTORTION",
     },
 )

@@ -3,4 +3,4 @@
 from vaelab.settings.yardsticks import NATS
 from vaelab.vae.yardsticks.yardstick import VAEYardstick
 
-NEG_ELBO = VAEYardstick("neg_elbo", "negative ELBO", "neg. ELBO", NATS)
+NEG_ELBO = VAEYardstick("neg_elbo", "negative ELBO", "neg. ELBO", NATS, is_bound=True)

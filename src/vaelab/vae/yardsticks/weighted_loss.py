@@ -28,4 +28,5 @@ WEIGHTED_LOSS = WeightedLoss(
     NATS,
     weights=("beta", "warmup", "free_bits"),
     headline="neg_elbo",
+    is_bound=True,
 )

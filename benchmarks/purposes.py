@@ -1,0 +1,89 @@
+"""What `--for` buys: studies for density and for embedding on the same data, compared on the test split.
+
+    python benchmarks/purposes.py [--data digits,digits_table,breast_cancer] [--repeats 5] [--trials 40] [--smoke]
+
+Repeat s is a study with seed s on the splits of seed s, for both purposes, with equal budgets. For each winner: the
+accuracy of the linear probe and the negative ELBO on test, mean ± standard error over repeats, and the difference of
+the two purposes, paired by repeat. The winner of a study is the mean over its retrained seeds. `digits_table` are the
+digits as a table of 64 columns, for which the likelihood is Gaussian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from pathlib import Path
+
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+
+from vaelab.api import tune
+from vaelab.data import Dataset, from_arrays, load
+from vaelab.use import load as load_model
+from vaelab.vae.system import VAESystem
+
+TABLES = {"digits_table": load_digits, "breast_cancer": load_breast_cancer, "wine": load_wine}
+PURPOSES = ("density", "embedding")
+METRICS = {"probe": "probe accuracy", "neg_elbo": "negative ELBO, nats per example"}
+
+
+def data_of(name: str, seed: int) -> Dataset:
+    if name not in TABLES:
+        return load(name, seed=seed)
+    x, y = TABLES[name](return_X_y=True)
+    return from_arrays(x, y, name=name, seed=seed)
+
+
+def judged(data: Dataset, purpose: str, seed: int, trials: int, epochs: int) -> dict[str, float]:
+    """Both metrics on test of a study's winner: means over its seeds."""
+    both = VAESystem("neg_elbo,probe")
+    with tempfile.TemporaryDirectory() as folder:
+        study = tune(
+            data, None, trials, purpose=purpose, settings={"epochs": epochs}, seed=seed, workers=1, figures="none",
+            out=Path(folder) / "study",
+        )  # fmt: skip
+        if study.best is None:
+            raise SystemExit(f"{data.name}, seed {seed}: {study.results['notes'][0]}")
+        number = study.results["best"]["number"]
+        runs = sorted((study.folder / "finals").glob(f"{number:04d}-*"))
+        found = [both.test(load_model(run), data) for run in runs]
+    return {name: statistics.fmean(one[name] for one in found) for name in METRICS}
+
+
+def summary(values: list[float]) -> str:
+    error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{error}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="digits,digits_table,breast_cancer", help=f"digits or {', '.join(TABLES)}")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--smoke", action="store_true", help="check that it runs: one repeat of three trials")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.data, arguments.repeats, arguments.trials, arguments.epochs = "breast_cancer", 1, 3, 8
+    for name in arguments.data.split(","):
+        found: dict[str, list[dict[str, float]]] = {purpose: [] for purpose in PURPOSES}
+        for seed in range(arguments.repeats):
+            data = data_of(name, seed)
+            for purpose in PURPOSES:
+                found[purpose].append(judged(data, purpose, seed, arguments.trials, arguments.epochs))
+        print(f"\n| {name}, test | {' | '.join(METRICS.values())} |\n|---|---:|---:|")
+        for seed in range(arguments.repeats):
+            for purpose in PURPOSES:
+                values = (f"{found[purpose][seed][metric]:.4f}" for metric in METRICS)
+                print(f"| {purpose}, seed {seed} | {' | '.join(values)} |")
+        for purpose in PURPOSES:
+            means = (summary([one[metric] for one in found[purpose]]) for metric in METRICS)
+            print(f"| **{purpose}** | {' | '.join(means)} |")
+        pairs = list(zip(*(found[purpose] for purpose in PURPOSES), strict=True))
+        gains = (summary([b[metric] - a[metric] for a, b in pairs]) for metric in METRICS)
+        print(f"| embedding - density, paired | {' | '.join(gains)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
