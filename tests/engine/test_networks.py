@@ -204,7 +204,7 @@ def padding(model, spec):
 def test_padding_stays_exactly_zero_under_training_with_decay_and_dropout(optimizer, activation):
     specs = [
         Spec(latent_dim=L, hidden=(w,), activation=activation, likelihood="gaussian").replace(
-            optimizer=optimizer, weight_decay=0.1, lr=0.05
+            optimizer=optimizer, weight_decay=0.1, lr=0.05, schedule="averaged"
         )
         for L, w in ((3, 5), (7, 20), (16, 32))
     ]

@@ -146,7 +146,7 @@ def test_clipping_equals_torch_member_by_member():
 @pytest.mark.parametrize("name", list(RULES))
 def test_a_step_with_a_non_finite_gradient_leaves_the_member_and_its_neighbours_alone(name, bad):
     """Even with momentum and weight decay at work in the member."""
-    specs = [Spec(optimizer=name, lr=0.01 * (k + 1), weight_decay=0.1) for k in range(3)]
+    specs = [Spec(optimizer=name, lr=0.01 * (k + 1), weight_decay=0.1, schedule="one-cycle") for k in range(3)]
     series, start = gradients(20, 3, dtype=torch.float32), gradients(1, 3, seed=1, dtype=torch.float32)[0]
     parameters = start.clone()
     optimizer = Optimizer(specs, parameters, 100)
@@ -164,7 +164,7 @@ def test_a_step_with_a_non_finite_gradient_leaves_the_member_and_its_neighbours_
 
 
 def test_a_gradient_whose_norm_overflows_counts_as_non_finite():
-    optimizer = Optimizer([Spec(clip=1e30)], torch.zeros(1, P), 10)
+    optimizer = Optimizer([Spec(clip=1e30, schedule="constant")], torch.zeros(1, P), 10)
     assert optimizer.step(torch.full((1, P), 1e25)) == [0]
     assert (optimizer.parameters == 0).all()
 
@@ -172,7 +172,9 @@ def test_a_gradient_whose_norm_overflows_counts_as_non_finite():
 def mixed_specs(members):
     names = list(RULES)
     return [
-        Spec(optimizer=names[k % 4], lr=0.01 * (k + 1), weight_decay=0.05 * (k % 3), clip=3.0 + k)
+        Spec(
+            optimizer=names[k % 4], lr=0.01 * (k + 1), weight_decay=0.05 * (k % 3), clip=3.0 + k, schedule="one-cycle"
+        )  # fmt: skip
         for k in range(members)
     ]
 

@@ -251,6 +251,7 @@ def train_plainly(spec, feed, own, dtype):
     x_own = torch.from_numpy(feed.data.flat.astype(np.float32))
     n, B, step = len(rows), spec.batch_size, 0
     steps = spec.epochs * math.ceil(n / B)
+    mean: dict[str, torch.Tensor] = {}
     for _ in range(spec.epochs):
         order = rows[torch.randperm(n, generator=generator)]
         noise = torch.randn(n, 1, spec.latent_dim, generator=generator)[:, 0].to(dtype)
@@ -259,6 +260,8 @@ def train_plainly(spec, feed, own, dtype):
             share, factor = step / (steps - 1), 1.0
             if spec.schedule == "cosine":
                 factor = 0.5 * (1 + math.cos(math.pi * step / steps))
+            elif spec.schedule == "averaged":
+                factor = min(1, (step + 1) / (steps // 10))
             elif spec.schedule == "one-cycle":
                 low, there = (0.04, (0.3 - share) / 0.3) if share < 0.3 else (4e-6, (share - 0.3) / 0.7)
                 factor = low + (1 - low) * (1 + math.cos(math.pi * there)) / 2
@@ -272,8 +275,12 @@ def train_plainly(spec, feed, own, dtype):
             nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
             optimizer.step()
             step += 1
+        # An exponential mean over a tenth of the steps so far, renewed after an epoch of fewer than 32 steps.
+        share = min(1.0, math.ceil(n / B) / (0.1 * step)) if spec.schedule == "averaged" else 1.0
+        found = {name: w.clone() for name, w in model.weights().items()}
+        mean = {name: mean[name] + share * (w - mean[name]) for name, w in found.items()} if mean else found
     assert step == steps >= 50
-    return model.weights()
+    return mean
 
 
 @pytest.fixture(scope="module")
@@ -324,9 +331,9 @@ def compare_with_torch(data, likelihood, dtype, tolerance, **settings):
     for _ in range(specs[0].epochs):
         run_epoch(stack)
         stack.epoch += 1
-    for k, (spec, own) in enumerate(zip(specs, start, strict=True)):
+    for k, (spec, own) in enumerate(zip(stack.specs, start, strict=True)):
         expected = train_plainly(spec, feed, own, dtype)
-        found = stack.model.unpad(stack.parameters[k].detach(), spec)
+        found = stack.model.unpad(stack.judged[k].detach(), spec)
         assert list(found) == list(expected)
         assert all(found[name].shape == expected[name].shape for name in expected)
         ours, theirs, before = (torch.cat([w[name].flatten() for name in expected]) for w in (found, expected, own))

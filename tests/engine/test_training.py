@@ -95,7 +95,7 @@ def test_a_member_state_survives_a_round_trip_through_bytes(table, tmp_path):
     state = run(specs, feed, until=2)[0].member_state(0)
     np.savez(tmp_path / "state.npz", **state.arrays)
     with np.load(tmp_path / "state.npz") as arrays:
-        again = MemberState(dict(arrays), state.epoch, state.step, state.best_loss)
+        again = MemberState(dict(arrays), state.epoch, state.step, state.best_loss, state.best_epoch)
     stack = Stack(specs, feed, Variational())
     stack.restore([again])
     list(epochs(stack))

@@ -31,8 +31,8 @@ def test_defaults_are_those_of_the_design():
         "adam",
         2e-3,
         200.0,
-        "one-cycle",
-        30,
+        "auto",
+        "auto",
     )
     assert spec.hidden_sizes == (256, 128)
 
@@ -184,6 +184,8 @@ def test_number_kind_of_every_setting():
         "sigma",
         "batch_size",
         "pretrain",
+        "epochs",
+        "patience",
     }
     assert kinds["hidden"] is None
 

@@ -33,21 +33,39 @@ from vaelab.vae.task import TASK
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
 
-@given(figures, figures)
-def test_survivors_are_those_of_the_cohort_with_at_most_half_of_all_before_them(cohort, history):
-    history = {number + 100: value for number, value in history.items()}
-    kept = survivors(cohort, history)
-    everyone = [(value, number) for number, value in {**cohort, **history}.items()]
-    for number, value in cohort.items():
-        before = sum(other < (value, number) for other in everyone)
-        assert (number in kept) == (before < math.ceil(len(everyone) / 2))
+@given(st.dictionaries(st.integers(0, 60), st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1), st.floats(-9, 9))
+def test_survivors_may_still_reach_the_best_if_they_go_on_as_while_their_epochs_doubled(curves, best):
+    """By hand: from epoch 10 to 20, and then twice more to 80."""
+    reports = {number: {10: a, 14: (a + b) / 2, 20: b} for number, (a, b) in curves.items()}
+    kept = survivors(reports, [10, 14, 20, 28, 40, 57], 20, 80, best)
+    for number, (a, b) in curves.items():
+        least = b - 2 * max(0, a - b)
+        if abs(least - best) > 1e-9:
+            assert (number in kept) == (least < best)
+    alone = [n for n in reports if survivors({n: reports[n]}, [10, 14, 20, 28, 40, 57], 20, 80, best)]
+    assert kept == sorted(alone)  # whatever else is in the cohort
+    assert survivors(reports, [10, 14, 20], 14, 80, best) == sorted(reports)  # nothing is decided so early
 
 
-@given(st.integers(1, 500), st.integers(0, 50))
-def test_no_rung_before_warm_up_ends_nor_at_the_last_epoch(epochs, warmup):
-    rungs = rung_epochs(epochs, warmup)
+def test_no_curve_that_flattens_is_pruned_if_it_wins():
+    """a + b t^-c is convex on a logarithmic scale of steps."""
+    rng = np.random.default_rng(0)
+    rungs, end = rung_epochs(200, 40), 200
+    for _ in range(50):
+        a, b, c = rng.normal(size=30), rng.exponential(5, 30), rng.uniform(0.1, 1, 30)
+        value = lambda n, t: a[n] + b[n] * t ** -c[n]  # noqa: E731, B023
+        winner = min(range(30), key=lambda n: value(n, end))
+        for rung in rungs:
+            reports = {n: {r: value(n, r) for r in rungs if r <= rung} for n in range(30)}
+            assert winner in survivors(reports, rungs, rung, end, min(own[rung] for own in reports.values()))
+
+
+@given(st.integers(1, 500), st.integers(1, 600), st.integers(0, 50), st.integers(1, 5))
+def test_no_rung_before_warm_up_ends_nor_before_200_steps_nor_at_the_last_epoch(epochs, steps, warmup, stride):
+    rungs = rung_epochs(epochs, steps, warmup, stride)
     assert rungs == sorted(set(rungs))
-    assert all(warmup < rung < epochs for rung in rungs)
+    assert all(warmup < rung < epochs and rung % stride == 0 for rung in rungs)
+    assert all((rung - warmup + stride / 2) * steps >= 200 for rung in rungs)
 
 
 def decided(data: Dataset, settings: dict | None = None, **options: object) -> Config:
@@ -84,7 +102,7 @@ def test_noise_has_no_winner_and_the_study_says_so(tmp_path: Path):
         assert note.startswith(f"no shared structure was found: {len(complete)} of 4 trials ran to completion and all")
     for row in complete:
         assert row["reason"].startswith("its rate, " if row["rate"] < 0.1 else "its neg_elbo is ")
-    assert complete[0]["reason"] in note
+    assert any(row["reason"] in note for row in complete)
     assert "no shared structure" in (tmp_path / "s" / "report.html").read_text()
     assert json.loads((tmp_path / "s" / "results.json").read_text())["best"] is None
 
@@ -92,7 +110,7 @@ def test_noise_has_no_winner_and_the_study_says_so(tmp_path: Path):
 @pytest.fixture(scope="module")
 def study(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
     space = {"latent_dim": (2, 8), "optimizer": ["adam", "rmsprop"], "lr": (1e-3, 1e-2, "log")}
-    settings = {"epochs": 6, "hidden": "32"}
+    settings = {"epochs": 24, "hidden": "32"}
     out = tmp_path_factory.mktemp("tune") / "study"
     return api.tune(digits, space, 8, settings=settings, workers=1, seed=3, final_seeds=2, out=out, figures="all")
 
@@ -120,19 +138,35 @@ def test_every_trial_left_its_pictures_named_by_number_and_latent_size(study: St
         assert folder.name == f"{row['number']:04d}-latent{row['spec']['latent_dim']}"
         names = sorted(path.name for path in (folder / "figures").iterdir())
         assert names == ["latent.png", "losses.png", "reconstructions.png", "samples.png"]
-        assert Fitted.load(folder).spec.epochs == 6
+        assert Fitted.load(folder).spec.epochs == 24
     names = sorted(path.name for path in (study.folder / "figures").iterdir())
     assert names == ["history.png", "importance.png", "latent_size.png", "rungs.png"]
 
 
-def test_pruned_trials_were_the_weaker_half_at_their_rung(study: Study):
-    rungs = rung_epochs(6)
-    for row in study.trials:
-        if row["state"] == "PRUNED":
-            last = max(int(rung) for rung in row["rungs"])
-            assert last in rungs
-            pool = [r["rungs"].get(str(last)) for r in study.trials if r["number"] <= row["number"] // 4 * 4 + 3]
-            assert row["rungs"][str(last)] > np.median([value for value in pool if value is not None])
+def test_pruned_trials_could_not_have_won(study: Study):
+    """Retold from the table: the slope up to their last rung, and the best value of any trial by then."""
+    rungs = rung_epochs(24, -(-1437 // 32))
+    pruned = [row for row in study.trials if row["state"] == "PRUNED"]
+    assert pruned
+    assert study.trials[0]["state"] == "COMPLETE"
+    for row in pruned:
+        last = max(int(rung) for rung in row["rungs"])
+        start = row["number"] // 4 * 4
+        earlier = [r["value"] for r in study.trials[:start] if r["state"] == "COMPLETE" and r["verdict"] == "ok"]
+        now = [v for r in study.trials[start : start + 4] for rung, v in r["rungs"].items() if int(rung) <= last]
+        before = rungs[rungs.index(last) - 2]
+        a, b = row["rungs"][str(before)], row["rungs"][str(last)]
+        assert b - max(0, a - b) * math.log(24 / last) / math.log(last / before) > min([*earlier, *now])
+
+
+def test_the_defaults_are_trial_0_and_the_linear_model_trial_1(digits: Dataset, tmp_path: Path):
+    space = {"layers": (0, 2), "latent_dim": (2, 8), "lr": (5e-3, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
+    options = {"settings": {"width": 32, "epochs": 12}, "workers": 1, "final_seeds": 1, "finalists": 1}
+    found = api.tune(digits, space, 4, figures="none", out=tmp_path / "s", **options)
+    default = {"layers": 2, "latent_dim": 8, "lr": 5e-3, "weight_decay": 1e-6}  # as near as the space allows
+    assert found.trials[0]["params"] == default
+    assert found.trials[1]["params"] == {**default, "layers": 0}
+    assert 0 in [row["number"] for row in found.results["finalists"]]
 
 
 def test_the_config_repeats_the_study(study: Study, digits: Dataset, tmp_path: Path):

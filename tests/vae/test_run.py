@@ -111,7 +111,7 @@ def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset
     assert [row[1]["data-value"] for row in page.rows("Starts")[1:]] == [str(value) for value in values]
     assert f"seed {5 + best} was kept" in page.text
     assert "starts" not in Page((alone[0].folder / "report.html").read_text()).text
-    outcomes = [Outcome("a", None, 0.0, "it diverged"), Outcome("b", 2.0, 0.0), Outcome("c", 1.0, 0.0)]
+    outcomes = [Outcome("a", None, 0.0, 1, "it diverged"), Outcome("b", 2.0, 0.0, 3), Outcome("c", 1.0, 0.0, 3)]
     assert runs._best(outcomes) == 2
     with pytest.raises(InputError, match="`starts` must be at least 1"):
         train(digits, spec, starts=0, out=tmp_path / "none")
@@ -172,8 +172,8 @@ def test_the_pace_decides_the_epochs_that_fill_the_time(
     assert epochs == int(0.95 * (2500 - judging - 1) / 200)
     assert all(figure > 0 for figure in seen[0])
     assert len(run.history) == epochs
-    assert f"to reproduce, set epochs = {epochs}." in said[0]
-    again = train(digits, spec.replace(epochs=epochs), out=tmp_path / "again", figures=False)
+    assert f"to reproduce, set epochs = {epochs} and patience = 0.5." in said[0]
+    again = train(digits, spec.replace(epochs=epochs, patience=0.5), out=tmp_path / "again", figures=False)
     assert np.array_equal(again.model.row, run.model.row)
 
 
@@ -183,9 +183,8 @@ def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp
     run = train(digits, spec, out=tmp_path / "run", figures=False, timeout=3, note=said.append)
     assert 1 <= len(run.history) < 100_000
     assert run.model.spec.epochs == 100_000
-    assert said == [
-        f"stopped by the time limit after epoch {len(run.history)} of 100000; the best epoch so far is kept."
-    ]
+    best = max(row["epoch"] for row in run.history if row["is_best"])
+    assert said == [f"training ended after epoch {len(run.history)} of at most 100000; epoch {best} is kept."]
     assert any(row["is_best"] for row in run.history)
     with pytest.raises(InputError, match="`timeout` must be a positive number of seconds, but got 0"):
         train(digits, spec, out=tmp_path / "none", timeout=0)

@@ -103,7 +103,7 @@ def test_measured_figures_are_those_of_scikit_learn_on_the_saved_latents(study, 
 
 def test_a_rung_measures_the_best_weights_so_far_and_a_later_checkpoint_still_knows(digits, tmp_path):
     system = VAESystem("probe")
-    spec = system.resolve(Spec(hidden="16", latent_dim=3, epochs=6), digits)
+    spec = system.resolve(Spec(hidden="16", latent_dim=3, epochs=6, lr=1e-2), digits)
     member, feed = Member("m", spec), system.feed(digits, spec)
     early, late, again = (
         jobs.run(Job((member,), until, str(tmp_path)), system, feed, lambda *_: None)[0].value for until in (2, 4, 2)

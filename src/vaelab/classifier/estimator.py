@@ -107,7 +107,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         lr: float = 2e-3,
         weight_decay: float = 0.0,
         clip: float = 200.0,
-        schedule: Schedule = "averaged",
+        schedule: Schedule = "auto",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int | Literal["auto"] = "auto",
         patience: float | Literal["auto"] = "auto",

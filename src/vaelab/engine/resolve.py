@@ -12,7 +12,6 @@ from vaelab.settings.spec import ModelSpec
 
 EPOCHS, LEAST_STEPS, MOST_STEPS = 30, 8_000, 50_000  # of `epochs` = auto
 PATIENCE = 0.5  # share of the epochs so far
-PLANNED = ("cosine", "one-cycle")  # schedules that end where they were meant to
 
 
 def auto_epochs(steps_per_epoch: int) -> int:
@@ -33,11 +32,10 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
             f"`batch_size` must be at most the number of training examples, but got {size} for {n}; "
             "choose a smaller one or leave it to auto."
         )
-    is_open = spec.epochs == "auto" and spec.schedule not in PLANNED
     changes: dict[str, object] = {
         "batch_size": size,
         "epochs": auto_epochs(-(-n // size)) if spec.epochs == "auto" else spec.epochs,
-        "patience": (PATIENCE if is_open else 0.0) if spec.patience == "auto" else spec.patience,
+        "patience": (PATIENCE if spec.epochs == "auto" else 0.0) if spec.patience == "auto" else spec.patience,
     }
     if spec.device == "auto":
         changes["device"] = "cuda" if torch.cuda.is_available() else "cpu"

@@ -139,6 +139,7 @@ class Stack(Generic[S, F, M]):
 
     def __init__(self, specs: Sequence[S], feed: F, method: Method[S, F, M]):
         """`method` defines the kind of model and its loss."""
+        specs = [spec.settled for spec in specs]
         spec = specs[0]
         self.method = method
         assert len({method.key(s, feed.features) for s in specs}) == 1, "members of a stack must share their key"
@@ -271,7 +272,7 @@ class Stack(Generic[S, F, M]):
         spec, patience = self.specs[k], float(self.specs[k].patience)
         since, best = self.epoch - spec.ramp, self.best_epoch[k] - spec.ramp
         is_early = since * self.steps_per_epoch < STALLED_STEPS
-        return patience > 0 and not is_early and since > best * (1 + patience)
+        return spec.stops_early and not is_early and since > best * (1 + patience)
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """Full members (K, P + Q), such as `rows` or `best`, by name."""
@@ -290,13 +291,14 @@ def epochs(stack: Stack[S, F, M], until: int | None = None) -> Iterator[list[Rec
     """
     spec = stack.specs[0]
     last = int(spec.epochs) if until is None else until
+    stride = spec.stride(stack.steps_per_epoch)
     while stack.epoch < last:
         if stack.epoch in stack.method.phases(spec):
             stack.method.enter_phase(stack)
             stack.begin_phase()
         sums, rates = run_epoch(stack)
         stack.epoch += 1
-        if stack.epoch % spec.stride == 0 or stack.epoch == last:
+        if stack.epoch % stride == 0 or stack.epoch == last:
             yield _close_epoch(stack, sums, rates)
 
 

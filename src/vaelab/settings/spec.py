@@ -13,12 +13,14 @@ from pydantic import Field, field_validator
 from vaelab.errors import InputError, shown, unknown_name
 
 Activation = Literal["silu", "relu", "leaky_relu", "tanh", "gelu", "elu"]
-Schedule = Literal["averaged", "constant", "cosine", "one-cycle"]
+Schedule = Literal["auto", "averaged", "constant", "cosine", "one-cycle"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 Network = Literal["mlp", "conv"]
 Norm = Literal["none", "batch", "group"]
 
-MOST_RECORDS = 400  # validations of a training run
+MOST_RECORDS, STRIDE_STEPS = 400, 50  # validations of a training run; steps between two, if there would be more
+
+PLANNED = ("cosine", "one-cycle")  # schedules that end where they were meant to
 
 # Settings that only affect convolutions.
 CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
@@ -65,9 +67,9 @@ class ModelSpec(pydantic.BaseModel):
         200.0, description="largest gradient norm of a model; larger ones are clipped"
     )
     schedule: Schedule = Field(
-        "averaged",
+        "auto",
         description="learning rate schedule; averaged: constant, and the mean of the weights of the last tenth of the "
-        "steps is judged and kept",
+        "steps is judged and kept (auto: averaged for dense networks, one-cycle for convolutions)",
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
     epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
@@ -76,7 +78,7 @@ class ModelSpec(pydantic.BaseModel):
     patience: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         "auto",
         description="early stopping: training ends after this share of its epochs again without a better validation "
-        "loss (0: never; auto: 0.5 if epochs is auto and no schedule plans its end)",
+        "loss (0: never; auto: 0.5 if epochs is auto); not under cosine and one-cycle, which plan their end",
     )
     engine: Literal["auto", "fused", "autograd"] = Field(
         "auto",
@@ -136,8 +138,15 @@ class ModelSpec(pydantic.BaseModel):
 
     @property
     def settled(self) -> Self:
-        """This spec with the engine that will train it, once automatic settings are resolved."""
-        return self if self.fuses else self.replace(engine="autograd")
+        """This spec with the engine and the schedule that will train it, once other automatic settings are resolved."""
+        fitting = "one-cycle" if self.network == "conv" else "averaged"
+        spec = self.replace(schedule=fitting) if self.schedule == "auto" else self
+        return spec if spec.fuses else spec.replace(engine="autograd")
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether training ends when validation stalls."""
+        return float(self.patience) > 0 and self.schedule not in PLANNED
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -153,15 +162,14 @@ class ModelSpec(pydantic.BaseModel):
         left_out = self.per_member.union(self.idle)
         return tuple((name, value) for name, value in self if name not in left_out)
 
-    @property
-    def stride(self) -> int:
-        """Epochs from one validation to the next, once automatic settings are resolved: 1 but for very many epochs,
-        which are as short.
+    def stride(self, steps_per_epoch: int) -> int:
+        """Epochs from one validation to the next, once automatic settings are resolved: 1, unless there are very many
+        of a few steps each.
 
-        >>> ModelSpec(epochs=30).stride, ModelSpec(epochs=2000).stride
-        (1, 5)
+        >>> [ModelSpec(epochs=2000).stride(steps) for steps in (1, 4, 100)]
+        [5, 5, 1]
         """
-        return -(-int(self.epochs) // MOST_RECORDS)
+        return min(-(-int(self.epochs) // MOST_RECORDS), max(1, STRIDE_STEPS // steps_per_epoch))
 
     @property
     def ramp(self) -> int:

@@ -88,7 +88,8 @@ class Search:
 
     def spec(self, number: int) -> Any:
         """A trial's spec, with its own seed from (study seed, number)."""
-        spec = self.config.searched.spec(self.base.model_dump(), self.trials.params(number))
+        fixed = {**self.base.model_dump(), "schedule": self.config.settings.get("schedule", "auto")}
+        spec = self.config.searched.spec(fixed, self.trials.params(number))
         return spec.replace(seed=derive_seed(self.config.seed, number)).settled
 
     def _run_cohort(self, numbers: list[int]) -> None:
@@ -119,7 +120,7 @@ class Search:
         if not self.config.prunes:
             return []
         steps = -(-len(self.crew.data.splits["train"]) // int(self.base.batch_size))
-        return rung_epochs(int(self.base.epochs), steps, _ramp(specs), self.base.stride)
+        return rung_epochs(int(self.base.epochs), steps, _ramp(specs), self.base.stride(steps))
 
     def _advance(self, live: dict[int, Any], rung: int) -> dict[str, Outcome]:
         members = [Member(self.name(n, spec), spec) for n, spec in live.items()]

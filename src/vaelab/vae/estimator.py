@@ -151,7 +151,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         lr: float = 2e-3,
         weight_decay: float = 0.0,
         clip: float = 200.0,
-        schedule: Schedule = "averaged",
+        schedule: Schedule = "auto",
         batch_size: int | Literal["auto"] = "auto",
         epochs: int | Literal["auto"] = "auto",
         patience: float | Literal["auto"] = "auto",

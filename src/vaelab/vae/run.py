@@ -158,7 +158,7 @@ def train(
 def _budget(spec: Spec, feed: Feed) -> str:
     """The automatic number of epochs in words."""
     steps = -(-len(feed.data.splits["train"]) // int(spec.batch_size))
-    sooner = ", fewer if the validation loss stalls" if float(spec.patience) > 0 else ""
+    sooner = ", fewer if the validation loss stalls" if spec.stops_early else ""
     return f"epochs = auto: {counted(int(spec.epochs), 'epoch')} of {counted(steps, 'step')}{sooner}."
 
 
