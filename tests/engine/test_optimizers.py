@@ -172,9 +172,7 @@ def test_a_gradient_whose_norm_overflows_counts_as_non_finite():
 def mixed_specs(members):
     names = list(RULES)
     return [
-        Spec(
-            optimizer=names[k % 4], lr=0.01 * (k + 1), weight_decay=0.05 * (k % 3), clip=3.0 + k, schedule="one-cycle"
-        )  # fmt: skip
+        Spec(optimizer=names[k % 4], lr=0.01 * (k + 1), weight_decay=0.05 * (k % 3), clip=3.0 + k, schedule="one-cycle")
         for k in range(members)
     ]
 

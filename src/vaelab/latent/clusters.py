@@ -18,7 +18,15 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.latent import ClassTable, Clusters, LatentMixture, component_shares
-from vaelab.latent.options import EM_ROWS, Options, label_rows, numbers_to_try, options_table, settings_table
+from vaelab.latent.options import (
+    EM_ROWS,
+    Options,
+    encoder_settings,
+    label_rows,
+    numbers_to_try,
+    options_table,
+    settings_table,
+)
 from vaelab.latent.pictures import Shown, draw_clusters
 from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes_on, with_labels
 from vaelab.report import build_cluster_report
@@ -62,7 +70,8 @@ def cluster(
     if run is not None and settings:
         raise InputError("an existing run has its own settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
-    spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **(settings or {})})
+    settings = {} if run is not None else encoder_settings(chosen, settings or {}, data)
+    spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **settings})
     if starts < 1 or (fitted is not None and starts > 1):
         raise InputError(f"`starts` must be at least 1, and 1 with a run, which is already trained, but got {starts}.")
     numbers = numbers_to_try(chosen, data)
@@ -71,7 +80,7 @@ def cluster(
     config = {
         "cluster": options_table(chosen) | {"starts": starts},
         "data": {k: v for k, v in data.source.items() if v is not None},
-        "settings": settings_table(settings or {}),
+        "settings": settings_table(settings),
     }
     if resume:
         _check_begun(folder, config, chosen.figures)
@@ -128,8 +137,8 @@ def _folder(data: Dataset, fitted: Fitted | None, out: str | Path | None) -> Pat
 
 
 def _is_own(fitted: Fitted, options: Options) -> bool:
-    """Whether to use the model's own mixture prior instead of fitting one with EM."""
-    return fitted.mixture is not None and not options.components
+    """Whether to use the model's own mixture prior instead of fitting one with EM: if no other number is asked for."""
+    return fitted.mixture is not None and options.components in ((), (len(fitted.mixture[0]),))
 
 
 def _mixtures(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -22,6 +23,11 @@ Ints = npt.NDArray[np.int64]
 EM_ROWS = 20_000  # maximum training examples for EM, evenly spaced
 LABELS = 100  # drawn by default, if available
 AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; without classes, per ten
+# Of an encoder for clusters, chosen by the bound on MNIST (benchmarks/mixture_mnist.py) and by the published recipe of
+# mixtures on manifolds (McConville et al. 2021), not by labels.
+MOST_LATENTS, WIDE = 10, 256  # latents; features from which layers are wider than by default
+MIXTURE_EPOCHS, MANY_ROWS = 80, 5_000  # with fewer rows `epochs` = auto gives more
+NEARLY_AUTOENCODER = 0.01  # beta
 FEWEST = 10  # minimum training examples per component for `auto`
 
 
@@ -111,6 +117,27 @@ def _labels(given: Any) -> int | str | tuple[int, ...]:
     if number < 1 or isinstance(given, bool):
         raise InputError(f"labels must be a number of at least 1, or validation, but got {shown(given)}.")
     return number
+
+
+def encoder_settings(options: Options, settings: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """The settings of an encoder whose latents are to be clustered: `settings`, and defaults for what they leave open.
+
+    Few latents, whose distances mean more; layers wide enough for the data. A mixture prior is trained for long, with
+    as many components as are asked for. A neighbourhood graph (`manifold`) needs an encoder close to an autoencoder.
+    """
+    is_mixture, features = settings.get("prior") == "mixture", math.prod(data.shape)
+    if not is_mixture and options.manifold == "none":
+        return dict(settings)
+    own: dict[str, Any] = {"latent_dim": min(MOST_LATENTS, max(2, features // 2))}
+    if features >= WIDE and not {"layers", "width", "taper"} & set(settings):
+        own["hidden"] = "512-256"
+    if not is_mixture:
+        own["beta"] = NEARLY_AUTOENCODER
+    elif len(data.splits["train"]) >= MANY_ROWS:
+        own["epochs"] = MIXTURE_EPOCHS
+    if is_mixture and len(options.components) == 1:
+        own["components"] = options.components[0]
+    return {**own, **settings}
 
 
 def numbers_to_try(options: Options, data: Dataset) -> tuple[int, ...]:

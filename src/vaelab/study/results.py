@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ def _with_before(search: Search, seconds: Mapping[str, float]) -> Mapping[str, f
     return {part: spent + before[part] for part, spent in seconds.items()}
 
 
+def _epochs(table: list[dict[str, Any]]) -> dict[str, int]:
+    """Epochs that all trials were trained, and those if none had been pruned: as many as the complete ones took."""
+    whole = [row["epochs"] for row in table if row["state"] == "COMPLETE"]
+    spent = [row["epochs"] or 0 for row in table]
+    cut = [n for n, row in zip(spent, table, strict=True) if row["state"] == "PRUNED"]
+    typical = statistics.fmean(whole) if whole else 0.0
+    return {"spent": sum(spent), "unpruned": sum(spent) + sum(max(0, round(typical) - n) for n in cut)}
+
+
 def collect(
     search: Search, report: dict[str, Any], best: Any, table: list[dict[str, Any]], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -105,7 +115,7 @@ def collect(
         **report,
         **search.crew.system.results(search.crew.feed, report["best"], best),
         "seconds": _with_before(search, seconds),
-        "epochs": {"spent": sum(row["epochs"] or 0 for row in table), "unpruned": len(table) * search.base.epochs},
+        "epochs": _epochs(table),
         "importance": importance(search.trials.all()),
         "table": table,
     }  # fmt: skip
