@@ -122,7 +122,7 @@ def value_at(row: dict[str, Any], epoch: int) -> float:
     return float(seen[-1] if seen else row["best"][0][1])
 
 
-Rule = Callable[[dict[int, dict[int, float]], list[int], int, float], list[int]]
+Rule = Callable[[dict[int, dict[int, float]], list[int], int, float, list[float]], list[int]]
 
 
 def replay(recorded: dict[str, Any], trials: int, rungs: list[int], rule: Rule) -> tuple[float, float, float]:
@@ -135,11 +135,12 @@ def replay(recorded: dict[str, Any], trials: int, rungs: list[int], rule: Rule) 
         reached = dict.fromkeys(live, 0)
         lowest = best
         for rung in rungs:
+            earlier = [own[rung] for own in reports.values() if rung in own]
             for n in live:
                 reports.setdefault(n, {})[rung] = value_at(rows[n], rung)
                 reached[n] = min(rung, rows[n]["epochs"])
             lowest = min([lowest, *(reports[n][rung] for n in live)])
-            kept = rule({n: reports[n] for n in live}, rungs, rung, lowest)
+            kept = rule({n: reports[n] for n in live}, rungs, rung, lowest, earlier)
             live = [n for n in live if n in kept or n == 0]
         for n in live:
             reached[n] = rows[n]["epochs"]
@@ -157,15 +158,17 @@ def rules(recorded: dict[str, Any]) -> dict[str, tuple[list[int], Rule]]:
     """vaelab's, and the one before."""
     epochs, steps = recorded["epochs"], recorded["steps"]
     stride = min(-(-epochs // 400), max(1, 50 // steps))
-    reported: dict[int, dict[int, float]] = {}
 
-    def ours(reports: dict[int, dict[int, float]], rungs: list[int], rung: int, best: float) -> list[int]:
-        return survivors(reports, rungs, rung, epochs, best)
+    def ours(
+        reports: dict[int, dict[int, float]], rungs: list[int], rung: int, best: float, earlier: list[float]
+    ) -> list[int]:
+        return survivors(reports, rungs, rung, epochs, best, earlier)
 
-    def halving(reports: dict[int, dict[int, float]], rungs: list[int], rung: int, best: float) -> list[int]:
-        reported.setdefault(rung, {}).update({n: own[rung] for n, own in reports.items()})
-        ranked = sorted(reported[rung], key=lambda n: reported[rung][n])
-        return ranked[: math.ceil(len(ranked) / 2)]
+    def halving(
+        reports: dict[int, dict[int, float]], rungs: list[int], rung: int, best: float, earlier: list[float]
+    ) -> list[int]:
+        everyone = sorted([*earlier, *(own[rung] for own in reports.values())])
+        return [n for n, own in reports.items() if own[rung] <= everyone[math.ceil(len(everyone) / 2) - 1]]
 
     shares = sorted({max(1, math.ceil(share * epochs)) for share in (1 / 30, 0.1, 0.5)})
     return {

@@ -9,6 +9,7 @@ from vaelab.engine import fused
 from vaelab.engine.convolutions import Grid, why_unfit
 from vaelab.errors import InputError
 from vaelab.settings.spec import ModelSpec
+from vaelab.wording import counted
 
 EPOCHS, LEAST_STEPS, MOST_STEPS = 30, 8_000, 50_000  # of `epochs` = auto
 PATIENCE = 0.5  # share of the epochs so far
@@ -54,6 +55,13 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
     if spec.precision == "bf16" and not has_bfloat16(device):
         raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
     return changes
+
+
+def budget_text(spec: ModelSpec, data: Dataset) -> str:
+    """The resolved `epochs` = auto in words."""
+    steps = -(-len(data.splits["train"]) // int(spec.batch_size))
+    sooner = ", fewer if the validation loss stalls" if spec.stops_early else ""
+    return f"epochs = auto: {counted(int(spec.epochs), 'epoch')} of {counted(steps, 'step')}{sooner}."
 
 
 def check_convolutions(spec: ModelSpec, data: Dataset) -> None:

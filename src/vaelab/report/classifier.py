@@ -62,7 +62,7 @@ def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> P
         title=str(results.get("name") or folder.name),
         yardstick=yardstick,
         headline=headline(results),
-        course=course(results),
+        course=words.course(results),
         cards=_cards(results),
         best_figures=best,
         study_figures=study,
@@ -102,16 +102,6 @@ def headline(results: Mapping[str, Any]) -> str:
 def _percent(value: Any) -> str:
     number = finite(value)
     return "–" if number is None else f"{100 * number:.2f} %"
-
-
-def course(results: Mapping[str, Any]) -> list[str]:
-    """The course of the search."""
-    said = words.course(results)
-    epochs = results.get("epochs") or {}
-    if epochs.get("unpruned"):
-        saved = 1 - epochs["spent"] / epochs["unpruned"]
-        said.append(f"Pruning saved {saved:.0%} of the epochs of all trials.")
-    return said
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:

@@ -138,6 +138,9 @@ def course(results: Json) -> list[str]:
         parts += [f"{trials['failed']} failed"] if trials.get("failed") else []
         ending = f"; {collapsed} of those that finished collapsed" if collapsed else ""
         said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
+    epochs = results.get("epochs") or {}
+    if trials.get("pruned") and epochs.get("unpruned"):
+        said.append(f"Pruning saved {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials.")
     optimism = results.get("optimism")
     yardstick = yardsticks[0]
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""

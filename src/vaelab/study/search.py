@@ -160,11 +160,14 @@ class Search:
             value = outcomes[self.name(number, spec)].value
             assert value is not None
             self.trials.report(number, rung, value)
-        reports = {n: self.trials.reports(n) for n in specs}
+        reports, first = {n: self.trials.reports(n) for n in specs}, min(specs)
         cohort = {n: own[rung] for n, own in reports.items() if rung in own}
-        best = min(self.trials.best(min(specs)), *(v for own in reports.values() for r, v in own.items() if r <= rung))
-        able = {n: reports[n] for n in live}
-        kept = survivors(able, self._rungs(specs), rung, int(self.base.epochs), best, _ramp(specs))
+        best = min(self.trials.best(first), *(v for own in reports.values() for r, v in own.items() if r <= rung))
+        gone = [cohort[n] for n in cohort if n not in live]  # before the study was resumed
+        kept = survivors(
+            {n: reports[n] for n in live}, self._rungs(specs), rung, int(self.base.epochs), best,
+            [*self.trials.reported(rung, first), *gone], _ramp(specs),
+        )  # fmt: skip
         kept = sorted({*kept, *({0} & live.keys())})
         self.watch.rung(rung, cohort, kept)
         pruned = {n: spec for n, spec in live.items() if n not in kept}

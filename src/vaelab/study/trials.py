@@ -192,6 +192,11 @@ class Trials:
         """A trial's values by rung."""
         return dict(self._trials[number].intermediate_values)
 
+    def reported(self, rung: int, below: int) -> list[float]:
+        """The values reported at a rung by trials with numbers below `below`."""
+        seen = (trial.intermediate_values for trial in self._trials[:below])
+        return [values[rung] for values in seen if rung in values]
+
     def best(self, below: int) -> float:
         """The lowest value of the complete, feasible trials with numbers below `below`."""
         done = candidates(self._trials[:below])

@@ -15,6 +15,7 @@ from vaelab import store
 from vaelab.data import Dataset
 from vaelab.engine import fused
 from vaelab.engine.process import one_thread
+from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, StoreError
 from vaelab.store.folders import default_folder
 from vaelab.study import balance, finals
@@ -148,6 +149,8 @@ def _study(
 ) -> Study:
     for warning in config.warnings():
         watch.note(warning)
+    if config.settings.get("epochs", "auto") == "auto":
+        watch.note(budget_text(base, data))
     crew.system.prepare(crew.feed, clock.left)
     search = Search(config, folder, crew, trials, watch, base, clock)
     watch.started(config, [t.number for t in trials.all() if t.state in STATES])

@@ -16,6 +16,7 @@ from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.engine import training
 from vaelab.engine.process import one_thread
+from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, TrainingFailed
 from vaelab.report import build_run_report
 from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
@@ -124,7 +125,7 @@ def train(
                     f"reproduce, set epochs = {spec.epochs} and patience = {spec.patience}."
                 )
         elif not is_planned:
-            note(_budget(spec, feed))
+            note(budget_text(spec, data))
         try:
             _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, folder, seconds, progress)
         except KeyboardInterrupt:
@@ -153,13 +154,6 @@ def train(
     shutil.rmtree(partial)
     run = store.load_run(folder)
     return TrainedRun(folder, model, run.history, run.metrics, data)
-
-
-def _budget(spec: Spec, feed: Feed) -> str:
-    """The automatic number of epochs in words."""
-    steps = -(-len(feed.data.splits["train"]) // int(spec.batch_size))
-    sooner = ", fewer if the validation loss stalls" if spec.stops_early else ""
-    return f"epochs = auto: {counted(int(spec.epochs), 'epoch')} of {counted(steps, 'step')}{sooner}."
 
 
 def _train_starts(

@@ -25,10 +25,6 @@ def print_classifier(results: Mapping[str, Any]) -> None:
     """Trial counts, then the best trial: its parameters, their importance, metrics and classes."""
     console, best = out(), results["best"]
     print_counts(console, results)
-    epochs = results["epochs"]
-    console.print(
-        f"pruning saved {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials", highlight=False
-    )
     print_judged(console, results)
     print_notes(console, results["notes"])
     if best is not None:

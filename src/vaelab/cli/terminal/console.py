@@ -42,6 +42,10 @@ def print_counts(console: Console, results: Mapping[str, Any]) -> None:
         f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
         highlight=False,
     )
+    epochs = results["epochs"]
+    if counts["pruned"]:
+        saved = 1 - epochs["spent"] / epochs["unpruned"]
+        console.print(f"pruning saved {saved:.0%} of the epochs of all trials", highlight=False)
 
 
 def print_judged(console: Console, results: Mapping[str, Any]) -> None:
