@@ -77,7 +77,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "red wine": lambda folder: complete(cells(folder / "wine_red.csv", ";")[1])[:, :-1],
     "heart": lambda folder: complete(cells(folder / "heart_cleveland.data", "\t")[1])[:, :-1],
     "mice": lambda folder: complete(cells(folder / "mice.csv", ",")[1]),
-    "pasilla, log counts": lambda folder: np.log1p(cells(folder / "pasilla.csv", ",")[1][:, 1:]),
+    "pasilla (log)": lambda folder: np.log1p(cells(folder / "pasilla.csv", ",")[1][:, 1:]),
 }
 PUBLIC = ("iris", "wine", "breast cancer", "diabetes", "digits as a table")
 
