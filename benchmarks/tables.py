@@ -3,10 +3,12 @@
     python benchmarks/tables.py [--data DATA] [--tables iris,wine] [--seeds 3] [--trials 20] [--workers N] [--smoke]
 
 Test neg_elbo in nats per example, means over seeds of split and study: of the winner of a default search, of trial 0
-(the defaults, a finalist unless it collapsed), of the default model after 1,000 epochs, and the exact -log p(x) of factor
-analysis and probabilistic PCA. The winner must not be worse than trial 0 by more than 2 standard errors of the paired
-difference, and its importance-weighted bound not worse than factor analysis by more than 2 standard errors: the ELBO
-itself may be, by the gap of its bound. Tables of scikit-learn, and those in DATA/tables after the obvious cleaning:
+(the defaults, a finalist unless it collapsed), of the default model after 1,000 epochs, and the exact -log p(x) of
+factor analysis and probabilistic PCA. The winner must not be worse than trial 0 by more than 2 standard errors of the
+paired difference, and its importance-weighted bound not worse than factor analysis by more than 2 standard errors: the
+ELBO itself may be, by the gap of its bound.
+
+Tables of scikit-learn, and those in DATA/tables after the obvious cleaning:
 numeric columns, rows or columns with missing values left out.
 """
 
@@ -92,10 +94,15 @@ def costs(run: Path, data: Dataset) -> Table:
     return -np.asarray(vaelab.load(run).score_samples(data.rows("test"), DRAWS))
 
 
-def measure(name: str, data: Dataset, seed: int, trials: int, epochs: int, workers: int) -> dict[str, Any]:
+def measure(
+    name: str, data: Dataset, seed: int, trials: int, epochs: int, workers: int, settings: dict[str, Any]
+) -> dict[str, Any]:
     """The figures of one seed; finalists by the mean of their seeds."""
     with tempfile.TemporaryDirectory() as folder:
-        study = vaelab.tune(data, trials=trials, seed=seed, workers=workers, figures="none", out=Path(folder) / "study")
+        study = vaelab.tune(
+            data, trials=trials, seed=seed, settings=settings, workers=workers, figures="none",
+            out=Path(folder) / "study",
+        )  # fmt: skip
         long = vaelab.train(data, {"epochs": epochs, "seed": seed}, figures=False, out=Path(folder) / "long")
         found: dict[str, Any] = {"after long": float(costs(long.folder, data).mean())}
         found |= {own["name"]: own["test"] for own in study.results["baseline"]["structured"]}
@@ -132,8 +139,9 @@ def main() -> None:
     names = list(TABLES) if arguments.data else list(PUBLIC)
     if arguments.tables:
         names = arguments.tables.split(",")
-    epochs = LONG
+    epochs, settings = LONG, dict[str, Any]()
     if arguments.smoke:
+        settings = {"epochs": 100}
         names, arguments.seeds, arguments.trials, arguments.workers, epochs = ["iris"], 1, 2, 1, 10
     folder = (arguments.data or Path()) / "tables"
     heads = ["winner", "winner, bound", "trial 0", f"{epochs:,} epochs", "factor analysis", "probabilistic PCA"]
@@ -143,7 +151,7 @@ def main() -> None:
         of_seeds, gaps, errors = [], [], []
         for seed in range(arguments.seeds):
             data = load(name, folder, seed)
-            found = measure(name, data, seed, arguments.trials, epochs, arguments.workers)
+            found = measure(name, data, seed, arguments.trials, epochs, arguments.workers, settings)
             difference = found["winner rows"] - found["trial 0 rows"]
             gaps.append(float(difference.mean()))
             errors.append(float(difference.std()) / math.sqrt(len(difference)))

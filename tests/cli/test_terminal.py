@@ -39,7 +39,7 @@ def test_a_study_tells_its_two_kinds_of_figures_apart(
         {
             "trials": {"total": 1, "complete": 1, "pruned": 0, "failed": 0}, "seconds": {"search": 1, "final": 2},
             "notes": [], "best": best, "finalists": [finalist], "optimism": optimism, "baseline": BASELINE,
-            "study": "s", "yardstick": NEG_ELBO.as_dict(),
+            "study": "s", "yardstick": NEG_ELBO.as_dict(), "epochs": {"spent": 9, "unpruned": 9},
         }
     )  # fmt: skip
     text = printed(capsys)

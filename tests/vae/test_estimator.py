@@ -64,7 +64,7 @@ def small(table: Array) -> VAE:
     return VAE(latent_dim=3, **SMALL).fit(table)
 
 
-@parametrize_with_checks([VAE()])
+@parametrize_with_checks([VAE(epochs=30)])
 def test_keeps_the_conventions_of_scikit_learn(estimator: VAE, check: Any) -> None:
     check(estimator)
 
@@ -73,7 +73,7 @@ def test_keeps_the_conventions_of_scikit_learn(estimator: VAE, check: Any) -> No
     "name", ["check_transformer_get_feature_names_out", "check_set_output_transform", "check_no_attributes_set_in_init"]
 )
 def test_keeps_conventions_that_are_checked_only_on_request(name: str) -> None:
-    getattr(estimator_checks, name)("VAE", VAE())
+    getattr(estimator_checks, name)("VAE", VAE(epochs=30))
 
 
 def test_parameters_are_those_of_spec_with_the_same_defaults() -> None:
