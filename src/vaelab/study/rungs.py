@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 # benchmarks/pruning.py replays these and other choices on studies without pruning.
 SPACING = 2 ** (1 / 3)  # of rungs
 WINDOW = 3  # rungs over which a trial's progress is measured: half of its steps
-SAFE = 3  # best trials at a rung so far, which are never pruned: values are noisy, and the finals need a choice
+SAFE = 2  # best trials at a rung so far, which are never pruned: values are noisy, and the finals need a choice
 FIRST_STEPS = 200  # before the first rung; the first decision follows after twice as many
 
 
@@ -42,7 +42,7 @@ def survivors(
     doubled ends, at the earliest epoch t, no lower than b - (a - b) log2(end / t): one that would still be above
     `best` cannot win, however small its cohort. Nothing is decided before a trial has reported half as many epochs.
 
-    The three lowest of all costs ever reported at this rung go on in any case.
+    The two lowest of all costs ever reported at this rung go on in any case.
 
     reports: costs by trial and rung; earlier: costs of other cohorts at this rung. Epochs count from `ramp`, the last
     at which beta rises.
