@@ -24,7 +24,7 @@ from vaelab.latent import draw_balanced
 from vaelab.latent.anomaly import anomaly
 from vaelab.latent.clusters import Clustering, open_clusters, sample_class
 from vaelab.latent.manifold import Manifold
-from vaelab.latent.options import Options
+from vaelab.latent.options import Options, encoder_settings
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
 QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}
@@ -373,3 +373,20 @@ def test_a_model_with_a_mixture_prior_brings_its_own(digits: Dataset, tmp_path: 
     )
     assert fitted_by_em.results["components"] == 12
     assert len(fitted_by_em.results["em"]["12"]) > 0
+
+
+def test_an_encoder_for_clusters_has_defaults_by_purpose_which_settings_override() -> None:
+    small, large = (
+        from_arrays(np.random.default_rng(0).integers(0, 256, size=(n, *shape)).astype(np.uint8), seed=0)
+        for n, shape in ((200, (6,)), (8_000, (16, 16)))
+    )
+    ten, several = (Options.create(components=given) for given in (10, "10,30"))
+    assert encoder_settings(ten, {}, large) == {}
+    mixture = {"prior": "mixture"}
+    assert encoder_settings(ten, mixture, small) == mixture | {"latent_dim": 3, "components": 10}
+    own = {"latent_dim": 10, "hidden": "512-256", "epochs": 80}
+    assert encoder_settings(several, mixture, large) == mixture | own
+    given = mixture | {"layers": 1, "epochs": 3, "components": 4}
+    assert encoder_settings(ten, given, large) == given | {"latent_dim": 10}
+    on_map = dataclasses.replace(ten, manifold="umap")  # without umap-learn, which only fitting needs
+    assert encoder_settings(on_map, {}, large) == {"latent_dim": 10, "hidden": "512-256", "beta": 0.01}

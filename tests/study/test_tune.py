@@ -200,6 +200,14 @@ def test_beta_may_be_searched_under_a_yardstick_that_it_does_not_enter():
     assert Config.create(TASK, lr, {"beta": 4.0}, yardstick="weighted_loss")
 
 
+def test_only_a_yardstick_whose_curves_flatten_prunes(digits: Dataset):
+    for yardstick, reason in {"neg_elbo": "", "probe": "probe may still improve", "rate,distortion": "two"}.items():
+        notes = [note for note in decided(digits, yardstick=yardstick).warnings() if "no trial is pruned" in note]
+        assert decided(digits, yardstick=yardstick).prunes == (not reason)
+        assert all(reason in note for note in notes)
+        assert len(notes) == bool(reason)
+
+
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=30))
 def test_every_member_is_in_one_stack_of_its_kind(shapes):
     members = [
