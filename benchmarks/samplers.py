@@ -17,7 +17,7 @@ from pathlib import Path
 from vaelab.api import tune
 from vaelab.data import load
 
-SETTINGS = {"epochs": 10, "layers": 1}
+SETTINGS = {"layers": 1}
 SPACE = {
     "width": (16, 64, "log"), "latent_dim": (2, 32, "log"), "lr": (1e-4, 1e-1, "log"),
     "weight_decay": (1e-6, 1e-1, "log"), "dropout": (0.01, 0.5),
