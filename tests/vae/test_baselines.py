@@ -253,7 +253,7 @@ def test_a_model_that_loses_says_so():
     found, scatter = made_up(2.11, 2.64)
     assert found.beaten(4.42, 4.42 + 1.5 * scatter, "the winner's") == (
         "Factor analysis with 2 factors has 2.110 nats per example on validation, below the winner's 4.420: prefer it, "
-        "or train longer (more `epochs`)."
+        "or search further."
     )
     assert found.beaten(2.13, 2.13 + 1.5 * scatter, "this model's") == (
         "Factor analysis with 2 factors has 2.110 nats per example on validation, and this model's 2.130 is no better "
@@ -297,7 +297,7 @@ def test_a_run_that_loses_says_so_first(tmp_path):
     x = factor_data(150)[0]
     run = api.train(from_arrays(x), {"epochs": 2, "latent_dim": 2}, out=tmp_path / "r", figures=False, open_test=True)
     said = run.metrics["beaten"]
-    assert said.endswith("prefer it, or train longer (more `epochs`).")
+    assert said.endswith("prefer it, or search further.")
     assert all(own["test"] is not None for own in run.metrics["reference"]["structured"])
     page = (tmp_path / "r" / "report.html").read_text()
-    assert page.index("prefer it, or train longer") < page.index("nats per example on the validation split")
+    assert page.index("prefer it, or search further") < page.index("nats per example on the validation split")

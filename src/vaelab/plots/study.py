@@ -101,7 +101,7 @@ def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: s
     axes.set_xlim(data.numbers.min(initial=0) - pad, data.numbers.max(initial=1) + pad)
     style.whole_ticks(axes)
     style.name_axes(axes, x="trial", y=f"{_judged_by(axes, yardstick)} ({yardstick.better})")
-    finding = "no trial finished"
+    finding = "there is no winner"
     if winner is not None:
         found = f"best {number(yardstick.cost(data.best[winner]))} at trial {data.numbers[winner]}"
         finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
@@ -361,7 +361,7 @@ def plot_latent_size(data: LatentSize, path: str | Path, yardstick: Yardstick) -
         ("●", LIGHT, counted(int(fine.sum()), "finished trial")),
         ("—", BLUE, "best of each size"),
     ]
-    finding = "no trial finished"
+    finding = "there is no winner"
     if data.winner is not None:
         axes.plot(
             x[data.winner],

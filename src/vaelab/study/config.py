@@ -14,7 +14,7 @@ from vaelab.errors import InputError, unknown_name
 from vaelab.settings.purposes import parse_purposes
 from vaelab.settings.space import Space, check_disjoint
 from vaelab.settings.spec import written
-from vaelab.settings.yardsticks import Yardstick, parse_yardsticks
+from vaelab.settings.yardsticks import MOST, Yardstick, parse_yardsticks
 from vaelab.study.task import Task
 
 FIGURES = ("all", "best", "none")
@@ -105,6 +105,11 @@ class Config:
             return self
         purposes = parse_purposes(self.purpose or "", self.task.purposes)
         names = dict.fromkeys(name for each in purposes for name in each.yardsticks(has_labels))
+        if len(names) > MOST:
+            raise InputError(
+                f"`for` = {self.purpose} has {len(names)} yardsticks without labels ({', '.join(names)}), but a study "
+                f"has at most {MOST}; name the labels with `target` (in Python: y), or keep one purpose."
+            )
         config = dataclasses.replace(self, yardsticks=parse_yardsticks(list(names), self.task.yardsticks))
         config._check()
         return config

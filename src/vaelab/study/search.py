@@ -168,7 +168,8 @@ class Search:
             {n: reports[n] for n in live}, self._rungs(specs), rung, int(self.base.epochs), best,
             [*self.trials.reported(rung, first), *gone], _ramp(specs),
         )  # fmt: skip
-        kept = sorted({*kept, *({0} & live.keys())})
+        ended = {n for n, spec in live.items() if outcomes[self.name(n, spec)].epochs < rung}  # nothing left to save
+        kept = sorted({*kept, *ended, *({0} & live.keys())})
         self.watch.rung(rung, cohort, kept)
         pruned = {n: spec for n, spec in live.items() if n not in kept}
         if self.config.figures == "all" and pruned:

@@ -199,6 +199,9 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
         search.config.finalists, len(candidates(search.trials.all()))
     ):
         notes.append(f"the time limit allowed {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}.")
+    finished = sum(t.state in STATES for t in search.trials.all())
+    if finished < search.config.trials:
+        notes.append(f"the time limit ended the search after {finished} of {counted(search.config.trials, 'trial')}.")
     ended = finals.retrain(search, numbers, seeds)
     search.crew.dismiss()
     if not ended:

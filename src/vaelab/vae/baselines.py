@@ -186,7 +186,7 @@ class Baselines:
         reached = f"{best.label} has {number(best.value, value)} nats per example on validation"
         reached = reached[0].upper() + reached[1:]
         if value - best.value > 2 * error:
-            return f"{reached}, below {whose} {number(value, best.value)}: prefer it, or train longer (more `epochs`)."
+            return f"{reached}, below {whose} {number(value, best.value)}: prefer it, or search further."
         return f"{reached}, and {whose} {number(value, best.value)} is no better than that."
 
     def nothing(self, rate: float, beta: float) -> Nothing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ class VAESystem:
         reference, structured = evaluate.baseline(feed, "validation"), baselines.structured(feed)
         share = reference.share(best["validation"]["neg_elbo"]) if best else None
         beaten = None
-        if best and model:
-            beaten = structured.beaten(best["validation_mean"], baselines.of_model(model, feed), "the winner's")
+        if best and model and all(yardstick.is_bound for yardstick in self.yardsticks):  # else it is for something else
+            value = statistics.fmean(seed["validation"]["neg_elbo"] for seed in best["seeds"])
+            beaten = structured.beaten(value, baselines.of_model(model, feed), "the winner's")
         return {
             "likelihood": feed.spec.likelihood,
             "baseline": reference.as_dict() | {"share": share} | structured.as_dict(feed, test=best is not None),

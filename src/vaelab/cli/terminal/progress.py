@@ -78,11 +78,14 @@ class LogWatch(Watch):
 
     def cohort(self, specs: Mapping[int, ModelSpec], rungs: Sequence[int]) -> None:
         if specs:
-            self._say(f"trials {min(specs)} to {max(specs)}: rungs at epochs {', '.join(map(str, rungs)) or 'none'}")
+            own = f"{min(specs)} to {max(specs)}" if len(specs) > 1 else str(min(specs))
+            at = f", {counted(len(rungs), 'rung')} from epoch {rungs[0]} to {rungs[-1]}" if rungs else ""
+            self._say(f"trials {own}{at}")
 
     def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
-        best = number(self.yardstick.cost(min(values.values())))
-        self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} continue")
+        if len(kept) < len(values):
+            best = number(self.yardstick.cost(min(values.values())))
+            self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} continue")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
         listed = ", ".join(map(str, numbers))
