@@ -306,7 +306,7 @@ def test_what_shapes_convolutions_is_refused_without_them(tmp_path: Path) -> Non
     assert not (tmp_path / "study").exists()
 
 
-CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=24", "--seed", "1"]
+CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=16", "--seed", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_the_digits_are_learned_and_judged_once(study: Path) -> None:
 
 def test_one_worker_finds_what_two_find_and_nothing_is_tested_again(study: Path, tmp_path: Path) -> None:
     digits = data_module.load("digits")
-    one = vaelab.classify(digits, trials=6, settings={"epochs": 24}, seed=1, workers=1, out=tmp_path / "one")
+    one = vaelab.classify(digits, trials=6, settings={"epochs": 16}, seed=1, workers=1, out=tmp_path / "one")
     theirs = json.loads((study / "results.json").read_text())
     assert one.results["best"] == theirs["best"]
     announced: list[object] = []
