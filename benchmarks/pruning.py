@@ -28,6 +28,7 @@ from vaelab.api import tune
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.study.config import cohort_size
 from vaelab.study.rungs import rung_epochs, survivors
+from vaelab.vae.spec import Spec
 
 MEAN_NATS, MOST_NATS, LEAST_SAVING, MANY = 0.1, 0.3, 0.5, 40
 
@@ -157,7 +158,7 @@ def replay(recorded: dict[str, Any], trials: int, rungs: list[int], rule: Rule) 
 def rules(recorded: dict[str, Any]) -> dict[str, tuple[list[int], Rule]]:
     """vaelab's, and the one before."""
     epochs, steps = recorded["epochs"], recorded["steps"]
-    stride = min(-(-epochs // 400), max(1, 50 // steps))
+    stride = Spec(epochs=epochs).stride(steps)
 
     def ours(
         reports: dict[int, dict[int, float]], rungs: list[int], rung: int, best: float, earlier: list[float]

@@ -134,7 +134,7 @@ def tune(
     yardstick: what judges trials, instead of the purpose's: "neg_elbo" (nats per example); with labels "probe",
         "neighbours" or "nmi"; "stability"; or, if no loss weight is searched, "weighted_loss". Two give a front:
         `best` is then its member closest to the best by each, on axes scaled to the front.
-    prune: stop weak trials early; not with two yardsticks.
+    prune: stop weak trials early; not with two yardsticks, nor by one that is measured on the latents.
     finalists: best trials to retrain, by default 5. final_seeds: training runs of each, by default 3.
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.

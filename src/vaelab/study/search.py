@@ -112,7 +112,7 @@ class Search:
             if rung == epochs:
                 self._complete(live, outcomes)
             elif live:
-                live = self._judge(specs, live, outcomes, rung)
+                live = self._judge(specs, live, outcomes, rungs, rung)
         for path in self.work.glob("[0-9]*"):
             path.unlink()
 
@@ -150,7 +150,7 @@ class Search:
         return kept
 
     def _judge(
-        self, specs: dict[int, Any], live: dict[int, Any], outcomes: dict[str, Outcome], rung: int
+        self, specs: dict[int, Any], live: dict[int, Any], outcomes: dict[str, Outcome], rungs: list[int], rung: int
     ) -> dict[int, Any]:
         """Report a rung, then prune those that can no longer win, whatever the order of the reports.
 
@@ -165,7 +165,7 @@ class Search:
         best = min(self.trials.best(first), *(v for own in reports.values() for r, v in own.items() if r <= rung))
         gone = [cohort[n] for n in cohort if n not in live]  # before the study was resumed
         kept = survivors(
-            {n: reports[n] for n in live}, self._rungs(specs), rung, int(self.base.epochs), best,
+            {n: reports[n] for n in live}, rungs, rung, int(self.base.epochs), best,
             [*self.trials.reported(rung, first), *gone], _ramp(specs),
         )  # fmt: skip
         ended = {n for n, spec in live.items() if outcomes[self.name(n, spec)].epochs < rung}  # nothing left to save
