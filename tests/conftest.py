@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 # Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
 # cores wait for each other, and products of several threads round otherwise.
@@ -17,6 +18,7 @@ import torch
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
+from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
 
 torch.set_num_threads(1)
@@ -34,6 +36,16 @@ def _data_folder(name: str) -> Path:
     if os.environ.get("VAELAB_REQUIRE_DATA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def short_reference() -> Iterator[None]:
+    """Fewer steps for the linear VAE beside which a run is put, where neither it nor what is said of it is the subject:
+    it would take longer than the run itself.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "STEPS", 200)
+        yield
 
 
 @pytest.fixture(scope="session")

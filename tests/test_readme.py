@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -60,17 +58,10 @@ def test_every_command_of_the_readme_is_in_a_section_that_runs() -> None:
     assert set(WRITTEN) <= set(sections())
 
 
-def test_readme_python_runs(tmp_path: Path) -> None:
-    code = "\n".join(blocks("python"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks("python")), {"__name__": "__main__"})  # here, where torch is imported; warnings are errors
+    assert (tmp_path / "runs/quick/report.html").exists()
 
 
 def test_readme_names_only_pictures_that_exist() -> None:

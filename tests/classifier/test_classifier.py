@@ -313,7 +313,8 @@ CLASSIFY = ["classify", "digits", "--trials", "6", "--set", "epochs=16", "--seed
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of the digits, searched over two workers."""
     folder = tmp_path_factory.mktemp("classify") / "study"
-    done = commands.vaelab([*CLASSIFY, "--workers", "2", "--out", str(folder), "--json"], folder.parent)
+    options = ["--workers", "2", "--figures", "best", "--out", str(folder), "--json"]
+    done = commands.vaelab([*CLASSIFY, *options], folder.parent)
     assert done.returncode == 0, done.stderr
     (folder.parent / "printed.json").write_text(done.stdout)
     return folder
@@ -348,7 +349,8 @@ def test_the_digits_are_learned_and_judged_once(study: Path) -> None:
 
 def test_one_worker_finds_what_two_find_and_nothing_is_tested_again(study: Path, tmp_path: Path) -> None:
     digits = data_module.load("digits")
-    one = vaelab.classify(digits, trials=6, settings={"epochs": 16}, seed=1, workers=1, out=tmp_path / "one")
+    options = {"settings": {"epochs": 16}, "seed": 1, "workers": 1, "figures": "none"}
+    one = vaelab.classify(digits, trials=6, out=tmp_path / "one", **options)
     theirs = json.loads((study / "results.json").read_text())
     assert one.results["best"] == theirs["best"]
     announced: list[object] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +24,8 @@ from vaelab.latent.anomaly import anomaly
 from vaelab.latent.clusters import Clustering, open_clusters, sample_class
 from vaelab.latent.manifold import Manifold
 from vaelab.latent.options import Options, encoder_settings
+
+pytestmark = pytest.mark.usefixtures("short_reference")
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
 QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}
@@ -108,7 +109,9 @@ jobs.CHECKPOINT_SECONDS = 0.0
 cluster(load("digits"), out={str(tmp_path / "killed")!r}, **{options!r},
         progress=lambda epoch: os.kill(os.getpid(), signal.SIGKILL) if epoch == 6 else None)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == -9
+    killed = commands.start([], code=code)
+    killed.join(120)
+    assert killed.exitcode == -9
     with pytest.raises(StoreError, match="`resume` to continue"):
         cluster(digits, out=tmp_path / "killed", **options)
     with pytest.raises(InputError, match="other data or options"):

@@ -77,10 +77,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in tasks.read_text().split()]
 
 
-@pytest.mark.parametrize("moment", ["cohort asked", "first rung", "second cohort", "finals", "first finalist"])
-def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "workers"),  # two, whose imports take seconds, where jobs of theirs are cut
+    [("cohort asked", 1), ("first rung", 2), ("second cohort", 1), ("finals", 1), ("first finalist", 2)],
+)
+def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: Path, moment: str, workers: int) -> None:
     folder = tmp_path / "killed"
-    process = start([*TUNE, "--workers", "2", "--out", folder])
+    process = start([*TUNE, "--workers", str(workers), "--out", folder])
     work, database = folder / ".work", folder / "study.db"
     checks = {
         "cohort asked": lambda: database.exists() and count(database) >= 2,
@@ -90,10 +93,10 @@ def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: P
         "first finalist": lambda: any(folder.glob("finals/*/manifest.json")),
     }
     wait_for(checks[moment], process)
-    workers = children(process.pid)
+    theirs = children(process.pid)
     process.kill()
     process.join()
-    wait_until_gone(workers)
+    wait_until_gone(theirs)
     done = run("tune", "--resume", folder, "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert figures(folder) == figures(undisturbed)
@@ -185,7 +188,7 @@ def test_a_complete_study_resumes_without_training_or_opening_test_again(undistu
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
-    process = start([*TUNE, "--out", folder])
+    process = start([*TUNE, "--workers", "1", "--out", folder])
     wait_for(lambda: (folder / "study.db").exists(), process)
     done = run("tune", "--resume", folder, "--workers", "1")
     process.kill()

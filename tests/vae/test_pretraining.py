@@ -199,7 +199,7 @@ def test_a_run_stopped_in_any_phase_continues_bit_for_bit(table, settings):
     feed = Feed(table, specs[0])
     whole = Stack(specs, feed, Variational())
     records = list(epochs(whole))
-    for at in range(6):
+    for at in (0, 1, 3, 4):  # before each phase, and in the midst of it
         first = Stack(specs, feed, Variational())
         list(epochs(first, at))
         second = Stack(specs, Feed(table, specs[0]), Variational())
@@ -298,9 +298,9 @@ def test_leading_vectors_are_eigenvectors_also_where_eigenvalues_are_repeated(n)
     islands = sparse.block_diag([np.full((n // 30, n // 30), 30 / n)] * 30, format="csr")
     noise = sparse.random(n, n, 0.02, "csr", rng=np.random.default_rng(0))
     for matrix in (islands, noise + noise.T):
+        values = np.linalg.eigvalsh(matrix.toarray())[-13:]
         for seed in range(4):
             found = pretraining.leading_vectors(matrix, 13, np.random.default_rng(seed))
-            values = np.linalg.eigvalsh(matrix.toarray())[-13:]
             np.testing.assert_allclose(found.T @ found, np.eye(13), atol=1e-8)
             np.testing.assert_allclose(matrix @ found, found * values, atol=1e-6)
 
