@@ -59,5 +59,11 @@ def fashion_mnist() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def tables() -> Path:
+    """The folder of real tables, as published."""
+    return _data_folder("tables") / "tables"
+
+
+@pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load("digits")

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vaelab.data import Dataset
-from vaelab.data.dataset import split_rows
+from vaelab.data import Column, Dataset, from_arrays
+from vaelab.data.splits import split_rows
 from vaelab.engine.rows import grid_of
 from vaelab.report import build_comparison_report, build_run_report, build_study_report
 from vaelab.report.explorer import Explore, no_explorer
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.fitted import DataFacts, Fitted
-from vaelab.vae.likelihoods.likelihood import likelihood_for
+from vaelab.vae.likelihoods.likelihood import likelihood_for, likelihood_type
 from vaelab.vae.model import Model
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
@@ -153,17 +153,39 @@ def table(n: int = 300) -> Dataset:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, 5)) * [1, 10, 100, 0, 0.1] + [0, 5, 1000, 7, -1]
     labels = rng.integers(0, 3, n)
-    features = ("a", "b", SCRIPT, "constant", "e")
-    return Dataset("table", x, split_rows(n, labels, 0), labels, ("x", "y", "z"), features)
+    columns = tuple(Column(name) for name in ("a", "b", SCRIPT, "constant", "e"))
+    return Dataset("table", x, split_rows(n, labels, 0), labels, ("x", "y", "z"), columns)
+
+
+def typed_table(n: int = 300) -> Dataset:
+    """A table with a column of every kind, values missing in some, levels of hostile names, and names of the rows."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal(n)
+    levels = np.array(["small", IMG, "large"], dtype=object)
+    columns: dict[str, Any] = {
+        "height": np.where(rng.random(n) < 0.1, np.nan, 170 + 8 * z),
+        SCRIPT: np.exp(2 * z + rng.standard_normal(n)),
+        "visits": rng.poisson(np.exp(1 + 0.5 * z)).astype(float),
+        "cells": np.where(rng.random(n) < 0.05, np.nan, rng.poisson(np.exp(5 + z))),
+        "sex": np.array(["f", "m"], dtype=object)[(z + rng.standard_normal(n) > 0).astype(int)],
+        "size": levels[np.digitize(z + 0.5 * rng.standard_normal(n), [-1, 1])],
+        "grade": levels[np.digitize(z, [-0.5, 1])],
+        "colour": np.where(rng.random(n) < 0.1, None, np.array(["red", "blue"], dtype=object)[rng.integers(0, 2, n)]),
+        "day": np.datetime64("2020-01-01") + rng.integers(0, 900, n).astype("timedelta64[D]"),
+    }
+    types = {SCRIPT: "positive", "visits": "count", "cells": "count", "grade": "ordinal", "size": "categorical"}
+    data = from_arrays(columns, name="typed", types=types)
+    return dataclasses.replace(data, ids=np.array([f"R{i:03d}" for i in range(n)]), id_name="sample")
 
 
 def untrained(data: Dataset, seed: int = 0, **settings: Any) -> Fitted:
     """A model with random weights, large enough that its latents spread and its decoder bends."""
     spec = Spec(**{"latent_dim": 2, "hidden": (16,), "likelihood": "bernoulli", "device": "cpu"} | settings)
-    likelihood = likelihood_for(spec, data.is_image)
-    scaling = likelihood.scaling(data)
+    scaling = likelihood_type(spec.likelihood).scaling(data, spec)
+    likelihood = likelihood_for(spec, data.is_image, scaling)
     features = int(np.prod(data.shape)) if scaling.kept is None else len(scaling.kept)
-    model = Model.for_spec(spec, features, likelihood, grid=grid_of(data.shape, scaling))
+    grid = grid_of(data.shape, scaling)
+    model = Model.for_spec(spec, features, likelihood, grid=grid, typed=scaling.typed)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(scaling.to_model(data.rows("train")))
     weights = model.unpad(model.initial(spec, rows, generator), spec)

@@ -34,6 +34,7 @@ def sections() -> dict[str, list[str]]:
 WRITTEN = {
     "Tune": ("runs/digits/report.html", "runs/sizes/best/model.safetensors"),
     "Classify": ("runs/classes/report.html", "answers.csv"),
+    "Tables": ("runs/patients/report.html", "filled.csv", "draws.parquet"),
     "Train, judge, use": ("samples.png", "latents.csv", "points.png"),
 }
 
@@ -43,6 +44,7 @@ def test_readme_commands_run(section: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(balance, "cores", lambda: 1)  # no workers, whose imports take longer than the work
     monkeypatch.setattr(tune, "cores", lambda: 1)
     monkeypatch.setattr(run, "cores", lambda: 1)
+    (tmp_path / "examples").symlink_to(README.parent / "examples")
     for command in sections()[section]:
         program, *arguments = shlex.split(command)
         assert program == "vaelab"

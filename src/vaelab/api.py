@@ -13,6 +13,7 @@ from vaelab.classifier.task import TASK as CLASSIFIER
 from vaelab.compare import run as comparing
 from vaelab.compare.lineup import ComparisonWatch, Given, Lineup
 from vaelab.data import Dataset
+from vaelab.errors import InputError, unknown_name
 from vaelab.inverse import run as inverting
 from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.problems import Problem
@@ -30,14 +31,35 @@ from vaelab.vae import run as training
 from vaelab.vae.spec import Spec
 from vaelab.vae.task import TASK as VAE
 
+READING = ("id", "drop", "transpose", "na", "types", "group", "split")
 
-def as_dataset(x: Any, y: Any = None, seed: int = 0) -> Dataset:
-    """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,)."""
+
+def as_dataset(x: Any, y: Any = None, seed: int = 0, reading: Mapping[str, Any] | None = None) -> Dataset:
+    """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,).
+
+    reading: how tables are read and rows are split, as the arguments of that name of `vaelab.data.load`: "id", "drop",
+        "transpose", "na", "types", "group" and "split". {"group": "patient"} keeps the rows of a patient in one split.
+        For arrays and data frames, "id", "group" and "split" may also be one value per row.
+
+    >>> data = as_dataset([[i, i**2] for i in range(12)], reading={"group": list("aaabbbcccddd")})
+    >>> sorted(set("aaabbbcccddd"[row] for row in data.splits["test"]))
+    ['c']
+    """
+    given = dict(reading or {})
+    for name in given:
+        if name not in READING:
+            raise unknown_name("option of `reading`", name, READING)
     if isinstance(x, Dataset):
+        if given:
+            raise InputError(
+                "a Dataset has already been read; give `reading` with the arrays or the file, or leave it out."
+            )
         return x
     if isinstance(x, str | Path):
-        return data_module.load(x, target=y, seed=seed)
-    return data_module.from_arrays(x, y, seed=seed)
+        return data_module.load(x, target=y, seed=seed, **given)
+    if given.pop("na", ()):
+        raise InputError("`na` is for files: in arrays and data frames missing values are NaN or None; leave it out.")
+    return data_module.from_arrays(x, y, seed=seed, **given)
 
 
 def train(
@@ -45,6 +67,7 @@ def train(
     spec: Spec | Mapping[str, Any] | None = None,
     y: Any = None,
     *,
+    reading: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
@@ -66,6 +89,7 @@ def train(
     x: an array (n, *shape), a Dataset, or the name or path of data.
     spec: a Spec, or settings such as {"latent_dim": 2}; the others keep their defaults.
     y: labels (n,), or their location: a column, a key, another file. Used only to colour pictures.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     encoder, decoder: custom torch modules (see `vaelab.vae.custom_networks.CustomNetworks`).
     starts: number of consecutive seeds to train; the one with the lowest validation negative ELBO is kept.
@@ -86,7 +110,7 @@ def train(
         check_idle(spec or {}, Spec)
     chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
     return training.train(
-        as_dataset(x, y, split_seed), chosen, out=out, starts=starts, overwrite=overwrite, resume=resume,
+        as_dataset(x, y, split_seed, reading), chosen, out=out, starts=starts, overwrite=overwrite, resume=resume,
         open_test=open_test, figures=figures, encoder=encoder, decoder=decoder, timeout=timeout, progress=progress,
         note=note,
     )  # fmt: skip
@@ -99,6 +123,7 @@ def tune(
     y: Any = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
@@ -124,6 +149,7 @@ def tune(
     y: labels (n,), or their location. Used to colour pictures, and by yardsticks that need them: those of training rows
         to fit, those of validation rows to choose.
     settings: fixed settings, such as {"epochs": 50}.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
     seed: seed of the study; results do not depend on `workers`.
@@ -154,7 +180,7 @@ def tune(
         purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
-    data = as_dataset(x, y, split_seed)
+    data = as_dataset(x, y, split_seed, reading)
     return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
@@ -165,6 +191,7 @@ def classify(
     trials: int = 40,
     *,
     settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
@@ -187,6 +214,7 @@ def classify(
         of every layer, learning rate and weight decay; with convolutions also channels and augmentation.
     trials: total number of trials.
     settings: fixed settings, such as {"network": "conv"}.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
     seed: seed of the study; results do not depend on `workers`.
@@ -213,7 +241,7 @@ def classify(
         sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
-    data = as_dataset(x, y, split_seed)
+    data = as_dataset(x, y, split_seed, reading)
     return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
@@ -227,6 +255,7 @@ def compare(
     y: Any = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     seeds: int = 5,
     seed: int = 0,
@@ -243,6 +272,7 @@ def compare(
         which counts as one seed and is not retrained.
     y: labels (n,), or their location; used for probes and pictures.
     settings: shared settings; a model's own settings override them.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     seeds: training runs per model; run s of every model uses the seed derived from (`seed`, s).
     workers: processes, by default one per core. They do not change results.
@@ -259,7 +289,7 @@ def compare(
     (['wide', 'narrow'], 2)
     """
     lineup = Lineup.create(models, settings, seeds=seeds, seed=seed, figures=figures)
-    data = as_dataset(x, y, split_seed)
+    data = as_dataset(x, y, split_seed, reading)
     return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
@@ -269,6 +299,7 @@ def cluster(
     *,
     run: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     split_seed: int = 0,
     starts: int = 1,
     components: int | str | Sequence[int] = "auto",
@@ -293,6 +324,7 @@ def cluster(
     y: labels, or their location.
     run: a run trained on these data; by default an encoder is trained first.
     settings: of that encoder. starts: seeds to train; the best on validation is kept, without using labels.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     components: number of Gaussians; of several, or with "auto", the one with the lowest BIC.
     covariance: "full", "tied", "diag" or "spherical".
@@ -322,7 +354,7 @@ def cluster(
         model = load(x)
         x, run = data_module.load(**model.facts.source), model.folder
     return clustering.cluster(
-        as_dataset(x, y, split_seed), options, run=run, settings=settings, starts=starts, out=out,
+        as_dataset(x, y, split_seed, reading), options, run=run, settings=settings, starts=starts, out=out,
         overwrite=overwrite, resume=resume, say=say, progress=progress,
     )  # fmt: skip
 

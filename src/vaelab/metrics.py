@@ -165,7 +165,7 @@ def reconstruction_mse(x: Array, reconstruction: Array, scale: Array) -> float:
     """Mean over examples and features of ((x - reconstruction) / scale)^2, for rows (n, D); 0 is perfect.
 
     scale: scalar or (D,): the range of an image's pixels, or the standard deviations of a table's columns.
-        Features with scale 0 are constant and left out.
+        Features with scale 0 are constant and left out, as are missing values (NaN).
 
     >>> reconstruction_mse(np.array([[1.0, 5.0]]), np.array([[0.0, 7.0]]), np.array([2.0, 0.0]))
     0.25
@@ -173,7 +173,7 @@ def reconstruction_mse(x: Array, reconstruction: Array, scale: Array) -> float:
     scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), x.shape[1:])
     used = scale > 0
     error = (x[:, used].astype(np.float64) - reconstruction[:, used]) / scale[used]
-    return float(np.square(error).mean())
+    return float(np.square(error[~np.isnan(error)]).mean())
 
 
 def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, dict[str, float]]:

@@ -68,18 +68,28 @@ def load_classifier(folder: str | Path) -> FittedClassifier:
 
 
 @dataclasses.dataclass(frozen=True)
+class NewRows:
+    """Examples for a trained model, and the names of the rows, if they have any, with what these are called."""
+
+    x: Array
+    ids: Array | None = None
+    id_name: str = "row"
+
+
+@dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions for n examples: the class of each or "unknown", and p(c|x) (n, C)."""
+    """Predictions for n examples: the class of each or "unknown", and p(c|x) (n, C); `rows`: of which examples."""
 
     answers: list[str]
     proba: Array
     classes: tuple[str, ...]
+    rows: NewRows
 
 
-def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None) -> Predictions:
+def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None, **reading: Any) -> Predictions:
     """Classes of new examples, from a classifier or from the labelled mixture of a clustering.
 
-    source: a file, a built-in name, or an array (n, *shape).
+    source: a file, a built-in name, or an array (n, *shape). reading: see `new_rows`.
     """
     folder = Path(folder)
     if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
@@ -88,13 +98,15 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None)
         fitted, clusters = clustering.open_clusters(folder)
         if clusters.table is None:
             raise InputError(f"{folder} has no labels, so its components have no names; cluster with `labels`.")
-        shares = clusters.shares(*fitted.encode(new_rows(source, data_dir)))
+        rows = new_rows(fitted, source, data_dir, **reading)
+        shares = clusters.shares(*fitted.encode(rows.x))
         codes, proba = clusters.table.predict(shares, clusters.reject), clusters.table.predict_proba(shares)
-        return Predictions(["unknown" if c < 0 else clusters.classes[c] for c in codes], proba, clusters.classes)
+        return Predictions(["unknown" if c < 0 else clusters.classes[c] for c in codes], proba, clusters.classes, rows)
     model = load_classifier(folder)
+    rows = new_rows(model, source, data_dir, **reading)
     with one_thread():
-        proba = model.predict_proba(new_rows(source, data_dir))
-    return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes)
+        proba = model.predict_proba(rows.x)
+    return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes, rows)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
@@ -119,9 +131,9 @@ def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 6
     }
 
 
-def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -> Dataset:
+def other_data(model: Fitted, source: str, data_dir: str | Path | None = None, **reading: Any) -> Dataset:
     """All rows of a file or built-in data set, checked against the model as in `encode`, for evaluation."""
-    rows = model.rows(new_rows(source, data_dir))
+    rows = model.rows(new_rows(model, source, data_dir, **reading).x)
     if len(rows) < 2:
         raise InputError(f"at least 2 examples are needed to evaluate a model, but {source} has {len(rows)}.")
     everything = np.arange(len(rows))
@@ -129,15 +141,27 @@ def other_data(model: Fitted, source: str, data_dir: str | Path | None = None) -
     return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
 
 
-def new_rows(source: Any, data_dir: str | Path | None = None) -> Any:
-    """Examples for a trained model from a file, a folder of pictures or a built-in name, in order.
+def new_rows(
+    model: Fitted | FittedClassifier, source: Any, data_dir: str | Path | None = None, **reading: Any
+) -> NewRows:
+    """Examples for a trained model from a file, a folder of pictures, a built-in name or arrays, in order.
 
-    Columns of a table are matched by name later; pictures are sorted by folder and file name.
+    Columns of a table are matched by name; pictures are sorted by folder and file name.
+
+    reading: options of `vaelab.data.Reading` that differ from those of the training data, such as id="patient".
     """
+    facts = model.facts
     if isinstance(source, str) and source in data_module.BUILTIN:
-        return data_module.load(source, data_dir=data_dir).x
-    if isinstance(source, str | Path) and Path(source).is_dir():
+        return NewRows(data_module.load(source, data_dir=data_dir).x)
+    if isinstance(source, str | Path) and Path(source).is_dir() and len(facts.shape) > 1:
         from vaelab.data.images import read_folder  # imports Pillow
 
-        return read_folder(Path(source)).x
-    return source
+        raw = read_folder(Path(source))
+        return NewRows(raw.x, np.array(raw.ids), raw.id_name)
+    chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
+    x, ids = data_module.new_rows(source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen)
+    if ids is None:
+        if "id" in reading:
+            raise InputError(f"the new examples have no column {reading['id']!r} with their names; leave `id` out.")
+        return NewRows(x)
+    return NewRows(x, ids, chosen.id or "id")

@@ -244,7 +244,7 @@ def test_pixels_and_columns_are_standardised_on_training_rows(table: Dataset) ->
         axis = None if data.is_image else 0
         np.testing.assert_allclose(x.numpy().mean(axis), 0, atol=1e-5)
         np.testing.assert_allclose(x.numpy().std(axis), 1, rtol=1e-5)
-    assert standardisation(table).kept is not None  # the constant column is left out
+    assert standardisation(table, spec_of(table)).kept is not None  # the constant column is left out
 
 
 def test_a_saved_classifier_answers_as_before(table: Dataset, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(40, 3)).astype(np.float32)
     np.save(tmp_path / "table.npy", table)
-    table[7, 2] = np.nan
+    table[7, 2] = np.inf
     np.save(tmp_path / "holes.npy", table)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("train holes.npy", ["NaN", "row 7", "column 2"]),
+        ("train holes.npy", ["inf", "row 7", "column 2"]),
         ("train table.npy --set likelihood=bernoulli", ["[0, 1]", "likelihood=gaussian"]),
         ("train digits --set latent_dims=2", ["latent_dims", "did you mean 'latent_dim'"]),
         ("tune digits --search latent_dims=1..4", ["latent_dims", "did you mean 'latent_dim'"]),
@@ -117,3 +118,13 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "--search" in done.stdout
     assert done.stderr == "heavy: []\n"
+
+
+def test_a_terminal_without_the_signs_of_a_name_shows_their_codes(tmp_path: Path) -> None:
+    (tmp_path / "u.csv").write_text("größe,b\n" + "".join(f"{i / 7:.3f},{i * i % 11}\n" for i in range(30)))
+    done = subprocess.run(
+        [sys.executable, "-m", "vaelab", "data", "u.csv"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "gr\\xf6\\xdfe" in done.stdout

@@ -8,10 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-import scipy.sparse
 import torch
 
-from vaelab.data import describe, describe_text, from_arrays, rows_for, values
+from vaelab.data import Column, describe, describe_text, from_arrays, rows_for, values
 from vaelab.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -95,22 +94,20 @@ def test_shapes(shape):
 
 NOT_A_CLASS = np.linspace(0, 1, 20)
 REFUSED = {
-    "nan": (with_value(np.nan), "1 of 60 values is missing (NaN), the first at row 5, column 1; drop"),
-    "many nan": (np.where(X > 0, np.nan, X), f"{(X > 0).sum()} of 60 values are missing"),
     "nan in an image": (with_value(np.nan, shape=(20, 3, 4)), "row 5, pixel (1, 1)"),
     "inf": (with_value(-np.inf), "1 of 60 values is infinite (inf), the first at row 5, column 1; drop"),
-    "None": (with_value(None, dtype=object), "1 of 60 values is missing"),
     "half overflow": (with_value(np.inf, dtype=np.float16), "the largest float16 is 65504"),
-    "beyond float32": (with_value(1e39), "holds 1e+39 at row 5, column 1; rescale"),
+    "beyond squares": (with_value(1e151), "holds 1e+151 at row 5, column 1; rescale"),
+    "beyond float32": (with_value(1e39, shape=(20, 3, 4)), "holds 1e+39 at row 5, pixel (1, 1); rescale"),
     "int64 beyond": (with_value(2**53 + 1, dtype=np.int64), "holds 9007199254740993 at row 5, column 1"),
-    "int32 beyond": (with_value(2**24 + 1, dtype=np.int32), "holds 16777217 at row 5"),
+    "int32 beyond": (with_value(2**24 + 1, np.int32, (20, 3, 4)), "holds 16777217 at row 5"),
     "uint64 largest": (with_value(2**64 - 1, dtype=np.uint64), "holds 18446744073709551615"),
     "huge object": (with_value(10**400, dtype=object), "infinite"),
     "object text": (with_value("1.5", dtype=object), "row 5, column 1 holds \"'1.5'\" (str); convert"),
     "text": (X.astype(str), "its type is text"),
     "complex": (X + 1j, "its type is complex"),
     "dates": (np.zeros((20, 3), "M8[s]"), "its type is dates"),
-    "records": (np.zeros((20, 3), [("a", "f4")]), "its type is records"),
+    "records": (np.zeros((20, 3), [("a", "f4")]), "one record per row, but has shape (20, 3)"),
     "empty": (np.empty((0, 3)), "is (0, 3); it is empty, add data"),
     "no features": (np.empty((20, 0)), "is (20, 0); it is empty"),
     "one row": (X[:1], "at least 5 examples, but holds 1; add data"),
@@ -121,7 +118,6 @@ REFUSED = {
     "number": (3.0, "has 0 dimensions"),
     "channels first": (np.ones((20, 3, 8, 8)), "channels last, (N, H, W, C), but has shape (20, 3, 8, 8)"),
     "ragged": ([[1.0], [1.0, 2.0]], "rectangular, but its rows differ in length; give"),
-    "sparse": (scipy.sparse.csr_matrix(X), "dense array, but is sparse (csr_matrix); use its .toarray()"),
     "masked": (np.ma.masked_less(X, 0), f"no masked entries, but has {(X < 0).sum()}; fill them"),
     "bfloat16": (torch.tensor(X).bfloat16(), "BFloat16"),
 }
@@ -135,14 +131,17 @@ def test_bad_arrays_are_refused_in_one_line(x, expected):
 def test_faults_are_found_and_counted_across_pieces(monkeypatch):
     monkeypatch.setattr(values, "CHUNK_BYTES", 64)
     x = np.arange(300.0).reshape(100, 3)
-    x[[31, 97], [2, 0]] = np.nan
-    assert "2 of 300 values are missing (NaN), the first at row 31, column 2" in message(from_arrays, x)
-    assert "holds 1e+39 at row 31, column 2" in message(from_arrays, np.where(np.isnan(x), 1e39, x))
-    np.testing.assert_array_equal(from_arrays(np.nan_to_num(x)).x, np.nan_to_num(x))
+    x[[31, 97], [2, 0]] = np.inf
+    assert "2 of 300 values are infinite (inf), the first at row 31, column 2" in message(from_arrays, x)
+    assert "holds 1e+151 at row 31, column 2" in message(from_arrays, np.where(np.isinf(x), 1e151, x))
+    x[np.isinf(x)] = np.nan
+    found = from_arrays(x)
+    np.testing.assert_array_equal(found.x, x)
+    assert [column.missing for column in found.columns] == [1, 0, 1]
 
 
-def test_a_missing_value_is_told_with_its_column_name():
-    text = message(from_arrays, with_value(np.nan), features=["age", "size", "weight"])
+def test_an_infinite_value_is_told_with_its_column_name():
+    text = message(from_arrays, with_value(np.inf), features=["age", "size", "weight"])
     assert "row 5, column 'size'" in text
 
 
@@ -287,10 +286,11 @@ ROWS = {
         "float32",
         "examples of shape (4, 4), but X has (2, 8); reshape",
     ),
-    "nan": (np.full((2, 3), np.nan), (3,), "float32", "6 of 6 values are missing"),
+    "infinite": (np.full((2, 3), np.inf), (3,), "float32", "6 of 6 values are infinite"),
+    "nan in an image": (np.full((2, 2, 2), np.nan), (2, 2), "float32", "8 of 8 values are missing"),
     "empty": (np.empty((0, 3)), (3,), "float32", "it is empty"),
-    "rescaled": (X / 10 % 1, (3,), "uint8", "8-bit values from 0 to 255, but X ranges from 0"),
-    "negative": (-(X[:1] ** 2), (3,), "uint8", "at row 0, column 0; rescale"),
+    "rescaled": (X.reshape(20, 3, 1) / 10 % 1, (3, 1), "uint8", "8-bit values from 0 to 255, but X ranges from 0"),
+    "negative": (-(X[:1].reshape(1, 3, 1) ** 2), (3, 1), "uint8", "at row 0, column 0; rescale"),
     "text": ([["a", "b", "c"]], (3,), "float32", "its type is text"),
 }
 
@@ -313,9 +313,10 @@ def test_new_data_that_fit():
 
 
 def test_columns_of_new_data_are_chosen_by_name():
-    rows = rows_for(Frame(), (2,), dtype_hint="float32", features=["c", "a"])
+    rows = rows_for(Frame(), (2,), dtype_hint="float32", columns=[Column("c"), Column("a")])
     np.testing.assert_array_equal(rows, X[:, [2, 0]])
-    assert "lacks 'd'" in message(rows_for, Frame(), (2,), dtype_hint="float32", features=["a", "d"])
+    lacking = [Column("a"), Column("d")]
+    assert "lacks 'd'" in message(rows_for, Frame(), (2,), dtype_hint="float32", columns=lacking)
 
 
 def test_describe_counts():
@@ -329,7 +330,8 @@ def test_describe_counts():
     assert found["classes"] == {"a": 10, "b": 10}
     assert found["constant_features"] == {"count": 1, "names": ["w"]}
     assert found["splits"] == {"train": 14, "validation": 2, "test": 4}
-    assert found["likelihood"] == "gaussian"
+    assert found["likelihood"] == "mixed"
+    assert found["kinds"] == {"binary": 2, "real": 1}
     assert [column["name"] for column in found["columns"]] == ["u", "v", "w"]
     text = describe_text(found)
     assert "1 feature in the training rows: w" in text

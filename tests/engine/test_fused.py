@@ -9,6 +9,7 @@ import sys
 import numba
 import numpy as np
 import pytest
+import scipy.special
 import torch
 from numba import types
 
@@ -67,6 +68,24 @@ def test_functions_keep_what_is_not_finite(name):
             over(getattr(functions, name))([np.nan, np.inf, -np.inf, 200, -200, 88.9]),
             expected.astype(np.float32), rtol=1e-6, atol=1e-37,
         )  # fmt: skip
+
+
+def test_logarithms_are_right_to_a_few_units_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.exp(rng.uniform(-80, 80, 20_000)), rng.uniform(0.5, 2, 20_000), [1.0]]).astype(np.float32)
+    np.testing.assert_allclose(over(functions.log)(x), np.log(x.astype(float)), rtol=3e-7, atol=1e-10)
+    more = [np.exp(rng.uniform(-80, 0, 20_000)), rng.uniform(-0.99, 0, 20_000), [0.0]]
+    x = np.concatenate([x, *more]).astype(np.float32)
+    np.testing.assert_allclose(over(functions.log1p)(x), np.log1p(x.astype(float)), rtol=3e-7, atol=1e-37)
+    soft = np.logaddexp(0, GRID.astype(float))
+    np.testing.assert_allclose(over(functions.softplus)(GRID), soft, rtol=6e-7, atol=3e-38)
+    np.testing.assert_array_equal(over(functions.log)([np.nan, np.inf]), [np.nan, np.inf])
+
+
+def test_digamma_is_scipys():
+    x = np.exp(np.linspace(-10, 15, 500))
+    found = [functions.digamma(value) for value in x]
+    np.testing.assert_allclose(found, scipy.special.digamma(x), rtol=1e-10, atol=1e-12)
 
 
 def test_every_activation_and_its_slope_are_those_of_autograd():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ TRUTH = LatentMixture.of(WEIGHTS, MEANS, COVARIANCES)
 @parametrize_with_checks([LatentMixture(components=2, starts=1, max_iter=20)])
 def test_scikit_learn_contract(estimator: object, check: object) -> None:
     check(estimator)  # type: ignore[operator]
+
+
+def test_points_may_be_a_data_frame() -> None:
+    pd = pytest.importorskip("pandas")
+    z = TRUTH.sample(200, seed=3)
+    frame = pd.DataFrame(z, columns=["vae0", "vae1"], index=[f"r{i}" for i in range(200)])
+    by_frame, by_array = (LatentMixture(2, starts=1).fit(points) for points in (frame, z))
+    np.testing.assert_array_equal(by_frame.predict_proba(frame), by_array.predict_proba(z))
+    with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
+        by_frame.predict(frame[["vae1", "vae0"]])
 
 
 def test_density_and_posterior_are_the_formula() -> None:
@@ -166,6 +177,20 @@ def test_draws_are_balanced_seeded_and_read_only_what_they_draw() -> None:
             draw_balanced(codes, number, 3)
 
 
+def test_draws_come_from_as_many_groups_as_possible() -> None:
+    groups = np.repeat(np.arange(30), 10)
+    codes = groups % 3  # ten groups of each class
+    for seed in range(5):
+        rows = draw_balanced(codes, 30, 3, seed, groups)
+        assert sorted(groups[rows].tolist()) == list(range(30))
+        rows = draw_balanced(codes, 75, 3, seed, groups)
+        assert np.bincount(codes[rows]).tolist() == [25, 25, 25]
+        assert set(np.bincount(groups[rows], minlength=30).tolist()) == {2, 3}
+    assert len(np.unique(draw_balanced(codes, 300, 3, 0, groups))) == 300
+    own = np.arange(300)  # groups of one row change nothing
+    assert (draw_balanced(codes, 40, 3, 1, own) == draw_balanced(codes, 40, 3, 1)).all()
+
+
 def test_scores_against_brute_force() -> None:
     rng = np.random.default_rng(0)
     codes, found = rng.integers(0, 4, 300), rng.integers(0, 4, 300)
@@ -278,6 +303,19 @@ def test_budget_is_paired_and_counts_unknown_as_wrong() -> None:
     rows = draw_balanced(y, 4, 2, derive_seed(0, 4, 0))
     one = label_budget(methods, y, truth, 2, sizes=(4,), draws=1, seed=0)[0]
     assert one["accuracy"]["probe"]["mean"] == (methods["probe"](rows, y[rows]) == truth).mean()
+
+
+def test_a_budget_draws_its_labels_by_group() -> None:
+    z, y = np.repeat(moons(40)[0], 10, axis=0), np.repeat(moons(40)[1], 10)
+    groups, asked = np.repeat(np.arange(40), 10), []
+
+    def method(rows: Any, codes: Any) -> Any:
+        asked.append(len(np.unique(groups[rows])))
+        return np.zeros(5, np.int64)
+
+    label_budget({"one": method}, y, np.zeros(5, np.int64), 2, sizes=(10, 20), draws=3, groups=groups)
+    assert asked == [10, 10, 10, 20, 20, 20, 40]
+    assert len(z) == len(groups)
 
 
 def test_saved_clusters_come_back_and_damage_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from pictures import HOSTILE, history, picture, record
 from vaelab import plots
+from vaelab.data.columns import Column
 from vaelab.plots import exploration, models, sides, space
 
 RNG = np.random.default_rng(0)
@@ -24,13 +25,16 @@ def test_column_histograms_by_class() -> None:
     rows = RNG.normal(size=(200, 40))
     rows[:, 2] = 3.0
     labels = RNG.integers(0, 3, 200)
-    data = plots.columns_data(rows, [f"c{i}" for i in range(40)], labels, ("a", "b", "c"))
+    data = plots.columns_data(rows, [Column(f"c{i}") for i in range(40)], labels, ("a", "b", "c"))
     assert (len(data.names), data.total) == (30, 40)
+    column = int(data.names[5][1:])
     for group in range(3):
-        truth = np.histogram(rows[labels == group, 5], bins=24, range=(rows[:, 5].min(), rows[:, 5].max()))[0]
-        np.testing.assert_array_equal(data.counts[group, 5], truth)
+        span = (rows[:, column].min(), rows[:, column].max())
+        truth = np.histogram(rows[labels == group, column], bins=24, range=span)[0]
+        np.testing.assert_array_equal(data.panels[5].counts[group], truth)
     np.testing.assert_array_equal(data.sizes, np.bincount(labels))
-    assert data.counts[:, 2].sum() == 200
+    constant = plots.columns_data(rows[:, :3], (), labels, ("a", "b", "c")).panels[2]
+    assert constant.counts.sum() == 200
     assert plots.columns_data(rows, (), labels, tuple("abcdef")).groups == [""]
 
 
@@ -38,7 +42,7 @@ def test_correlations_are_pearsons_of_the_columns_that_vary() -> None:
     rows = RNG.normal(size=(100, 5))
     rows[:, 4] = rows[:, 0] + 0.1 * rows[:, 1]
     rows[:, 2] = 1.0
-    data = plots.correlations_data(rows, list("abcde"))
+    data = plots.correlations_data(rows, [Column(name) for name in "abcde"])
     assert data.names == ["a", "b", "d", "e"]
     np.testing.assert_allclose(data.matrix, np.corrcoef(rows[:, [0, 1, 3, 4]], rowvar=False), atol=1e-12)
     assert data.strongest == (0, 3)
@@ -66,7 +70,7 @@ def test_pictures_of_image_sets(shape: tuple[int, ...], classes: int, tmp_path: 
 @pytest.mark.parametrize(("columns", "classes"), [(1, 0), (3, 2), (30, 5), (50, 9)])
 def test_pictures_of_tables(columns: int, classes: int, tmp_path: Path) -> None:
     rows = RNG.normal(size=(80, columns))
-    names = [f"{HOSTILE[i % len(HOSTILE)]}" for i in range(columns)]
+    names = [Column(f"{HOSTILE[i % len(HOSTILE)]}") for i in range(columns)]
     labels = RNG.integers(0, classes, 80) if classes else None
     found = plots.columns_data(rows, names, labels, HOSTILE[:classes])
     picture(plots.plot_columns(found, tmp_path / "data.png", HOSTILE[0]))

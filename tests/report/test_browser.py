@@ -29,11 +29,14 @@ from pages import (
     study,
     study_report,
     table,
+    typed_table,
     untrained,
 )
-from vaelab.data import Dataset
-from vaelab.data.dataset import split_rows
+from vaelab.data import Dataset, from_arrays
+from vaelab.data.cells import as_written
+from vaelab.data.splits import split_rows
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.quantities import level_shares, reconstructed
 
 ACTIVATIONS = ("silu", "relu", "leaky_relu", "tanh", "gelu", "elu")
 SWITCHES = (
@@ -321,6 +324,82 @@ def test_a_table_shows_bars_with_their_names(browser: Browser, tmp_path: Path) -
     names = [node.text for node in browser.find_elements(By.CSS_SELECTOR, "#view-here .name")]
     assert names == list(data.features)
     assert len(browser.find_elements(By.CSS_SELECTOR, "#view-decoded .mark")) == 5
+    quiet(browser)
+
+
+SHARES = "return Object.entries(window.vaelab.shares(arguments[0])).map(([column, own]) => [Number(column), [...own]])"
+
+
+@pytest.mark.parametrize(
+    ("real", "count"), [("gaussian", "poisson"), ("student", "zero_inflated"), ("laplace", "negative_binomial")]
+)
+def test_a_typed_table_decodes_as_pytorch_does(browser: Browser, tmp_path: Path, real: str, count: str) -> None:
+    from selenium.webdriver.common.by import By
+
+    data = typed_table()
+    settings = {"real_likelihood": real, "count_likelihood": count, "size_factor": "total", "latent_dim": 3}
+    fitted = untrained(data, likelihood="mixed", **settings)
+    visit(browser, run_report(save(fitted, tmp_path / "typed"), data))
+    for z in ([0.0, 0.0, 0.0], [1.5, -2.0, 0.5], [-2.5, 1.0, 2.0]):
+        truth = half(fitted).decode([z])[0]
+        np.testing.assert_allclose(decoded(browser, z), truth, rtol=1e-4, atol=1e-4)
+        shares = level_shares(half(fitted), [z])
+        found = dict(browser.execute_script(SHARES, z))
+        assert sorted(found) == sorted(shares) == [4, 5, 6, 7]
+        for column, own in shares.items():
+            np.testing.assert_allclose(found[column], own[0], atol=2e-4)  # the page does not round thresholds
+    names = [node.text for node in browser.find_elements(By.CSS_SELECTOR, "#view-here .name")]
+    assert names == list(data.features)
+    values = [node.text for node in browser.find_elements(By.CSS_SELECTOR, "#view-here .value")]
+    z = browser.execute_script("return window.vaelab.probe()")
+    likely = int(level_shares(fitted, [z])[4][0].argmax())
+    assert values[4].startswith(f"{data.columns[4].levels[likely]} ")
+    assert re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", values[8])
+    quiet(browser)
+
+
+def test_a_point_of_a_typed_table_shows_its_id_and_what_is_missing(browser: Browser, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    data = typed_table()
+    fitted = untrained(data, likelihood="mixed", size_factor="total")
+    visit(browser, run_report(save(fitted, tmp_path / "typed"), data))
+    facts = browser.find_element(By.ID, "explorer-facts").text.split()
+    assert facts[0] == "sample"
+    row = int(facts[1].removeprefix("R"))
+    assert facts[facts.index("row") + 1] == str(row)
+    shown = [node.text for node in browser.find_elements(By.CSS_SELECTOR, "#view-decoded .bar:not(.head) .was")]
+    for j, (text, column) in enumerate(zip(shown, data.columns, strict=True)):
+        if column.has_levels or column.kind == "date" or np.isnan(data.x[row, j]):
+            assert text == (as_written(data.x[row, j : j + 1], column)[0] or "missing")
+    every = "(_, i) => [window.vaelab.point(i).row, window.vaelab.original(i)]"
+    points = browser.execute_script(f"return Array.from({{length: window.vaelab.count}}, {every})")
+    for row, values in points:
+        own = np.array([np.nan if value is None else value for value in values], float)
+        np.testing.assert_array_equal(np.isnan(own), np.isnan(data.x[row]))
+        np.testing.assert_allclose(own, data.x[row], rtol=2e-3)
+    made = np.array(
+        browser.execute_script(
+            "return Array.from({length: window.vaelab.count}, (_, i) => [...window.vaelab.reconstruction(i)])"
+        )
+    )
+    truth = reconstructed(fitted, data.x[[row for row, _ in points]])
+    numbers = [0, 1, 2, 3, 8]  # counts in proportion to their row's size
+    np.testing.assert_allclose(made[:, numbers], truth[:, numbers], rtol=0.02)
+    quiet(browser)
+
+
+def test_a_wide_table_lists_the_columns_that_matter(browser: Browser, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    x = np.random.default_rng(0).standard_normal((120, 77)) * np.linspace(1, 9, 77)
+    data = from_arrays({f"protein {j}": x[:, j] for j in range(77)}, name="wide")
+    visit(browser, run_report(save(untrained(data, likelihood="gaussian"), tmp_path / "wide"), data))
+    for view in ("view-here", "view-decoded"):
+        names = [node.text for node in browser.find_elements(By.CSS_SELECTOR, f"#{view} .bar:not(.head) .name")]
+        assert len(set(names)) == 25
+        assert set(names) <= set(data.features)
+        assert "52 more columns" in browser.find_element(By.CSS_SELECTOR, f"#{view} .more").text
     quiet(browser)
 
 

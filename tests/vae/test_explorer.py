@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from pages import half, hostile, page, run_report, save, table, untrained
-from vaelab.data import Dataset, load
-from vaelab.data.dataset import split_rows
+from pages import half, hostile, page, run_report, save, table, typed_table, untrained
+from vaelab.data import Dataset, from_arrays, load
+from vaelab.data.splits import split_rows
 from vaelab.vae import explorer
 from vaelab.vae.explorer import explorer_data
+from vaelab.vae.quantities import level_shares, reconstructed
+from vaelab.vae.table_export import STEPS
 
 
 def unpacked(text: str, dtype: str) -> Any:
@@ -133,11 +136,13 @@ def test_points_keep_to_their_bytes(digits: Dataset, monkeypatch: pytest.MonkeyP
 def test_a_table_has_names_bounds_and_originals() -> None:
     data = table()
     found = explorer_data({"m": untrained(data, likelihood="gaussian")}, data)
-    assert found["features"] == list(data.features)
-    values = unpacked(found["originals"]["values"], "u1").reshape(-1, 5)
-    low, high = np.array(found["low"]), np.array(found["high"])
-    rows = unpacked(found["rows"], "<u4")[unpacked(found["originals"]["points"], "<u4")]
-    assert np.abs((np.clip(data.x[rows], low, high) - low) / (high - low) - values / 255).max() <= 0.5 / 255 + 1e-9
+    assert found["table"]["names"] == list(data.features)
+    kept = found["originals"]
+    values = unpacked(kept["values"], "<u2").reshape(-1, 5)
+    low, span = np.array(kept["low"]), np.array(kept["high"]) - np.array(kept["low"])
+    rows = unpacked(found["rows"], "<u4")[unpacked(kept["points"], "<u4")]
+    assert np.abs(low + values / STEPS * span - data.x[rows])[:, span > 0].max() <= 0.5 * span.max() / STEPS + 1e-9
+    assert found["low"] == data.statistics.low.tolist()
 
 
 def test_a_large_decoder_is_left_out_with_its_reason(digits: Dataset) -> None:
@@ -207,3 +212,83 @@ def test_breast_cancer_fits(tmp_path: Path) -> None:
     found = explorer_data({"m": untrained(data, likelihood="gaussian")}, data)
     assert found["count"] == 569
     assert len(found["low"]) == 30
+
+
+def original_rows(found: dict[str, Any]) -> Any:
+    """The originals (n, D) as the page's script reads them."""
+    kept, table = found["originals"], found["table"]
+    codes = unpacked(kept["values"], "<u2").reshape(-1, len(table["names"]))
+    rows = np.array(kept["low"]) + codes / STEPS * (np.array(kept["high"]) - np.array(kept["low"]))
+    for j in kept["logs"]:
+        rows[:, j] = np.expm1(rows[:, j]) if table["kinds"][j] == "count" else np.exp(rows[:, j])
+    for j, values in table["values"].items():
+        rows[:, int(j)] = np.array([*values, np.nan])[np.minimum(codes[:, int(j)], len(values))]
+    whole = [j for j, kind in enumerate(table["kinds"]) if kind in ("count", "date")]
+    rows[:, whole] = np.round(rows[:, whole])
+    rows[codes == STEPS + 1] = np.nan
+    return rows
+
+
+def test_a_typed_table_has_kinds_levels_ids_and_its_missing_values() -> None:
+    data = typed_table()
+    found = explorer_data({"m": untrained(data, likelihood="mixed")}, data)
+    kinds = ["real", "positive", "count", "count", "binary", "categorical", "ordinal", "binary", "date"]
+    assert found["table"]["kinds"] == kinds
+    assert found["table"]["levels"]["4"] == ["f", "m"]
+    assert found["ids"]["name"] == "sample"
+    rows = unpacked(found["rows"], "<u4")
+    assert found["ids"]["of"] == data.ids[rows].tolist()
+    held = data.x[rows[unpacked(found["originals"]["points"], "<u4")]]
+    got = original_rows(found)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(held))
+    whole = [2, 3, 4, 5, 6, 7, 8]
+    np.testing.assert_array_equal(got[:, whole], held[:, whole])
+    np.testing.assert_allclose(got[:, 1], held[:, 1], rtol=2e-4)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_parts_of_a_mixed_decoder_cover_its_columns_and_outputs() -> None:
+    data = typed_table()
+    fitted = untrained(data, likelihood="mixed", count_likelihood="zero_inflated")
+    parts = explorer_data({"m": fitted}, data)["models"][0]["decoder"]["parts"]
+    assert [part["kind"] for part in parts] == ["real", "positive", "count", "binary", "categorical", "ordinal"]
+    for ends in ("columns", "outputs"):
+        places = [part[ends] for part in parts]
+        assert places[0][0] == 0
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(places))
+    assert parts[2]["inflated"]
+    assert parts[2]["outputs"][1] - parts[2]["outputs"][0] == 4
+    assert len(parts[5]["thresholds"][0]) == 2
+
+
+def test_probabilities_are_those_of_the_noise_model() -> None:
+    """Against its costs: -log p of each level."""
+    data = typed_table()
+    fitted = untrained(data, likelihood="mixed").double()
+    z = np.random.default_rng(0).standard_normal((7, 2))
+    shares = level_shares(fitted, z)
+    kept = fitted.scaling.kept.tolist()
+    outputs = fitted.model.decode(fitted.parameters, fitted.padded(z))
+    assert sorted(shares) == [4, 5, 6, 7]
+    for column, found in shares.items():
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-9)
+        for level in range(found.shape[1]):
+            x = torch.zeros(1, 7, len(kept), dtype=torch.float64)
+            x[..., kept.index(column)] = level
+            cost = fitted.model.likelihood.cost(outputs, x, fitted.parameters)[0, :, kept.index(column)]
+            np.testing.assert_allclose(-np.log(found[:, level]), cost.detach().numpy(), atol=1e-6)
+
+
+def test_reconstructed_counts_are_of_the_size_of_their_row() -> None:
+    rng = np.random.default_rng(0)
+    size = np.exp(rng.standard_normal((200, 1)))
+    counts = rng.poisson(size * rng.uniform(1, 20, 40)).astype(float)
+    data = from_arrays({f"g{i}": counts[:, i] for i in range(40)})
+    fitted = untrained(data, likelihood="mixed").double()
+    assert fitted.scaling.typed.has_size
+    rows = data.flat[:50]
+    ratio = reconstructed(fitted, rows) / fitted.reconstruct(rows)
+    own = fitted.scaling.typed.sizes(rows[:, fitted.scaling.kept])
+    np.testing.assert_allclose(
+        ratio, np.broadcast_to((own / np.exp(fitted.scaling.typed.size[0]))[:, None], ratio.shape)
+    )

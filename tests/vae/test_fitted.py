@@ -14,7 +14,7 @@ from PIL import Image
 
 import pages
 from vaelab.cli import outputs
-from vaelab.data import Dataset, from_arrays
+from vaelab.data import Column, Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.plots import examples
 from vaelab.vae.fitted import Fitted
@@ -131,7 +131,7 @@ def test_curves_are_drawn_and_tables_are_not(tmp_path: Path) -> None:
     (lines,) = axes.collections
     for drawn, curve in zip(lines.get_segments(), x, strict=False):
         np.testing.assert_allclose(drawn, np.column_stack([np.arange(1, 38), curve]))
-    named = dataclasses.replace(fitted.facts, features=tuple(f"c{i}" for i in range(37)))
+    named = dataclasses.replace(fitted.facts, columns=tuple(Column(f"c{i}") for i in range(37)))
     with pytest.raises(InputError, match="rows of a table"):
         outputs.write_examples(x, named, tmp_path / "table.png")
     assert not (tmp_path / "table.png").exists()

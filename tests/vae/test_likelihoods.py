@@ -188,7 +188,7 @@ def test_bernoulli_samples_have_the_mean_of_the_outputs():
     draws = Bernoulli().sample(outputs.expand(1, n, 3), {}, torch.Generator().manual_seed(3))
     assert set(draws.unique().tolist()) == {0.0, 1.0}
     p = 1 / (1 + np.exp(-outputs.numpy()))
-    np.testing.assert_allclose(Bernoulli().mean(outputs), p, rtol=1e-6)
+    np.testing.assert_allclose(Bernoulli().mean(outputs, {}), p, rtol=1e-6)
     assert (abs(draws.mean((0, 1)).numpy() - p) < 4 * np.sqrt(p * (1 - p) / n)).all()
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from vaelab.classifier import scores
 from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative, logits_of
 from vaelab.classifier.spec import ClassifierSpec
-from vaelab.data import Dataset, split_rows
+from vaelab.data.containers import FrameLook
+from vaelab.data.scikit import FEWEST_TO_SPLIT, TYPES_DOC, checked, checked_with_labels, held_out
 from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
 from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
 
 Array = npt.NDArray[Any]
-VALIDATION_SHARE = 0.1
-FEWEST_TO_SPLIT = 100  # rows; with fewer, all of them judge an epoch better than a tenth
 
 _DOC = """A neural network as a scikit-learn classifier, with calibrated probabilities.
 
@@ -34,6 +33,11 @@ _DOC = """A neural network as a scikit-learn classifier, with calibrated probabi
     `fit` holds out a seeded tenth of the rows, balanced over classes if possible, keeps the weights of the epoch
     that was most accurate on them, and fits T to them; with fewer than {fewest} rows all rows serve both. Columns
     are standardised, so no scaler is needed in front. `vaelab.classify` searches the settings.
+
+    X may be a data frame of pandas or polars with columns of any kind (numbers, counts, categories, text, booleans,
+    dates), and cells of a table may be missing; `types` tells kinds that the values do not. New rows may only hold
+    levels that training rows had or that a categorical column declares. As in scikit-learn, answers are arrays, one
+    row per row of X.
 
     Parameters
     ----------
@@ -53,6 +57,8 @@ _DOC = """A neural network as a scikit-learn classifier, with calibrated probabi
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if X was a data frame whose column names are all strings.
+    frame_ : vaelab.data.containers.FrameLook or None
+        Names and types of the columns of the data frame that X was; None if it was an array.
 
     References
     ----------
@@ -75,11 +81,12 @@ def _parameters() -> str:
             f"    {name} : {allowed}, default={ClassifierSpec.model_fields[name].default!r}",
             f"        {meaning}.",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, TYPES_DOC])
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     __doc__ = _DOC.format(parameters=_parameters(), fewest=FEWEST_TO_SPLIT)
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012 - with metadata routing, without a word from the user
 
     def __init__(
         self,
@@ -115,6 +122,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
+        types: Mapping[Any, Any] | None = None,
     ):
         self.layers = layers
         self.units1 = units1
@@ -148,16 +156,20 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.device = device
         self.seed = seed
+        self.types = types
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Train the classifier.
 
         Parameters
         ----------
-        X : array-like of shape (n, D), or array of shape (n, H, W) or (n, H, W, C)
-            A table, or images.
+        X : data frame or array-like of shape (n, D), or array of shape (n, H, W) or (n, H, W, C)
+            A table, whose cells may be missing, or images.
         y : array-like of shape (n,)
             Class labels; at least two classes, and two examples of each.
+        groups : array-like of shape (n,), default=None
+            Rows of one group, such as replicates, are held out together. With scikit-learn's metadata routing a
+            search passes them on; without it they only decide its folds.
 
         Returns
         -------
@@ -169,13 +181,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             A ValueError: a setting out of range, unsuitable data, or a non-finite loss or gradient in
             training.
         """
-        spec = ClassifierSpec.create(**self.get_params(deep=False))
-        X, shape = _flat(X)
-        x, y = validate_data(self, X, y, ensure_min_samples=2)
-        x = x.reshape(shape or x.shape)
+        settings = self.get_params(deep=False)
+        types, spec = settings.pop("types"), ClassifierSpec.create(**settings)
+        x, y = checked_with_labels(self, X, y)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        data = _dataset(x, codes.astype(np.int64), [str(c) for c in self.classes_], spec.seed)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.frame_ = FrameLook.of(X)
+        data = held_out(
+            x, spec.seed, types=types, groups=groups, codes=codes.astype(np.int64),
+            classes=tuple(str(c) for c in self.classes_),
+        )  # fmt: skip
         spec = resolve(spec, data)
         with one_thread():
             feed = LabelledFeed(data, spec)
@@ -199,16 +214,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like (n, *shape) or (n, n_features_in_)
+        X : data frame or array-like (n, *shape) or (n, n_features_in_)
 
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
         """
         check_is_fitted(self)
-        X, shape = _flat(X)
-        x = validate_data(self, X, reset=False)
-        x = x.reshape(shape or x.shape)
+        x = checked(self, X, modelled=self.fitted_.facts.features)
         with one_thread():
             return self.fitted_.predict_proba(x)
 
@@ -217,7 +230,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like (n, *shape) or (n, n_features_in_)
+        X : data frame or array-like (n, *shape) or (n, n_features_in_)
 
         Returns
         -------
@@ -229,22 +242,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        # `categorical` and `string` are of arrays, whose columns are numbers; of data frames there is no tag, and
+        # scikit-learn's own estimators that read categories from data frames do not set these either.
         return tags
-
-
-def _flat(X: Any) -> tuple[Any, tuple[int, ...] | None]:
-    """X as seen by scikit-learn, images flattened, so that `n_features_in_` counts pixels; and the images' shape."""
-    shape = tuple(getattr(X, "shape", ()))
-    return (np.asarray(X).reshape(shape[0], math.prod(shape[1:])), shape) if len(shape) > 2 else (X, None)
-
-
-def _dataset(x: Array, codes: npt.NDArray[np.int64], classes: list[str], seed: int) -> Dataset:
-    """The rows with a validation share and no test split; few rows serve as both train and validation."""
-    n, every = len(x), np.arange(len(x))
-    splits = {"train": every, "validation": every, "test": every[:0]}
-    if n >= FEWEST_TO_SPLIT:
-        splits = split_rows(n, codes, seed, validation=VALIDATION_SHARE, test=0.0)
-    return Dataset("X", x, splits, codes, tuple(classes))
 
 
 __all__ = ["Classifier"]

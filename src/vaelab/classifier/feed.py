@@ -12,6 +12,7 @@ from torch import Tensor
 from vaelab.classifier.augment import MOVES, augmented, covered
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling
+from vaelab.engine.encoding import Encoding
 from vaelab.engine.resolve import check_convolutions, resolve_training
 from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError, shown
@@ -32,6 +33,12 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
         )
     if spec.network == "conv":
         check_convolutions(spec, data)
+        gaps = [column.name or str(j) for j, column in enumerate(data.columns) if column.missing]
+        if gaps:
+            raise InputError(
+                f"convolutions need complete rows, but values are missing in column {shown(gaps[0])}; fill them, or "
+                "use network = mlp."
+            )
     return spec.replace(**resolve_training(spec, data)).settled
 
 
@@ -62,23 +69,25 @@ def check_labels(data: Dataset) -> None:
         )
 
 
-def standardisation(data: Dataset) -> Scaling:
-    """Images to mean 0 and standard deviation 1 over all pixels; tables per column, without constant columns."""
+def standardisation(data: Dataset, spec: ClassifierSpec) -> Scaling:
+    """Images to mean 0 and standard deviation 1 over all pixels; tables per column, without constant columns; typed
+    columns by their kind.
+    """
     statistics = data.statistics
+    if data.is_typed and spec.network == "mlp":
+        return Scaling.by_kind(data)
     if data.is_image:
         mean = float(statistics.mean.mean())
         std = float(np.sqrt(np.mean(statistics.std**2 + (statistics.mean - mean) ** 2)))
         if std == 0:
             raise InputError("at least one pixel must vary, but all are the same; there is nothing to learn.")
         return Scaling(np.full(1, mean, np.float32), np.full(1, std, np.float32))
-    kept = np.flatnonzero(~statistics.constant)
-    if len(kept) == 0:
-        raise InputError("at least one feature must vary, but all are constant; there is nothing to learn.")
-    some = len(kept) < len(statistics.mean)
-    return Scaling(
-        statistics.mean[kept].astype(np.float32), statistics.std[kept].astype(np.float32),
-        kept if some else None, statistics.mean.astype(np.float32) if some else None,
-    )  # fmt: skip
+    return Scaling.standardised(data)
+
+
+def units_of(scaling: Scaling, device: torch.device) -> Units:
+    """To what a classifier sees."""
+    return Units(scaling, "none", device, None if scaling.typed is None else Encoding(scaling.typed))
 
 
 class LabelledFeed(Rows):
@@ -88,7 +97,7 @@ class LabelledFeed(Rows):
         """`scaling` is that of a trained model; by default it is computed from the data."""
         assert data.labels is not None, "check the labels first"
         device = torch.device(spec.device)
-        super().__init__(data, Units(scaling or standardisation(data), "none", device), device)
+        super().__init__(data, units_of(scaling or standardisation(data, spec), device), device)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.labels)).to(device)
         self.classes = len(data.classes)
 

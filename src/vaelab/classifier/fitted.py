@@ -14,13 +14,16 @@ from torch import Tensor
 
 from vaelab import store
 from vaelab.classifier import scores
-from vaelab.classifier.feed import LabelledFeed
+from vaelab.classifier.feed import LabelledFeed, units_of
 from vaelab.classifier.learning import logits_of
 from vaelab.classifier.model import ClassifierModel
 from vaelab.classifier.scores import Floats, Ints
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling, rows_for
-from vaelab.engine.rows import Units, as_tensor, grid_of
+from vaelab.data.cells import check_levels
+from vaelab.data.values import refuse_missing
+from vaelab.engine.encoding import Encoding
+from vaelab.engine.rows import as_tensor, grid_of
 from vaelab.errors import InputError, StoreError
 from vaelab.vae.fitted import Array, DataFacts, scaling_arrays, take_scaling
 
@@ -45,7 +48,7 @@ class FittedClassifier:
     ):
         self.spec, self.facts, self.scaling, self.folder = spec, facts, scaling, folder
         self.row, self.temperature = row, temperature
-        self.units = Units(scaling, "none", row.device)
+        self.units = units_of(scaling, row.device)
 
     def __repr__(self) -> str:
         widths = (*(self.spec.channels if self.spec.network == "conv" else ()), *self.spec.hidden_sizes)
@@ -80,7 +83,12 @@ class FittedClassifier:
 
     def rows(self, x: Any) -> Array:
         """New examples as checked rows (n, D) in the data's own units; columns of a table are selected by name."""
-        rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
+        facts = self.facts
+        rows = rows_for(x, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=facts.reading)
+        if self.scaling.typed is not None:
+            check_levels(rows, self.facts.columns, "X")
+        else:
+            refuse_missing(rows, self.facts.features, "train on a table with missing values")
         self._check_scale(rows)
         return np.ascontiguousarray(rows)
 
@@ -142,7 +150,7 @@ class FittedClassifier:
             raise StoreError(f"{run.folder} is not the run of a classifier; train one with `vaelab classify`.")
         spec, facts = ClassifierSpec.create(**run.spec).replace(device="cpu"), DataFacts.from_dict(run.data)
         arrays = dict(run.weights)
-        scaling = take_scaling(arrays)
+        scaling = take_scaling(arrays, facts.columns)
         model = _model(spec, facts, scaling)
         expected: dict[str, Any] = {
             name: (shape, "float32")
@@ -156,4 +164,6 @@ class FittedClassifier:
 
 def _model(spec: ClassifierSpec, facts: DataFacts, scaling: Scaling) -> ClassifierModel:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
+    if scaling.typed is not None:
+        features = Encoding(scaling.typed).width
     return ClassifierModel.for_spec(spec, features, len(facts.classes), grid_of(facts.shape, scaling))

@@ -39,7 +39,7 @@ class ClassifierSystem:
 
     def resolve(self, spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
         resolved = feeds.resolve(spec, data)
-        feeds.standardisation(data)
+        feeds.standardisation(data, resolved)
         return resolved
 
     def feed(self, data: Dataset, spec: ClassifierSpec) -> LabelledFeed:
@@ -115,8 +115,11 @@ class ClassifierSystem:
         return draw_run(model, data, name)
 
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
+        from vaelab.plots.dataset import draw_data
         from vaelab.report import build_classifier_report
         from vaelab.study.pictures import draw_study
 
         draw_study(folder, results)
+        if not data.is_image:
+            draw_data(data, folder / "figures")
         build_classifier_report(folder, ClassifierSpec)

@@ -9,22 +9,19 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
-    DataDir,
-    Download,
     MaybeSource,
     Out,
     Overwrite,
     Settings,
-    SplitSeed,
-    Target,
     Workers,
     load_again,
-    load_data,
     print_json,
 )
+from vaelab.cli.reading import PLAIN, DataOptions, with_options
 from vaelab.errors import InputError
 
 
+@with_options
 def compare(
     source: MaybeSource = None,
     models: Annotated[
@@ -39,11 +36,8 @@ def compare(
     seeds: Annotated[int, typer.Option(help="training runs per model")] = 5,
     seed: Annotated[int, typer.Option(help="seed of the comparison; all models use the same seeds")] = 0,
     workers: Workers = None,
-    split_seed: SplitSeed = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="resume this comparison")] = None,
@@ -59,17 +53,17 @@ def compare(
     if resume is not None or config is not None:
         previous = resume / "config.toml" if resume is not None else config
         assert previous is not None
-        if source is not None or models or settings:
+        if source is not None or models or settings or where.are_given:
             raise InputError("an existing comparison already has its data, models and settings; leave them out.")
-        lineup, where = Lineup.read(previous)
-        data = load_again(where)
+        lineup, source_of = Lineup.read(previous)
+        data = load_again(source_of)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
         lineup = Lineup.create(
             parse_models(models or []), parse_settings(settings or [], Spec), seeds=seeds, seed=seed, figures=figures
         )
-        data = load_data(source, target, data_dir, download, split_seed)
+        data = where.load(source)
     from vaelab.compare import run as comparing
     from vaelab.engine.process import keep_freed_memory
 

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
 from typing import Annotated, Any
 
 import typer
 
 from vaelab.cli.options import (
     AsJson,
-    DataDir,
-    Download,
     Out,
     Overwrite,
     Settings,
-    SplitSeed,
     Starts,
-    Target,
     load_again,
-    load_data,
     print_json,
     tell,
 )
+from vaelab.cli.reading import PLAIN, DataOptions, with_options
+from vaelab.errors import InputError
 
 RunOrData = Annotated[
     str, typer.Argument(metavar="RUN|DATA", help="folder of a run or study, or data to train an encoder on")
 ]
 
 
-def _open(source: str, target: str | None, data_dir: Path | None, download: bool, split_seed: int) -> tuple[Any, Any]:
+def _open(source: str, where: DataOptions) -> tuple[Any, Any]:
     """The run folder and its data if `source` is a run, else None and the data."""
     from vaelab import use
 
     if not use.is_run(source):
-        return None, load_data(source, target, data_dir, download, split_seed)
+        return None, where.load(source)
+    if where.are_given:
+        raise InputError(f"{source} is a run, which already has its data; leave out the options of how to read them.")
     model = use.load(source)
-    return model.folder, load_again(dict(model.facts.source) | ({"data_dir": data_dir} if data_dir else {}))
+    return model.folder, load_again(dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {}))
 
 
+@with_options
 def cluster(
     source: RunOrData,
     components: Annotated[
@@ -63,11 +63,8 @@ def cluster(
         bool, typer.Option("--budget/--no-budget", help="measure accuracy against the number of labels")
     ] = True,
     settings: Settings = None,
-    split_seed: SplitSeed = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted clustering in --out")] = False,
@@ -88,7 +85,7 @@ def cluster(
         components=components, covariance=covariance, points=points, labels=labels, reject=reject,
         em_starts=em_starts, seed=seed, manifold=manifold, budget=budget, figures=figures,
     )  # fmt: skip
-    run, data = _open(source, target, data_dir, download, split_seed)
+    run, data = _open(source, where)
 
     keep_freed_memory()
     with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
@@ -99,6 +96,7 @@ def cluster(
     print_json(found.results) if as_json else terminal.print_clusters(found.results)
 
 
+@with_options
 def anomaly(
     source: RunOrData,
     against: Annotated[
@@ -115,17 +113,14 @@ def anomaly(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed for the model and the choice of rows")] = 0,
     settings: Settings = None,
-    split_seed: SplitSeed = 0,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Test how well a VAE detects anomalies: other data, in both directions, or a class it has never seen."""
+    from vaelab import use
     from vaelab.cli import terminal
-    from vaelab.errors import InputError
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
@@ -133,10 +128,14 @@ def anomaly(
         raise InputError("say what counts as anomalous: either --against DATA or --held-out CLASS.")
     fixed = parse_settings(settings or [], Spec)
     spec = Spec.create(**fixed)
-    run, data = _open(source, target, data_dir, download, split_seed)
+    run, data = _open(source, where)
     other_run, other = (None, None)
     if against is not None:
-        other_run, other = _open(against, None, data_dir, download, split_seed)
+        # The anomalies need no labels, and all their rows are scored.
+        plain = dataclasses.replace(where, target=None, group=None, split=None)
+        if use.is_run(against):
+            plain = DataOptions(data_dir=where.data_dir)
+        other_run, other = _open(against, plain)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import anomaly as anomalies
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -45,6 +46,7 @@ COMMANDS = (
     models.predict,
     models.decode,
     models.reconstruct,
+    models.impute,
     inverse.invert,
     inverse.solve,
 )
@@ -61,6 +63,9 @@ def _terminated(*_: object) -> NoReturn:
 def main() -> None:
     """Entry point: exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of columns in a terminal that has no signs for them
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except InputError as error:

@@ -9,30 +9,26 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
-    DataDir,
-    Download,
     Out,
     Overwrite,
     RunFolder,
     Settings,
     Source,
-    SplitSeed,
     Starts,
-    Target,
     load_again,
-    load_data,
     print_json,
     tell,
 )
+from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
 from vaelab.errors import InputError
 
 
+@with_options
 def train(
     source: Source,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="seed for weights, example order and noise")] = 0,
     starts: Starts = 1,
-    split_seed: SplitSeed = 0,
     open_test: Annotated[
         bool, typer.Option("--open-test", help="also evaluate on the test split, and record that it was opened")
     ] = False,
@@ -40,9 +36,7 @@ def train(
         float | None,
         typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --set epochs=N"),
     ] = None,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted run")] = False,
@@ -56,7 +50,7 @@ def train(
     chosen = parse_settings(settings or [], Spec)
     check_idle(chosen, Spec)
     spec = Spec.create(**{"seed": seed, **chosen})
-    data = load_data(source, target, data_dir, download, split_seed)
+    data = where.load(source)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.vae import run as single
 
@@ -80,6 +74,7 @@ def train(
     print_json(result) if as_json else terminal.print_run(result)
 
 
+@with_options
 def evaluate(
     folder: RunFolder,
     source: Annotated[
@@ -91,7 +86,7 @@ def evaluate(
         typer.Option(help="train, validation or test split of the model's own data; opening test is recorded"),
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100_000, help="draws in the importance-weighted bound")] = 64,
-    data_dir: DataDir = None,
+    rows: RowOptions = PLAIN_ROWS,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained VAE: the evidence lower bound, its parts and the importance-weighted bound."""
@@ -105,7 +100,11 @@ def evaluate(
     if split is not None and source is not None:
         raise InputError("other data are evaluated as a whole and have no split; leave out --split.")
     model = use.load(folder)
-    data = load_again(dict(model.facts.source)) if source is None else use.other_data(model, source, data_dir)
+    data = (
+        load_again(dict(model.facts.source))
+        if source is None
+        else use.other_data(model, source, rows.data_dir, **rows.changes)
+    )
     result = use.evaluate(model, data, split or "validation", k)
     if source is not None:
         result["split"] = "all rows"
@@ -137,6 +136,7 @@ def sample(
     outputs.write_examples(examples, model.facts, out)
 
 
+@with_options
 def encode(
     folder: RunFolder,
     source: Annotated[
@@ -147,17 +147,19 @@ def encode(
     ],
     out: Annotated[Path | None, typer.Option(help=".npy or .csv; default: CSV on standard output")] = None,
     std: Annotated[bool, typer.Option("--std", help="also write the posterior's standard deviations")] = False,
-    data_dir: DataDir = None,
+    rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Encode examples: the posterior means, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    mean, deviation = model.encode(use.new_rows(source, data_dir))
-    outputs.write_latents(mean, deviation if std else None, out)
+    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    mean, deviation = model.encode(examples.x)
+    outputs.write_latents(mean, deviation if std else None, out, examples)
 
 
+@with_options
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or `cluster`, or of a run")],
     source: Annotated[
@@ -167,14 +169,13 @@ def predict(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="a .csv file; default: CSV on standard output")] = None,
-    data_dir: DataDir = None,
+    rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Predict classes with their probabilities, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
-    found = use.predict(folder, source, data_dir)
-    outputs.write_answers(found.answers, found.proba, found.classes, out)
+    outputs.write_answers(use.predict(folder, source, rows.data_dir, **rows.changes), out)
 
 
 def decode(
@@ -195,6 +196,7 @@ def decode(
     outputs.write_examples(model.decode(outputs.parse_points(z)), model.facts, out)
 
 
+@with_options
 def reconstruct(
     folder: RunFolder,
     source: Annotated[
@@ -206,32 +208,53 @@ def reconstruct(
     out: Annotated[
         Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
     ] = None,
-    data_dir: DataDir = None,
+    rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Reconstruct examples through encoder and decoder, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    outputs.write_examples(model.reconstruct(use.new_rows(source, data_dir)), model.facts, out)
+    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    outputs.write_examples(model.reconstruct(examples.x), model.facts, out, examples)
 
 
+@with_options
+def impute(
+    folder: RunFolder,
+    source: Annotated[str, typer.Argument(metavar="DATA", help="rows of a table with missing values")],
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1000,
+            help="fill each row this many times by draws, which differ as much as is not known; "
+            "default: once, by the mean or the most likely level",
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
+    out: Annotated[Path | None, typer.Option(help=".csv, .parquet or .npy; default: CSV on standard output")] = None,
+    rows: RowOptions = PLAIN_ROWS,
+) -> None:
+    """Fill the missing values of a table, given the values that are there (assumed to be missing at random)."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    model = use.load(folder)
+    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    outputs.write_examples(model.impute(examples.x, draws, seed), model.facts, out, examples)
+
+
+@with_options
 def describe_data(
     source: Source,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    split_seed: SplitSeed = 0,
+    where: DataOptions = PLAIN,
     as_json: AsJson = False,
 ) -> None:
     """Describe data: sizes, types, range, classes, missing and constant values, and how they would be treated."""
     from vaelab import data
-    from vaelab.cli import terminal
 
-    with terminal.download_progress() as progress:
-        facts = data.describe_source(
-            source, target=target, data_dir=data_dir, download=download, seed=split_seed, progress=progress
-        )
+    facts = where.describe(source)
     print_json(facts) if as_json else print(data.describe_text(facts))
 
 

@@ -1,4 +1,4 @@
-"""Shared by the commands: options, printing, loading data. --help imports nothing heavy."""
+"""Shared by the commands: options and printing. --help imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaelab.wording import counted
-
 if TYPE_CHECKING:
     from vaelab.data import Dataset
 
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="digits, mnist, fashion_mnist, a .npy, .npz, .csv or IDX file, or a folder of pictures"
+        metavar="DATA",
+        help="digits, mnist, fashion_mnist, a table (.csv, .tsv, .parquet, .feather, .h5ad, .h5, .mtx), a .npy, .npz "
+        "or IDX file, or a folder of pictures",
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
-Target = Annotated[str | None, typer.Option(help="the labels: a column, an .npz key or a file")]
-DataDir = Annotated[Path | None, typer.Option(help="folder that contains mnist/ and fashion_mnist/")]
-Download = Annotated[bool, typer.Option("--download", help="download a built-in data set if it is missing")]
-SplitSeed = Annotated[int, typer.Option(min=0, help="seed of the train/validation/test split")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, such as epochs=20")
 ]
@@ -62,20 +58,6 @@ def print_json(value: Any) -> None:
 
 def tell(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def load_data(source: str, target: str | None, data_dir: Path | None, download: bool, seed: int) -> Dataset:
-    from vaelab import data
-    from vaelab.cli import terminal
-
-    with terminal.download_progress() as progress:
-        loaded = data.load(source, target=target, data_dir=data_dir, download=download, seed=seed, progress=progress)
-    constant = loaded.statistics.constant
-    if constant.any() and not loaded.is_image:
-        names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        tell(f"note: {counted(len(names), 'column')} constant in the training rows, excluded from densities: {shown}.")
-    return loaded
 
 
 def load_again(source: dict[str, Any]) -> Dataset:

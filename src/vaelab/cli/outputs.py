@@ -1,4 +1,4 @@
-"""Arrays to files or standard output: .npy, .csv, .png. Rows keep the order of the examples and have a row number."""
+"""Arrays to files or standard output: .npy, .csv, .png. Rows are in the order of the examples, by id or number."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaelab import store
+from vaelab.data.cells import as_written
 from vaelab.errors import InputError, shown
+from vaelab.use import NewRows, Predictions
 from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
 
 
-def write_latents(mean: Array, std: Array | None, out: Path | None) -> None:
-    """Posterior means (n, L), and standard deviations where given; CSV columns row, z1, z2, ..., std1, ..."""
+def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRows | None = None) -> None:
+    """Posterior means (n, L), and standard deviations where given; CSV columns row or id, z1, z2, ..., std1, ..."""
     names = [f"z{i}" for i in range(1, mean.shape[1] + 1)]
     if std is not None:
         names += [f"std{i}" for i in range(1, std.shape[1] + 1)]
         mean = np.concatenate([mean, std], 1)
-    _write(mean, names, out)
+    _write(mean, names, out, rows)
 
 
-def write_examples(x: Array, facts: DataFacts, out: Path | None) -> None:
+def write_examples(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:
     """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves in one plot."""
     if out is not None and out.suffix.lower() == ".png":
         if facts.features:
@@ -39,19 +42,64 @@ def write_examples(x: Array, facts: DataFacts, out: Path | None) -> None:
     if out is not None and out.suffix.lower() == ".npy":
         _write(x, [], out)
         return
+    if facts.columns:
+        write_table(x, facts, out, rows)
+        return
     flat = x.reshape(len(x), -1)
-    _write(flat, facts.features or [f"x{i}" for i in range(flat.shape[1])], out)
+    _write(flat, facts.features or [f"x{i}" for i in range(flat.shape[1])], out, rows)
 
 
-def write_answers(answers: Sequence[str], proba: Array, classes: Sequence[str], out: Path | None) -> None:
-    """Answers (n,) and p(c|x) (n, C) as CSV: row, label, and a column p(class) for each class."""
+def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:
+    """Rows (n, D) of a table, or several draws of each (draws, n, D), in the table's own words, as CSV or .parquet;
+    draws are numbered from 1 in a column after that of the row or id.
+    """
+    suffix = None if out is None else out.suffix.lower()
+    if suffix not in (None, ".csv", ".parquet"):
+        raise InputError(f"{out} must end in .csv, .parquet or .npy; choose one of these.")
+    draws = x if x.ndim == 3 else x[None]
+    title, own = _names(x.shape[-2], rows)
+    table: dict[str, Array] = {title: np.tile(np.array(own), len(draws))}
+    if x.ndim == 3:
+        table["draw"] = np.repeat(np.arange(1, len(draws) + 1), len(own))
+    flat = draws.reshape(-1, draws.shape[-1])
+    for j, column in enumerate(facts.columns):
+        values = as_written(flat[:, j], column)
+        is_whole = column.kind == "count" and bool((values == np.round(values)).all())
+        table[column.name or f"x{j}"] = values.astype(np.int64) if is_whole else values
+    if suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(table), buffer)
+        assert out is not None
+        store.write_atomic(out, buffer.getvalue())
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    digits = 15 if facts.dtype == "float64" else 7
+    writer.writerows(zip(*(_cells(values, digits) for values in table.values()), strict=True))
+    _send(text.getvalue(), out)
+
+
+def _cells(values: Array, digits: int) -> list[Any]:
+    """Numbers with the digits that the data hold; empty where missing."""
+    if values.dtype.kind != "f":
+        return ["" if value is None else value for value in values.tolist()]
+    return ["" if value != value else f"{value:.{digits}g}" for value in values.tolist()]
+
+
+def write_answers(found: Predictions, out: Path | None) -> None:
+    """Answers (n,) and p(c|x) (n, C) as CSV: row or id, label, and a column p(class) for each class."""
     if out is not None and out.suffix.lower() != ".csv":
         raise InputError(f"{out} must end in .csv: answers are text and numbers.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "label", *(f"p({name})" for name in classes)])
-    for number, (answer, row) in enumerate(zip(answers, proba.tolist(), strict=True)):
-        writer.writerow([number, answer, *(f"{value:.6g}" for value in row)])
+    title, names = _names(len(found.proba), found.rows)
+    writer.writerow([title, "label", *(f"p({name})" for name in found.classes)])
+    for name, answer, row in zip(names, found.answers, found.proba.tolist(), strict=True):
+        writer.writerow([name, answer, *(f"{value:.6g}" for value in row)])
     _send(text.getvalue(), out)
 
 
@@ -74,7 +122,7 @@ def parse_points(texts: Sequence[str]) -> Array:
     return np.array(rows)
 
 
-def _write(rows: Array, names: Sequence[str], out: Path | None) -> None:
+def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | None = None) -> None:
     suffix = None if out is None else out.suffix.lower()
     if suffix not in (None, ".csv", ".npy"):
         raise InputError(f"{out} must end in .npy, .csv, or .png for images; choose one of these.")
@@ -86,10 +134,16 @@ def _write(rows: Array, names: Sequence[str], out: Path | None) -> None:
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *names])
-    for number, row in enumerate(rows.tolist()):
-        writer.writerow([number, *(f"{value:.7g}" for value in row)])
+    title, own = _names(len(rows), of)
+    writer.writerow([title, *names])
+    for name, row in zip(own, rows.tolist(), strict=True):
+        writer.writerow([name, *(f"{value:.7g}" for value in row)])
     _send(text.getvalue(), out)
+
+
+def _names(n: int, of: NewRows | None) -> tuple[str, Sequence[Any]]:
+    """The title and the cells of the first column: the ids of the examples, else the numbers of the rows."""
+    return ("row", range(n)) if of is None or of.ids is None else (of.id_name, of.ids.tolist())
 
 
 def _send(text: str, out: Path | None) -> None:

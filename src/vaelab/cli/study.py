@@ -9,8 +9,6 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
-    DataDir,
-    Download,
     Figures,
     MaybeSource,
     Out,
@@ -21,17 +19,15 @@ from vaelab.cli.options import (
     Search,
     Settings,
     SpaceFile,
-    SplitSeed,
     StudyConfig,
     StudySeed,
-    Target,
     Timeout,
     Trials,
     Workers,
     load_again,
-    load_data,
     print_json,
 )
+from vaelab.cli.reading import PLAIN, DataOptions, with_options
 from vaelab.errors import InputError
 from vaelab.registry import Registry
 
@@ -46,6 +42,7 @@ TASKS: Registry[Task] = Registry(
 COMMANDS = {"vae": "tune", "classifier": "classify"}
 
 
+@with_options
 def tune(
     source: MaybeSource = None,
     search: Search = None,
@@ -55,7 +52,6 @@ def tune(
     timeout: Timeout = None,
     workers: Workers = None,
     seed: StudySeed = 0,
-    split_seed: SplitSeed = 0,
     sampler: Sampler = "tpe",
     purpose: Annotated[
         str | None,
@@ -79,9 +75,7 @@ def tune(
     final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 3,
     figures: Figures = "auto",
     prune: Prune = True,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Resume = None,
@@ -93,7 +87,7 @@ def tune(
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
         "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
-        (target, data_dir, download, split_seed),
+        where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
     from vaelab.cli import terminal
@@ -101,6 +95,7 @@ def tune(
     print_json(results) if as_json else terminal.print_study(results)
 
 
+@with_options
 def classify(
     source: MaybeSource = None,
     network: Annotated[str | None, typer.Option(metavar="mlp|conv", help="kind of network; default: mlp")] = None,
@@ -111,7 +106,6 @@ def classify(
     timeout: Timeout = None,
     workers: Workers = None,
     seed: StudySeed = 0,
-    split_seed: SplitSeed = 0,
     sampler: Sampler = "tpe",
     yardstick: Annotated[
         str,
@@ -124,9 +118,7 @@ def classify(
     ] = None,
     figures: Figures = "auto",
     prune: Prune = True,
-    target: Target = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Resume = None,
@@ -139,7 +131,7 @@ def classify(
     fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
         "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config,
-        (target, data_dir, download, split_seed),
+        where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
     from vaelab.cli import terminal
@@ -156,7 +148,7 @@ def _study(
     options: dict[str, Any],
     resume: Path | None,
     config: Path | None,
-    where: tuple[str | None, Path | None, bool, int],
+    where: DataOptions,
 ) -> tuple[Config, Dataset]:
     """The configuration, validated before the data are read, and the data."""
     from vaelab.settings.space import Space
@@ -166,7 +158,7 @@ def _study(
     task = TASKS[name]
     previous = resume / "config.toml" if resume is not None else config
     if previous is not None:
-        if source is not None or search or space or settings:
+        if source is not None or search or space or settings or where.are_given:
             raise InputError("an existing study already has its data, settings and space; leave them out.")
         chosen, source_of = Config.read(previous, task)
         return chosen, load_again(source_of)
@@ -178,7 +170,7 @@ def _study(
     ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
     given = {name: value for name, value in options.items() if value is not None}
     chosen = Config.create(task, ranges, parse_settings(settings or [], kind), **given)
-    return chosen, load_data(source, *where)
+    return chosen, where.load(source)
 
 
 def _run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,9 +118,11 @@ def _metrics(fitted: Fitted, found: Mapping[str, Any], flat: Array, data: Datase
 
 
 def pixel_scale(data: Dataset) -> Array:
-    """The unit of errors, independent of the likelihood: the pixel range, or each column's standard deviation."""
+    """The unit of errors, independent of the likelihood: the pixel range, or each column's standard deviation; 0 for
+    categories, whose numbers have no distance.
+    """
     if not data.is_image:
-        return data.statistics.std
+        return np.where([column.kind == "categorical" for column in data.columns], 0.0, data.statistics.std)
     low, high = data.statistics.range
     if data.is_8bit and high > 1:
         return np.full(1, 255.0)
@@ -154,6 +157,11 @@ def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
 def units_of(fitted: Fitted) -> dict[str, str]:
     """What must be equal for the nats of two models of the same data to be comparable."""
     likelihood: str = fitted.spec.likelihood
+    typed = fitted.scaling.typed
+    if typed is not None and likelihood == "mixed":
+        kinds = Counter(column.kind for column in typed.columns)
+        likelihood += " of " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        return {"likelihood": likelihood + ", given their total" * typed.has_size, "binarize": fitted.spec.binarize}
     if not fitted.model.likelihood.is_mass:
         likelihood += f" of {fitted.model.features} features" + (", dequantised" if fitted.scaling.dequantise else "")
     return {"likelihood": likelihood, "binarize": fitted.spec.binarize}

@@ -10,17 +10,18 @@ import numpy as np
 
 from vaelab import plots, store
 from vaelab.data import Dataset
-from vaelab.plots.dataset import draw_data, features, spread_rows, viewable
+from vaelab.plots.dataset import columns_of, draw_data, features, spread_rows, viewable
 from vaelab.settings.spec import written
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.vae import pictures
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.quantities import drawn, reconstructed
 
 EXAMPLES, NEW, MAX_ERROR_ROWS, NEW_ROWS = 12, 28, 3_000, 1_000
 SINGLE = ("latent", "traversals", "interpolations")  # pictures of a single model each, numbered from 1
 NAMES = (
     "architectures", "losses", "rate_distortion", "reconstructions", "samples", "kl",
-    "data", "examples", "correlations",
+    "data", "examples", "missing", "correlations",
 )  # fmt: skip
 
 Models = Mapping[str, Sequence[Fitted]]
@@ -97,8 +98,10 @@ def _draw_reconstructions(first: Mapping[str, Fitted], data: Dataset, path: Path
     rows = spread_rows(data, EXAMPLES)
     if not data.is_image:
         rows = data.splits["validation"][:MAX_ERROR_ROWS]
-    made = {name: viewable(fitted.reconstruct(data.x[rows]), data) for name, fitted in first.items()}
-    sides = plots.sides_data(viewable(data.x[rows], data), made, features(data))
+        made = {name: reconstructed(fitted, data.x[rows]) for name, fitted in first.items()}
+    else:
+        made = {name: viewable(fitted.reconstruct(data.x[rows]), data) for name, fitted in first.items()}
+    sides = plots.sides_data(viewable(data.x[rows], data), made, columns_of(data))
     return plots.plot_sides(sides, path, f"Reconstructions of validation examples{some}")
 
 
@@ -107,12 +110,13 @@ def _draw_samples(first: Mapping[str, Fitted], data: Dataset, path: Path, some: 
     widest = max(fitted.spec.latent_dim for fitted in first.values())
     rng, count = np.random.default_rng(0), NEW if data.is_image else NEW_ROWS
     normal, uniform = rng.standard_normal((count, widest)), rng.random(count)
+    known = features(data)
     made = {
-        name: viewable(fitted.decode(fitted.draw_prior(normal[:, : fitted.spec.latent_dim], uniform)), data)
+        name: drawn(fitted, data, fitted.draw_prior(normal[:, : fitted.spec.latent_dim], uniform), known)
         for name, fitted in first.items()
     }
-    originals = None if data.is_image else data.rows("validation")
-    draws = plots.draws_data(made, originals, features(data))
+    originals = None if known is None else known.spread(data.rows("validation"))
+    draws = plots.draws_data(made, originals, known)
     return plots.plot_draws(draws, path, f"New examples{some}")
 
 

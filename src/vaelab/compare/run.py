@@ -127,7 +127,7 @@ def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | Non
             continue
         with _about(entry.name):
             spec = resolve(Spec.create(**entry.settings or {}), data)
-            likelihood_type(spec.likelihood).scaling(data)
+            likelihood_type(spec.likelihood).scaling(data, spec)
         twin = seen.setdefault(spec.model_dump_json(), entry.name)
         if twin != entry.name:
             raise InputError(

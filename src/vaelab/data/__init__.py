@@ -2,21 +2,30 @@
 
 from vaelab.data.arrays import from_arrays
 from vaelab.data.builtin import NAMES as BUILTIN
-from vaelab.data.dataset import SPLITS, Dataset, Scaling, Statistics, split_rows
+from vaelab.data.columns import Column
+from vaelab.data.dataset import SPLITS, Dataset, Statistics
 from vaelab.data.describe import describe, describe_source, describe_text
-from vaelab.data.loading import load, rows_for
+from vaelab.data.groups import group_codes
+from vaelab.data.loading import load, new_rows, rows_for
+from vaelab.data.reading import Reading
+from vaelab.data.scaling import Scaling
+from vaelab.data.splits import split_rows
 
 __all__ = [
     "BUILTIN",
     "SPLITS",
+    "Column",
     "Dataset",
+    "Reading",
     "Scaling",
     "Statistics",
     "describe",
     "describe_source",
     "describe_text",
     "from_arrays",
+    "group_codes",
     "load",
+    "new_rows",
     "rows_for",
     "split_rows",
 ]

@@ -16,10 +16,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array
 from vaelab.data.idx import parse_idx
 from vaelab.data.limits import READ_BYTES, check_file, name_of
+from vaelab.data.raw import Raw
 from vaelab.errors import InputError
 
 Progress = Callable[[int, int], None]  # bytes done and total bytes (0: unknown) of the file being downloaded

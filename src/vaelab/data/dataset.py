@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.errors import InputError
+from vaelab.data.columns import Column
 
 Array = npt.NDArray[Any]
 SPLITS = ("train", "validation", "test")
@@ -22,8 +22,9 @@ CHUNK_BYTES = 32 << 20  # statistics read the array in chunks, so that a memory 
 class Dataset:
     """Examples in their own units and type, checked, with optional labels and seeded splits.
 
-    `x` is (N, *shape), a number type that float32 holds, and may be a read-only memory map: nothing copies
-    it. `labels` are class codes (N,) into `classes`. `splits` maps train, validation and test to row indices.
+    `x` is (N, *shape), uint8 or float32, or float64 if float32 would lose differences between rows; it may be a
+    read-only memory map: nothing copies it. `labels` are class codes (N,) into `classes`. `splits` maps train,
+    validation and test to row indices. A table has `columns`, whose cells may be missing (NaN).
     """
 
     name: str
@@ -31,10 +32,15 @@ class Dataset:
     splits: Mapping[str, npt.NDArray[np.int64]]
     labels: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()  # column names of a table
+    columns: tuple[Column, ...] = ()  # of a table (N, D)
     split_seed: int = 0
     condition: int = 0  # number of trailing condition columns, given but not modelled: rows are [x, y]
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how to load the same data again
+    ids: Array | None = None  # (N,) text: names of the rows, kept and returned, never a feature
+    id_name: str = "id"
+    groups: npt.NDArray[np.int64] | None = None  # (N,) codes; rows of one group are in one split
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)  # columns as read that are no features: why
+    notes: tuple[str, ...] = ()  # sentences for the user about how the data were read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,6 +55,16 @@ class Dataset:
     @property
     def is_image(self) -> bool:
         return len(self.shape) >= 2
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of a table's columns; empty if they have none."""
+        return names_of(self.columns)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether some column needs more than a density of real numbers that are all there."""
+        return any(c.kind not in ("real", "date") or c.missing or c.rare for c in self.columns)
 
     @property
     def is_8bit(self) -> bool:
@@ -70,6 +86,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """A digest, equal only if shape, type, splits, labels and (a sample of) the rows are equal."""
         digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
+        digest.update(repr([(c.name, c.kind, c.levels) for c in self.columns if c.kind != "real"]).encode())
         for split in SPLITS:
             digest.update(np.ascontiguousarray(self.splits[split]).tobytes())
         if self.labels is not None:
@@ -81,24 +98,33 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def suggested_likelihood(self) -> str:
-        """Bernoulli for 8-bit images, for images in [0, 1], and for tables of 0 and 1; Gaussian otherwise."""
-        low, high = self.statistics.range
+        """Bernoulli for 8-bit images, images in [0, 1], and tables of complete binary columns; Gaussian for other
+        images and tables of complete real columns; otherwise mixed, each column by its kind.
+        """
         if self.is_image:
+            low, high = self.statistics.range
             return "bernoulli" if self.is_8bit or (low >= 0 and high <= 1) else "gaussian"
-        # Only binary values have a variance of m (1 - m); a rescaled table has less, and new rows may leave its range.
-        mean, std = self.statistics.mean, self.statistics.std
-        is_binary = (low, high) == (0.0, 1.0) and np.allclose(std**2, mean * (1 - mean), rtol=0, atol=1e-9)
-        return "bernoulli" if is_binary else "gaussian"
+        if self.columns and all(c.values == (0, 1) and not c.missing for c in self.columns):
+            return "bernoulli"
+        return "mixed" if self.is_typed else "gaussian"
+
+
+def names_of(columns: Sequence[Column]) -> tuple[str, ...]:
+    """Their names; empty if they have none."""
+    return tuple(column.name for column in columns) if columns and columns[0].name else ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Mean, standard deviation, minimum and maximum (D,) over the training rows; range over all rows."""
+    """Mean, standard deviation, minimum and maximum (D,) of the values in the training rows, where there are any
+    (else 0), and how many are missing; range over all rows.
+    """
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.int64]
     range: tuple[float, float]
 
     @classmethod
@@ -107,23 +133,30 @@ class Statistics:
         in_train[train] = True
         n, d = flat.shape
         size = max(1, CHUNK_BYTES // (8 * d))
-        shift = np.asarray(flat[train[:1]], dtype=np.float64)[0]  # avoids cancellation in the sums of squares
-        total, squares = np.zeros(d), np.zeros(d)
+        shift = _first_values(flat, train)  # avoids cancellation in the sums of squares
+        total, squares, count = np.zeros(d), np.zeros(d), np.zeros(d, np.int64)
         low, high = np.full(d, np.inf), np.full(d, -np.inf)
         range_low, range_high = np.inf, -np.inf
         for start in range(0, n, size):
             piece = np.asarray(flat[start : start + size])
-            range_low, range_high = min(range_low, float(piece.min())), max(range_high, float(piece.max()))
+            range_low = min(range_low, float(np.fmin.reduce(piece, axis=None)))
+            range_high = max(range_high, float(np.fmax.reduce(piece, axis=None)))
             piece = piece[in_train[start : start + size]].astype(np.float64)
             if len(piece):
-                low, high = np.minimum(low, piece.min(0)), np.maximum(high, piece.max(0))
+                low, high = np.fmin(low, np.fmin.reduce(piece)), np.fmax(high, np.fmax.reduce(piece))
                 piece -= shift
+                seen = ~np.isnan(piece)
+                piece[~seen] = 0.0
+                count += seen.sum(0)
                 total += piece.sum(0)
                 squares += np.einsum("nd,nd->d", piece, piece)
-        mean = total / len(train)
-        variance = np.maximum(squares / len(train) - mean**2, 0.0)
+        some = np.maximum(count, 1)
+        mean = total / some
+        variance = np.maximum(squares / some - mean**2, 0.0)
+        empty = count == 0
+        low[empty], high[empty] = 0.0, 0.0
         variance[low == high] = 0.0
-        return cls(mean + shift, np.sqrt(variance), low, high, (range_low, range_high))
+        return cls(mean + shift, np.sqrt(variance), low, high, len(train) - count, (range_low, range_high))
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:
@@ -131,135 +164,11 @@ class Statistics:
         return constant
 
 
-@dataclasses.dataclass(frozen=True)
-class Scaling:
-    """The affine map from the data's own units to the model's: model = (own + dequantise * u - offset) /
-    scale.
-
-    Only the features in `kept` (indices into D) reach the model; the others are constant in training and
-    `fill`
-    restores them. `offset` and `scale` have one entry, or one per kept feature. u is uniform in [0, 1), used
-    for
-    8-bit data under a density, so that the density of a grey level is its probability (Theis et al. 2016).
-    """
-
-    offset: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
-    kept: npt.NDArray[np.int64] | None = None  # None: all
-    fill: npt.NDArray[np.float32] | None = None  # (D,), where kept is not None
-    dequantise: bool = False
-
-    def log_jacobian(self, features: int) -> float:
-        """log |d own / d model| in nats, summed over the `features` that the model sees.
-
-        -log p(own) = -log p(model) + log_jacobian: densities are stated in the data's own units.
-        """
-        scale = self.scale if len(self.scale) == 1 else self.scale[:features]  # condition columns come last
-        return float(np.log(np.broadcast_to(scale, (features,)).astype(np.float64)).sum())
-
-    def to_own(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """Model values (..., D_model) as examples in the data's own units (..., *shape)."""
-        own = x * self.scale + self.offset
-        if self.dequantise:
-            own = own - np.float32(0.5)  # dequantised to [level, level + 1)
-        if self.kept is not None:
-            assert self.fill is not None
-            whole = np.broadcast_to(self.fill, (*x.shape[:-1], len(self.fill))).copy()
-            whole[..., self.kept] = own
-            own = whole
-        return own.reshape(*x.shape[:-1], *shape)
-
-    def to_model(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Rows in the data's own units (n, D) as model values (n, D_model); grey levels at the middle of their bin."""
-        if self.kept is not None:
-            rows = rows[:, self.kept]
-        middle = np.float32(0.5 if self.dequantise else 0)
-        return (rows.astype(np.float32) + middle - self.offset) / self.scale
-
-    @classmethod
-    def to_unit_interval(cls, data: Dataset) -> Scaling:
-        """To [0, 1], for values read as probabilities: 8-bit data divided by 255, others unchanged."""
-        low, high = data.statistics.range
-        if data.is_8bit and high > 1:
-            return cls(np.zeros(1, np.float32), np.full(1, 255, np.float32))
-        if low < 0 or high > 1:
-            raise InputError(
-                f"the Bernoulli likelihood needs values in [0, 1], but the data range from {low:g} to {high:g}; "
-                "rescale them, or use likelihood=gaussian."
-            )
-        return cls(np.zeros(1, np.float32), np.ones(1, np.float32))
-
-    @classmethod
-    def standardised(cls, data: Dataset) -> Scaling:
-        """For densities: 8-bit data divided by 256 with dequantisation, images by their range, table columns to mean 0
-        and standard deviation 1; features that are constant in training are dropped.
-        """
-        statistics = data.statistics
-        kept = np.flatnonzero(~statistics.constant)
-        if len(kept) == 0:
-            raise InputError("at least one feature must vary, but all are constant; there is nothing to learn.")
-        some = len(kept) < len(statistics.mean)
-        dequantise = data.is_8bit and statistics.range[1] > 1
-        if dequantise:
-            offset, scale = np.zeros(1, np.float32), np.full(1, 256, np.float32)
-        elif data.is_image:
-            low, high = statistics.range
-            offset, scale = np.full(1, low, np.float32), np.full(1, high - low, np.float32)
-        else:
-            offset, scale = statistics.mean[kept].astype(np.float32), statistics.std[kept].astype(np.float32)
-        fill = statistics.mean.astype(np.float32) if some else None
-        return cls(offset, scale, kept if some else None, fill, dequantise)
-
-
-def split_rows(
-    n: int,
-    labels: npt.NDArray[np.int64] | None,
-    seed: int,
-    test_rows: npt.NDArray[np.int64] | None = None,
-    validation: float = 0.1,
-    test: float = 0.2,
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Seeded train, validation and test rows, stratified by label if there are labels.
-
-    `validation` and `test` are shares of all rows. An official test split (`test_rows`) is kept;
-    validation is then a share of the remaining rows. Every split gets at least one row.
-    """
-    if n < 5:
-        raise InputError(f"at least 5 examples are needed for three splits, but got {n}; add data.")
-    rng = np.random.default_rng([seed, 0x5EED])
-    chosen = np.zeros(n, dtype=np.int8)
-    free = np.arange(n)
-    if test_rows is not None:
-        chosen[test_rows] = 2
-        free = np.flatnonzero(chosen == 0)
-        if len(free) < 2 or len(free) == n:
-            raise InputError(
-                "an official test split must leave at least 2 rows for training and validation and hold "
-                f"at least 1, but it holds {n - len(free)} of {n}; add data."
-            )
-    groups = [free] if labels is None else [free[labels[free] == code] for code in np.unique(labels[free])]
-    sizes = np.array([len(group) for group in groups])
-    for number, share in (1, validation), (2, 0.0 if test_rows is not None else test):
-        left = [rows[chosen[rows] == 0] for rows in groups]
-        counts = _apportion(sizes, np.array([len(rows) for rows in left]), share, rng)
-        for rows, count in zip(left, counts, strict=True):
-            chosen[rng.permutation(rows)[:count]] = number
-    return {name: np.flatnonzero(chosen == number) for number, name in enumerate(SPLITS)}
-
-
-def _apportion(
-    sizes: npt.NDArray[np.int64], left: npt.NDArray[np.int64], share: float, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Whole numbers near share * size, at most `left`, whose sum is the rounded share of the total.
-
-    Largest remainders; ties are broken at random, so that with many small classes the last are not left out.
-    """
-    if share == 0:
-        return np.zeros_like(sizes)
-    exact = sizes * share
-    counts: npt.NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), left)
-    missing = max(1, round(share * int(sizes.sum()))) - int(counts.sum())
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort((counts - exact)[order], kind="stable")]
-    counts[order[counts[order] < left[order]][: max(0, missing)]] += 1
-    return counts
+def _first_values(flat: Array, train: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The first value (D,) of each column in the training rows; 0 where all are missing."""
+    first: npt.NDArray[np.float64] = np.asarray(flat[train[:1]], dtype=np.float64)[0]
+    for column in np.flatnonzero(np.isnan(first)):
+        values = np.asarray(flat[train, column], dtype=np.float64)
+        there = values[~np.isnan(values)]
+        first[column] = there[0] if len(there) else 0.0
+    return first

@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.data.arrays import Raw
+from vaelab.data.cells import as_written, is_date, is_text
+from vaelab.data.columns import Column
 from vaelab.data.dataset import Array, Dataset
-from vaelab.data.loading import PathLike, from_raw, read_source
+from vaelab.data.duplicates import near_copies
+from vaelab.data.groups import groups_by_split
+from vaelab.data.loading import PLAIN, PathLike, from_raw, read_source
+from vaelab.data.notes import ASKED
+from vaelab.data.raw import Raw
+from vaelab.data.reading import Reading
 from vaelab.data.values import as_array, chunks
 from vaelab.errors import InputError
 from vaelab.wording import counted
@@ -18,6 +24,7 @@ from vaelab.wording import counted
 MANY = 256  # distinct values are counted up to here
 LISTED = 20  # names and columns shown in the table
 COLUMNS = 1000  # columns described individually in the dict
+WIDE = 48  # characters of the levels of a column
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -41,39 +48,75 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "range": [float(value) for value in statistics.range],
         "distinct_values": distinct,
         "binary": distinct is not None and distinct <= 2 and statistics.range == (0.0, 1.0),
-        "missing": 0,
+        "missing": sum(column.missing for column in dataset.columns),
+        "missing_columns": {
+            column.name or str(j): column.missing
+            for j, column in enumerate(dataset.columns[:COLUMNS])
+            if column.missing
+        },
         "constant_features": {"count": len(constant), "names": constant[:COLUMNS]},
         "splits": {name: len(rows) for name, rows in dataset.splits.items()},
+        "groups": groups_by_split(dataset),
         "classes": _class_counts(dataset),
         "likelihood": dataset.suggested_likelihood(),
         "treated_as": _treated_as(dataset),
+        "notes": list(dataset.notes),
     }
+    if not dataset.is_image:
+        kinds = [column.kind for column in dataset.columns]
+        found["kinds"] = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+        found["left_out"] = dict(dataset.left_out)
+        found["rare"] = [column.name or str(j) for j, column in enumerate(dataset.columns) if column.rare][:COLUMNS]
+    if dataset.ids is not None:
+        found["ids"] = {"name": dataset.id_name, "such_as": [str(each) for each in dataset.ids[:3]]}
     if not dataset.is_image and len(names) <= COLUMNS:
-        found["columns"] = [
-            {"name": name, "mean": float(mean), "std": float(std), "low": float(low), "high": float(high)}
-            for name, mean, std, low, high in zip(
-                names, statistics.mean, statistics.std, statistics.low, statistics.high, strict=True
-            )
-        ]
+        found["columns"] = _columns(dataset, names)
     return found
 
 
-def describe_source(source: PathLike, *, seed: int = 0, **reading: Any) -> dict[str, Any]:
-    """Describes `load(source, seed=seed, **reading)`; if it fails, what could be read, with the reason under
-    "refused".
+def _columns(dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Kind and values of each column in the training rows."""
+    statistics, found = dataset.statistics, []
+    for j, name in enumerate(names):
+        column = dataset.columns[j] if dataset.columns else Column(name)
+        numbers = [float(values[j]) for values in (statistics.mean, statistics.std, statistics.low, statistics.high)]
+        facts: dict[str, Any] = {"name": name, "kind": column.kind, "missing": column.missing}
+        if column.has_levels:
+            cells = dataset.flat[dataset.splits["train"], j]
+            counts = [
+                (level, int((cells == value).sum())) for level, value in zip(column.levels, column.values, strict=True)
+            ]
+            in_order = counts if column.kind == "ordinal" else sorted(counts, key=lambda pair: -pair[1])
+            facts |= {"levels": dict(in_order[:MANY]), "level_count": len(counts)}
+        elif column.kind == "date":
+            low, high = as_written(np.array(numbers[2:]), column)
+            facts |= {"low": str(low), "high": str(high)}
+        else:
+            facts |= dict(zip(("mean", "std", "low", "high"), numbers, strict=True))
+        found.append(facts | ({"rare": True} if column.rare else {}))
+    return found
 
-    reading: keyword arguments of `read_source`. Raises InputError if nothing can be read.
+
+def describe_source(source: PathLike, reading: Reading = PLAIN, *, seed: int = 0, **where: Any) -> dict[str, Any]:
+    """Describes data as `load` would read them; if it fails, what could be read, with the reason under "refused".
+
+    where: further keyword arguments of `read_source`. Raises InputError if nothing can be read.
     """
-    raw, kept = read_source(source, **reading)
+    raw, kept = read_source(source, reading, **where)
     try:
-        return {**describe(from_raw(raw, kept, seed)), "stored_as": _stored_as(raw.x)}
+        data = from_raw(raw, kept, seed)
+        facts = describe(data)
+        # Images are not compared: that takes long, and they are rarely replicates of each other.
+        notes = facts["notes"] + ([] if data.is_image else list(near_copies(data)))
+        return {**facts, "notes": notes, "stored_as": _stored_as(raw.x)}
     except InputError as error:
         return {**_describe_raw(raw), "refused": str(error)}
 
 
 def _stored_as(x: Any) -> str:
     """The number types of data as read."""
-    types = {str(values.dtype) for values in x.values()} if isinstance(x, Mapping) else {str(np.asarray(x).dtype)}
+    columns = list(x.values()) if isinstance(x, Mapping) else [np.asarray(x)]
+    types = {"text" if is_text(values) else "dates" if is_date(values) else str(values.dtype) for values in columns}
     return ", ".join(sorted(types))
 
 
@@ -109,7 +152,7 @@ def _describe_values(x: Array) -> dict[str, Any]:
     found: dict[str, Any] = {"dtype": str(x.dtype), "bytes": int(x.nbytes)}
     if x.dtype.kind == "O":
         found["missing"] = sum(value is None for value in x.flat)
-        texts = sorted({str(value) for value in x.flat if value is not None})
+        texts = sorted({str(value) for value in x.flat if value is not None and value == value})
         return {
             **found,
             "distinct_values": len(texts) if len(texts) <= MANY else None,
@@ -190,16 +233,22 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     size = f"{counted(found['examples'], 'example')} of {shape}{unit}" if "examples" in found else ""
     span = found.get("range")
     distinct = found.get("distinct_values")
-    spread = "" if not span else f"{span[0]:g} to {span[1]:g} in all rows"
-    if distinct is not None and span:
+    is_numeric = not set(found.get("kinds", {})) & {"binary", "categorical", "ordinal", "date"}
+    spread = "" if not span or not is_numeric else f"{span[0]:g} to {span[1]:g} in all rows"
+    if distinct is not None and spread:
         spread += f", {counted(distinct, 'different value')}" + (" (binary)" if found.get("binary") else "")
     constant = found.get("constant_features") or {"count": 0, "names": []}
     missing = found.get("missing") or 0
     lacking = found.get("missing_columns") or {}
+    ids = found.get("ids")
+    asked = [f"{name} ({why})" for name, why in (found.get("left_out") or {}).items() if why in ASKED]
     return [
         ("data", str(found.get("name", ""))),
         ("size", size),
         ("type", f"{_types(found)}, {_bytes(found['bytes'])}" if "dtype" in found else ""),
+        ("kinds", ", ".join(f"{count:,} {kind}" for kind, count in found.get("kinds", {}).items())),
+        ("ids", f"{ids['name']}, such as {', '.join(ids['such_as'])}" if ids else ""),
+        ("left out", _some(asked)),
         ("values", spread),
         (
             "missing",
@@ -215,10 +264,12 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             _constant(constant, unit),
         ),
         ("splits", ", ".join(f"{name} {count:,}" for name, count in found.get("splits", {}).items())),
+        ("groups", ", ".join(f"{name} {count:,}" for name, count in (found.get("groups") or {}).items())),
         ("classes", f"{len(found['classes'])}: {_listed(found['classes'])}" if found.get("classes") else ""),
         ("treated as", str(found.get("treated_as", ""))),
         ("likelihood", f"{found['likelihood']} (suggested)" if "likelihood" in found else ""),
         ("refused", str(found.get("refused", ""))),
+        *(("note", str(note)) for note in found.get("notes") or ()),
     ]
 
 
@@ -261,13 +312,15 @@ def _bytes(count: int) -> str:
 def _column_table(columns: list[Mapping[str, Any]]) -> str:
     if not columns:
         return ""
-    titles = [title for title in ("name", "dtype", "mean", "std", "low", "high", "missing") if title in columns[0]]
-    rows = [titles] + [[_cell(column.get(title)) for title in titles] for column in columns[:LISTED]]
+    known = ("name", "kind", "dtype", "missing", "mean", "std", "low", "high", "levels")
+    shown = columns[:LISTED]
+    titles = [title for title in known if any(column.get(title) not in (None, 0) or title == "low" for column in shown)]
+    rows = [titles] + [[_cell(column.get(title)) for title in titles] for column in shown]
     widths = [max(len(row[number]) for row in rows) for number in range(len(titles))]
     lines = [
         "  ".join(
-            cell.ljust(width) if not number else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if title in ("name", "kind", "levels") else cell.rjust(width)
+            for title, cell, width in zip(titles, row, widths, strict=True)
         )
         for row in rows
     ]
@@ -278,6 +331,9 @@ def _column_table(columns: list[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        told = f"{len(value)}: " + ", ".join(f"{level} ({count:,})" for level, count in value.items())
+        return _plain(told if len(told) <= WIDE else told[: WIDE - 3] + "...")
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return _plain(text if len(text) <= 32 else text[:29] + "...")
 

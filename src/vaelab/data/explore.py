@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +9,11 @@ import numpy.typing as npt
 
 from vaelab.data.dataset import SPLITS, Array, Dataset
 from vaelab.data.describe import describe
+from vaelab.data.duplicates import NEAR, duplicates, pieces
 
 Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
-NEAR = 0.1  # as a share of the typical distance between two training examples
-NEAR_FEATURES = 8  # with fewer varying features, unrelated examples are as close as copies
-MAX_TRAIN, MAX_TEST, MAX_PAIRS = 60_000, 10_000, 12
 BINS, LEVELS = 64, 64
-PIECE_BYTES = 8 << 20
-AXES, AXES_ROWS, CANDIDATES = 64, 512, 64
 
 
 def explore(dataset: Dataset) -> dict[str, Any]:
@@ -68,7 +61,7 @@ def histogram(dataset: Dataset) -> dict[str, list[float]]:
     else:
         edges = np.linspace(*_training_range(dataset), BINS + 1)
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
-    for piece in _pieces(dataset.flat, train):
+    for piece in pieces(dataset.flat, train):
         if piece.dtype == np.uint8:
             grey = np.bincount(piece.reshape(-1), minlength=256)
             counts += np.histogram(np.arange(256), edges, weights=grey)[0].astype(np.int64)
@@ -81,17 +74,10 @@ def _training_range(dataset: Dataset) -> tuple[float, float]:
     return float(dataset.statistics.low.min()), float(dataset.statistics.high.max())
 
 
-def _pieces(flat: Array, rows: Rows) -> Iterator[Array]:
-    """The examples of `rows` in order, a few megabytes at a time."""
-    size = max(1, PIECE_BYTES // max(1, 8 * flat.shape[1]))
-    for start in range(0, len(rows), size):
-        yield np.asarray(flat[rows[start : start + size]])
-
-
 def _levels(flat: Array, rows: Rows) -> npt.NDArray[np.float64] | None:
     """The distinct values, sorted; None if there are too many for one bin each."""
     known: Array = np.empty(0, flat.dtype)
-    for piece in _pieces(flat, rows):
+    for piece in pieces(flat, rows):
         values = piece.reshape(-1)
         # Checking the first values avoids sorting a large chunk of continuous ones.
         if len(np.unique(values[: 16 * LEVELS])) > LEVELS:
@@ -110,135 +96,6 @@ def example_rows(dataset: Dataset, each: int) -> list[tuple[str, Rows]]:
         return [("", train[:each])]
     labels = dataset.labels[train]
     return [(name, train[labels == code][:each]) for code, name in enumerate(dataset.classes)]
-
-
-def duplicates(dataset: Dataset) -> dict[str, Any]:
-    """Test examples that also occur in the training split, exactly or nearly.
-
-    Two examples are near if their Euclidean distance is at most `NEAR` times the typical one, which is the root of
-    the mean squared distance of two training examples. Columns of a table are measured in standard deviations.
-    Exact copies are searched among all rows; near ones for at most 10,000 test against at most 60,000 training rows,
-    evenly spaced, and only where at least 8 features vary (else "near" is None).
-
-    "exact" and "near" count test rows; "pairs" holds the 12 closest with row numbers of the data set, and with their
-    distance as a share of the typical one.
-    """
-    flat, train, test = dataset.flat, dataset.splits["train"], dataset.splits["test"]
-    exact = _exact_pairs(flat, train, test)
-    known = {row for row, _ in exact}
-    units = _Units(dataset)
-    some_train, some_test = _thin(train, MAX_TRAIN), _thin(test, MAX_TEST)
-    near: list[tuple[float, int, int]] | None = None
-    if len(units.kept) >= NEAR_FEATURES:
-        fresh = np.array([row for row in some_test.tolist() if row not in known], dtype=np.int64)
-        near = sorted(_near_pairs(units, some_train, fresh))
-    closest = [(0.0, *pair) for pair in exact] + (near or [])
-    return {
-        "exact": len(exact),
-        "near": None if near is None else len(near),
-        "threshold": NEAR,
-        "typical_distance": units.typical,
-        "compared": {"train": len(some_train), "test": len(some_test)},
-        "pairs": [{"test": a, "train": b, "distance": d} for d, a, b in closest[:MAX_PAIRS]],
-    }
-
-
-def _thin(rows: Rows, most: int) -> Rows:
-    """At most `most` of the rows, evenly spaced."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
-
-
-def _exact_pairs(flat: Array, train: Rows, test: Rows) -> list[tuple[int, int]]:
-    """(test row, training row) for every test row with an equal training row."""
-    held, sought = _digests(flat, train), _digests(flat, test)
-    order = np.argsort(held, kind="stable")
-    at = np.minimum(np.searchsorted(held[order], sought), len(train) - 1)
-    match = train[order[at]]
-    found = [(int(test[i]), int(match[i])) for i in np.flatnonzero(held[order[at]] == sought)]
-    return [(a, b) for a, b in found if np.array_equal(flat[a], flat[b])]
-
-
-def _digests(flat: Array, rows: Rows) -> npt.NDArray[np.uint64]:
-    """Eight bytes for each row, equal for equal rows."""
-    parts = []
-    for piece in _pieces(flat, rows):
-        piece = piece + piece.dtype.type(0) if piece.dtype.kind == "f" else piece  # -0.0 equals 0.0
-        parts += [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in piece]
-    return np.frombuffer(b"".join(parts), dtype=np.uint64)
-
-
-class _Units:
-    """Rows in the units of the distances: centred, without constant features, table columns scaled."""
-
-    def __init__(self, dataset: Dataset):
-        statistics = dataset.statistics
-        self.flat = dataset.flat
-        self.kept = np.flatnonzero(statistics.std > 0)
-        std = statistics.std[self.kept]
-        self.mean = statistics.mean[self.kept].astype(np.float32)
-        self.scale = np.ones(len(std), np.float32) if dataset.is_image else std.astype(np.float32)
-        self.typical = float(np.sqrt(2 * np.sum((std / self.scale) ** 2)))
-
-    def __call__(self, rows: Rows) -> Floats:
-        values: Floats = self.flat[rows].astype(np.float32)
-        if len(self.kept) < self.flat.shape[1]:
-            values = values[:, self.kept]
-        values -= self.mean
-        values /= self.scale
-        return values
-
-    def projected(self, rows: Rows, axes: Floats | None) -> Floats:
-        """Coordinates of the rows along orthonormal `axes` (D, k); None: all of them."""
-        size = max(1, PIECE_BYTES // (4 * len(self.kept)))
-        pieces = (self(rows[start : start + size]) for start in range(0, len(rows), size))
-        return np.concatenate([piece if axes is None else piece @ axes for piece in pieces])
-
-
-def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int, int]]:
-    """(distance, test row, training row) of each test row whose nearest training row is near.
-
-    A projection on orthonormal axes shortens every distance, so that pairs far apart along a few principal axes need
-    not be compared in full. What remains of a row, its 64 nearest by projection, is measured exactly.
-    """
-    if not len(test):
-        return []
-    axes = _principal_axes(units(_thin(train, AXES_ROWS)))
-    held = units.projected(train, axes)
-    # [-2 a, 1] . [b, |b|^2] = |a - b|^2 - |a|^2: the distances come out of one product.
-    held = np.concatenate([held, np.einsum("nk,nk->n", held, held)[:, None]], axis=1)
-    radius = NEAR * units.typical
-    slack = 1e-4 * radius**2 + 1e-5 * units.typical**2  # float32 rounding
-    found = []
-    size = max(1, PIECE_BYTES // (4 * len(train)))
-    for start in range(0, len(test), size):
-        rows = test[start : start + size]
-        sought = units.projected(rows, axes)
-        limits = radius**2 + slack - np.einsum("nk,nk->n", sought, sought)
-        shares = np.concatenate([-2 * sought, np.ones((len(rows), 1), np.float32)], axis=1) @ held.T
-        for i in np.flatnonzero(shares.min(1) <= limits):
-            closest = np.flatnonzero(shares[i] <= limits[i])
-            if len(closest) > CANDIDATES:
-                closest = closest[np.argpartition(shares[i, closest], CANDIDATES)[:CANDIDATES]]
-            apart = units(train[closest]).astype(np.float64) - units(rows[i : i + 1])
-            squares = np.einsum("nd,nd->n", apart, apart)
-            best = int(squares.argmin())
-            if squares[best] <= radius**2:
-                distance = float(np.sqrt(squares[best])) / units.typical
-                found.append((distance, int(rows[i]), int(train[closest[best]])))
-    return found
-
-
-def _principal_axes(sample: Floats) -> Floats | None:
-    """Orthonormal axes (D, k) of largest variance in a sample (n, D) of the rows; None if every axis is needed."""
-    if sample.shape[1] <= AXES:
-        return None
-    values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))
-    chosen = np.flatnonzero(values > 1e-6 * max(float(values[-1]), 1e-300))[-AXES:]
-    if not len(chosen):  # the sample is one point; any axis gives a lower bound on distances
-        return np.eye(sample.shape[1], 1, dtype=np.float32)
-    spanned = sample.T @ (vectors[:, chosen] / np.sqrt(values[chosen])).astype(np.float32)
-    axes: Floats = np.linalg.qr(spanned.astype(np.float64))[0].astype(np.float32)
-    return axes
 
 
 __all__ = ["NEAR", "class_counts", "duplicates", "example_rows", "explore", "histogram"]

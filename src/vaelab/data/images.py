@@ -10,8 +10,8 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array
+from vaelab.data.raw import Raw
 from vaelab.data.values import quote
 from vaelab.errors import InputError
 
@@ -38,10 +38,11 @@ def read_folder(folder: Path) -> Raw:
             "any; name one file in it."
         )
     x = _read(files)
+    names = [str(path.relative_to(folder)) for path in files]
     if not by_class:
-        return Raw(folder.name, x)
+        return Raw(folder.name, x, ids=names, id_name="file")
     codes = np.repeat(np.arange(len(by_class)), [len(found) for found in by_class.values()])
-    return Raw(folder.name, x, np.array(list(by_class))[codes])
+    return Raw(folder.name, x, np.array(list(by_class))[codes], ids=names, id_name="file")
 
 
 def _pictures(folder: Path) -> list[Path]:

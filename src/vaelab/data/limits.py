@@ -16,6 +16,9 @@ from vaelab.errors import InputError
 MAX_UNPACKED_BYTES = 4 << 30  # limit for compressed files; larger data belong in .npy, which is memory-mapped
 
 
+MAX_DENSE_BYTES = 8 << 30  # of a sparse matrix or a table with its rows and columns exchanged, as float32
+
+
 MAX_MEMBERS = 1000  # arrays in one .npz
 
 
@@ -47,6 +50,16 @@ def check_file(path: Path) -> int:
     if not os.access(path, os.R_OK):
         raise InputError(f"the data file must be readable, but {name_of(path)} is not; change its permissions.")
     return status.st_size
+
+
+def check_dense(rows: int, columns: int, what: str) -> None:
+    """Rejects what would be too large as a dense matrix, before it is made."""
+    need = rows * columns * 4
+    if need > MAX_DENSE_BYTES:
+        raise InputError(
+            f"{what} must fit in {MAX_DENSE_BYTES:,} bytes as a dense matrix, but {rows:,} x {columns:,} values of 4 "
+            f"bytes need {need:,}; keep fewer columns, such as the most variable ones."
+        )
 
 
 def name_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import builtin, readers
-from vaelab.data.arrays import Raw, build
+from vaelab.data.arrange import transposed
+from vaelab.data.arrays import build
 from vaelab.data.builtin import Progress
-from vaelab.data.dataset import Array, Dataset
+from vaelab.data.cells import recode, texts_of
+from vaelab.data.columns import Column
+from vaelab.data.dataset import Array, Dataset, names_of
+from vaelab.data.frames import frame_raw
 from vaelab.data.limits import name_of
+from vaelab.data.own_splits import arrange_rows
+from vaelab.data.raw import Raw
+from vaelab.data.reading import Reading
 from vaelab.data.values import as_array, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
+MATRIX = ("matrix.mtx.gz", "matrix.mtx")  # in a folder as Cell Ranger writes it
 Kind = Literal["builtin", "file", "array"]
+PLAIN = Reading()
 PathLike = str | os.PathLike[str]
 
 
@@ -26,6 +36,13 @@ def load(
     source: PathLike,
     *,
     target: str | None = None,
+    id: str | None = None,
+    drop: Sequence[str] = (),
+    transpose: bool = False,
+    na: Sequence[str] = (),
+    types: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    split: str | None = None,
     data_dir: PathLike | None = None,
     download: bool = False,
     seed: int = 0,
@@ -33,10 +50,22 @@ def load(
     kind: Kind | None = None,
     fingerprint: str | None = None,
 ) -> Dataset:
-    """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist"), a .npy, .npz, .csv or IDX file, or a
-    folder of pictures of one size, in which folders are classes.
+    """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist"), a file, a folder of pictures of one size, in
+    which folders are classes, or a folder with a matrix.mtx.
 
-    target: location of the labels: a column of a .csv, a key of an .npz, or a label file for an array file.
+    Files are .npy, .npz, IDX, and tables: .csv, .tsv, Parquet, Feather, .h5ad, the .h5 and .mtx of 10x Genomics.
+
+    target: location of the labels: a column of a table, a key of an .npz, or a label file for an array file.
+    id: column of a table with the names of the rows, which models never see. Without it, a column of text that
+        differs in every row holds the names.
+    group: column whose groups of rows are each in one split, such as replicates or patients; "id" groups rows by the
+        stem of their ids: 309 of 309_1.
+    split: column with the splits, train, validation or test; or a .csv with the columns id and split, or with one
+        column in the order of the rows.
+    drop: columns of a table that are left out. transpose: rows are features, and columns examples.
+    na: text that stands for a missing value, besides NA, N/A, NaN, null, ? and nothing.
+    types: the kind of some columns, by name: real, positive, count, binary, categorical, ordinal, date, or how dates
+        are written, such as "date %d/%m/%Y". A sequence of levels makes an ordinal column.
     data_dir: folder that contains mnist/ and fashion_mnist/; by default VAELAB_DATA, else the user's cache.
     download: fetch a built-in data set if missing; `progress(done, total)` reports the bytes of each file.
     seed: of the splits; an official test split is kept as is.
@@ -49,7 +78,10 @@ def load(
     >>> data.shape, len(data.x), data.classes[:3]
     ((8, 8), 1797, ('0', '1', '2'))
     """
-    raw, kept = read_source(source, target=target, data_dir=data_dir, download=download, progress=progress, kind=kind)
+    reading = Reading.create(
+        target=target, id=id, drop=drop, transpose=transpose, na=na, types=types, group=group, split=split
+    )
+    raw, kept = read_source(source, reading, data_dir=data_dir, download=download, progress=progress, kind=kind)
     data = from_raw(raw, kept, seed)
     if fingerprint is not None and fingerprint != data.source["fingerprint"]:
         raise InputError(
@@ -62,7 +94,7 @@ def load(
 
 def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
     """The checked Dataset of what `read_source` returned."""
-    return build(raw, seed=seed, source=kept, what=_called(kept))
+    return build(raw, seed=seed, source=kept, what=_called(kept), types=Reading.from_dict(kept).types)
 
 
 def _called(kept: Mapping[str, Any]) -> str:
@@ -72,8 +104,8 @@ def _called(kept: Mapping[str, Any]) -> str:
 
 def read_source(
     source: PathLike,
+    reading: Reading = PLAIN,
     *,
-    target: str | None = None,
     data_dir: PathLike | None = None,
     download: bool = False,
     progress: Progress | None = None,
@@ -89,18 +121,23 @@ def read_source(
     if kind == "builtin":
         if name not in builtin.NAMES:
             raise unknown_name("data set", name, builtin.NAMES)
-        if target is not None:
-            raise InputError(f"{name} has its own labels, but target is {quote(target)}; leave it out.")
+        for option, value in reading.to_dict().items():
+            why = "has its own labels" if option == "target" else "is no table"
+            raise InputError(f"{name} {why}, but {option} is {quote(value)}; leave it out.")
         raw = builtin.read_builtin(name, data_dir=data_dir, download=download, progress=progress)
         kept: dict[str, Any] = {"source": name, "kind": "builtin"}
         return raw, kept if data_dir is None else {**kept, "data_dir": str(builtin.data_folder(data_dir))}
     path = Path(name).expanduser().absolute()
-    raw = _read_folder(path, target) if os.path.isdir(path) else readers.read(path, target)
-    return raw, {
-        "source": str(path),
-        "kind": "file",
-        **({} if raw.target is None else {"target": raw.target}),
-    }
+    raw, reading = arrange_rows(_read(path, reading), reading, name_of(path))
+    kept = {"source": str(path), "kind": "file", **reading.to_dict()}
+    return raw, kept | ({} if raw.target is None else {"target": raw.target})
+
+
+def _read(path: Path, reading: Reading) -> Raw:
+    if not os.path.isdir(path):
+        return readers.read(path, reading)
+    matrix = next((path / name for name in MATRIX if (path / name).is_file()), None)
+    return _read_folder(path, reading.target) if matrix is None else readers.read(matrix, reading)
 
 
 def _read_folder(path: Path, target: str | None) -> Raw:
@@ -128,35 +165,93 @@ def rows_for(
     *,
     dtype_hint: npt.DTypeLike,
     name: str = "X",
-    features: Sequence[str] = (),
+    columns: Sequence[Column] = (),
+    reading: Reading = PLAIN,
 ) -> Array:
-    """New data as rows (n, D) for a model trained on examples of this shape; a path is read first.
-
-    x: (n, *shape) or (n, D) with D the product of shape; n may be 1.
-    dtype_hint: the type of the training data. If that was uint8, whole numbers from 0 to 255 become
-        uint8, and values that look rescaled to [0, 1] are rejected.
-    features: the model's column names; columns of a table are then selected by name, and others ignored.
+    """The rows of `new_rows`.
 
     >>> rows_for([[0.0, 1.0, 2.0]], (3,), dtype_hint="float32")
     array([[0., 1., 2.]], dtype=float32)
     """
+    return new_rows(x, shape, dtype_hint=dtype_hint, name=name, columns=columns, reading=reading)[0]
+
+
+def new_rows(
+    x: Any,
+    shape: tuple[int, ...],
+    *,
+    dtype_hint: npt.DTypeLike,
+    name: str = "X",
+    columns: Sequence[Column] = (),
+    reading: Reading = PLAIN,
+) -> tuple[Array, Array | None]:
+    """New data as rows (n, D) for a model trained on examples of this shape, and their ids (n,) if they have any.
+
+    x: (n, *shape) or (n, D) with D the product of shape; n may be 1. A path is read first.
+    dtype_hint: the type of the training data. If that was uint8, whole numbers from 0 to 255 become
+        uint8, and values that look rescaled to [0, 1] are rejected.
+    columns: those of the model; columns of a table are then selected by name, and others ignored.
+    reading: how the training data were read; the same holds here, without the target.
+    """
+    features = names_of(columns)
+    raw: Raw | None
     if isinstance(x, (str, os.PathLike)):
         path = Path(x).expanduser().absolute()
-        x, name = readers.read(path).x, name_of(path)
-    elif features and callable(getattr(x, "__getitem__", None)) and getattr(x, "columns", None) is not None:
-        x = {str(column): as_array(x[column], name) for column in x.columns}
-    if isinstance(x, Mapping):
-        x = _chosen(x, features, name)
+        name = name_of(path)
+        raw = _read(path, dataclasses.replace(reading, target=None))
     else:
-        x = as_array(x, name)
+        raw = frame_raw(x, name)
+    if raw is not None:
+        if reading.transpose:
+            raw = transposed(raw, dataclasses.replace(reading, drop=()), name)
+        x, ids = raw.x, _ids(raw, reading)
+    else:
+        ids = None
+    table = _named_columns(raw, features)
+    if table is not None and features:
+        rows = recode(_chosen(table, features, name), columns, name, reading.types)
+    else:
+        x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_array(x, name)
         _check_width(x, shape, name)
-    rows = to_numbers(x, name, features)
+        rows = to_numbers(x, name, features)
     if rows.shape[1:] != shape and rows.shape[1:] != (int(np.prod(shape)),):
         raise _wrong_width(rows.shape, shape, name)
     rows = rows.reshape(len(rows), -1)
+    if len(shape) == 1:
+        return _as_trained(rows, np.dtype(dtype_hint)), ids
     if np.dtype(dtype_hint) == np.uint8 and rows.dtype != np.uint8:
-        return _as_bytes(rows, name)
-    return rows
+        return _as_bytes(rows, name), ids
+    return rows, ids
+
+
+def _ids(raw: Raw, reading: Reading) -> Array | None:
+    """The names of new rows, where the training data had theirs, else what the file calls them."""
+    values = raw.ids
+    if reading.id is not None and not reading.transpose:
+        values = (raw.x if isinstance(raw.x, Mapping) else raw.beside).get(reading.id, values)
+    if values is None:
+        return None
+    return np.array(["" if text is None else text for text in texts_of(np.asarray(values))], dtype=np.str_)
+
+
+def _named_columns(raw: Raw | None, features: Sequence[str]) -> Mapping[str, Array] | None:
+    """New data as columns by name, if they have names."""
+    if raw is None:
+        return None
+    if isinstance(raw.x, Mapping):
+        return raw.x
+    if not features or len(raw.features) != np.shape(raw.x)[1]:
+        return None
+    x = np.asarray(raw.x)
+    return {name: x[:, j] for j, name in enumerate(raw.features)}
+
+
+def _as_trained(rows: Array, dtype: np.dtype[Any]) -> Array:
+    """Rows of a table in the type of the training rows, so that a row is the same number by number in any table."""
+    if dtype != np.uint8:
+        return rows.astype(dtype, copy=False)
+    is_whole = bool(((rows == np.round(rows)) & (rows >= 0) & (rows <= 255)).all())
+    return rows.astype(np.uint8 if is_whole else np.float32, copy=False)
 
 
 def _chosen(columns: Mapping[str, Array], features: Sequence[str], name: str) -> Mapping[str, Array]:
@@ -209,4 +304,4 @@ def _as_bytes(rows: Array, name: str) -> Array:
     return rows
 
 
-__all__ = ["Kind", "from_raw", "load", "read_source", "rows_for"]
+__all__ = ["Kind", "from_raw", "load", "new_rows", "read_source", "rows_for"]

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from vaelab.data.arrays import Raw
 from vaelab.data.dataset import Array
 from vaelab.data.limits import MAX_MEMBERS, MAX_UNPACKED_BYTES, check_file, name_of, read_array, reason
+from vaelab.data.raw import Raw
 from vaelab.data.values import quote
 from vaelab.errors import InputError, unknown_name
 

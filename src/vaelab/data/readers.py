@@ -4,51 +4,78 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from vaelab.data.arrays import Raw
-from vaelab.data.csv import read_label_column, read_table
 from vaelab.data.dataset import Array
 from vaelab.data.idx import read_idx
 from vaelab.data.limits import check_file, name_of
 from vaelab.data.npy import read_npy, read_npz
-from vaelab.errors import InputError
+from vaelab.data.raw import Raw
+from vaelab.data.reading import Reading
+from vaelab.data.values import quote
+from vaelab.errors import InputError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """One kind of file, recognised by its extension, else by its first bytes.
 
-    read: the content, checked only for what the format requires. It gets the location of the labels, and sets
-        `Raw.target` if it finds them there; else they are read from a file of that name.
+    read: the content, checked only for what the format requires: all columns of a table. It sets `Raw.target` if it
+        finds the labels under a key of that name.
     labels: one label per example, if such a file can contain them.
     """
 
     title: str
     endings: tuple[str, ...]
     starts: tuple[bytes, ...]
-    read: Callable[[Path, str | None], Raw]
+    read: Callable[[Path, Reading], Raw]
     labels: Callable[[Path], Array] | None = None
 
+
+def _lazy(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module of `vaelab.data` that is imported when it is called: it needs a large library."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"vaelab.data.{module}"), name)(*arguments)
+
+    return call
+
+
+_csv, _label_column = _lazy("csv", "read_table"), _lazy("csv", "read_label_column")
+TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".data", ".tab", ".txt", ".txt.gz")
 
 # tests/data/test_readers.py runs over every entry.
 READERS = {
     "npy": Reader(".npy", (".npy",), (b"\x93NUM",), lambda path, _: Raw(path.stem, read_npy(path)), read_npy),
-    "npz": Reader(".npz", (".npz",), (b"PK\x03\x04",), read_npz),
-    "csv": Reader(".csv", (".csv",), (), read_table, read_label_column),
+    "npz": Reader(".npz", (".npz",), (b"PK\x03\x04",), lambda path, reading: read_npz(path, reading.target)),
+    "csv": Reader(".csv", TEXT, (), _csv, _label_column),
+    "parquet": Reader(".parquet", (".parquet", ".pq"), (b"PAR1",), _lazy("arrow", "read_parquet")),
+    "feather": Reader(".feather", (".feather", ".arrow", ".ipc"), (b"ARRO",), _lazy("arrow", "read_feather")),
+    "h5ad": Reader(".h5ad", (".h5ad",), (), _lazy("single_cell", "read_h5ad")),
+    "10x": Reader("10x .h5", (".h5", ".hdf5"), (b"\x89HDF",), _lazy("single_cell", "read_10x")),
+    "mtx": Reader(".mtx", (".mtx", ".mtx.gz"), (b"%%Ma",), _lazy("single_cell", "read_mtx")),
     "idx": Reader("IDX", (), (b"\x1f\x8b", b"\0\0"), lambda path, _: Raw(path.stem, read_idx(path)), read_idx),
 }
 
 
-def read(path: Path, target: str | None = None) -> Raw:
+def read(path: Path, reading: Reading | None = None) -> Raw:
     """The content of one data file.
 
-    target: where the labels are: a column of a .csv, a key of an .npz, or a label file for an array file.
+    The target of the reading is a column of a table, a key of an .npz, or a label file for an array file.
     """
-    raw = reader_of(path).read(path, target)
-    if target is None or raw.target is not None:
+    reading = reading or Reading()
+    raw = reader_of(path).read(path, reading)
+    target = reading.target
+    if target is None or raw.target is not None or reading.transpose:
+        return raw
+    columns = {*raw.beside, *(raw.x if isinstance(raw.x, dict) else raw.features)}
+    if target in columns:
         return raw
     labels = Path(target).expanduser().absolute()
+    if columns and not labels.is_file():
+        raise unknown_name(f"target column of {name_of(path)}:", target, columns)
     return dataclasses.replace(raw, y=read_labels(labels), target=str(labels))
 
 
@@ -66,8 +93,9 @@ def read_labels(path: Path) -> Array:
 def reader_of(path: Path) -> Reader:
     """The reader of this file."""
     check_file(path)
+    name = path.name.lower()
     for reader in READERS.values():
-        if path.suffix.lower() in reader.endings:
+        if name.endswith(reader.endings):
             return reader
     with open(path, "rb") as file:
         start = file.read(4)
@@ -76,7 +104,7 @@ def reader_of(path: Path) -> Reader:
             return reader
     raise InputError(
         f"data must be {_listed([each.title for each in READERS.values()])}, but {name_of(path)} is none of them (it "
-        f"starts with {start!r}); convert it."
+        f"starts with {quote(repr(start))}); convert it."
     )
 
 

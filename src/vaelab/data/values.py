@@ -15,6 +15,8 @@ from vaelab.errors import InputError
 
 # Scaling adds and subtracts pairs of values in float32, which must not overflow.
 LARGEST = float(np.finfo(np.float32).max) / 4
+LARGEST_TABLE = 1e150  # of a table's numbers, whose squares are added
+LOSS = 1e-4  # of rounding a column to float32, as a share of its range
 EXACT = 2**24  # float32 represents every whole number up to here
 Columns = Mapping[str, Array]  # a table as read: one array (N,) per column, with its own type
 
@@ -74,10 +76,8 @@ def as_array(x: Any, what: str) -> Array:
 def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
     """x checked, as uint8 or float32 (N, *shape), C-contiguous; not copied if it already is.
 
-    A table's columns become float32 (N, D).
+    A table (N, D) may have missing values (NaN), and is float64 if float32 would lose differences between its rows.
     """
-    if isinstance(x, Mapping):
-        return _table(x, what)
     array = as_array(x, what)
     _check_shape(array, what)
     if array.dtype.kind not in "buifO":
@@ -86,6 +86,10 @@ def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
         return np.ascontiguousarray(array).view(np.uint8)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
+    if array.ndim == 2 and not (array.dtype == np.float32 and array.dtype.isnative):
+        if array.dtype.kind == "O":
+            array = _objects(array, 0, what, features)
+        return narrowed(array, what, features)
     # Rows are gathered often: convert any other type, order or byte order to C-ordered float32 once.
     share = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
     out = array if share else np.empty(array.shape, np.float32)
@@ -94,6 +98,55 @@ def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
         if not share:
             out[start : start + len(piece)] = checked
     return out
+
+
+def narrowed(array: Array, what: str, features: Sequence[str] = ()) -> Array:
+    """A table's numbers (N, D) as float32, or as float64 if float32 would lose differences between rows."""
+    d = array.shape[1]
+    error, low, high = np.zeros(d), np.full(d, np.inf), np.full(d, -np.inf)
+    for start, piece in chunks(array):
+        values = piece.astype(np.float64)
+        if piece.dtype.kind in "ui" and piece.dtype.itemsize == 8:
+            refuse_rounded(piece, values, start, what, features)
+        if np.isinf(values).any():
+            _refuse_nonfinite(array, what, features)
+        far = np.abs(values) > LARGEST_TABLE
+        if far.any():
+            index = np.unravel_index(int(np.argmax(far)), far.shape)
+            where = place((start + int(index[0]), int(index[1])), features)
+            raise InputError(
+                f"{what} must stay within ±{LARGEST_TABLE:.0g}, but holds {float(values[index]):.3g} at {where}; "
+                "rescale it."
+            )
+        with np.errstate(over="ignore"):
+            error = np.fmax(error, np.fmax.reduce(np.abs(values - values.astype(np.float32))))
+        low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+    largest = np.fmax(np.abs(low), np.abs(high))
+    is_lossy = bool((error > LOSS * (high - low)).any() or (largest[np.isfinite(largest)] > LARGEST).any())
+    return np.ascontiguousarray(array, dtype=np.float64 if is_lossy else np.float32)
+
+
+def refuse_rounded(whole: Array, values: Array, start: int, what: str, features: Sequence[str] = ()) -> None:
+    """Rejects whole numbers, rows from `start` on, that `values` of float64 have rounded."""
+    for index in zip(*np.nonzero(np.abs(values) >= 2**53), strict=True):
+        if int(values[index]) != int(whole[index]):
+            where = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
+            raise InputError(
+                f"{what} must hold numbers that float64 represents, but holds {int(whole[index])} at {where}, "
+                "which would "
+                "be rounded; drop it, or make it the `id` if it names the rows."
+            )
+
+
+def refuse_missing(rows: Array, features: Sequence[str], remedy: str) -> None:
+    """Rejects missing cells of new rows (n, D), for a model that was trained on complete ones."""
+    if rows.dtype.kind != "f" or not np.isnan(rows).any():
+        return
+    row, column = (int(i) for i in np.argwhere(np.isnan(rows))[0])
+    raise InputError(
+        f"the model was trained on complete rows, but X misses a value at {place((row, column), features)}; fill "
+        f"it, or {remedy}."
+    )
 
 
 def type_name(dtype: np.dtype[Any]) -> str:
@@ -118,64 +171,6 @@ def _check_shape(array: Array, what: str) -> None:
         )
 
 
-def _table(columns: Columns, what: str) -> npt.NDArray[np.float32]:
-    """The columns as a matrix (N, D), each checked in its own type; type errors are reported together."""
-    if not columns:
-        raise InputError(f"{what} must have at least one column besides the target, but has none; add columns.")
-    texts = {name: value for name, value in columns.items() if value.dtype.kind not in "buif"}
-    if texts:
-        raise InputError(_text_columns(texts, what))
-    length = len(next(iter(columns.values())))
-    if length == 0:
-        raise InputError(f"{what} must hold rows below its header, but has 0; it is empty, add data.")
-    floats = {name: values for name, values in columns.items() if values.dtype.kind == "f"}
-    for kind, test in ("missing (NaN)", np.isnan), ("infinite (inf)", np.isinf):
-        counts = {name: int(test(values).sum()) for name, values in floats.items()}
-        if total := sum(counts.values()):
-            name = next(name for name, count in counts.items() if count)
-            where = f"row {int(np.argmax(test(floats[name])))}, column {quote(name)}"
-            raise InputError(_nonfinite(what, total, length * len(columns), kind, where))
-    out = np.empty((length, len(columns)), np.float32)
-    for number, (name, values) in enumerate(columns.items()):
-        column = values[:, None]
-        out[:, number : number + 1] = _checked(column, 0, column, what, [name])
-    return out
-
-
-def _text_columns(texts: Columns, what: str) -> str:
-    name, values = next(iter(texts.items()))
-    told = [(i, v) for i, v in enumerate(values) if v is not None]
-    bad = [(i, v) for i, v in told if not _reads_as_number(v)] or told or [(0, "")]
-    row, value = bad[0]
-    others = f" (and so do {len(texts) - 1} other columns)" if len(texts) > 1 else ""
-    whole, comma, digits = str(value).strip().lstrip("+-").partition(",")
-    if comma and whole.isdigit() and digits.isdigit():
-        return (
-            f"{what} must write numbers with a decimal point, but column {quote(name)} holds "
-            f"{quote(value)} in row {row}{others}; replace the decimal commas."
-        )
-    if len(bad) < len(told):
-        return (
-            f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, one of {len(bad)} such "
-            f"cells among {len(told)}{others}; correct it or leave it empty, or drop the row."
-            if len(bad) > 1
-            else f"{what} must hold numbers, but {place((row, 0), [name])} holds {quote(value)}, the only cell of its "
-            f"column that is not a number{others}; correct it, or drop the row."
-        )
-    return (
-        f"{what} must hold numbers, but column {quote(name)} holds {quote(value)} in row {row}{others}; "
-        "drop it, encode it as numbers, or name it as the target."
-    )
-
-
-def _reads_as_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
 def _nonfinite(what: str, count: int, total: int, kind: str, where: str, why: str = "") -> str:
     return (
         f"{what} must hold finite numbers, but {count} of {total} values {'is' if count == 1 else 'are'} "
@@ -189,9 +184,9 @@ def _checked(piece: Array, start: int, array: Array, what: str, features: Sequen
         piece = _objects(piece, start, what, features)
     if piece.dtype.kind in "iu":
         return _whole_numbers(piece, start, what, features)
-    if not np.isfinite(piece).all():
+    if np.isinf(piece).any() or (piece.ndim > 2 and np.isnan(piece).any()):
         _refuse_nonfinite(array, what, features)
-    if max(float(piece.max()), -float(piece.min())) > LARGEST:
+    if max(float(np.fmax.reduce(piece, axis=None)), -float(np.fmin.reduce(piece, axis=None))) > LARGEST:
         index = np.unravel_index(int(np.argmax(np.abs(piece))), piece.shape)
         where = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
         raise InputError(
@@ -259,7 +254,7 @@ def _refuse_nonfinite(array: Array, what: str, features: Sequence[str]) -> None:
                 where[kind] = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
         nans += int(np.isnan(values).sum())
         infinities += int(np.isinf(values).sum())
-    if nans:
+    if nans and array.ndim > 2:
         raise InputError(_nonfinite(what, nans, array.size, "missing (NaN)", where["nan"]))
     why = " (the largest float16 is 65504)" if array.dtype == np.float16 else ""
     raise InputError(_nonfinite(what, infinities, array.size, "infinite (inf)", where["inf"], why))

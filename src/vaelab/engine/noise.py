@@ -25,7 +25,10 @@ def row_keys(rows: Tensor) -> Tensor:
 
     A multilinear hash with fixed odd multipliers; integer arithmetic wraps, so it is exact in any order.
     """
-    bits = rows.to(torch.int64) if rows.dtype == torch.uint8 else rows.float().view(torch.int32).to(torch.int64)
+    if rows.dtype == torch.float64:
+        bits = rows.view(torch.int64)
+    else:
+        bits = rows.to(torch.int64) if rows.dtype == torch.uint8 else rows.float().view(torch.int32).to(torch.int64)
     place = _mix((torch.arange(rows.shape[1], device=rows.device) + 1) * GOLDEN) | 1
     return _mix((bits * place).sum(1))
 

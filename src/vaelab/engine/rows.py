@@ -13,6 +13,7 @@ from vaelab.data import Dataset, Scaling
 from vaelab.data.dataset import Array
 from vaelab.engine import noise
 from vaelab.engine.convolutions import Grid
+from vaelab.engine.encoding import Encoding
 
 KEPT_FLOATS = 1 << 23  # values of validation rows that are kept between epochs: 32 MB
 CHUNK_FLOATS = 1 << 18  # values per member and evaluation chunk: bounds memory, and is large enough to be fast
@@ -48,16 +49,22 @@ class Batches:
 
 
 class Units:
-    """From rows in the data's own units to the model's, for one scaling and one binarisation."""
+    """From rows in the data's own units to the model's, for one scaling and one binarisation, and, for a model that
+    needs no more of typed columns, to what a network sees of them.
+    """
 
-    def __init__(self, scaling: Scaling, binarize: str, device: torch.device):
-        self.scaling, self.binarize = scaling, binarize
+    def __init__(self, scaling: Scaling, binarize: str, device: torch.device, encoding: Encoding | None = None):
+        self.scaling, self.binarize, self.encoding = scaling, binarize, encoding
         self._kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device)
         self._offset = torch.from_numpy(scaling.offset).to(device)
         self._factor = 1 / torch.from_numpy(scaling.scale).to(device)
         self._shifted, self._scaled = bool((self._offset != 0).any()), bool((self._factor != 1).any())
+        self._logs = scaling.logs
+        self._indexed = {j: torch.from_numpy(values).to(device) for j, values in scaling.indexed.items()}
 
     def features(self, raw: Tensor) -> int:
+        if self.encoding is not None:
+            return self.encoding.width
         return raw.shape[1] if self._kept is None else len(self._kept)
 
     @property
@@ -67,7 +74,11 @@ class Units:
 
     def convert(self, raw: Tensor, uniform: Tensor | None) -> Tensor:
         """Rows (n, D_own) as model values (n, D), float32; `uniform` (n, D) where `needs_uniform`."""
-        x = (raw if self._kept is None else raw.index_select(1, self._kept)).float()
+        x = (raw if self._kept is None else raw.index_select(1, self._kept)).to(self._offset.dtype)
+        if self._logs.stop:
+            x[:, self._logs] = torch.log(x[:, self._logs])
+        for j, values in self._indexed.items():
+            x[:, j] = indices(x[:, j], values)
         if self.scaling.dequantise:
             assert uniform is not None
             x = x + uniform
@@ -75,10 +86,19 @@ class Units:
             x = x - self._offset
         if self._scaled:
             x = x * self._factor
+        x = x.float()
         if self.binarize == "dynamic":
             assert uniform is not None
             x = (uniform < x).float()
-        return x
+        return x if self.encoding is None else self.encoding(x)
+
+    def keys(self, raw: Tensor) -> Tensor:
+        """The noise keys (n,) of rows: by their content, of a table on its standardised scales, so that columns in
+        other units get the same noise.
+        """
+        if len(self._offset) == 1 or self.needs_uniform:
+            return noise.row_keys(raw)
+        return noise.row_keys(_coarse(self.convert(raw, None)))
 
     def fixed(self, raw: Tensor, keys: Tensor) -> Tensor:
         """Rows as model values with noise keyed by their content."""
@@ -89,8 +109,19 @@ class Units:
 
     def batches(self, raw: Tensor, draws: int) -> Batches:
         """Rows in chunks, each small enough to be evaluated with `draws` draws of z."""
-        pieces = ((piece, noise.row_keys(piece)) for piece in raw.split(chunk(raw.shape[1], draws)))
+        pieces = ((piece, self.keys(piece)) for piece in raw.split(chunk(raw.shape[1], draws)))
         return Batches(len(raw), ((self.fixed(piece, keys), keys) for piece, keys in pieces))
+
+
+def indices(x: Tensor, values: Tensor) -> Tensor:
+    """Which of increasing `values` each of x (n,) is, NaN where missing."""
+    return torch.searchsorted(values, x.to(values).contiguous()).to(x).masked_fill(torch.isnan(x), torch.nan)
+
+
+def _coarse(x: Tensor) -> Tensor:
+    """Values rounded to 12 bits: units that are no powers of two change the last bits of standardised ones."""
+    bits = torch.nan_to_num(x.float(), nan=1e30).add(0.0).view(torch.int32)
+    return ((bits + 0x400) & ~0x7FF).view(torch.float32)
 
 
 def _pixel_noise(keys: Tensor, features: int) -> Tensor:
@@ -128,7 +159,7 @@ class Rows:
             rows = self.rows(split)
             keys, size = torch.empty_like(rows), chunk(self._raw.shape[1], 1)
             for some, place in zip(rows.split(size), keys.split(size), strict=True):
-                place[:] = noise.row_keys(self._raw.index_select(0, some))
+                place[:] = self.units.keys(self._raw.index_select(0, some))
             self._keys[split] = keys
         return self._keys[split]
 

@@ -109,7 +109,7 @@ def cost(problem: Problem, space: Coordinates) -> CostOf:
         K, B, _ = rows.shape
         y = model.split(rows)[1]
         assert y is not None
-        found, measured = space.x_own(model.likelihood.mean(outputs)), space.y_own(y)
+        found, measured = space.x_own(model.likelihood.mean(outputs, parameters)), space.y_own(y)
         missed = misfit(problem.forward, found.flatten(0, 1), measured.flatten(0, 1)).view(K, B)
         return dataclasses.replace(of_x, loss=of_x.loss + weights.wy[:, 0] * missed.mean(1), misfit=missed)
 
@@ -186,7 +186,7 @@ class Sampler:
                 wide = torch.nn.functional.pad(piece, (0, self.model.latent - L))
                 given = y[start : start + per].to(self.row).repeat_interleave(n, 0)[None]
                 outputs = self.model.decode(parameters, wide, y=given)
-                x = self.model.likelihood.mean(outputs)
+                x = self.model.likelihood.mean(outputs, parameters)
                 if generator is not None:
                     x = self.model.likelihood.sample(outputs, parameters, generator)
                 found[start : start + per] = x[0].view(-1, n, self.model.features)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelab.data.dataset import split_rows
+from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse.expressions import Forward
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines

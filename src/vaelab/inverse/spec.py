@@ -45,8 +45,8 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
     if {"layers", "width", "taper"} & set(settings) and "hidden" not in settings:
         del chosen["hidden"]
     spec = Spec.create(**chosen)
-    if LIKELIHOODS[spec.likelihood].is_mass or spec.binarize != "none" or spec.samples != 1:
-        densities = " or ".join(name for name, kind in LIKELIHOODS.items() if not kind.is_mass)
+    if LIKELIHOODS[spec.likelihood].link != "identity" or spec.binarize != "none" or spec.samples != 1:
+        densities = " or ".join(name for name, kind in LIKELIHOODS.items() if kind.link == "identity")
         raise InputError(
             f"an inverse problem's x has a density, trained with one draw; set likelihood to {densities}, binarize to "
             "none and samples to 1."

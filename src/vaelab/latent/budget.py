@@ -69,12 +69,14 @@ def label_budget(
     sizes: Sequence[int] = SIZES,
     draws: int = DRAWS,
     seed: int = 0,
+    groups: Ints | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
     """A row per number of labels: test accuracy of each method as mean and standard error over class-balanced draws.
 
     codes: (n,) classes of the training examples, -1 for none; test_codes: (m,). All methods use the same draws. The
-    last row has all labels, and one draw. "Unknown" counts as an error.
+    last row has all labels, and one draw. "Unknown" counts as an error. groups: (n,) of the training examples, from as
+    many of which labels are drawn as possible.
     """
     labelled = int((codes >= 0).sum())
     plan = [(size, draws) for size in sizes if size < labelled] + [(labelled, 1)]
@@ -82,7 +84,7 @@ def label_budget(
     for size, times in plan:
         found: dict[str, list[float]] = {name: [] for name in methods}
         for draw in range(times):
-            rows = draw_balanced(codes, size, classes, derive_seed(seed, size, draw))
+            rows = draw_balanced(codes, size, classes, derive_seed(seed, size, draw), groups)
             for name, method in methods.items():
                 found[name].append(float((method(rows, codes[rows]) == test_codes).mean()))
             done += 1

@@ -98,11 +98,12 @@ def answers(proba: Floats, known: npt.NDArray[np.bool_], support: Floats, reject
     return np.where(sure, among.argmax(1), UNKNOWN)
 
 
-def draw_balanced(codes: Ints, number: int, classes: int, seed: int = 0) -> Ints:
+def draw_balanced(codes: Ints, number: int, classes: int, seed: int = 0, groups: Ints | None = None) -> Ints:
     """Positions (number,) in `codes` (n,), balanced over classes as far as possible; ascending.
 
     A remainder goes to random classes; with fewer labels than classes some get none. Codes below 0 are
-    unlabelled.
+    unlabelled. groups: (n,) codes; a class gets labels from as many groups as possible, since a second label of one
+    group, such as a replicate, says little.
     """
     codes = np.asarray(codes)
     labelled = int((codes >= 0).sum())
@@ -113,6 +114,8 @@ def draw_balanced(codes: Ints, number: int, classes: int, seed: int = 0) -> Ints
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(codes))
     order = order[codes[order] >= 0]
+    if groups is not None:
+        order = order[np.argsort(_repeats(codes[order], groups[order]), kind="stable")]
     turn = rng.permutation(classes)  # class order for the remainder
     rank = np.empty(len(order), dtype=np.int64)
     for code in range(classes):
@@ -122,6 +125,16 @@ def draw_balanced(codes: Ints, number: int, classes: int, seed: int = 0) -> Ints
     place[turn] = np.arange(classes)
     chosen = np.lexsort((place[codes[order]], rank))[:number]
     return np.sort(order[chosen])
+
+
+def _repeats(codes: Ints, groups: Ints) -> Ints:
+    """How many rows of the same class and group are before each row (n,)."""
+    own = np.unique(np.stack([codes, groups], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(own, kind="stable")
+    sizes = np.bincount(own)
+    before = np.empty(len(own), dtype=np.int64)
+    before[order] = np.arange(len(own)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return before
 
 
 def unknown_classes(known: npt.NDArray[np.bool_], names: Sequence[str]) -> list[str]:

@@ -177,8 +177,9 @@ def label_rows(options: Options, data: Dataset) -> Ints:
     if options.labels == "validation":
         return split[codes >= 0]
     assert isinstance(options.labels, int)
+    groups = None if data.groups is None else data.groups[split]
     number = min(LABELS, int((codes >= 0).sum())) if options.labels == -1 else options.labels
-    return split[draw_balanced(codes, number, len(data.classes), derive_seed(options.seed, 1))]
+    return split[draw_balanced(codes, number, len(data.classes), derive_seed(options.seed, 1), groups)]
 
 
 def settings_table(settings: Mapping[str, Any]) -> dict[str, Any]:

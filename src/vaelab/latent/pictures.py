@@ -17,6 +17,7 @@ from vaelab.plots.dataset import features, viewable
 from vaelab.plots.labels import budget_data, confusion_data, plot_budget, plot_confusion, plot_coverage
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.pictures import latent_rows
+from vaelab.vae.quantities import quantities
 
 NEAREST, DRAWN, PER_CLASS = 7, 7, 14
 
@@ -90,19 +91,20 @@ def _draw_components(view: Shown, path: Path) -> Path:
         away = np.linalg.solve(np.linalg.cholesky(m.covariances_[k]), (view.mean[rows] - m.means_[k]).T)
         nearest.append(rows[np.argsort(np.square(away).sum(0), kind="stable")[:NEAREST]])
         draws.append(rng.multivariate_normal(m.means_[k], m.covariances_[k], DRAWN, method="cholesky"))
-    decode = view.fitted.decode
+    known = features(data)
     named = component_classes(view.clusters)[:count]
     notes = [f"{weight:.1%}" for weight in m.weights_[:count]]
     if view.clusters.table is not None:
         held = view.clusters.table.counts.sum(1)[:count]
         notes = [f"{note}, {mass:.0f} labels" for note, mass in zip(notes, held, strict=True)]
+    means, made = (quantities(view.fitted, data, z, known) for z in (m.means_[:count], np.concatenate(draws)))
     shown = plots.components_data(
         [_name(view.clusters, code) or f"{k + 1}" for k, code in enumerate(named.tolist())],
         notes,
-        _viewable(decode(m.means_[:count]), data),
+        means,
         _viewable(data.x[np.array(nearest)], data),
-        _viewable(decode(np.concatenate(draws)), data).reshape(count, DRAWN, *data.shape),
-        features(data),
+        made.reshape(count, DRAWN, *made.shape[1:]),
+        known,
         len(m.weights_),
     )
     return plots.plot_components(shown, path)

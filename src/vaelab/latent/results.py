@@ -144,7 +144,10 @@ def with_labels(
     if options.budget:
         say("accuracy against the number of labels")
         trained = np.where(np.isin(nodes, train), latents.codes[nodes], -1)
-        found["label_budget"] = label_budget(methods, trained, truth, classes, seed=derive_seed(options.seed, 4))
+        found["label_budget"] = label_budget(
+            methods, trained, truth, classes, seed=derive_seed(options.seed, 4),
+            groups=None if data.groups is None else data.groups[nodes],
+        )  # fmt: skip
     return found
 
 

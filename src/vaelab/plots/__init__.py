@@ -1,18 +1,13 @@
 """Pictures: `xxx_data` computes arrays, `plot_xxx(data, path, title)` draws them and saves a PNG."""
 
+from vaelab.plots.columns import columns_data, plot_columns
+from vaelab.plots.correlations import correlations_data, plot_correlations
 from vaelab.plots.examples import plot_reconstructions, reconstructions_data
-from vaelab.plots.exploration import (
-    columns_data,
-    correlations_data,
-    examples_data,
-    overview_data,
-    plot_columns,
-    plot_correlations,
-    plot_examples,
-    plot_overview,
-)
+from vaelab.plots.exploration import examples_data, overview_data, plot_examples, plot_overview
+from vaelab.plots.features import columns_features, features_data, quantities_data
 from vaelab.plots.front import front_data, plot_front
 from vaelab.plots.losses import losses_data, plot_losses
+from vaelab.plots.missing import missing_data, plot_missing
 from vaelab.plots.models import (
     architectures_data,
     carried_data,
@@ -26,7 +21,6 @@ from vaelab.plots.models import (
 from vaelab.plots.samples import plot_samples, samples_data
 from vaelab.plots.sides import draws_data, plot_draws, plot_sides, sides_data
 from vaelab.plots.space import (
-    features_data,
     grid_data,
     interpolations_data,
     plot_interpolations,
@@ -50,6 +44,7 @@ __all__ = [
     "architectures_data",
     "carried_data",
     "columns_data",
+    "columns_features",
     "correlations_data",
     "courses_data",
     "draws_data",
@@ -63,6 +58,7 @@ __all__ = [
     "latent_data",
     "latent_size_data",
     "losses_data",
+    "missing_data",
     "overview_data",
     "plane_data",
     "plot_architectures",
@@ -80,6 +76,7 @@ __all__ = [
     "plot_latent_size",
     "plot_losses",
     "plot_map",
+    "plot_missing",
     "plot_overview",
     "plot_plane",
     "plot_reconstructions",
@@ -87,6 +84,7 @@ __all__ = [
     "plot_samples",
     "plot_sides",
     "plot_traversals",
+    "quantities_data",
     "reconstructions_data",
     "rungs_data",
     "samples_data",

@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba_array
 
 from vaelab.plots import examples, space, style
+from vaelab.plots.features import Features, features_data
 from vaelab.plots.models import colour
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats, Ints
 
@@ -92,7 +93,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     axes.set_ylim(max(low[1] - 2 * reach[1], every[:, 1].min()) - reach[1] / 4, high[1] + 2 * reach[1])
     style.name_axes(axes, x=f"first principal component ({data.shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second ({data.shares[1]:.0%})", fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=2)
-    names = style.clean_names(data.classes[: style.MAX_CLASSES], 16)
+    names = style.clean_names(data.classes[: style.MAX_CLASSES], 13)
     for i, name in enumerate(names):
         at = 0.97 - 0.045 * i
         axes.scatter([1.035], [at], s=36, color=colours[i], marker=markers[i], transform=axes.transAxes, clip_on=False)
@@ -115,7 +116,7 @@ class Components:
     means: Floats  # (r, *shape)
     nearest: Floats  # (r, c, *shape)
     draws: Floats  # (r, c, *shape)
-    features: space.Features | None
+    features: Features | None
     total: int
 
 
@@ -125,7 +126,7 @@ def components_data(
     means: Floats,
     nearest: Floats,
     draws: Floats,
-    features: space.Features | None = None,
+    features: Features | None = None,
     total: int | None = None,
 ) -> Components:
     """Rows for the `total` components, or the first of them; images in [0, 1], tables in their own units."""
@@ -170,7 +171,7 @@ def _centred(text: str, count: int) -> list[str]:
 def _component_columns(data: Components, title: str, more: str) -> Any:
     """Component means (r, D) in standard deviations of the columns, most variable columns first."""
     flat: Floats = data.means.reshape(len(data.means), -1).astype(np.float64)
-    features = data.features or space.features_data(flat.mean(0), flat.std(0))
+    features = data.features or features_data(flat.mean(0), flat.std(0))
     scaled = features(flat)
     order = np.argsort(-np.ptp(scaled, axis=0), kind="stable")[:40]
     names = style.clean_names([features.names[i] for i in order.tolist()], 24)
@@ -185,7 +186,10 @@ def _component_columns(data: Components, title: str, more: str) -> Any:
     style.named_ticks(axes, "y", range(len(order)), names)
     style.named_ticks(axes, "x", range(len(data.means)), [style.clean(name, 9) for name in data.names])
     axes.xaxis.tick_top()
-    style.heading(figure, title, f"{more}, by weight  ·  mean of each column: orange above the data's, blue below")
+    said = "mean of each column: orange above the data's, blue below"
+    if len(order) < flat.shape[1]:
+        said += f"  ·  the {len(order)} of {flat.shape[1]:,} that differ most"
+    style.heading(figure, title, f"{more}, by weight  ·  {said}")
     return figure
 
 

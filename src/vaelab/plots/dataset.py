@@ -11,10 +11,10 @@ from vaelab import plots
 from vaelab.data import Dataset
 from vaelab.data.dataset import Array
 from vaelab.data.explore import class_counts, example_rows, histogram
-from vaelab.plots import space
+from vaelab.plots.features import Features
 
 EXAMPLES = 12  # per class
-COLUMN_ROWS = 20_000  # rows of a table used for histograms and correlations
+COLUMN_ROWS, COLUMN_CELLS = 20_000, 4_000_000  # of a table, used for histograms and correlations
 
 
 def viewable(x: Array, data: Dataset) -> Array:
@@ -46,25 +46,53 @@ def spread_rows(data: Dataset, count: int) -> npt.NDArray[np.int64]:
     return rows[chosen[np.argsort(labels[chosen], kind="stable")]]
 
 
-def features(data: Dataset) -> space.Features | None:
-    """Centre and scale of the columns of a table; None for images."""
+def features(data: Dataset) -> Features | None:
+    """What is drawn of a table: its numbers in standard deviations and, if it is typed, the shares of levels; None for
+    images.
+    """
     if data.is_image:
         return None
-    return plots.features_data(data.statistics.mean, data.statistics.std, data.features)
+    if not is_typed(data):
+        return plots.features_data(data.statistics.mean, data.statistics.std, data.features)
+    return plots.quantities_data(data.flat[some_rows(data)], data.columns)
+
+
+def columns_of(data: Dataset) -> Features | None:
+    """The columns of a table, for errors of reconstructions; None for images."""
+    if data.is_image or not is_typed(data):
+        return features(data)
+    return plots.columns_features(data.flat[some_rows(data)], data.columns)
+
+
+def is_typed(data: Dataset) -> bool:
+    """Whether a table's columns are more than complete real numbers."""
+    return data.is_typed or any(column.kind == "date" for column in data.columns)
+
+
+def some_rows(data: Dataset) -> npt.NDArray[np.int64]:
+    """Training rows of a table, evenly spaced, as many as pictures need."""
+    train = data.splits["train"]
+    most = max(500, min(COLUMN_ROWS, COLUMN_CELLS // data.flat.shape[1]))
+    return train[:: -(-len(train) // most)]
 
 
 def draw_data(data: Dataset, folder: Path) -> list[Path]:
-    """Draws the training examples into `folder`: data.png, and examples.png or, for a table, correlations.png."""
-    train = data.splits["train"]
+    """Draws the training examples into `folder`: data.png, and examples.png or, for a table, correlations.png and
+    missing.png.
+    """
     if not data.is_image:
-        rows = train[:: -(-len(train) // COLUMN_ROWS)]
+        rows = some_rows(data)
+        x = data.flat[rows]
         labels = None if data.labels is None else data.labels[rows]
-        columns = plots.columns_data(data.flat[rows], data.features, labels, data.classes)
-        correlations = plots.correlations_data(data.flat[rows], data.features)
-        return [
-            plots.plot_columns(columns, folder / "data.png", f"{data.name}: its columns"),
-            plots.plot_correlations(correlations, folder / "correlations.png", f"{data.name}: correlations"),
-        ]
+        columns = plots.columns_data(x, data.columns, labels, data.classes)
+        drawn = [plots.plot_columns(columns, folder / "data.png", f"{data.name}: its columns")]
+        gaps = plots.missing_data(x, data.columns) if x.dtype.kind == "f" else None
+        (folder / "missing.png").unlink(missing_ok=True)
+        if gaps is not None:
+            drawn.append(plots.plot_missing(gaps, folder / "missing.png", f"{data.name}: missing values"))
+        correlations = plots.correlations_data(x, data.columns)
+        title = f"{data.name}: correlations"
+        return [*drawn, plots.plot_correlations(correlations, folder / "correlations.png", title)]
     mean, std = (values.reshape(data.shape) for values in (data.statistics.mean, data.statistics.std))
     low, high = viewing_range(data)
     counts = class_counts(data)

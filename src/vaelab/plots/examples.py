@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vaelab.plots import style
-from vaelab.plots.style import BLUE, GRID, INK, ORANGE, Floats
+from vaelab.plots.features import Features, features_data, mean_square, moments
+from vaelab.plots.rows import draw_rows, key, rows_data
+from vaelab.plots.style import BLUE, INK, ORANGE, Floats
 from vaelab.wording import number
 
 Pixels = NDArray[np.uint8]
 
 MAX_EXAMPLES = 12
 MAX_CURVES = 30
-MAX_FEATURES = 40  # wider tables are drawn as curves
 MAX_CELL = 0.96  # inches
 PAPER = 255
 
@@ -86,9 +87,9 @@ class Reconstructions:
 
     originals: Floats  # (n, *shape)
     reconstructions: Floats  # (n, *shape)
-    error: Floats  # (n,) root of the mean squared difference
+    error: Floats  # (n,) root of the mean squared difference, over the values that are there
     captions: list[str]  # n of them, or none
-    features: list[str]  # column names of a table
+    features: Features | None  # the columns of a table
     are_curves: bool = False  # whether unnamed features form a sequence
 
 
@@ -97,31 +98,39 @@ def reconstructions_data(
     reconstructions: Floats,
     *,
     captions: Sequence[str] = (),
-    features: Sequence[str] = (),
+    features: Features | Sequence[str] | None = None,
     curves: bool = False,
     limit: int = MAX_EXAMPLES,
 ) -> Reconstructions:
-    """The first `limit` pairs of originals and reconstructions, each (n, *shape), and their errors."""
+    """The first `limit` pairs of originals and reconstructions, each (n, *shape), and their errors.
+
+    features: the columns of a table, or their names; by default with the spread of the originals.
+    """
     originals, reconstructions = np.asarray(originals)[:limit], np.asarray(reconstructions)[:limit]
     assert originals.shape == reconstructions.shape
-    squares = (reconstructions.astype(np.float64) - originals.astype(np.float64)) ** 2
-    error = np.sqrt(squares.reshape(len(squares), -1).mean(1)) if len(squares) else np.empty(0)
-    names = [str(name) for name in features]
+    apart = reconstructions.astype(np.float64) - originals.astype(np.float64)
+    error = mean_square(apart.reshape(len(apart), -1).T) if len(apart) else np.empty(0)
+    if not isinstance(features, Features) and not is_image(originals.shape[1:]):
+        flat = originals.reshape(len(originals), -1).astype(np.float64)
+        features = features_data(*moments(flat), features or ())
+    known = features if isinstance(features, Features) else None
     captions = [str(c) for c in captions][: len(originals)]
-    return Reconstructions(originals, reconstructions, error, captions, names, curves)
+    return Reconstructions(originals, reconstructions, error, captions, known, curves)
 
 
 def plot_reconstructions(data: Reconstructions, path: str | Path, title: str = "Reconstructions") -> Path:
-    """Draws originals above reconstructions; a table as a dot plot, curves and wide tables as curves."""
+    """Draws originals above reconstructions; rows of a table as a dot plot, or as curves if they are sequences."""
     shape = data.originals.shape[1:]
     if not len(data.originals):
         return style.save(_empty(title, "no examples"), path)
     if is_image(shape):
         figure = _reconstructed_images(data, title)
-    elif int(np.prod(shape)) <= MAX_FEATURES and not data.are_curves:
-        figure = _reconstructed_rows(data, title)
-    else:
+    elif data.are_curves:
         figure = _reconstructed_curves(data, title)
+    else:
+        assert data.features is not None
+        rows, made = (part.reshape(len(part), -1) for part in (data.originals, data.reconstructions))
+        figure = draw_rows(rows_data(rows, made, data.features), data.captions, title)
     return style.save(figure, path)
 
 
@@ -161,52 +170,6 @@ def _reconstructed_images(data: Reconstructions, title: str) -> Figure:
     return figure
 
 
-def _reconstructed_rows(data: Reconstructions, title: str) -> Figure:
-    """One column per example, one line per feature: a dot for the value, a bar to its reconstruction."""
-    n = len(data.originals)
-    x, y = data.originals.reshape(n, -1).astype(float), data.reconstructions.reshape(n, -1).astype(float)
-    D = x.shape[1]
-    low, high = np.nanmin(x, 0), np.nanmax(x, 0)
-    span = np.where(high > low, high - low, 1.0)
-    columns = np.arange(n)[:, None]
-    # A reconstruction far outside the range of the originals is clipped to its cell.
-    u = columns + 0.1 + 0.8 * (x - low) / span
-    v = columns + 0.1 + 0.8 * np.clip((y - low) / span, -0.1, 1.1)
-    feature = np.broadcast_to(np.arange(D), (n, D))
-    height = style.HEAD + 0.75 + max(1.6, 0.19 * D)
-    figure = style.canvas(height)
-    letters = 26
-    names = style.clean_names(data.features or [f"feature {i + 1}" for i in range(D)], letters)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
-    axes = style.chart(figure, left, 0.35, style.WIDTH - left - 0.25, height - style.HEAD - 0.7, grid="y")
-    axes.vlines(np.arange(n + 1), -0.6, D - 0.4, colors=GRID, linewidth=0.8)
-    segments = np.stack([np.stack([u, feature], -1), np.stack([v, feature], -1)], 2).reshape(-1, 2, 2)
-    axes.add_collection(LineCollection(segments.tolist(), colors=ORANGE, linewidths=1.6, alpha=0.8))
-    axes.scatter(u, feature, s=20, color=INK, linewidths=0, zorder=3)
-    axes.scatter(v, feature, s=20, facecolor="white", edgecolor=ORANGE, linewidths=1.3, zorder=4)
-    axes.set_xlim(0, n)
-    axes.set_ylim(D - 0.4, -0.6)
-    style.named_ticks(axes, "y", range(D), names)
-    axes.set_xticks([])
-    style.heading(figure, title, "one column per validation example; each row is scaled to the range shown")
-    _key(axes, ((INK, "●", "original"), (ORANGE, "○", "reconstruction")))
-    room = (style.WIDTH - left - 0.25) / n
-    for i, caption in enumerate(data.captions):
-        text = style.clean(caption, max(2, int(room / 0.072)))
-        style.note(axes, (i + 0.5) / n, -0.14 / (height - style.HEAD - 0.7), text, ha="center")
-    return figure
-
-
-def _key(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
-    """Legend in one line above the axes on the right: (colour, mark, name) each."""
-    width = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
-    height = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
-    right = 1.0
-    for colour, mark, name in reversed(entries):
-        style.note(axes, right, 1 + 0.14 / height, f"{mark} {name}", ha="right", color=colour, fontsize=9)
-        right -= (0.079 * len(name) + 0.36) / width
-
-
 def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
     """Small multiples in one pair of axes: the example in dark, its reconstruction in orange."""
     n = len(data.originals)
@@ -235,7 +198,7 @@ def _reconstructed_curves(data: Reconstructions, title: str) -> Figure:
     axes.set_xlim(0, columns)
     axes.set_ylim(1 - rows, 1.0)
     style.heading(figure, title, f"{n} validation examples over {D} features; all share one scale")
-    _key(axes, ((INK, "—", "original"), (ORANGE, "—", "reconstruction")))
+    key(axes, ((INK, "—", "original"), (ORANGE, "—", "reconstruction")))
     return figure
 
 

@@ -15,19 +15,22 @@ from vaelab.plots import style
 from vaelab.plots.examples import (
     MAX_CURVES,
     MAX_EXAMPLES,
-    MAX_FEATURES,
     PAPER,
     Pixels,
     _curve_chart,
     _empty,
-    _key,
     _show,
     as_pixels,
     fit_scale,
     is_image,
     mosaic,
 )
-from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, RED, Floats
+from vaelab.plots.features import Features, features_data, moments, quantiles
+from vaelab.plots.rows import MAX_FEATURES, key
+from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, RED, Bools, Floats, Ints
+
+SHOWN = 32  # quantities of a wide table
+LINE = 0.2  # inches
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,20 @@ class Samples:
     rows: Floats | None  # (classes, m, *shape)
     prior: Floats  # (k, *shape)
     originals: Floats | None  # (N, D) of a table, to compare with
-    features: list[str]
+    features: Features | None  # what the D quantities of a table are
     are_curves: bool = False
 
 
 def samples_data(
-    samples: Mapping[str, Any], originals: Floats | None = None, features: Sequence[str] = (), curves: bool = False
+    samples: Mapping[str, Any],
+    originals: Floats | None = None,
+    features: Features | Sequence[str] | None = None,
+    curves: bool = False,
 ) -> Samples:
     """Samples as {"classes": names, "rows": (classes, m, *shape) or None, "prior": (k, *shape)}.
 
     originals: (N, D) rows of a table to compare its samples with.
+    features: the D quantities of a table, or their names; by default with the spread of `originals`.
     """
     prior = np.asarray(samples["prior"])
     names = [str(name) for name in samples.get("classes") or ()][: style.MAX_CLASSES]
@@ -57,38 +64,43 @@ def samples_data(
         names = []
     if rows is not None and is_image(prior.shape[1:]):
         rows = rows[:, : 8 if len(names) >= 5 else MAX_EXAMPLES]
-    return Samples(names, rows, prior, originals, [str(name) for name in features], curves)
+    if not isinstance(features, Features) and not is_image(prior.shape[1:]):
+        held = np.asarray(prior if originals is None else originals, np.float64)
+        features = features_data(*moments(held.reshape(len(held), -1)), features or ())
+    return Samples(names, rows, prior, originals, features if isinstance(features, Features) else None, curves)
 
 
 @dataclass(frozen=True)
 class Marginals:
-    """Quantiles of every feature, in standard deviations of the data from its mean."""
+    """Quantiles of every number, in standard deviations of the data from its mean, and means of every quantity."""
 
     data: Floats  # (5, D): the 5, 25, 50, 75, 95 % quantiles
     prior: Floats  # (5, D)
+    shares: Floats  # (2, D): means in the data and in the samples, which for a level are its shares
     classes: Floats | None  # (classes, D) means of the samples of each class
     correlation_gap: float  # mean absolute difference of the correlations; NaN if there are none
 
 
 def marginals(data: Samples) -> Marginals:
-    """How well the samples of a table match its data, feature by feature."""
+    """How well the samples of a table match its data, quantity by quantity."""
+    assert data.features is not None
     prior = np.asarray(data.prior, np.float64).reshape(len(data.prior), -1)
     held = prior if data.originals is None else np.asarray(data.originals, np.float64).reshape(len(data.originals), -1)
-    centre, scale = np.nanmean(held, 0), np.nanstd(held, 0)
-    scale = np.where(scale > 0, scale, 1.0)
-    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    quantiles = [np.nanquantile((values - centre) / scale, levels, axis=0) for values in (held, prior)]
+    both = [data.features(values) for values in (held, prior)]
     means = None
     if data.rows is not None:
-        flat = data.rows.reshape(*data.rows.shape[:2], -1).astype(np.float64)
-        means = (flat.mean(1) - centre) / scale
+        flat = data.features(data.rows.reshape(*data.rows.shape[:2], -1))
+        means = flat.mean(1)
     gap = float("nan")
-    varies = (np.nanstd(held, 0) > 0) & (prior.std(0) > 0)
+    varies = (moments(both[0])[1] > 0) & (moments(both[1])[1] > 0)
     if data.originals is not None and varies.sum() > 1 and len(prior) > 2 and np.isfinite(held).all():
         off = ~np.eye(int(varies.sum()), dtype=bool)
-        both = [np.asarray(np.corrcoef(values[:, varies], rowvar=False))[off] for values in (held, prior)]
-        gap = float(np.abs(both[0] - both[1]).mean())
-    return Marginals(quantiles[0], quantiles[1], means, gap)
+        found = [np.asarray(np.corrcoef(values[:, varies], rowvar=False))[off] for values in both]
+        gap = float(np.abs(found[0] - found[1]).mean())
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    spread = [quantiles(values, levels) for values in both]
+    shares = np.array([moments(values)[0] for values in (held, prior)])
+    return Marginals(spread[0], spread[1], shares, means, gap)
 
 
 def plot_samples(data: Samples, path: str | Path, title: str = "New samples") -> Path:
@@ -97,10 +109,10 @@ def plot_samples(data: Samples, path: str | Path, title: str = "New samples") ->
         return style.save(_empty(title, "no samples"), path)
     if is_image(data.prior.shape[1:]):
         figure = _sampled_images(data, title)
-    elif int(np.prod(data.prior.shape[1:])) <= MAX_FEATURES and not data.are_curves:
-        figure = _sampled_rows(data, title)
-    else:
+    elif data.are_curves:
         figure = _sampled_curves(data, title)
+    else:
+        figure = _sampled_rows(data, title)
     return style.save(figure, path)
 
 
@@ -168,37 +180,87 @@ def sheets(
 
 
 def _sampled_rows(data: Samples, title: str) -> Figure:
-    """Intervals of each feature, data against prior; on the right a heat map of the class means."""
+    """Intervals of each number and the shares of levels, data against prior; on the right a heat map of class means."""
+    assert data.features is not None
     found = marginals(data)
-    D = found.data.shape[1]
-    height = style.HEAD + 0.95 + max(1.8, 0.2 * D) + (0.35 if data.classes else 0)
+    numbers, shares = worst_fits(found.data, found.prior, found.shares, data.features.shares)
+    shown, total = len(numbers) + len(shares), len(data.features.names)
+    top = 0.35 if data.classes else 0.0
+    parts = [(numbers, _draw_intervals), (shares, _draw_shares)]
+    talls = [
+        max(LINE * len(chosen), 0.6 if len(numbers) and len(shares) else 1.8) for chosen, _ in parts if len(chosen)
+    ]
+    height = style.HEAD + 0.95 + top + sum(talls) + 0.75 * (len(talls) - 1)
     figure = style.canvas(height)
-    names = style.clean_names(data.features or [f"feature {i + 1}" for i in range(D)], 26)
+    names = style.clean_names([data.features.names[i] for i in [*numbers.tolist(), *shares.tolist()]], 26)
     left = 0.35 + 0.072 * max(len(name) for name in names)
     heat = min(0.5 * len(data.classes), 3.2) if found.classes is not None else 0.0
-    tall = height - style.HEAD - 0.95 - (0.35 if data.classes else 0)
-    axes = style.chart(figure, left, 0.55, style.WIDTH - left - 0.3 - heat - (0.75 if heat else 0), tall)
-    held = ((found.data, GREY, -0.17, "○"), (found.prior, BLUE, 0.17, "●"))
-    for quantiles, colour, shift, _ in held if data.originals is not None else held[1:]:
-        y = np.arange(D) + shift
-        axes.hlines(y, quantiles[0], quantiles[4], colors=colour, linewidth=1.4)
-        axes.hlines(y, quantiles[1], quantiles[3], colors=colour, linewidth=4.5)
-        axes.scatter(quantiles[2], y, s=16, color="white", edgecolor=colour, linewidths=1.2, zorder=3)
-    axes.set_ylim(D - 0.4, -0.6)
-    axes.margins(x=0.03)
-    style.named_ticks(axes, "y", range(D), names)
-    style.name_axes(axes, x="standard deviations of the data from its mean")
+    wide = style.WIDTH - left - 0.3 - heat - (0.75 if heat else 0)
+    bottom = height - style.HEAD - 0.4 - top
+    for chosen, draw in parts:
+        if not len(chosen):
+            continue
+        tall = talls[0] if chosen is parts[0][0] or len(talls) == 1 else talls[1]
+        bottom -= tall
+        axes = style.chart(figure, left, bottom, wide, tall)
+        draw(axes, found, chosen, data.originals is not None)
+        axes.set_ylim(len(chosen) - 0.4, -0.6)
+        start = 0 if chosen is numbers else len(numbers)
+        style.named_ticks(axes, "y", range(len(chosen)), names[start : start + len(chosen)])
+        if found.classes is not None:
+            place = style.place(figure, style.WIDTH - heat - 0.75, bottom, heat, tall)
+            _heat_map(place, found.classes[:, chosen], data.classes if bottom + tall > height - style.HEAD - 1 else [])
+        bottom -= 0.75
     entries = ((MUTED, "▬", "data"), (BLUE, "▬", "samples from the prior"))
-    _key(axes, entries if data.originals is not None else entries[1:])
+    key(figure.axes[0], entries if data.originals is not None else entries[1:])
+    said = ["line: 5 to 95 %, bar: 25 to 75 %, ring: median"] if len(numbers) else ["dots: share of each level"]
     if found.classes is not None:
-        _heat_map(style.place(figure, style.WIDTH - heat - 0.75, 0.55, heat, tall), found.classes, data.classes)
-    said = ["line: 5 to 95 %, bar: 25 to 75 %, ring: median"]
-    if found.classes is not None:
-        said.append("squares: orange above the data's mean, blue below")
+        said.append("squares: orange above the data's mean")
     if np.isfinite(found.correlation_gap):
         said.append(f"mean correlation error {found.correlation_gap:.2f}")
+    if shown < total:
+        said.append(f"{shown} of {total:,}: the worst fits")
     style.heading(figure, title, "  ·  ".join(said))
     return figure
+
+
+def worst_fits(held: Floats, made: Floats, shares: Floats, is_share: Bools) -> tuple[Ints, Ints]:
+    """Numbers and shares (by number) to be shown, in their order: all, or of many those that fit the data worst.
+
+    held, made: quantiles (q, D) in the data and of samples; shares: the means (2, D) of both.
+    """
+    numbers, levels = np.flatnonzero(~is_share), np.flatnonzero(is_share)
+    if len(is_share) <= MAX_FEATURES:
+        return numbers, levels
+    room = len(numbers) if not len(levels) else max(SHOWN // 2, SHOWN - len(levels))
+    gaps = np.nan_to_num(np.abs(made - held)).max(0)[numbers]
+    numbers = np.sort(numbers[np.argsort(-gaps, kind="stable")[: min(room, SHOWN)]])
+    gaps = np.abs(shares[0] - shares[1])[levels]
+    return numbers, np.sort(levels[np.argsort(-gaps, kind="stable")[: SHOWN - len(numbers)]])
+
+
+def _draw_intervals(axes: Axes, found: Marginals, chosen: Ints, compared: bool) -> None:
+    held = ((found.data, GREY, -0.17), (found.prior, BLUE, 0.17))
+    for spread, colour, shift in held if compared else held[1:]:
+        y = np.arange(len(chosen)) + shift
+        own = spread[:, chosen]
+        axes.hlines(y, own[0], own[4], colors=colour, linewidth=1.4)
+        axes.hlines(y, own[1], own[3], colors=colour, linewidth=4.5)
+        axes.scatter(own[2], y, s=16, color="white", edgecolor=colour, linewidths=1.2, zorder=3)
+    axes.margins(x=0.03)
+    style.name_axes(axes, x="standard deviations of the data from its mean")
+
+
+def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, compared: bool) -> None:
+    y = np.arange(len(chosen))
+    held, made = found.shares[:, chosen]
+    if compared:
+        axes.hlines(y, held, made, colors=GREY, linewidth=1.4)
+        axes.scatter(held, y, s=30, color=GREY, linewidths=0, zorder=2)
+    axes.scatter(made, y, s=30, color=BLUE, linewidths=0, zorder=3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    style.name_axes(axes, x="share of the rows")
 
 
 def _heat_map(axes: Axes, means: Floats, classes: Sequence[str]) -> None:
@@ -219,7 +281,8 @@ def _heat_map(axes: Axes, means: Floats, classes: Sequence[str]) -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xlabel("class means", fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=6)
+    if len(classes):
+        axes.set_xlabel("class means", fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=6)
 
 
 def _sampled_curves(data: Samples, title: str) -> Figure:
@@ -236,5 +299,5 @@ def _sampled_curves(data: Samples, title: str) -> Figure:
         entries = [(MUTED, "■", "90 % of the data"), (RED, "—", "their median"), *entries]
     axes.margins(x=0)
     style.heading(figure, title, f"samples over {curves.shape[1]} features")
-    _key(axes, entries)
+    key(axes, entries)
     return figure

@@ -9,41 +9,18 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from vaelab.plots import examples, style, trial
-from vaelab.plots.examples import MAX_FEATURES, PAPER, is_image
-from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.plots.examples import PAPER, is_image
+from vaelab.plots.features import Features
+from vaelab.plots.style import GRID, INK, MUTED, Floats, Ints
 from vaelab.plots.trial import Latent
+from vaelab.plots.walks import Walks, draw_curves, draw_walks
 from vaelab.wording import number
 
 REACH = 2.5  # range of a traversal each way, in standard deviations of the prior
-MOVERS = 3  # features named in a chart of lines
 MAX_MAPS = 9
-INKS = (BLUE, ORANGE, "#117733")
-
-
-@dataclass(frozen=True)
-class Features:
-    """The columns of a table: names, centres and scales."""
-
-    names: list[str]
-    centre: Floats  # (D,)
-    scale: Floats  # (D,) positive
-
-    def __call__(self, values: Floats) -> Floats:
-        """Values (..., D) in standard deviations from the mean."""
-        return np.asarray((np.asarray(values, np.float64) - self.centre) / self.scale)
-
-
-def features_data(centre: Floats, std: Floats, names: Sequence[str] = ()) -> Features:
-    """Mean and standard deviation (D,) of each column; a constant column has scale 1."""
-    std = np.asarray(std, dtype=np.float64).ravel()
-    known = [str(name) for name in names] or [f"feature {i + 1}" for i in range(len(std))]
-    return Features(known, np.asarray(centre, np.float64).ravel(), np.where(std > 0, std, 1.0))
 
 
 def quantiles(count: int) -> Floats:
@@ -86,6 +63,8 @@ def plot_map(latent: Latent, grid: Grid, path: str | Path, title: str = "Latent 
     of = f"{shown:,} of {latent.total:,}" if shown < latent.total else f"{shown:,}"
     images = is_image(grid.cells.shape[2:])
     right = "the decoder's mean at each point" if images else "decoded columns, orange above their mean, blue below"
+    if not images and grid.features is not None and grid.features.shares.any():
+        right = "decoded: orange above the mean of a column or the share of a level"
     style.heading(figure, title, f"left: posterior means of {of} examples  ·  right: {right}")
     left = style.chart(figure, 0.55, below, side, side)
     trial._draw_plane(left, latent, latent.panels[0], 1.0)
@@ -138,7 +117,8 @@ def _draw_maps(figure: Figure, grid: Grid, place: tuple[float, float, float]) ->
         for spine in axes.spines.values():
             spine.set(color=GRID)
         style.note(axes, 0, 1 + 0.1 / room, names[column], fontsize=8, color=INK)
-    span = f"z1 →, z2 ↑, each from {grid.values[0]:.1f} to {grid.values[-1]:.1f}, the columns that change most"
+    some = f": the {len(order)} of {values.shape[2]:,} that change most" if values.shape[2] > len(order) else ""
+    span = f"z1 →, z2 ↑, each from {grid.values[0]:.1f} to {grid.values[-1]:.1f}{some}"
     look: dict[str, Any] = {"fontsize": 8.5, "color": MUTED, "fontfamily": style.FONT}
     figure.text(left / style.WIDTH, (bottom - 0.18) / float(figure.get_figheight()), span, **look)
 
@@ -171,6 +151,7 @@ class Traversals:
     values: Floats  # (c,)
     cells: Floats  # (r, c, *shape)
     features: Features | None
+    are_curves: bool = False  # whether the columns form a sequence
 
 
 def active_dims(kl: Floats, limit: int = 10) -> Ints:
@@ -193,23 +174,26 @@ def traversal_points(dims: Ints, latent: int, steps: int = 11) -> Floats:
     return points.reshape(-1, latent)
 
 
-def traversals_data(decoded: Floats, dims: Ints, kl: Floats, features: Features | None = None) -> Traversals:
+def traversals_data(
+    decoded: Floats, dims: Ints, kl: Floats, features: Features | None = None, curves: bool = False
+) -> Traversals:
     """The decoded points (r * c, *shape) of `traversal_points`. kl: (d,) of all dimensions."""
     cells = np.asarray(decoded).reshape(len(dims), -1, *np.shape(decoded)[1:])
     kl = np.asarray(kl, dtype=np.float64)
-    return Traversals(np.asarray(dims), kl[dims], traversal_values(cells.shape[1]), cells, features)
+    return Traversals(np.asarray(dims), kl[dims], traversal_values(cells.shape[1]), cells, features, curves)
 
 
 def plot_traversals(data: Traversals, path: str | Path, title: str = "One dimension at a time") -> Path:
     """Draws a row of images per dimension; for a table, a chart of its columns per dimension."""
-    subtitle = "one latent dimension varies, the others stay at 0  ·  highest KL first"
+    subtitle = "one latent dimension varies, the others stay at 0, highest KL first"
     labels = [f"z{dim + 1}" for dim in data.dims.tolist()]
     notes = [f"{number(kl)} nats" for kl in data.kl.tolist()]
     if is_image(data.cells.shape[2:]):
         heads = [f"{value:g}" for value in data.values.tolist()]
         return style.save(_strips(title, subtitle, data.cells, labels, notes, heads), path)
     names = [f"{label}  ·  {note}" for label, note in zip(labels, notes, strict=True)]
-    return style.save(_charts(title, subtitle, data.cells, data.values, names, data.features), path)
+    walks = Walks(title, subtitle, data.cells, data.values, names, data.features)
+    return style.save(draw_curves(walks) if data.are_curves else draw_walks(walks), path)
 
 
 @dataclass(frozen=True)
@@ -220,6 +204,7 @@ class Interpolations:
     ends: Floats  # (p, 2, *shape) the examples
     cells: Floats  # (p, c, *shape) decoded along the way
     features: Features | None
+    are_curves: bool = False
 
 
 def between(starts: Floats, stops: Floats, steps: int = 9) -> Floats:
@@ -230,26 +215,32 @@ def between(starts: Floats, stops: Floats, steps: int = 9) -> Floats:
 
 
 def interpolations_data(
-    decoded: Floats, ends: Floats, names: Sequence[tuple[str, str]], features: Features | None = None
+    decoded: Floats,
+    ends: Floats,
+    names: Sequence[tuple[str, str]],
+    features: Features | None = None,
+    curves: bool = False,
 ) -> Interpolations:
     """The decoded points (p * c, *shape) of `between`, and the examples (p, 2, *shape) at their ends."""
     ends = np.asarray(ends)
     cells = np.asarray(decoded).reshape(len(ends), -1, *ends.shape[2:])
-    return Interpolations([(str(a), str(b)) for a, b in names], ends, cells, features)
+    return Interpolations([(str(a), str(b)) for a, b in names], ends, cells, features, curves)
 
 
 def plot_interpolations(data: Interpolations, path: str | Path, title: str = "From one example to another") -> Path:
     """Draws a row per pair: the example, the path through the latent space, the other example."""
     subtitle = "decoded along the straight line between the latents of two validation examples"
-    pairs = [tuple(style.clean(end, 10) for end in pair) for pair in data.names]
-    if is_image(data.cells.shape[2:]):
+    images = is_image(data.cells.shape[2:])
+    pairs = [tuple(style.clean(end, 10 if images else 15) for end in pair) for pair in data.names]
+    if images:
         cells = np.concatenate([data.ends[:, :1], data.cells, data.ends[:, 1:]], axis=1)
         labels = [f"{a} → {b}" if a or b else "" for a, b in pairs]
         heads = ["example", *[""] * data.cells.shape[1], "example"]
         return style.save(_strips(title, subtitle, cells, labels, [], heads, apart=True), path)
     names = [f"{a} → {b}" if a or b else f"pair {i + 1}" for i, (a, b) in enumerate(pairs)]
     share = np.linspace(0, 1, data.cells.shape[1])
-    return style.save(_charts(title, subtitle, data.cells, share, names, data.features, data.ends), path)
+    walks = Walks(title, subtitle, data.cells, share, names, data.features, data.ends)
+    return style.save(draw_curves(walks) if data.are_curves else draw_walks(walks), path)
 
 
 def _strips(
@@ -289,78 +280,9 @@ def _strips(
     return figure
 
 
-def _charts(
-    title: str,
-    subtitle: str,
-    cells: Floats,
-    place: Floats,
-    names: Sequence[str],
-    features: Features | None,
-    ends: Floats | None = None,
-) -> Figure:
-    """Two charts per row for cells (r, c, D) of a table: columns as lines, or a wide table as coloured curves."""
-    r, c = cells.shape[:2]
-    flat: Floats = np.asarray(cells, dtype=np.float64).reshape(r, c, -1)
-    features = features or features_data(np.zeros(flat.shape[2]), np.ones(flat.shape[2]))
-    held: Floats | None = None if ends is None else np.asarray(ends, np.float64).reshape(r, 2, -1)
-    wide = flat.shape[2] > MAX_FEATURES
-    if not wide:
-        flat, held = features(flat), None if held is None else features(held)
-    each = 1.75
-    rows = -(-r // 2)
-    height = style.HEAD + 0.1 + each * rows + 0.3
-    figure = style.canvas(height)
-    said = "curves over the columns, blue to orange" if wide else "columns in standard deviations"
-    style.heading(figure, title, f"{subtitle}  ·  {said}")
-    low, high = float(np.nanmin(flat)), float(np.nanmax(flat))
-    if held is not None and not wide:  # distant examples may leave the charts
-        reach = 0.5 * (high - low)
-        low, high = min(low, max(float(held.min()), low - reach)), max(high, min(float(held.max()), high + reach))
-    pad = 0.08 * (high - low) or 0.5
-    for i in range(r):
-        top = height - style.HEAD - 0.1 - each * (i // 2)
-        axes = style.chart(figure, 0.5 + 4.4 * (i % 2), top - each + 0.25, 3.9 if wide else 2.65, each - 0.6, grid="y")
-        axes.set_ylim(low - pad, high + pad)
-        axes.tick_params(labelleft=i % 2 == 0, labelbottom=i >= r - 2)  # shared scales
-        style.name_axes(axes, y=names[i])
-        if wide:
-            _draw_curves(axes, flat[i])
-        else:
-            _draw_movers(axes, place, flat[i], features.names, None if held is None else held[i])
-    return figure
-
-
-def _draw_movers(axes: Axes, place: Floats, values: Floats, names: Sequence[str], ends: Floats | None) -> None:
-    """All columns (c, D) in grey, the most variable coloured and named; the examples' own values as dots."""
-    lines = [np.column_stack([place, column]) for column in values.T]
-    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.6))
-    order = np.argsort(-np.ptp(values, axis=0), kind="stable")[:MOVERS].tolist()
-    low, high = axes.get_ylim()
-    heights = [float(np.clip((values[-1, k] - low) / (high - low), 0.06, 0.94)) for k in order]
-    shown = style.clean_names(names, 17)
-    for k, ink, y in zip(order, INKS, style.spread(heights, 0.17), strict=False):
-        axes.plot(place, values[:, k], color=ink, linewidth=1.8)
-        style.note(axes, 1.04, y, shown[k], color=ink, fontsize=8.5)
-        if ends is not None:
-            axes.plot([place[0], place[-1]], np.clip(ends[:, k], low, high), "o", color=ink, markersize=4)
-    pad = 0.03 * float(place[-1] - place[0])
-    axes.set_xlim(float(place[0]) - pad, float(place[-1]) + pad)
-
-
-def _draw_curves(axes: Axes, values: Floats) -> None:
-    """Curves (c, D) over the columns, from blue at the first to orange at the last."""
-    share = np.linspace(0, 1, len(values))[:, None]
-    inks = (1 - share) * np.array(to_rgb(BLUE)) + share * np.array(to_rgb(ORANGE))
-    place = np.arange(values.shape[1]) + 1.0
-    lines = [np.column_stack([place, row]) for row in values]
-    axes.add_collection(LineCollection(lines, colors=inks, linewidths=1.1, alpha=0.85))
-    axes.set_xlim(1, values.shape[1])
-
-
 __all__ = [
     "active_dims",
     "between",
-    "features_data",
     "grid_data",
     "grid_points",
     "interpolations_data",

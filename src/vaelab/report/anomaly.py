@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.captions import ANOMALY
+from vaelab.report.data import data_section
 from vaelab.report.page import Card, closing, figures, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
@@ -45,6 +46,7 @@ def build_anomaly_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
             }
             for number, way in enumerate(ways, 1)
         ],
+        **data_section(results.get("data") or {}),
         **closing(folder, results, missing, spec_type),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)

@@ -12,6 +12,12 @@ QUICK = (
     "values differ slightly from the final ones, which use more draws."
 )
 
+LINES = (
+    " Numbers are in standard deviations of the data, levels have their probability; those that move most are named, "
+    "with their values at both ends; counts are of a row of typical size."
+)
+DRAWN = "Samples include the noise of p(x|z), so their spread should be that of the data."
+
 
 def captions(data: Mapping[str, Any]) -> dict[str, str]:
     """The caption of every picture of a run or study; `data` as returned by `describe`."""
@@ -29,14 +35,14 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             "samples will not resemble. Grey bars are unused dimensions."
         ).replace(". dashed", ". Dashed"),
         "reconstructions": (
-            "Validation examples, their reconstructions, and the difference. "
-            + (
-                "Blur or lost detail is information missing from the latents."
-                if image
-                else "A large distance between the two is information missing from the latents."
-            )
+            "Validation examples, their reconstructions, and the difference. Blur or lost detail is information "
+            "missing from the latents."
+            if image
+            else "Validation examples, one per column, and their reconstructions: a large distance between dot and "
+            "ring, or a wrong level, is information missing from the latents. A value that is missing has no dot; its "
+            "ring is what the model expects there. Of a wide table the columns with the largest errors are shown."
         ),
-        "samples": _samples(image, labelled),
+        "samples": _samples(image, labelled, _is_mixed(data)),
         "front": (
             "Every trial by both yardsticks, and the finalists after retraining, numbered, with standard errors over "
             "seeds; the steps are the front of their means. No member of the front is worse than another by both: "
@@ -68,12 +74,13 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             "One latent dimension at a time varies from -2.5 to 2.5 standard deviations of the prior while the others "
             "stay at its mean. A dimension whose "
             f"{'row' if image else 'columns'} change in one nameable way is interpretable; one that hardly changes "
-            "anything is unused."
+            f"anything is unused.{'' if image else LINES}"
         ),
         "interpolations": (
             "From one validation example to another, along the straight line between their latents. Good latent "
             f"spaces pass through plausible examples; {'a blur' if image else 'implausible values'} halfway "
             f"{'means' if image else 'mean'} that the line leaves the region of the examples."
+            f"{'' if image else LINES + ' Dots are the examples themselves.'}"
         ),
         "architectures": (
             "Each model as bars; their height is the logarithm of the layer width: the example on the left, the "
@@ -93,7 +100,10 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             "The training examples: mean and standard deviation of all pixels, how often each "
             f"intensity occurs{', and how many examples each class has' if labelled else ''}."
             if image
-            else "The training examples: the distribution of every column."
+            else "The training examples: histograms of numbers and dates between their lowest and highest value, "
+            "positive numbers and large counts on logarithmic scales, and the shares of levels"
+            f"{', coloured by class where there are few' if labelled else ''}. Of a wide table the columns that vary "
+            "most for their size are shown."
         ),
         "examples": (
             "Training examples, one row per class. Look for outliers, wrong labels and the variation within a class: "
@@ -101,8 +111,14 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             if labelled
             else "Training examples. Look for outliers and how much they vary: that is what has to be reconstructed."
         ),
+        "missing": (
+            "Left: how often each column is missing. Right: columns of squares are sets that are missing together, "
+            "with the number of rows that lack exactly these. The model takes values to be missing for reasons that "
+            "the other columns explain; where the missing values themselves are the reason, what it fills in is biased."
+        ),
         "correlations": (
-            "Correlations between the columns of a table: orange for positive, blue for negative. "
+            "Correlations between the columns of a table: orange for positive, blue for negative; each over the rows "
+            "in which both are there, of positive numbers and counts over logarithms. "
             "Strong blocks can be described by a few latent dimensions."
         ),
     }
@@ -110,7 +126,7 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
 
 def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
     """The same for a comparison, where a picture shows several models."""
-    image, labelled = _kind(data)
+    (image, labelled), mixed = _kind(data), _is_mixed(data)
     return captions(data) | {
         "losses": (
             "Loss by epoch of all models, lower is better: validation solid, training dashed, with bands from "
@@ -120,7 +136,8 @@ def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
         "reconstructions": (
             "Reconstructions of the same validation examples by every model. "
             if image
-            else "The reconstruction error of every model on each column of the same validation examples. "
+            else "The reconstruction error of every model on each column of the same validation examples: of numbers "
+            "in standard deviations, of levels the share that is wrong; over the values that are there. "
         )
         + "The value next to a name is the root mean squared error over what is shown.",
         "samples": (
@@ -128,7 +145,7 @@ def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
             "smoother than data: no pixel noise is added."
             if image
             else "The spread of every column in the data, and as decoded by every model from the same samples from the "
-            "prior. Decoded means spread less than data: no noise from p(x|z) is added."
+            "prior. " + (DRAWN if mixed else "Decoded means spread less than data: no noise from p(x|z) is added.")
         ),
         "latent": (
             f"Where the encoder maps examples{', by class' if labelled else ''}; dashed circles contain 39 % and 86 % "
@@ -145,10 +162,19 @@ def _kind(data: Mapping[str, Any]) -> tuple[bool, bool]:
     return not isinstance(shape, list | tuple) or len(shape) >= 2, bool(data.get("classes"))
 
 
-def _samples(image: bool, labelled: bool) -> str:
+def _is_mixed(data: Mapping[str, Any]) -> bool:
+    """Whether the columns of a table are more than complete real numbers."""
+    return bool(set(data.get("kinds") or ()) - {"real"} or data.get("likelihood") == "mixed")
+
+
+def _samples(image: bool, labelled: bool, mixed: bool) -> str:
     by_class = "By class: drawn from a Gaussian around the latents of that class. " if labelled else ""
     prior = "From the prior: what the model considers typical data. "
     good = "Good by class and bad from the prior means that the prior covers empty space. " if labelled else ""
+    if mixed:
+        by_class = "Squares: decoder means by class, from a Gaussian around its latents. " if labelled else ""
+        said = "New examples from the prior beside the data: numbers as intervals, levels as shares."
+        return f"{said} {DRAWN} {by_class}".strip()
     means = (
         "Samples are decoder means, which are smoother than data."
         if image
@@ -190,6 +216,21 @@ CLUSTER = {
         "better, which weighs the fit against the number of parameters; it compares only mixtures on this encoder."
     ),
 }
+
+
+def cluster_captions(data: Mapping[str, Any]) -> dict[str, str]:
+    """The captions of a clustering, worded for the kind of data."""
+    image, _ = _kind(data)
+    if image:
+        return CLUSTER
+    return CLUSTER | {
+        "components": (
+            "One column per component, by decreasing weight: its decoded mean, in standard deviations from the mean of "
+            "the data, for levels from their share. Rows that differ most between components come first: they say what "
+            "a component is."
+        )
+    }
+
 
 ANOMALY = {
     "anomaly": (

@@ -9,7 +9,8 @@ from typing import Any
 from vaelab.report import words
 from vaelab.report.captions import CLASSIFIER, captions
 from vaelab.report.charts import search_data
-from vaelab.report.page import Card, figures, finite, pairs, read_object, read_text, render, settings
+from vaelab.report.data import DATA_PICTURES, data_pictures, data_section
+from vaelab.report.page import Card, figures, finite, read_object, read_text, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.study import (
     PAGE_BYTES,
@@ -47,9 +48,11 @@ def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> P
     results = read_object(folder / "results.json")
     yardstick = Yardstick.of(results)
     missing: list[str] = []
-    said = captions(results.get("data") or {}) | CLASSIFIER
+    described = results.get("data") or {}
+    said = captions(described) | CLASSIFIER
     best = figures(folder_pictures(folder / "best", PICTURES), "the best model", missing, captions=said)
-    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing, captions=said)
+    of_study = [path for path in folder_pictures(folder, STUDY_PICTURES) if path.stem not in DATA_PICTURES]
+    study = figures(of_study, "the study", missing, captions=said)
     winner = results.get("best") or {}
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + REST_BYTES
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
@@ -75,7 +78,8 @@ def build_classifier_report(folder: str | Path, spec_type: type[ModelSpec]) -> P
         gallery=items,
         gallery_note=gallery_note(omitted, small),
         settings=settings(winner.get("spec") or {}, searched, spec_type),
-        data=pairs(results.get("data") or {}),
+        **data_section(described),
+        table_figures=data_pictures(folder, described, missing),
         config=read_text(folder / "config.toml"),
         search=search_data(folder, results, table) if table else None,
         notes=[*map(str, results.get("notes") or []), *missing],

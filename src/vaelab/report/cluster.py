@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab.report.captions import CLUSTER, captions
+from vaelab.report.captions import captions, cluster_captions
+from vaelab.report.data import data_section
 from vaelab.report.page import Card, closing, figures, finite, read_object, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
@@ -68,9 +69,10 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         budget=_budget(results.get("label_budget") or []),
         figures=figures(
             [p for p in folder_pictures(folder, PICTURES) if p.stem in PICTURES],
-            "the clustering", missing, captions=CLUSTER,
+            "the clustering", missing, captions=cluster_captions(results.get("data") or {}),
         ),
         model_figures=figures(of_model, "the encoder", missing, captions=captions(results.get("data") or {})),
+        **data_section(results.get("data") or {}),
         **closing(folder, results, missing, spec_type),
     )  # fmt: skip
     return write_atomic(folder / "report.html", page)

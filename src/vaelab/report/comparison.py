@@ -10,6 +10,7 @@ from vaelab.data.dataset import SPLITS
 from vaelab.report import words
 from vaelab.report.captions import comparison_captions
 from vaelab.report.charts import Forest, forests
+from vaelab.report.data import DATA_PICTURES, data_section, unit_note
 from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import Card, figures, finite, meaning, pairs, read_object, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
@@ -18,7 +19,6 @@ from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted
 
-DATA_PICTURES = ("data", "examples", "correlations")
 PICTURES = ("architectures", "losses", "reconstructions", "samples", "latent", "traversals", "interpolations", "kl")
 METRICS = {
     "neg_elbo": "neg. ELBO",
@@ -46,14 +46,16 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
     compared = [entry for entry in results.get("comparisons") or [] if isinstance(entry, Mapping)]
     best, baseline = _best(models, compared), results.get("baseline") or {}
     missing: list[str] = []
-    captions = comparison_captions(results.get("data") or {})
+    described = results.get("data") or {}
+    captions = comparison_captions(described)
     found = folder_pictures(folder, _order(folder))
     of_data = [path for path in found if path.stem in DATA_PICTURES]
+    unit = unit_note(described, models[0].get("spec") or {}) if models else []
     page = render(
         "comparison.html.jinja",
         title=str(results.get("name") or folder.resolve().name),
         headline=str(results.get("recommendation") or "There is no recommendation."),
-        course=[f"{counted(len(models), 'model')} on {(results.get('data') or {}).get('name', 'the data')}."],
+        course=[f"{counted(len(models), 'model')} on {described.get('name', 'the data')}.", *unit],
         cards=_cards(models, best),
         main=_main(models, best),
         splits=[table for split in SPLITS if (table := _split(models, split, best))],
@@ -68,7 +70,7 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
         beaten=str(results.get("beaten") or ""),
         baselines=_baselines(models, baseline, best),
         baseline=pairs({name: value for name, value in baseline.items() if name not in ("structured", "left_out")}),
-        data=pairs(results.get("data") or {}),
+        **data_section(described),
         config=read_text(folder / "config.toml"),
         explorer=_explorer(folder, models, explore, missing),
         notes=[*map(str, [*(results.get("notes") or []), *(baseline.get("left_out") or [])]), *missing],

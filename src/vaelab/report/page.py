@@ -24,7 +24,7 @@ from vaelab.store import read_json
 from vaelab.wording import number
 
 HERE = Path(__file__).parent
-SCRIPTS = ("core", "tables", "convolutions", "decoder", "latent", "explorer", "plot", "search")
+SCRIPTS = ("core", "tables", "convolutions", "decoder", "rows", "latent", "explorer", "plot", "search")
 STYLES = ("style.css", "explorer.css")
 
 
@@ -112,14 +112,14 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
-def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "") -> list[Card]:
+def metric_cards(
+    validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "", unit: str = "nats per example"
+) -> list[Card]:
     """The metrics of one model; `whose` says which of several."""
     cards = []
     for split, found in ("validation", validation), ("test", test):
         if found.get("neg_elbo") is not None:
-            cards.append(
-                Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), f"nats per example, {FINAL_DRAWS} draws of z")
-            )
+            cards.append(Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), f"{unit}, {FINAL_DRAWS} draws of z"))
     for name, unit in (("rate", "nats: information in z"), ("distortion", "nats: reconstruction error")):
         if validation.get(name) is not None:
             cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))
@@ -148,10 +148,9 @@ def settings(
 def closing(
     folder: Path, results: Mapping[str, Any], missing: Sequence[str], spec_type: type[ModelSpec]
 ) -> dict[str, Any]:
-    """The closing sections of a page: the model's settings, the data, the configuration; and the notes."""
+    """The closing sections of a page: the model's settings, the configuration; and the notes."""
     return {
         "settings": settings(results.get("spec") or {}, [], spec_type),
-        "data": pairs(results.get("data") or {}),
         "config": read_text(folder / "config.toml"),
         "notes": [*map(str, results.get("notes") or []), *missing],
     }
@@ -197,6 +196,7 @@ def render(template: str, **content: Any) -> str:
     trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
     draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}
     defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], "beaten": "", **draws}
+    defaults |= {"data_notes": [], "columns": None, "left_out": [], "folded": 0, "table_figures": []}
     return _environment().get_template(template).render(**trusted, **defaults | content)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from vaelab.report import words
 from vaelab.report.captions import captions
+from vaelab.report.data import DATA_PICTURES, data_pictures, data_section, unit_note, unit_of
 from vaelab.report.explorer import Explore, no_explorer
 from vaelab.report.page import (
     figures,
     metric_cards,
-    pairs,
     read_history,
     read_object,
     read_text,
@@ -20,7 +20,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table, imputation_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start, number
@@ -43,21 +43,24 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
     value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)
     headline = "A trained model" if value is None else f"{number(value)} nats per example on the validation split."
     title = str(metrics.get("name") or folder.resolve().name)
-    baseline = metrics.get("reference") or {}
+    baseline, described = metrics.get("reference") or {}, metrics.get("data") or {}
+    of_model = [path for path in folder_pictures(folder, PICTURES) if path.stem not in DATA_PICTURES]
     reached = ("this model", {"mean": value, "se": validation.get("se")}, test.get("neg_elbo"))
     page = render(
         "run.html.jinja",
         beaten=str(metrics.get("beaten") or ""),
         baselines=baselines_table(baseline, [reached]),
+        imputation=imputation_table(metrics.get("imputation")),
+        hidden_cells=(metrics.get("imputation") or {}).get("cells", 0),
         title=title,
         headline=headline,
-        course=[text for text in (size and f"The model has {size}.", kept_start(starts)) if text],
-        cards=metric_cards(validation, test),
-        best_figures=figures(
-            folder_pictures(folder, PICTURES), "the model", missing, captions=captions(metrics.get("data") or {})
-        ),
+        course=[text for text in (size and f"The model has {size}.", kept_start(starts)) if text]
+        + unit_note(described, spec),
+        cards=metric_cards(validation, test, unit=unit_of(described, spec)),
+        best_figures=figures(of_model, "the model", missing, captions=captions(described)),
         settings=settings(spec, [], spec_type),
-        data=pairs(metrics.get("data") or {}),
+        **data_section(described),
+        table_figures=data_pictures(folder, described, missing),
         epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
         starts=_starts(starts) if len(starts) > 1 else None,

@@ -12,6 +12,7 @@ from typing import Any
 from vaelab.report import words
 from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
+from vaelab.report.data import DATA_PICTURES, NATS, data_pictures, data_section, unit_note, unit_of
 from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import (
     Card,
@@ -20,14 +21,13 @@ from vaelab.report.page import (
     finite,
     inside,
     metric_cards,
-    pairs,
     read_object,
     read_text,
     render,
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, imputation_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
@@ -69,9 +69,11 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
     folder = Path(folder)
     results = read_object(folder / "results.json")
     missing: list[str] = []
-    said = captions(results.get("data") or {})
+    described = results.get("data") or {}
+    said = captions(described)
     best = figures(folder_pictures(folder / "best", TRIAL_PICTURES), "the best model", missing, captions=said)
-    study = figures(folder_pictures(folder, STUDY_PICTURES), "the study", missing, captions=said)
+    of_study = [path for path in folder_pictures(folder, STUDY_PICTURES) if path.stem not in DATA_PICTURES]
+    study = figures(of_study, "the study", missing, captions=said)
     winner = results.get("best") or {}
     explorer = _explorer(folder, winner, explore, missing)
     used = sum(len(figure.picture.uri) for figure in (*best, *study)) + _size(explorer)
@@ -87,11 +89,13 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         title=str(results.get("name") or folder.name),
         results=results,
         headline=words.headline(results),
-        course=words.course(results),
+        course=[*words.course(results), *unit_note(described, winner.get("spec") or {})],
         cards=_cards(results, (yardstick, *others)),
         scale=_scale(results),
         beaten=str(results.get("beaten") or ""),
         baselines=_baselines(results),
+        imputation=imputation_table(results.get("imputation")),
+        hidden_cells=(results.get("imputation") or {}).get("cells", 0),
         best_figures=best,
         study_figures=study,
         trials=trials(table, searched, winner.get("number"), columns),
@@ -102,7 +106,8 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         gallery=items,
         gallery_note=gallery_note(omitted, small),
         settings=settings(winner.get("spec") or {}, searched, spec_type),
-        data=pairs(results.get("data") or {}),
+        **data_section(described),
+        table_figures=data_pictures(folder, described, missing),
         config=read_text(folder / "config.toml"),
         explorer=explorer,
         search=search_data(folder, results, table) if table else None,
@@ -186,15 +191,16 @@ def _cards(results: Mapping[str, Any], yardsticks: Sequence[Yardstick]) -> list[
     seeds = len(best.get("seeds") or [])
     first = {split: {"mean": best.get(f"{split}_mean"), "se": best.get(f"{split}_se")} for split in SPLITS}
     means = results.get("means") or {yardsticks[0].headline: first}
-    cards = []
+    own, cards = unit_of(results.get("data") or {}, best.get("spec") or {}), []
     for yardstick in yardsticks:
         for split in SPLITS if seeds > 1 or yardstick.how else ():
             found = means.get(yardstick.headline, {}).get(split) or {}
             if found.get("mean") is not None:
                 unit = yardstick.title if yardstick.how or len(yardsticks) > 1 else yardstick.unit or yardstick.title
+                unit = own if unit == NATS else unit
                 cards.append(Card(f"{split}, mean", Cell.mean(found), f"{unit}, {counted(seeds, 'seed')}"))
     whose = ", best seed" if seeds > 1 else ""
-    return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
+    return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose, own)
 
 
 def _baselines(results: Mapping[str, Any]) -> Table | None:

@@ -87,3 +87,23 @@ def history_table(history: Iterable[Mapping[str, Any]]) -> Table:
         values += [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
         rows.append(Row([Cell.of(value) for value in values]))
     return Table("History", heads, rows, 0)
+
+
+def imputation_table(found: Mapping[str, Any] | None) -> Table | None:
+    """The errors of ways to fill hidden cells, by `vaelab.vae.imputation_quality`."""
+    if not found:
+        return None
+    errors: Mapping[str, Mapping[str, Any]] = found["errors"]
+    shown = [
+        (key, head)
+        for key, head in (("rmse", "RMSE, standard deviations"), ("accuracy", "accuracy of categories"))
+        if any(own[key] is not None for own in errors.values())
+    ]
+    rows = [
+        Row(
+            [Cell("this model" if name == "model" else name), *(Cell.of(own[key]) for key, _ in shown)],
+            "winner" if name == "model" else "",
+        )
+        for name, own in errors.items()
+    ]
+    return Table("Filled cells", ["filled by", *(head for _, head in shown)], rows)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.data import SPLITS, Dataset
+from vaelab.data import SPLITS, Column, Dataset
 from vaelab.errors import InputError
 from vaelab.study.task import Task
 
@@ -32,35 +32,46 @@ def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
         np.save(x, data.x)
     for name, rows in data.splits.items():
         np.save(folder / f"{name}.npy", rows)
-    if data.labels is not None:
-        np.save(folder / "labels.npy", data.labels)
+    of_rows = {"labels": data.labels, "groups": data.groups, "ids": data.ids}
+    held = [name for name, values in of_rows.items() if values is not None]
+    for name in held:
+        np.save(folder / f"{name}.npy", np.asarray(of_rows[name]))
     facts = {
         "name": data.name,
         "classes": data.classes,
-        "features": data.features,
+        "columns": [dataclasses.asdict(column) for column in data.columns],
         "split_seed": data.split_seed,
+        "id_name": data.id_name,
+        "left_out": dict(data.left_out),
+        "notes": data.notes,
     }
     return {
         **facts,
         "source": dict(data.source),
         "folder": str(folder),
         "x": str(x),
-        "labelled": data.labels is not None,
+        "held": held,
     }
 
 
 def open_data(where: dict[str, Any]) -> Dataset:
     folder = Path(where["folder"])
     rows = {name: np.load(folder / f"{name}.npy") for name in SPLITS}
+    held = {name: np.load(folder / f"{name}.npy") for name in where["held"]}
     return Dataset(
         where["name"],
         np.load(where["x"], mmap_mode="r"),
         rows,
-        np.load(folder / "labels.npy") if where["labelled"] else None,
+        held.get("labels"),
         tuple(where["classes"]),
-        tuple(where["features"]),
+        tuple(Column.from_dict(column) for column in where["columns"]),
         where["split_seed"],
         source=where["source"],
+        ids=held.get("ids"),
+        id_name=where["id_name"],
+        groups=held.get("groups"),
+        left_out=where["left_out"],
+        notes=tuple(where["notes"]),
     )
 
 

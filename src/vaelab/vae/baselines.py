@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ from vaelab.vae.evaluate import COLLAPSE_RATE
 from vaelab.vae.feed import BASELINE_ROWS, Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational
-from vaelab.vae.likelihoods.location_scale import LocationScale
+from vaelab.vae.likelihoods import location_scale
 from vaelab.vae.spec import Spec
 from vaelab.wording import counted, number
 
@@ -81,11 +81,15 @@ class Gaussian:
         nll: Array = 0.5 * (square + log_det + len(self.mean) * math.log(2 * math.pi))
         return nll
 
+    def own_costs(self, feed: Feed, x: Tensor) -> Tensor:
+        """-log p(x) (n,) of rows (n, D) in the model's units, as `feed.log_jacobian` completes it."""
+        return torch.from_numpy(self.nll(x)) + feed.likelihood.jacobian(x).cpu().double()
+
     def costs(self, feed: Feed, split: str) -> Tensor:
         batches = feed.batches(split, 1)
         costs = torch.empty(batches.rows, dtype=torch.float64)
         for place, x, _ in batches:
-            costs[place] = torch.from_numpy(self.nll(x[:, : feed.features]))
+            costs[place] = self.own_costs(feed, x[:, : feed.features])
         return costs + feed.log_jacobian
 
 
@@ -229,13 +233,14 @@ def structured(feed: Feed, limit: float = math.inf) -> Baselines:
 def _structured(feed: Feed, deadline: float) -> Baselines:
     if feed.condition or feed.features < 2:  # one feature shares nothing
         return Baselines()
-    return _linear_vae(feed, deadline) if feed.likelihood.is_mass else _densities(feed, deadline)
+    return _densities(feed, deadline) if feed.likelihood.is_dense else _linear_vae(feed, deadline)
 
 
 def _densities(feed: Feed, deadline: float) -> Baselines:
     """Probabilistic PCA and factor analysis, each with the number of dimensions that is best on validation."""
     rows = feed.sample_rows(max(2, min(FIT_ROWS, FIT_VALUES // feed.features))).cpu().double().numpy()
-    least = feed.likelihood.least_scale if isinstance(feed.likelihood, LocationScale) else LEAST_NOISE
+    own = feed.likelihood.least_scale if isinstance(feed.likelihood, location_scale.Density) else LEAST_NOISE
+    least = own if isinstance(own, float) else LEAST_NOISE
     n, D = rows.shape
     most = min(D - 1, n - 2)
     # The last of few dimensions is a Gaussian with any covariance.
@@ -302,7 +307,7 @@ def _choose(
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             for model in candidates:
-                cost = _mean_nll(model, feed.kept_batches("validation", VALIDATION_ROWS), feed.features)
+                cost = _mean_nll(model, feed)
                 reason = reason if math.isfinite(cost) else "its likelihood is not finite"
                 best, lowest, worse = (model, cost, 0) if cost < lowest else (best, lowest, worse + 1)
                 if worse >= patience:
@@ -315,9 +320,10 @@ def _choose(
     return best, reason
 
 
-def _mean_nll(model: Gaussian, batches: Iterable[tuple[Tensor, Tensor]], features: int) -> float:
-    """Infinite if it is not finite."""
-    cost = float(np.concatenate([model.nll(x[:, :features]) for x, _ in batches]).mean())
+def _mean_nll(model: Gaussian, feed: Feed) -> float:
+    """Over validation rows, in the units of `own_costs`; infinite if it is not finite."""
+    batches = feed.kept_batches("validation", VALIDATION_ROWS)
+    cost = float(torch.cat([model.own_costs(feed, x[:, : feed.features]) for x, _ in batches]).mean())
     return cost if math.isfinite(cost) else math.inf
 
 
@@ -357,6 +363,8 @@ def _linear_spec(feed: Feed, latent_dim: int) -> Spec:
     settings = {
         "hidden": "none", "latent_dim": latent_dim, "lr": RATE, "likelihood": own.likelihood, "binarize": own.binarize,
         "sigma": own.sigma, "threshold": own.threshold, "device": own.device, "schedule": "one-cycle",
+        "real_likelihood": own.real_likelihood, "count_likelihood": own.count_likelihood,
+        "size_factor": own.size_factor,
     }  # fmt: skip
     spec = resolve(Spec.create(**settings), feed.data)
     steps = -(-len(feed.data.splits["train"]) // int(spec.batch_size))

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from vaelab.engine.convolutions import EPSILON, Generator, Layer, groups_of
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.likelihoods.mixed import Mixed
+from vaelab.vae.likelihoods.ordinal import Ordinal
+from vaelab.vae.likelihoods.zero_inflated import ZeroInflated
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +32,9 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
     if convolutions is not None and convolutions.generator.products > PRODUCTS:
         found = convolutions.generator.products
         return None, f"Its decoder needs {found:,} products per example; the limit of a page is {PRODUCTS:,}."
+    likelihood = fitted.model.likelihood
+    if convolutions is not None and isinstance(likelihood, Mixed):
+        return None, "It decodes columns of several types with convolutions, which a page cannot."
     weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
     layers = len(fitted.spec.hidden_sizes) + 1
     tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]
@@ -50,7 +56,8 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
         "widths": [fitted.spec.latent_dim, *reversed(fitted.spec.hidden_sizes), fitted.model.ends[1]],
         "maps": None if convolutions is None else _maps(convolutions.generator),
         "activation": fitted.spec.activation,
-        "link": fitted.model.likelihood.link,
+        "link": likelihood.link,
+        "parts": _parts(fitted, likelihood) if isinstance(likelihood, Mixed) else None,
         "weights": packed(flat, "<f2"),
         "scale": scaling.scale.astype(float).tolist(),
         "offset": scaling.offset.astype(float).tolist(),
@@ -58,6 +65,35 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
         "kept": None if scaling.kept is None else scaling.kept.tolist(),
         "fill": None if scaling.fill is None else scaling.fill.astype(float).tolist(),
     }, ""
+
+
+def _parts(fitted: Fitted, mixed: Mixed) -> list[dict[str, Any]]:
+    """What turns outputs into the values of each kind of column: where both are, and what each kind needs besides.
+
+    expected: of counts, the logarithm of the mean in training in a row of typical size, whose logarithm is `size`; None
+        if counts are not compared with the size of their row.
+    thresholds: of ordered levels, those between them. values: of levels, the table's own numbers.
+    """
+    typed, parameters = mixed.typed, fitted.parameters
+    found = []
+    for part in mixed.parts:
+        columns = typed.columns[part.columns]
+        entry: dict[str, Any] = {
+            "kind": part.name,
+            "columns": [part.columns.start, part.columns.stop],
+            "outputs": [part.outputs.start, part.outputs.stop],
+        }
+        if part.name == "count":
+            size = float(typed.size[0]) if typed.has_size else None
+            base = np.log(typed.base[part.columns]) + (size or 0.0)
+            entry |= {"expected": base.tolist(), "size": size, "inflated": isinstance(part.likelihood, ZeroInflated)}
+        if columns[0].has_levels:
+            entry["values"] = [list(column.values) for column in columns]
+        if isinstance(part.likelihood, Ordinal):
+            thresholds = part.likelihood.thresholds(part.own(parameters)).reshape(len(columns), -1).tolist()
+            entry["thresholds"] = [own[1 : len(column.values)] for own, column in zip(thresholds, columns, strict=True)]
+        found.append(entry)
+    return found
 
 
 def _maps(generator: Generator) -> dict[str, Any]:

@@ -3,123 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import typing
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from vaelab.data import Dataset, from_arrays, split_rows
+from vaelab.data.containers import FrameLook, converted, filled_frame, frame_of, library_of
+from vaelab.data.scikit import FEWEST_TO_SPLIT, checked, held_out, library_for, precision
 from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
-from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
+from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule
 from vaelab.vae.custom_networks import CustomNetworks
+from vaelab.vae.estimator_doc import DOC
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational
 from vaelab.vae.spec import Binarize, LikelihoodName, PriorName, Spec
 
 Array = npt.NDArray[Any]
-VALIDATION_SHARE = 0.1
-FEWEST_TO_SPLIT = 100  # rows; with fewer, all of them judge an epoch better than a tenth
-
-_DOC = """A variational autoencoder as a scikit-learn transformer and density model.
-
-    The model is z ~ N(0, I), x ~ p(x|z), with q(z|x) a diagonal Gaussian; encoder and decoder are fully
-    connected or convolutional networks, trained to maximise the evidence lower bound
-
-        ELBO(x) = E_q log p(x|z) - beta KL(q(z|x) || p(z))  <=  log p(x) for beta = 1.
-
-    `fit` holds out a seeded tenth of the rows and keeps the weights of the best epoch on them; with
-    fewer than {fewest} rows all rows are used to train and to choose the epoch. A density sees the columns of a table
-    standardised, so no scaler is needed in front, and is stated in the data's own units. Constant
-    columns are excluded, and `inverse_transform` restores them. Values in [0, 1] that reach both ends are
-    treated as probabilities (likelihood 'bernoulli'), and values outside are then rejected later: after a
-    MinMaxScaler, set likelihood='gaussian'.
-
-    Parameters
-    ----------
-{parameters}
-
-    Attributes
-    ----------
-    spec_ : vaelab.settings.spec.Spec
-        All settings, with automatic ones resolved: likelihood, batch size, device, engine.
-    fitted_ : vaelab.vae.fitted.Fitted
-        The trained model, in float64 and on the CPU, so that results do not depend on which rows are computed
-        together. `fitted_.save` writes a run folder, which unlike a pickle contains no executable code.
-    history_ : list of dict
-        One record per epoch: learning rate, beta, and the terms in nats per example on train and validation.
-    n_iter_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Values per example; for images the product of their shape.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, if X was a data frame whose column names are all strings.
-
-    References
-    ----------
-    Kingma and Welling (2014), Auto-Encoding Variational Bayes, equation 10.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from vaelab.vae.estimator import VAE
-    >>> X = load_iris().data
-    >>> vae = VAE(latent_dim=2, layers=1, width=32).fit(X)
-    >>> vae.transform(X).shape
-    (150, 2)
-    >>> vae.inverse_transform([[0.0, 0.0]]).shape
-    (1, 4)
-    >>> bool(vae.score(X) > VAE(latent_dim=2, layers=1, width=32, epochs=1).fit(X).score(X))
-    True
-    """
-
-
-def _kinds(annotation: Any) -> list[str]:
-    """The types of a setting for the docstring: its choices, or 'int', 'float', 'str'."""
-    if annotation is type(None):
-        return ["None"]
-    if typing.get_origin(annotation) is Literal:
-        return [repr(choice) for choice in typing.get_args(annotation)]
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _kinds(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) is tuple:
-        return ["tuple of int", "str"]  # `hidden`, which may be written as '512-256'
-    if isinstance(annotation, type):
-        return [annotation.__name__]
-    return [kind for part in typing.get_args(annotation) for kind in _kinds(part)]
-
-
-def _parameters() -> str:
-    """The parameter section of the docstring, from the setting descriptions."""
-    lines = []
-    for name, _, _, meaning in settings_table(Spec):
-        field = Spec.model_fields[name]
-        kinds = _kinds(field.annotation)
-        choices = ", ".join(k for k in kinds if k.startswith("'"))
-        others = [k for k in kinds if not k.startswith("'")]
-        kind = " or ".join([f"{{{choices}}}"] * bool(choices) + others)
-        lines += [
-            f"    {name} : {kind}, default={field.default!r}",
-            f"        {meaning}.",
-        ]
-    lines += [
-        "    encoder : torch.nn.Module or None, default=None",
-        "        a custom network that replaces the built one (see vaelab.vae.custom_networks).",
-        "    decoder : torch.nn.Module or None, default=None",
-        "        likewise.",
-    ]
-    return "\n".join(lines)
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    __doc__ = _DOC.format(parameters=_parameters(), fewest=FEWEST_TO_SPLIT)
+    __doc__ = DOC
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012 - with metadata routing, without a word from the user
 
     def __init__(
         self,
@@ -136,6 +47,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         norm: Norm = "none",
         dropout: float = 0.0,
         likelihood: LikelihoodName = "auto",
+        real_likelihood: Literal["gaussian", "laplace", "huber", "student"] = "gaussian",
+        count_likelihood: Literal["negative_binomial", "poisson", "zero_inflated"] = "negative_binomial",
+        size_factor: Literal["auto", "total", "none"] = "auto",
         sigma: float | Literal["auto", "shared", "feature"] = "auto",
         threshold: float = 1.0,
         binarize: Binarize = "none",
@@ -159,6 +73,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         precision: Literal["float32", "bf16"] = "float32",
         device: str = "auto",
         seed: int = 0,
+        types: Mapping[Any, Any] | None = None,
         encoder: Any = None,
         decoder: Any = None,
     ):
@@ -175,6 +90,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.norm = norm
         self.dropout = dropout
         self.likelihood = likelihood
+        self.real_likelihood = real_likelihood
+        self.count_likelihood = count_likelihood
+        self.size_factor = size_factor
         self.sigma = sigma
         self.threshold = threshold
         self.binarize = binarize
@@ -198,17 +116,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.precision = precision
         self.device = device
         self.seed = seed
+        self.types = types
         self.encoder = encoder
         self.decoder = decoder
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Train the model.
 
         Parameters
         ----------
-        X : array-like of shape (n, D), or array of shape (n, H, W) or (n, H, W, C)
-            A table, or images; at least 2 examples. uint8 images are taken as grey values from 0 to 255.
+        X : data frame or array-like of shape (n, D), or array of shape (n, H, W) or (n, H, W, C)
+            A table, whose cells may be missing, or images; at least 2 examples. uint8 images are taken as grey
+            values from 0 to 255.
         y : ignored
+        groups : array-like of shape (n,), default=None
+            Rows of one group, such as replicates, are held out together. With scikit-learn's metadata routing a
+            search passes them on; without it they only decide its folds.
 
         Returns
         -------
@@ -221,10 +144,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             training.
         """
         settings = self.get_params(deep=False)
+        types = settings.pop("types")
         custom = CustomNetworks.of(settings.pop("encoder"), settings.pop("decoder"))
         spec = Spec.create(**settings)
-        x = self._checked(X, reset=True)
-        data = _dataset(x, getattr(self, "feature_names_in_", ()), spec.seed)
+        x, look = checked(self, X, reset=True), FrameLook.of(X)
+        data = held_out(x, spec.seed, types=types, groups=groups, infer=spec.likelihood == "mixed")
         spec = resolve(spec, data)
         with one_thread():
             feed = Feed(data, spec)
@@ -241,6 +165,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                     break
             fitted = Fitted.of(feed, spec.replace(device="cpu"), stack.best[0].cpu(), custom).double()
         self.spec_, self.fitted_, self.history_, self.n_iter_ = spec, fitted, history, stack.epoch
+        self.frame_ = look
         return self
 
     def transform(self, X: Any) -> Array:
@@ -248,37 +173,88 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
         Parameters
         ----------
-        X : array-like (n, *shape) or (n, n_features_in_)
+        X : data frame or array-like (n, *shape) or (n, n_features_in_)
 
         Returns
         -------
         Z : ndarray of shape (n, latent_dim)
-            float32 if X is, else float64.
+            float32 if X is, else float64; a data frame, with the index of X, after `set_output`.
         """
-        check_is_fitted(self)
-        x = self._checked(X)
+        x = self._new(X)
         with one_thread():
             mean, _ = self.fitted_.encode(x)
-        return mean.astype(_precision(x), copy=False)
+        return mean.astype(precision(x), copy=False)
 
-    def inverse_transform(self, Z: Any) -> Array:
+    def inverse_transform(self, Z: Any) -> Any:
         """E[x|z], the decoded example of each point of the latent space.
 
         Parameters
         ----------
-        Z : array-like of shape (n, latent_dim)
+        Z : data frame or array-like of shape (n, latent_dim)
 
         Returns
         -------
-        X : ndarray of shape (n, *shape)
-            In the data's own units; float32 if Z is, else float64.
+        X : ndarray of shape (n, *shape), or data frame
+            In the data's own units; of levels the most likely one. float32 if Z is, else float64.
         """
         check_is_fitted(self)
         z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", estimator=self)
         with one_thread():
-            return self.fitted_.decode(z).astype(_precision(z), copy=False)
+            x = self.fitted_.decode(z).astype(precision(z), copy=False)
+        return self._given_back(x, Z, is_mean=True)
 
-    def sample(self, n: int = 1, random_state: Any = None, noise: bool = False) -> Array:
+    def reconstruct(self, X: Any) -> Any:
+        """E[x|z] at the mean of q(z|x) of each example.
+
+        Parameters
+        ----------
+        X : data frame or array-like (n, *shape) or (n, n_features_in_)
+
+        Returns
+        -------
+        X : ndarray of shape (n, *shape), or data frame
+            A data frame keeps its index, and its columns that are not modelled, such as ids.
+        """
+        x = self._new(X)
+        with one_thread():
+            found = self.fitted_.reconstruct(x).astype(precision(x), copy=False)
+        return self._given_back(found, X, replaced=np.ones(found.shape, bool), is_mean=True)
+
+    def impute(self, X: Any, draws: int = 0, random_state: Any = None) -> Any:
+        """Rows of a table with their missing cells filled; what is there is not changed.
+
+        A single value is E[x_missing | x_observed], a level the most likely one, and counts are whole. Draws are from
+        p(x_missing | x_observed): the spread of an analysis repeated on each shows what is not known.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n, n_features_in_)
+        draws : int
+            0 for single values, else the number of draws.
+        random_state : int, RandomState instance or None
+            Of draws; None makes different ones at every call.
+
+        Returns
+        -------
+        X : ndarray of shape (n, D), or data frame
+            As X, with its index, names and types. With `draws` an array of shape (draws, n, D), or a list of
+            data frames.
+        """
+        x = self._new(X)
+        if not isinstance(draws, (int, np.integer)) or isinstance(draws, bool) or draws < 0:
+            raise InputError(f"`draws` must be a whole number of at least 0, but got {draws!r}.")
+        seed = int(check_random_state(random_state).randint(2**31)) if draws else 0
+        with one_thread():
+            missing = np.isnan(self.fitted_.rows(x))
+            found = self.fitted_.impute(x, int(draws), seed).astype(precision(x), copy=False)
+        if library_of(x) is None:
+            found = np.where(missing, found, x)  # the model's own rows may be rounded to float32
+        if not draws:
+            return self._given_back(found, X, missing)
+        every = [self._given_back(each, X, missing) for each in found]
+        return np.stack(every) if isinstance(every[0], np.ndarray) else every
+
+    def sample(self, n: int = 1, random_state: Any = None, noise: bool = False) -> Any:
         """New examples E[x|z] for z drawn from the prior.
 
         Parameters
@@ -292,7 +268,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
         Returns
         -------
-        X : ndarray of shape (n, *shape)
+        X : ndarray of shape (n, *shape), or data frame
             In the data's own units, float64.
         """
         check_is_fitted(self)
@@ -303,7 +279,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         if not noise:
             return self.inverse_transform(z)
         with one_thread():
-            return self.fitted_.draw(z, int(rng.randint(2**31)))
+            x = self.fitted_.draw(z, int(rng.randint(2**31)))
+        return self._given_back(x, None)
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """The evidence lower bound of each example, with beta = 1; higher is better.
@@ -313,15 +290,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
         Parameters
         ----------
-        X : array-like (n, *shape) or (n, n_features_in_)
+        X : data frame or array-like (n, *shape) or (n, n_features_in_)
+            A missing cell costs nothing.
 
         Returns
         -------
         elbo : ndarray of shape (n,)
             In nats.
         """
-        check_is_fitted(self)
-        x = self._checked(X)
+        x = self._new(X)
         with one_thread():
             elbo: npt.NDArray[np.float64] = self.fitted_.score_samples(x)
         return elbo
@@ -341,33 +318,34 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        # `categorical` and `string` are of arrays, whose columns are numbers; of data frames there is no tag, and
+        # scikit-learn's own estimators that read categories from data frames do not set these either.
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _checked(self, X: Any, reset: bool = False) -> Array:
-        """X, validated by scikit-learn; images are flattened, so that `n_features_in_` counts their pixels."""
-        shape = tuple(getattr(X, "shape", ()))
-        is_image = len(shape) > 2
-        if is_image:
-            X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
-        x: Array = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1)
-        return x.reshape(shape) if is_image else x
+    def _new(self, X: Any) -> Any:
+        """New examples, checked by scikit-learn."""
+        check_is_fitted(self)
+        return checked(self, X, modelled=self.fitted_.facts.features)
+
+    def _given_back(
+        self, x: Array, given: Any, replaced: npt.NDArray[np.bool_] | None = None, is_mean: bool = False
+    ) -> Any:
+        """Rows x as the container that was `given` or asked for; in `given` only the cells `replaced` change."""
+        facts, library = self.fitted_.facts, library_for(self, given)
+        if library is None or x.ndim != 2:
+            return x
+        types = facts.reading.types
+        if replaced is not None and library_of(given) is not None and facts.features:
+            return converted(filled_frame(given, x, replaced, facts.columns, self.frame_, types, is_mean), library)
+        columns = facts.columns
+        if not facts.features:
+            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(x.shape[1])])
+            columns = tuple(dataclasses.replace(c, name=str(name)) for c, name in zip(columns, names, strict=True))
+        looks = self.frame_.looks if self.frame_ is not None and self.frame_.library == library else {}
+        index = given.index if library == "pandas" and library_of(given) == "pandas" else None
+        return frame_of(x, columns, library, looks, types, index, is_mean)
 
 
-def _precision(x: Array) -> type[np.floating[Any]]:
-    return np.float32 if x.dtype == np.float32 else np.float64
-
-
-def _dataset(x: Array, features: Any, seed: int) -> Dataset:
-    """The rows with a validation share and no test split; few rows serve as both train and validation."""
-    data = from_arrays(x, name="X", seed=seed, features=list(features), whole=True)
-    n = len(x)
-    if n < FEWEST_TO_SPLIT:
-        splits = {**data.splits, "validation": data.splits["train"]}
-    else:
-        splits = split_rows(n, None, seed, validation=VALIDATION_SHARE, test=0.0)
-    data = dataclasses.replace(data, splits=splits)
-    return dataclasses.replace(data, source={**data.source, "fingerprint": data.fingerprint})
-
-
-__all__ = ["VAE"]
+__all__ = ["FEWEST_TO_SPLIT", "VAE"]

@@ -187,7 +187,7 @@ def _baseline(feed: Feed, split: str, limit: int | None) -> Baseline:
     costs = torch.empty(batches.rows, dtype=torch.float64)
     for place, piece, _ in batches:
         x = piece[:, : feed.features].double()
-        costs[place] = feed.likelihood.nll(outputs.expand_as(x)[None], x[None], own)[0].cpu()
+        costs[place] = feed.likelihood.nll(outputs.expand(1, len(x), -1), x[None], own)[0].cpu()
         floor = feed.likelihood.floor(x)
         if floor is not None:
             entropy += float(floor.sum())

@@ -26,6 +26,7 @@ from vaelab.report.explorer import Explore, Explorer
 from vaelab.vae.decoder_export import decoder_data, packed
 from vaelab.vae.evaluate import ACTIVE_VARIANCE
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.table_export import packed_rows, table_data
 from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
@@ -34,7 +35,9 @@ POINTS, ORIGINALS = 70_000, 3_000
 # Bytes before base64, for all models of a page together.
 POINT_BYTES, ORIGINAL_BYTES, WEIGHT_BYTES = 2_250_000, 1_200_000, 2_400_000
 RAW_BYTES = 24_000_000  # of originals, before their compression
-TABLE_COLUMNS = 512  # limit for the originals of a table
+TABLE_COLUMNS = 5_000  # limit for the names and originals of a table
+LEAST_ORIGINALS = 20
+ID_LETTERS = 500_000  # of the rows' names
 
 
 def explorer_of(data: Dataset) -> Explore:
@@ -82,17 +85,19 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
     for name, fitted in models.items():
         decoder, why = decoder_data(fitted, room)
         room -= 0 if decoder is None else 2 * decoder["size"]
-        parts.append({"name": name, "decoder": decoder, "why": why} | latents[name].as_dict(keep))
+        curves = not data.is_image and fitted.spec.network == "conv"
+        parts.append({"name": name, "decoder": decoder, "why": why, "curves": curves} | latents[name].as_dict(keep))
     return {
         "data": data.name,
         "shape": list(data.shape),
         "classes": list(data.classes),
-        "features": list(data.features)[:TABLE_COLUMNS] if not data.is_image else [],
+        "table": None if data.is_image else table_data(data),
         "low": low,
         "high": high,
         "count": len(rows),
         "of": int(sum(len(data.splits[split]) for split in splits)),
         "rows": packed(rows, "<u4"),
+        "ids": _ids(data, rows),
         "labels": None if labels is None else packed(labels, "u1" if len(data.classes) <= 255 else "<u2"),
         "splits": {"names": list(splits), "of": packed(split_of, "u1")},
         "originals": _originals(data, rows, labels),
@@ -196,11 +201,25 @@ def _bounds(data: Dataset) -> tuple[list[float], list[float]]:
     return low_of.tolist(), np.where(high_of > low_of, high_of, low_of + 1).tolist()
 
 
+def _ids(data: Dataset, rows: Array) -> dict[str, Any] | None:
+    """What the rows are called; None if they have no names, or the page has no room for them."""
+    if data.ids is None:
+        return None
+    names = [str(name) for name in data.ids[rows].tolist()]
+    return None if sum(map(len, names)) > ID_LETTERS else {"name": data.id_name, "of": names}
+
+
 def _originals(data: Dataset, rows: Array, labels: Array | None) -> dict[str, Any] | None:
-    """Some examples in 8 bits: images as tiles of one PNG, rows of a table as bytes between their bounds."""
+    """Some examples: images in 8 bits as tiles of one PNG, rows of a table in 16 bits."""
     size = math.prod(data.shape)
-    drawable = data.shape[2:] in ((), (1,), (3,)) if data.is_image else size <= TABLE_COLUMNS
-    if not drawable:
+    if not data.is_image:
+        most = min(ORIGINALS, ORIGINAL_BYTES // (2 * size))
+        if size > TABLE_COLUMNS or most < min(LEAST_ORIGINALS, len(rows)):
+            return None
+        keep = _stratified(labels, len(rows), most)
+        found = {"count": len(keep), "points": packed(keep, "<u4")}
+        return found | packed_rows(data.flat[rows[keep]], data)
+    if data.shape[2:] not in ((), (1,), (3,)):
         return None
     most = min(ORIGINALS, RAW_BYTES // size)
     while most >= 1:
@@ -208,9 +227,7 @@ def _originals(data: Dataset, rows: Array, labels: Array | None) -> dict[str, An
         low, high = (np.asarray(bound) for bound in _bounds(data))
         values = data.flat[rows[keep]].astype(np.float64)
         levels = np.clip(np.round((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
-        found: dict[str, Any] = {"count": len(keep), "points": packed(keep, "<u4")}
-        if not data.is_image:
-            return found | {"values": packed(levels, "u1")}
+        found = {"count": len(keep), "points": packed(keep, "<u4")}
         columns = math.ceil(math.sqrt(len(keep)))
         picture = _sprite(levels.reshape(len(keep), *data.shape), columns)
         if len(picture) <= ORIGINAL_BYTES:

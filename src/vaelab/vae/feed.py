@@ -11,7 +11,7 @@ from vaelab.data import Dataset, Scaling
 from vaelab.engine.resolve import check_convolutions, resolve_training
 from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError
-from vaelab.vae.likelihoods.likelihood import likelihood_for
+from vaelab.vae.likelihoods.likelihood import likelihood_for, likelihood_type
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 
@@ -23,12 +23,20 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     """The spec with all automatic settings resolved: likelihood, batch size, device, engine."""
     changes = resolve_training(spec, data)
     if spec.likelihood == "auto":
-        changes["likelihood"] = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
+        suggested = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
+        # Curves are features of one kind.
+        changes["likelihood"] = "gaussian" if spec.network == "conv" and suggested == "mixed" else suggested
     prior = prior_type(spec.prior)
     prior.check(spec, len(data.splits["train"]))
     if not data.condition and (spec.wx != 1 or spec.wy != 0):
         name = "wx" if spec.wx != 1 else "wy"
         raise InputError(f"`{name}` weights a term of an inverse problem; leave it out, or use `vaelab invert`.")
+    if spec.prior == "vamp" and changes.get("likelihood", spec.likelihood) == "mixed":
+        raise InputError(
+            "the VampPrior's pseudo-inputs are real numbers, but this table has columns of other types or "
+            "missing values; "
+            "use prior = mixture."
+        )
     if data.condition and not prior.is_standard:
         raise InputError(f"an inverse problem needs the normal prior, but got prior = {spec.prior!r}; leave it out.")
     if spec.network == "conv":
@@ -47,15 +55,16 @@ class Feed(Rows):
         """`scaling` is that of a trained model; by default it is computed from the data."""
         assert spec.likelihood != "auto", "resolve the spec first"
         device = torch.device(spec.device)
-        self.spec, self.likelihood = spec, likelihood_for(spec, data.is_image)
-        super().__init__(data, Units(scaling or self.likelihood.scaling(data), spec.binarize, device), device)
+        scaling = scaling or likelihood_type(spec.likelihood).scaling(data, spec)
+        self.spec, self.likelihood = spec, likelihood_for(spec, data.is_image, scaling)
+        super().__init__(data, Units(scaling, spec.binarize, device), device)
         assert not self.condition or (self.units.scaling.kept is None and spec.binarize == "none")
         self._visited = self._binarised() if spec.binarize == "fixed" else None
 
     @functools.cached_property
     def log_jacobian(self) -> float:
         """The offset from a distortion in the model's units to one in the data's own, in nats per example."""
-        return self.units.scaling.log_jacobian(self.features) if not self.likelihood.is_mass else 0.0
+        return self.likelihood.log_jacobian(self.units.scaling, self.features)
 
     def gather(self, rows: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Rows (n,) as model values (n, D) for training; `uniform` (n, D) if the units need it."""

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from vaelab import store
-from vaelab.data import Dataset, Scaling, rows_for
+from vaelab.data import Column, Dataset, Reading, Scaling, rows_for
+from vaelab.data.dataset import names_of
+from vaelab.data.scaling import Typed
+from vaelab.data.values import refuse_missing
 from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
 from vaelab.settings.yardsticks import SEARCH_DRAWS
-from vaelab.vae import evaluate
+from vaelab.vae import evaluate, imputation
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import Bound, MutualInformation
 from vaelab.vae.feed import Feed
@@ -31,6 +34,7 @@ from vaelab.vae.spec import Spec
 Array = npt.NDArray[Any]
 DRAWS = 1  # seed part for draws of x|z; draws of z use the seed itself
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
+TYPED_ARRAYS = ("base", "center", "spread", "least", "size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class DataFacts:
     shape: tuple[int, ...]
     dtype: str
     classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     split_seed: int = 0
     fingerprint: str = ""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -51,28 +55,43 @@ class DataFacts:
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
         return cls(
-            data.name, data.shape, str(data.x.dtype), data.classes, data.features, data.split_seed,
+            data.name, data.shape, str(data.x.dtype), data.classes, data.columns, data.split_seed,
             data.fingerprint, dict(data.source), data.condition,
         )  # fmt: skip
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> DataFacts:
         known = {f.name: facts[f.name] for f in dataclasses.fields(cls) if f.name in facts}
-        for name in ("shape", "classes", "features", "custom"):
+        for name in ("shape", "classes", "custom"):
             known[name] = tuple(known.get(name, ()))
+        known["columns"] = tuple(Column.from_dict(column) for column in known.get("columns", ()))
         return cls(**known)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of a table's columns; empty if they have none."""
+        return names_of(self.columns)
+
+    @property
+    def reading(self) -> Reading:
+        """How the data were read; new examples are read alike."""
+        return Reading.from_dict(self.source)
 
 
 def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
     """A scaling as arrays by name, for a run folder."""
     parts = {f"scaling.{name}": getattr(scaling, name) for name in SCALING_ARRAYS}
+    if scaling.typed is not None:
+        parts |= {f"scaling.{name}": getattr(scaling.typed, name) for name in TYPED_ARRAYS}
     return {name: array for name, array in parts.items() if array is not None}
 
 
-def take_scaling(arrays: dict[str, Array], dequantise: bool = False) -> Scaling:
-    """The scaling from a run folder's arrays; removes its entries from them."""
+def take_scaling(arrays: dict[str, Array], columns: Sequence[Column] = (), dequantise: bool = False) -> Scaling:
+    """The scaling from a run folder's arrays, for data with these columns; removes its entries from them."""
     parts: dict[str, Any] = {name: arrays.pop(f"scaling.{name}", None) for name in SCALING_ARRAYS}
-    return Scaling(**parts, dequantise=dequantise)
+    known = {name: arrays.pop(f"scaling.{name}") for name in TYPED_ARRAYS if f"scaling.{name}" in arrays}
+    typed = Typed(tuple(columns[j] for j in parts["kept"]), **known) if known else None
+    return Scaling(**parts, dequantise=dequantise, typed=typed)
 
 
 class Fitted:
@@ -111,7 +130,7 @@ class Fitted:
 
     @property
     def log_jacobian(self) -> float:
-        return self.scaling.log_jacobian(self.model.features) if not self.model.likelihood.is_mass else 0.0
+        return self.model.likelihood.log_jacobian(self.scaling, self.model.features)
 
     @classmethod
     def of(cls, feed: Feed, spec: Spec, row: Tensor, custom: CustomNetworks | None = None) -> Fitted:
@@ -125,7 +144,10 @@ class Fitted:
 
     def rows(self, x: Any) -> Array:
         """New examples as checked rows (n, D) in the data's own units; columns of a table are selected by name."""
-        rows = rows_for(x, self.facts.shape, dtype_hint=self.facts.dtype, features=self.facts.features)
+        facts = self.facts
+        rows = rows_for(x, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=facts.reading)
+        if self.scaling.typed is None:
+            refuse_missing(rows, facts.features, "train on a table with missing values, or with likelihood = mixed")
         self.model.likelihood.check_rows(rows, self.scaling)
         return np.ascontiguousarray(rows)
 
@@ -168,7 +190,7 @@ class Fitted:
     @torch.no_grad()
     def decode(self, z: Any) -> Array:
         """E[x|z] (n, *shape) for points z (n, latent_dim)."""
-        return self._decoded(z, self.model.likelihood.mean)
+        return self._decoded(z, lambda outputs: self.model.likelihood.mean(outputs, self.parameters))
 
     @torch.no_grad()
     def draw(self, z: Any, seed: int = 0) -> Array:
@@ -192,7 +214,7 @@ class Fitted:
         padded, x = self.padded(z), self.row.new_empty(len(z), self.model.features)
         for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
             place[:] = take(self.model.decode(self.parameters, piece))[0]
-        return self.scaling.to_own(x.cpu().numpy(), self.facts.shape)
+        return self.scaling.to_own(x.cpu().numpy().astype(self.scaling.offset.dtype, copy=False), self.facts.shape)
 
     @functools.cached_property
     def encoder(self) -> Encoder:
@@ -210,6 +232,12 @@ class Fitted:
     def reconstruct(self, x: Any) -> Array:
         """E[x|z] at the posterior mean of each example."""
         return self.decode(self.encode(x)[0])
+
+    def impute(self, x: Any, draws: int = 0, seed: int = 0) -> Array:
+        """Rows x (n, D) of a table with their missing cells filled by single values (see `imputation.impute`); with
+        `draws` that many times (draws, n, D), each filled by a draw of what the other cells leave open.
+        """
+        return imputation.draw(self, x, draws, seed) if draws else imputation.impute(self, x)
 
     def sample(self, n: int, seed: int = 0, noise: bool = False) -> Array:
         """E[x|z] (n, *shape) for z drawn from the prior; with `noise`, draws of x ~ p(x|z) at the same z."""
@@ -311,7 +339,7 @@ class Fitted:
                 "vaelab.load(folder, encoder=..., decoder=...) and the same modules."
             )
         arrays = dict(run.weights)
-        scaling = take_scaling(arrays, bool(run.data.get("dequantise", False)))
+        scaling = take_scaling(arrays, facts.columns, bool(run.data.get("dequantise", False)))
         model = _model(spec, facts, scaling, custom)
         shapes = model.own_shapes(spec) | {block.name: block.shape for block in model.statistics}
         expected = {name: (shape, "float32") for name, shape in shapes.items()}
@@ -322,6 +350,6 @@ class Fitted:
 
 def _model(spec: Spec, facts: DataFacts, scaling: Scaling, custom: CustomNetworks | None) -> Model:
     features = int(np.prod(facts.shape)) if scaling.kept is None else len(scaling.kept)
-    likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2)
+    likelihood = likelihood_for(spec, is_image=len(facts.shape) >= 2, scaling=scaling)
     grid = grid_of(facts.shape, scaling)
-    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid, custom)
+    return Model.for_spec(spec, features - facts.condition, likelihood, facts.condition, grid, custom, scaling.typed)

@@ -93,7 +93,8 @@ class Variational:
         return stack_key(spec, features)
 
     def model(self, spec: Spec, feed: Feed) -> Model:
-        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid, self.custom)
+        typed = feed.units.scaling.typed
+        return Model.for_spec(spec, feed.features, feed.likelihood, feed.condition, feed.grid, self.custom, typed)
 
     def initial(self, model: Model, spec: Spec, feed: Feed, generator: torch.Generator) -> Tensor:
         return model.initial(spec, feed.sample_rows(INITIAL_ROWS).cpu(), generator)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vaelab.data.scaling import Typed
 from vaelab.engine.convolutions import Convolutions, Grid
+from vaelab.engine.encoding import Encoding
 from vaelab.engine.networks import (
     LINE,
     MLP,
@@ -51,6 +53,7 @@ class Model(Stacked):
     custom: CustomNetworks | None = None  # custom networks for encoder or decoder; they see the unpadded `latent_dim`
     latent_dim: int = 0
     grid: Grid | None = None
+    encoding: Encoding | None = None  # of typed columns, before the encoder
 
     @classmethod
     def for_spec(
@@ -61,8 +64,17 @@ class Model(Stacked):
         condition: int = 0,
         grid: Grid | None = None,
         custom: CustomNetworks | None = None,
+        typed: Typed | None = None,
     ) -> Model:
-        """`grid` gives the positions of the features in an image or a curve, for convolutions and custom networks."""
+        """`grid` gives the positions of the features in an image or a curve, for convolutions and custom networks;
+        `typed` what is known of the columns of a table.
+        """
+        if typed is not None and custom is not None:
+            raise InputError(
+                "custom networks take complete numbers, but this table has columns of other types or missing "
+                "values; set "
+                "likelihood = gaussian, or prepare the columns yourself."
+            )
         hidden = tuple(bucket(width) for width in spec.hidden_sizes)
         latent = padded_latent(spec.latent_dim)
         convolutions = None
@@ -72,7 +84,7 @@ class Model(Stacked):
         model = cls(
             features, hidden, latent, spec.activation, likelihood,
             condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
-            custom=custom, grid=grid, latent_dim=spec.latent_dim,
+            custom=custom, grid=grid, latent_dim=spec.latent_dim, encoding=None if typed is None else Encoding(typed),
         )  # fmt: skip
         return dataclasses.replace(model, prior=prior_type(spec.prior).for_spec(spec, features, model.encode))
 
@@ -93,7 +105,7 @@ class Model(Stacked):
         """
         outputs = self.likelihood.head(self.features)
         if self.convolutions is None:
-            return self.features, outputs
+            return self.features if self.encoding is None else self.encoding.width, outputs
         if outputs != self.features:
             raise InputError(
                 "`network` = conv has one output per pixel, but this likelihood needs more; use network = mlp."
@@ -176,7 +188,7 @@ class Model(Stacked):
         if self.convolutions is not None:
             weights |= self.convolutions.initial(generator)
             last = "decoder.bias"
-        weights[last] = self.likelihood.constant(x)[0].float().clamp(-6, 6)[None]
+        weights[last] = self.likelihood.start(x).float()[None]
         if self.custom is not None:
             weights = {name: w for name, w in weights.items() if name.partition(".")[0] not in self.custom.parts}
             weights |= self.custom.initial | self.custom.statistics
@@ -219,6 +231,8 @@ class Model(Stacked):
                 heads = self.custom.encode(parameters, x, self.place)
             mean, log_var = self._full(heads).chunk(2, -1)
             return Posterior(widen(mean, self.latent), widen(log_var, self.latent))
+        if self.encoding is not None:
+            x = self.encoding(x)
         with autocast(self.half, parameters, x):
             if self.convolutions is not None:
                 x = self.convolutions.encode(parameters, x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaelab.data import Scaling
 from vaelab.engine.convolutions import GROUPS, Generator, Grid, Layer, Trunk
+from vaelab.engine.rows import indices
 from vaelab.vae.custom_networks import as_images, as_input, as_output
 from vaelab.vae.model import Model
 
@@ -23,9 +24,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "elu": nn.ELU,
 }
-
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda outputs: outputs, "sigmoid": torch.sigmoid}
-
 
 Weights = Mapping[str, Tensor]  # unpadded, from `Model.unpad`
 
@@ -161,19 +159,23 @@ class _Network(nn.Module):
 
     offset: Tensor
     scale: Tensor
+    kept: Tensor | None
 
     def __init__(self, layers: Sequence[nn.Module], scaling: Scaling):
         super().__init__()
         self.layers = nn.Sequential(*layers)
         some = next(self.layers.parameters(), torch.zeros(()))
-        kind: dict[str, Any] = {"dtype": some.dtype, "device": some.device}
+        self.dtype, self.logs = some.dtype, scaling.logs
+        self.indexed = {j: torch.from_numpy(values).to(some.device) for j, values in scaling.indexed.items()}
+        # Offsets of a table may need more digits than the layers have.
+        wide = torch.float64 if scaling.offset.dtype == np.float64 else some.dtype
         middle = 0.5 if scaling.dequantise else 0.0  # of the bin over which a grey level is dequantised
-        self.register_buffer("offset", torch.tensor(scaling.offset - np.float32(middle), **kind))
+        kind: dict[str, Any] = {"dtype": wide, "device": some.device}
+        self.register_buffer("offset", torch.tensor(scaling.offset - scaling.offset.dtype.type(middle), **kind))
         self.register_buffer("scale", torch.tensor(scaling.scale, **kind))
+        kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(some.device)
+        self.register_buffer("kept", kept)
         self.eval()
-
-    def _as_input(self, x: Any) -> Tensor:
-        return torch.as_tensor(x).to(self.scale)
 
 
 class Encoder(_Network):
@@ -183,36 +185,41 @@ class Encoder(_Network):
     training, the input is used as is.
     """
 
-    kept: Tensor | None
-
     def __init__(self, weights: Weights, model: Model, scaling: Scaling):
         super().__init__(_encoder(weights, model), scaling)
-        kept = None if scaling.kept is None else torch.from_numpy(scaling.kept).to(self.scale.device)
-        self.register_buffer("kept", kept)
+        self.encoding = model.encoding
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor]:
-        x = self._as_input(x).flatten(1)
+        x = torch.as_tensor(x).to(self.scale).flatten(1)
         x = x if self.kept is None else x.index_select(1, self.kept)
-        mean, log_var = self.layers((x - self.offset) / self.scale).chunk(2, 1)
+        if self.logs.stop:
+            x[:, self.logs] = torch.log(x[:, self.logs])
+        for j, values in self.indexed.items():
+            x[:, j] = indices(x[:, j], values)
+        x = ((x - self.offset) / self.scale).to(self.dtype)
+        mean, log_var = self.layers(x if self.encoding is None else self.encoding(x)).chunk(2, 1)
         return mean, torch.exp(0.5 * log_var)
 
 
 class Decoder(_Network):
     """E[x|z]: points (n, L) to examples (n, *shape) in the data's own units."""
 
-    kept: Tensor | None
     fill: Tensor | None
 
     def __init__(self, weights: Weights, model: Model, scaling: Scaling, shape: tuple[int, ...]):
         super().__init__(_decoder(weights, model), scaling)
-        self.shape, self.link = shape, LINKS[model.likelihood.link]
-        device = self.scale.device
-        self.register_buffer("kept", None if scaling.kept is None else torch.from_numpy(scaling.kept).to(device))
+        self.shape, self.likelihood = shape, model.likelihood
+        self.own = {name: weight[None] for name, weight in weights.items() if name.startswith("likelihood.")}
         self.register_buffer("fill", None if scaling.fill is None else torch.from_numpy(scaling.fill).to(self.scale))
 
     def forward(self, z: Any) -> Tensor:
-        outputs = self.layers(self._as_input(z))
-        x = self.link(outputs) * self.scale + self.offset
+        outputs = self.layers(torch.as_tensor(z).to(self.scale.device, self.dtype))
+        x = self.likelihood.mean(outputs[None], self.own)[0] * self.scale + self.offset
+        if self.logs.stop:
+            x = torch.cat([x[:, : self.logs.start], torch.exp(x[:, self.logs]), x[:, self.logs.stop :]], 1)
+        for j, values in self.indexed.items():
+            low = x[:, j].floor().long().clamp(0, len(values) - 2)
+            x[:, j] = values[low] + (x[:, j] - low) * (values[low + 1] - values[low])
         if self.kept is not None and self.fill is not None:
             x = self.fill.expand(len(x), -1).index_copy(1, self.kept, x)
         return x.reshape(len(x), *self.shape)

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from vaelab import plots, store
 from vaelab.data import Dataset
 from vaelab.plots import space
-from vaelab.plots.dataset import EXAMPLES, features, spread_rows, viewable
+from vaelab.plots.dataset import EXAMPLES, columns_of, features, spread_rows, viewable
 from vaelab.vae.fitted import Array, Fitted
+from vaelab.vae.quantities import drawn, quantities, reconstructed
 
-PER_CLASS, FROM_PRIOR = 10, 40
+PER_CLASS, FROM_PRIOR, TABLE_ROWS = 10, 40, 500
 LATENT_POINTS, CLASS_POINTS = 3_000, 500
 GRID_SIDE, PAIRS = 15, 6
 NAMES = ("losses", "latent", "reconstructions", "samples")
@@ -37,20 +38,32 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
     losses = plots.losses_data(run.history, {k: v for k, v in reference.items() if v is not None})
     labels = None if data.labels is None else data.labels[rows]
     latent = plots.latent_data(means, labels, data.classes, kl, standard=fitted.model.prior.is_standard)
+    made = fitted.reconstruct(examples) if data.is_image else reconstructed(fitted, examples)
     reconstructions = plots.reconstructions_data(
         viewable(examples.reshape(-1, *data.shape), data),
-        viewable(fitted.reconstruct(examples), data),
-        features=data.features,
+        viewable(made, data),
+        captions=_captions(data, spread_rows(data, EXAMPLES)),
+        features=columns_of(data),
         curves=_are_curves(fitted, data),
     )
-    held = None if data.is_image else data.flat[rows]
-    samples = plots.samples_data(new_examples(fitted, data), held, data.features, _are_curves(fitted, data))
+    known = features(data)
+    held = None if known is None else known.spread(data.flat[rows])
+    samples = plots.samples_data(new_examples(fitted, data), held, known, _are_curves(fitted, data))
     return [
         plots.plot_losses(losses, folder / "losses.png", f"{name}: loss by epoch"),
         plots.plot_latent(latent, folder / "latent.png", f"{name}: latent space, {split} examples"),
         plots.plot_reconstructions(reconstructions, folder / "reconstructions.png", f"{name}: validation examples"),
         plots.plot_samples(samples, folder / "samples.png", f"{name}: new examples"),
     ]
+
+
+def _captions(data: Dataset, rows: npt.NDArray[np.int64]) -> list[str]:
+    """What rows of a table are called: by their id, or else their class."""
+    if data.is_image:
+        return []
+    if data.ids is not None:
+        return [str(name) for name in data.ids[rows].tolist()]
+    return [_class_of(data, row) for row in rows.tolist()] if data.labels is not None else []
 
 
 def _are_curves(fitted: Fitted, data: Dataset) -> bool:
@@ -68,12 +81,16 @@ def latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
 def new_examples(fitted: Fitted, data: Dataset, seed: int = 0) -> dict[str, Any]:
     """Draws from the prior, and per class from a Gaussian fitted to posterior samples of its training examples."""
     rng = np.random.default_rng(seed)
-    prior = fitted.sample(FROM_PRIOR, seed)
-    samples: dict[str, Any] = {"classes": list(data.classes), "rows": None, "prior": viewable(prior, data)}
+    known = features(data)
+    count = FROM_PRIOR if data.is_image else TABLE_ROWS
+    normal = np.random.default_rng(seed)
+    z = fitted.draw_prior(normal.standard_normal((count, fitted.spec.latent_dim)), normal.random(count))
+    prior = drawn(fitted, data, z, known, seed)
+    samples: dict[str, Any] = {"classes": list(data.classes), "rows": None, "prior": prior}
     if data.labels is not None:
         points = np.concatenate([_class_draws(fitted, data, code, rng) for code in range(len(data.classes))])
-        images = viewable(fitted.decode(points), data)
-        samples["rows"] = images.reshape(len(data.classes), PER_CLASS, *data.shape)
+        images = quantities(fitted, data, points, known)
+        samples["rows"] = images.reshape(len(data.classes), PER_CLASS, *images.shape[1:])
     return samples
 
 
@@ -115,16 +132,19 @@ def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) 
     title = f"{title}, {split} examples"
     if fitted.spec.latent_dim != 2 or not standard:  # the map uses quantiles of the standard normal
         return plots.plot_latent(latent, path, title)
-    decoded = viewable(fitted.decode(space.grid_points(GRID_SIDE)), data)
-    return plots.plot_map(latent, plots.grid_data(decoded, features(data)), path, title)
+    known = features(data)
+    decoded = quantities(fitted, data, space.grid_points(GRID_SIDE), known)
+    return plots.plot_map(latent, plots.grid_data(decoded, known), path, title)
 
 
 def draw_traversals(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:
     """Traversals of the most active dimensions. kl: (L,) nats per example."""
     dims = space.active_dims(np.asarray(kl))
     centre, unit = fitted.prior_moments
-    decoded = viewable(fitted.decode(centre + unit * space.traversal_points(dims, fitted.spec.latent_dim)), data)
-    return plots.plot_traversals(plots.traversals_data(decoded, dims, np.asarray(kl), features(data)), path, title)
+    known = features(data)
+    decoded = quantities(fitted, data, centre + unit * space.traversal_points(dims, fitted.spec.latent_dim), known)
+    walks = plots.traversals_data(decoded, dims, np.asarray(kl), known, _are_curves(fitted, data))
+    return plots.plot_traversals(walks, path, title)
 
 
 def draw_interpolations(fitted: Fitted, data: Dataset, path: Path, title: str) -> Path:
@@ -135,10 +155,19 @@ def draw_interpolations(fitted: Fitted, data: Dataset, path: Path, title: str) -
     starts, stops = np.split(rows, 2)
     codes = fitted.encode(data.flat[rows])[0]
     points = space.between(codes[: len(starts)], codes[len(starts) :])
+    known = features(data)
     ends = viewable(data.x[np.stack([starts, stops], axis=1)], data)
-    names = [(_class_of(data, a), _class_of(data, b)) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    walks = plots.interpolations_data(viewable(fitted.decode(points), data), ends, names, features(data))
+    ends = ends if known is None else known.spread(ends)
+    names = [(_name_of(data, a), _name_of(data, b)) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    decoded = quantities(fitted, data, points, known)
+    walks = plots.interpolations_data(decoded, ends, names, known, _are_curves(fitted, data))
     return plots.plot_interpolations(walks, path, title)
+
+
+def _name_of(data: Dataset, row: int) -> str:
+    """A row's class, else its id."""
+    named = _class_of(data, row)
+    return named if named or data.ids is None else str(data.ids[row])
 
 
 def _class_of(data: Dataset, row: int) -> str:

@@ -32,11 +32,11 @@ def latents(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
 
 
 @torch.no_grad()
-def errors(model: Model, row: Tensor, feed: Feed) -> Tensor:
-    """Errors of reconstructions from the means for some training rows, in the model's units (n, D)."""
+def refitted(model: Model, row: Tensor, feed: Feed) -> dict[str, Tensor]:
+    """The likelihood's own parameters that suit reconstructions from the means of some training rows."""
     x, parameters = feed.sample_rows(INITIAL_ROWS).to(row), model.views(row[None])
     outputs = model.decode(parameters, evaluate.encode(model, parameters, x).mean)[0]
-    return (x - model.likelihood.mean(outputs)).cpu()
+    return model.likelihood.refit(outputs.cpu(), x.cpu())
 
 
 def _factors(covariances: Tensor, full: bool) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
         own[name][:, :L] = (own[name][:, :L] - offset) @ basis
     own["decoder.0.bias"] += centre @ own["decoder.0.weight"]
     own["decoder.0.weight"] = torch.linalg.solve(basis, own["decoder.0.weight"])
-    own |= {name: scale.double() for name, scale in model.likelihood.initial(errors(model, row, feed)).items()}
+    own |= {name: value.double() for name, value in refitted(model, row, feed).items()}
     covariances = torch.from_numpy(fit.covariances)
     start = START_VARIANCE * (torch.from_numpy(fit.weights) @ covariances.diagonal(0, 1, 2))  # (L,)
     own[f"{last}.bias"][:, L:] = torch.log(start)

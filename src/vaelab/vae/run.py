@@ -18,6 +18,7 @@ from vaelab.engine import training
 from vaelab.engine.process import one_thread
 from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, TrainingFailed
+from vaelab.plots.dataset import draw_data
 from vaelab.report import build_run_report
 from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 from vaelab.store.folders import default_folder
@@ -28,6 +29,7 @@ from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.imputation_quality import quality_of
 from vaelab.vae.learning import Variational, pace
 from vaelab.vae.modules import Decoder, Encoder
 from vaelab.vae.pictures import draw_run
@@ -144,12 +146,15 @@ def train(
         changes["reference"] = run.metrics["reference"] | structured.as_dict(feed, open_test)
         value = run.metrics["validation"]["neg_elbo"]
         changes["beaten"] = structured.beaten(value, baselines.of_model(model, feed), "this model's")
+        changes["imputation"] = quality_of(model, data)
         store.update_metrics(folder, changes)
         trained, best = (run.metrics[name] for name in ("epochs", "best_epoch"))
         if trained < int(spec.epochs):
             note(f"training ended after epoch {trained} of at most {spec.epochs}; epoch {best} is kept.")
         if figures:
             draw_run(model, data, folder.name)
+            if not data.is_image:
+                draw_data(data, folder / "figures")
     build_run_report(folder, Spec, explorer_of(data))
     shutil.rmtree(partial)
     run = store.load_run(folder)

@@ -57,6 +57,17 @@ class Spec(ModelSpec):
     kernel: Kernel = Field(5, description=KERNEL_MEANING)
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout rate of hidden units")
     likelihood: LikelihoodName = Field("auto", description="p(x|z); auto chooses by the data's type and range")
+    real_likelihood: Literal["gaussian", "laplace", "huber", "student"] = Field(
+        "gaussian", description="mixed likelihood: of real columns, and of the logarithms of positive ones"
+    )
+    count_likelihood: Literal["negative_binomial", "poisson", "zero_inflated"] = Field(
+        "negative_binomial", description="mixed likelihood: of counts; zero_inflated adds zeros to a negative binomial"
+    )
+    size_factor: Literal["auto", "total", "none"] = Field(
+        "auto",
+        description="mixed likelihood: compare counts with the total of their row (auto: from 20 columns on, if most "
+        "columns are counts)",
+    )
     sigma: Literal["auto", "shared", "feature"] | Annotated[float, Field(gt=0)] = Field(
         "auto",
         description="scale of a density: a number, or learned: shared or per feature (auto: images share)",
@@ -112,7 +123,9 @@ class Spec(ModelSpec):
         ('components', 'covariance', 'width', 'taper', 'dropout')
         """
         of_prior = ("components", "covariance") if self.prior == "normal" else ()
-        return super().idle + of_prior + (() if self.hidden_sizes else ("width", "taper", "dropout"))
+        of_columns = ("real_likelihood", "count_likelihood", "size_factor")
+        of_likelihood = () if self.likelihood in ("auto", "mixed") else of_columns
+        return super().idle + of_prior + of_likelihood + (() if self.hidden_sizes else ("width", "taper", "dropout"))
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:

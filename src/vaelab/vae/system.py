@@ -22,6 +22,7 @@ from vaelab.vae.epoch import VAEStack
 from vaelab.vae.evaluate import COLLAPSE_RATE
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.imputation_quality import quality_of
 from vaelab.vae.learning import Variational
 from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.measuring import measured
@@ -46,7 +47,7 @@ class VAESystem:
 
     def resolve(self, spec: Spec, data: Dataset) -> Spec:
         resolved = resolve(spec, data)
-        likelihood_type(resolved.likelihood).scaling(data)  # rejects unsuitable data
+        likelihood_type(resolved.likelihood).scaling(data, resolved)  # rejects unsuitable data
         for yardstick in self.yardsticks:
             yardstick.check(data)
         return resolved
@@ -116,6 +117,7 @@ class VAESystem:
             "likelihood": feed.spec.likelihood,
             "baseline": reference.as_dict() | {"share": share} | structured.as_dict(feed, test=best is not None),
             "beaten": beaten,
+            "imputation": quality_of(model, feed.data),
         }
 
     def nothing(self, feed: Feed, metrics: Mapping[str, Any]) -> Nothing:
@@ -128,6 +130,7 @@ class VAESystem:
 
     def report(self, folder: Path, results: Mapping[str, Any], data: Dataset) -> None:
         from vaelab import plots
+        from vaelab.plots.dataset import draw_data
         from vaelab.report import build_study_report
         from vaelab.study.pictures import draw_study
         from vaelab.vae.explorer import explorer_of
@@ -135,4 +138,6 @@ class VAESystem:
         rows, winner = draw_study(folder, results)
         sizes = plots.latent_size_data(rows, winner)
         plots.plot_latent_size(sizes, folder / "figures" / "latent_size.png", self.yardsticks[0])
+        if not data.is_image:
+            draw_data(data, folder / "figures")
         build_study_report(folder, Spec, explorer_of(data))

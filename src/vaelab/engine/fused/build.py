@@ -22,8 +22,9 @@ EXACT = {"contract"}
 ANY_ORDER = EXACT | {"reassoc", "nsz", "arcp"}
 
 
-def kernel(signature: Any = None, any_order: bool = False) -> Callable[[Any], Any]:
-    """Decorates a function that numba compiles: kept in `folder` if it has a signature, else inlined where it is used.
+def kernel(signature: Any = None, any_order: bool = False, inline: bool = False) -> Callable[[Any], Any]:
+    """Decorates a function that numba compiles: kept in `folder` if it has a signature, else inlined where it is used,
+    if it is short or `inline`.
 
     any_order: sums may be in any order, so that they are vectorised. Indices are not checked.
     """
@@ -31,7 +32,7 @@ def kernel(signature: Any = None, any_order: bool = False) -> Callable[[Any], An
 
     def decorate(function: Any) -> Any:
         if signature is None:
-            return numba.njit(**options)(function)
+            return numba.njit(**options, forceinline=inline)(function)
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder())  # read as the function is decorated
         try:

@@ -25,7 +25,43 @@ const ACTIVATIONS = {
   elu: (x) => (x > 0 ? x : Math.expm1(x)),
 };
 
-// The decoder of one model: latent coordinates to one example in the data's own units.
+const HIGHEST = 60; // a logarithm of a mean count, at most
+
+// Outputs to the values of columns by kind: the mean of numbers and counts, the most likely level; and, into `shares`,
+// the probabilities of the levels of each column.
+const partsOf = (parts, x, shares) => {
+  const found = new Float64Array(parts.at(-1).columns[1]);
+  const { sigmoid } = LINKS;
+  const level = (column, probabilities, values) => {
+    shares.set(column, probabilities);
+    found[column] = values[probabilities.indexOf(Math.max(...probabilities))];
+  };
+  for (const { kind, columns: [start, stop], outputs: [first], expected, inflated, values, thresholds } of parts) {
+    let at = first;
+    for (let column = start; column < stop; column++) {
+      const i = column - start, own = x[first + i];
+      if (kind === "count") {
+        found[column] = Math.exp(Math.min(own + expected[i], HIGHEST)) * (inflated ? sigmoid(-x[first + stop - start + i]) : 1);
+      } else if (kind === "binary") {
+        const p = sigmoid(own);
+        shares.set(column, [1 - p, p]);
+        found[column] = values[i][0] + p * (values[i][1] - values[i][0]);
+      } else if (kind === "categorical") {
+        const scores = x.subarray(at, (at += values[i].length)), most = Math.max(...scores);
+        const sizes = Array.from(scores, (score) => Math.exp(score - most));
+        const total = sizes.reduce((sum, size) => sum + size, 0);
+        level(column, sizes.map((size) => size / total), values[i]);
+      } else if (kind === "ordinal") {
+        const below = [0, ...thresholds[i].map((threshold) => sigmoid(threshold - own)), 1];
+        level(column, values[i].map((_, k) => below[k + 1] - below[k]), values[i]);
+      } else found[column] = own;
+    }
+  }
+  return found;
+};
+
+// The decoder of one model: latent coordinates to the values of one example in the data's own units, and the
+// probabilities of levels by column.
 const decoderOf = (given) => {
   const weights = widen(uint16Of(given.weights));
   let at = 0;
@@ -47,7 +83,7 @@ const decoderOf = (given) => {
     return y;
   };
   const each = (list, i) => (list.length === 1 ? list[0] : list[i]);
-  return (z) => {
+  const decode = (z) => {
     let x = Float64Array.from(z);
     layers.forEach((layer, i) => {
       x = dense(layer, x);
@@ -57,24 +93,49 @@ const decoderOf = (given) => {
       const image = maps(x);
       x = Float64Array.from(bias, (value, i) => value + image[given.kept ? given.kept[i] : i]);
     }
-    x = x.map(LINKS[given.link]);
-    const own = x.map((value, i) => value * each(given.scale, i) + each(given.offset, i) + given.shift);
-    if (!given.kept) return Float32Array.from(own);
-    const whole = Float32Array.from(given.fill);
-    given.kept.forEach((feature, i) => { whole[feature] = own[i]; });
-    return whole;
+    const shares = new Map();
+    const known = given.parts ? partsOf(given.parts, x, shares) : x.map(LINKS[given.link]);
+    const own = known.map((value, i) => value * each(given.scale, i) + each(given.offset, i) + given.shift);
+    for (const { kind, columns } of given.parts ?? []) if (kind === "positive") for (let i = columns[0]; i < columns[1]; i++) own[i] = Math.exp(own[i]);
+    if (!given.kept) return { values: own, shares };
+    const whole = Float64Array.from(given.fill), placed = new Map();
+    given.kept.forEach((feature, i) => {
+      whole[feature] = own[i];
+      if (shares.has(i)) placed.set(feature, shares.get(i));
+    });
+    return { values: whole, shares: placed };
   };
+  decode.sized = (decoded, original) => sized(given, decoded, original);
+  return decode;
+};
+
+// Counts that are compared with the size of their row, for the size of the original: see Python's row_sizes.
+const sized = ({ parts, kept }, decoded, original) => {
+  const part = parts?.find(({ kind, size }) => kind === "count" && size !== null);
+  if (!part || !original) return decoded;
+  let seen = 0, expected = 0;
+  const columns = part.expected.map((_, i) => kept[part.columns[0] + i]);
+  columns.forEach((column, i) => {
+    if (Number.isNaN(original[column])) return;
+    seen += original[column];
+    expected += Math.exp(part.expected[i] - part.size);
+  });
+  if (!expected) return decoded;
+  const factor = Math.max(seen, 0.5) / expected / Math.exp(part.size), values = Float64Array.from(decoded.values);
+  columns.forEach((column) => { values[column] *= factor; });
+  return { ...decoded, values };
 };
 
 // How an example is shown: images as pixels, rows of a table as bars between the columns' bounds.
 const viewOf = (data) => {
+  if (data.shape.length < 2) return rowView(data);
   const each = (list, i) => (list.length === 1 ? list[0] : list[i]);
   const share = (value, i) => clamp((value - each(data.low, i)) / (each(data.high, i) - each(data.low, i)), 0, 1);
-  return data.shape.length >= 2 ? imageView(data.shape, share) : rowView(data, share);
+  return imageView(data.shape, share);
 };
 
 const imageView = ([height, width, channels = 1], share) => ({
-  draw(node, values) {
+  draw(node, { values }) {
     const canvas = el("canvas", { width, height, role: "img", "aria-label": "decoded image" });
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
@@ -95,44 +156,3 @@ const imageView = ([height, width, channels = 1], share) => ({
     node.replaceChildren(canvas);
   },
 });
-
-const LISTED = 40; // features drawn as named bars; more become a line
-
-const rowView = (data, share) => {
-  const nameOf = (i) => data.features[i] ?? `feature ${i + 1}`;
-  const bars = (values, marks) => el("div", { class: "bars" }, ...Array.from(values, (value, i) => {
-    const way = el("span", { class: "way" });
-    way.style.width = `${100 * share(value, i)}%`;
-    const rail = el("span", { class: "rail" }, way);
-    if (marks) {
-      const mark = el("span", { class: "mark" });
-      mark.style.left = `${100 * share(marks[i], i)}%`;
-      rail.append(mark);
-    }
-    return el("div", { class: "bar" }, el("span", { class: "name", text: nameOf(i), title: nameOf(i) }), rail,
-      el("span", { class: "value", text: format(value) }));
-  }));
-  const path = (values, kind) => {
-    const step = 100 / Math.max(1, values.length - 1);
-    const points = Array.from(values, (value, i) => `${(i * step).toFixed(2)},${(40 - 40 * share(value, i)).toFixed(2)}`);
-    return svg("polyline", { class: kind, points: points.join(" ") });
-  };
-  const line = (values, marks) => {
-    const drawn = svg("svg", { class: "row-line", viewBox: "0 -1 100 42", preserveAspectRatio: "none", role: "img",
-      "aria-label": `values of ${values.length} features, each between its bounds` });
-    if (marks) drawn.append(path(marks, "marks"));
-    drawn.append(path(values, "values"));
-    return drawn;
-  };
-  return {
-    draw(node, values, marks = null) {
-      node.replaceChildren((values.length <= LISTED ? bars : line)(Array.from(values), marks));
-    },
-    original(bytes, index) {
-      const count = data.shape[0];
-      const each = (list, i) => (list.length === 1 ? list[0] : list[i]);
-      return Array.from(bytes.subarray(index * count, (index + 1) * count), (level, i) =>
-        each(data.low, i) + (level / 255) * (each(data.high, i) - each(data.low, i)));
-    },
-  };
-};

@@ -31,6 +31,7 @@ const startExplorer = () => {
     const listed = most.map((dim) => `z${dim + 1} ${z[dim].toFixed(2).replace("-", "−")}`).join(", ");
     byId("explorer-says").textContent = `Cross at ${listed}${model.dims > most.length ? ", …" : "."}`;
   };
+  const reconstruction = (i) => model.decode.sized(model.decode(model.point(i)), originals.values(i));
   const showPoint = () => {
     const facts = byId("explorer-facts");
     if (chosen === null) {
@@ -40,10 +41,11 @@ const startExplorer = () => {
     }
     const i = chosen;
     const fact = (name, value) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }));
+    const named = data.ids ? [fact(data.ids.name, data.ids.of[i])] : [];
     const known = [fact("row", rows[i].toLocaleString("en")), fact("split", data.splits.names[splitOf[i]])];
     if (labels) known.unshift(fact("class", data.classes[labels[i]] ?? String(labels[i])));
-    facts.replaceChildren(...known);
-    if (model.decode) view.draw(byId("view-decoded"), model.decode(model.point(i)), originals.values(i));
+    facts.replaceChildren(...named, ...known);
+    if (model.decode) view.draw(byId("view-decoded"), reconstruction(i), originals.values(i));
     originals.show(byId("view-original"), i, view);
   };
   const showMarks = () => map.drawMarks(z, chosen);
@@ -58,6 +60,7 @@ const startExplorer = () => {
     chosen = null;
     if (kind === "pca" && !model.pca) kind = "dims";
     setSliders = slidersOf(model, () => z, () => kind, () => { showHere(); showMarks(); });
+    view.use?.(model);
     byId("explorer").classList.toggle("silent", !model.decode);
     if (!model.decode) byId("view-here").replaceChildren(el("p", { class: "why", text: `Not decoded here. ${model.why}` }));
     controlsOf({ data, model, kind, hiddenSplits, hiddenClasses, labels, useModel, usePlane, redraw, centre });
@@ -86,7 +89,10 @@ const startExplorer = () => {
   onResize(byId("explorer-map"), () => { map.fit(); map.drawDots(); showMarks(); });
   onRestyle(recolour);
   window.vaelab = Object.freeze({
-    decode: (at) => model.decode(at),
+    decode: (at) => model.decode(at).values,
+    shares: (at) => Object.fromEntries(model.decode(at).shares),
+    original: (i) => originals.values(i),
+    reconstruction: (i) => reconstruction(i).values,
     point: (i) => ({
       z: [...model.point(i)], row: rows[i], split: data.splits.names[splitOf[i]],
       label: labels ? data.classes[labels[i]] : null, screen: map.toScreen(map.state.plane.xs[i], map.state.plane.ys[i]),
@@ -103,17 +109,17 @@ const originalsOf = (data) => {
   if (!given) return { has: () => false, values: () => null, show: (node) => node.replaceChildren() };
   const places = new Map();
   uint32Of(given.points).forEach((point, place) => places.set(point, place));
-  const bytes = given.values ? bytesOf(given.values) : null;
+  const codes = given.values ? uint16Of(given.values) : null;
   const sprite = given.sprite ? Object.assign(new Image(), { src: given.sprite }) : null;
-  const rowsView = bytes ? viewOf(data) : null;
-  const values = (i) => (bytes && places.has(i) ? rowsView.original(bytes, places.get(i)) : null);
+  const rowsView = codes ? viewOf(data) : null;
+  const values = (i) => (codes && places.has(i) ? rowsView.original(codes, places.get(i)) : null);
   const missing = () => el("p", { class: "why", text: `Not in the page, which contains ${given.count.toLocaleString("en")} originals.` });
   return {
     has: (i) => places.has(i), values,
     show(node, i, view) {
       node.dataset.point = i;
       if (!places.has(i)) node.replaceChildren(missing());
-      else if (bytes) view.draw(node, values(i));
+      else if (codes) view.draw(node, { values: values(i), shares: new Map() });
       else if (sprite.complete) view.tile(node, sprite, given.columns, places.get(i));
       else sprite.decode().then(() => { if (node.dataset.point === String(i)) view.tile(node, sprite, given.columns, places.get(i)); });
     },

@@ -21,7 +21,7 @@ const latentOf = (given, count) => {
     return z;
   };
   return {
-    name: given.name, dims: given.dims, order: [...order, ...rest], active: new Set(given.active), pca: given.pca, why: given.why,
+    name: given.name, dims: given.dims, order: [...order, ...rest], active: new Set(given.active), pca: given.pca, why: given.why, curves: given.curves,
     point, count, fill: Float64Array.from(given.fill),
     range: (dim) => (slot.has(dim) ? [low[slot.get(dim)], low[slot.get(dim)] + span[slot.get(dim)]] : [-3, 3]),
     decode: given.decoder ? decoderOf(given.decoder) : null,

@@ -14,11 +14,12 @@ from numba import types
 from vaelab.engine.fused.build import kernel
 from vaelab.engine.fused.dense import D1, F1, F2
 from vaelab.engine.fused.functions import HALF, ONE, ZERO, decay
-from vaelab.vae.fused import BERNOULLI, GAUSSIAN, LAPLACE
+from vaelab.vae.fused import BERNOULLI, GAUSSIAN, LAPLACE, MIXED
+from vaelab.vae.fused.mixed import mixed
 
 # constants; outputs (B, at least D), which become `factor` times the gradient of the batch's summed cost; rows [x, y]
-# (B, D + C); the number of features D; the likelihood's own parameters, and their gradient, to which is added; factor;
-# the cost of each example (B,).
+# (B, D + C), or those of a table (see `mixed`); the number of features D; the likelihood's own parameters, and their
+# gradient, to which is added; factor; the cost of each example (B,).
 HEAD = types.void(D1, F2, F2, types.int64, F1, F1, types.float32, F1)
 
 FACTORS = 96  # each in [1, 2], whose product is still a float32
@@ -92,7 +93,9 @@ def cost_of(
     constants: Any, outputs: Any, rows: Any, features: int, own: Any, own_gradient: Any, factor: Any, cost: Any
 ) -> None:
     """The head that the constants ask for."""
-    if constants[0] == BERNOULLI:
+    if constants[0] == MIXED:
+        mixed(constants, outputs, rows, features, own, own_gradient, factor, cost)
+    elif constants[0] == BERNOULLI:
         bernoulli(constants, outputs, rows, features, own, own_gradient, factor, cost)
     else:
         location_scale(constants, outputs, rows, features, own, own_gradient, factor, cost)

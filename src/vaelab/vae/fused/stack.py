@@ -18,6 +18,7 @@ from vaelab.settings.yardsticks import VALIDATION_ROWS
 from vaelab.vae import evaluate
 from vaelab.vae.epoch import Draws, VAEStack, draw, noise_blocks, weights_of
 from vaelab.vae.fused import steps
+from vaelab.vae.fused.rows import TypedRows
 from vaelab.vae.objectives import CostOf, Weights, reconstruction
 
 
@@ -34,12 +35,13 @@ class FusedVAE(FusedSteps[VAEStack]):
         constants = stack.model.likelihood.head_constants()
         self.constants = None if constants is None else np.array(constants, np.float64)
         self.by_autograd = constants is None or not is_plain
+        self.rows = None if stack.model.encoding is None else TypedRows(stack.feed, stack.model)
         self.rates = [np.full(2 * len(s.hidden_sizes), s.dropout) for s in stack.specs]
 
     def table(self, k: int) -> LayerTable:
         model, spec = self.stack.model, self.stack.specs[k]
         table, hidden, latent = LayerTable(model.layout, self.stack.batch_size), spec.hidden_sizes, spec.latent_dim
-        last = table.hidden("encoder", model.features + model.condition, hidden)
+        last = table.hidden("encoder", model.ends[0] + model.condition, hidden)
         for first in (0, model.latent):  # mean and log-variance are next to each other
             table.linear(f"encoder.{len(hidden)}", last, latent, first)
         std, excess, code = table.room(latent), table.room(latent), table.room(model.condition + latent)
@@ -63,7 +65,10 @@ class FusedVAE(FusedSteps[VAEStack]):
             draws = draw(stack, k, block.stop - block.start)
             for part in self.chunks(block):
                 own = slice(part.start - block.start, part.stop - block.start)
-                x = stack.feed.gather(order[part], None if draws.pixel is None else draws.pixel[own])
+                if self.rows is not None:
+                    x = self.rows.gather(order[part])
+                else:
+                    x = stack.feed.gather(order[part], None if draws.pixel is None else draws.pixel[own])
                 number = slice(part.start // B, -(-part.stop // B))
                 yield (
                     number.stop - number.start,
@@ -120,7 +125,7 @@ class FusedVAE(FusedSteps[VAEStack]):
         own = {block.name: views[block.name].clone().requires_grad_() for block in blocks}
         beta, wx, wy = (torch.tensor([[float(w)]]) for w in (weights[steps.BETA], weights[steps.WX], stack.specs[k].wy))
         asked = Weights(beta, None, 1, wx, wy if stack.specs[k].wy > 0 else None)
-        cost = self.cost(model, own, leaf, rows[None], asked)
+        cost = self.cost(model, own, leaf, (rows if self.rows is None else self.rows.values(rows))[None], asked)
         found, *others = torch.autograd.grad(cost.loss.sum(), [leaf, *own.values()], materialize_grads=True)
         outputs.copy_(found[0])
         for block, by_block in zip(blocks, others, strict=True):
@@ -141,7 +146,8 @@ class FusedVAE(FusedSteps[VAEStack]):
             batches = feed.batches("validation", evaluate.epoch_draws(rows), VALIDATION_ROWS)
             return torch.tensor(evaluate.mean_terms(stack.model, stack.views(stack.judged), specs, batches, 0.0))
         sums, n = torch.zeros(len(specs), 2, dtype=torch.float64), 0
-        for number, (x, keys) in enumerate(feed.kept_batches("validation", VALIDATION_ROWS)):
+        chunks = (feed if self.rows is None else self.rows).kept_batches("validation", VALIDATION_ROWS)
+        for number, (x, keys) in enumerate(chunks):
             normal = self._kept[number] if number in self._kept else self._normal(keys, evaluate.epoch_draws(rows))
             if normal.size <= CHUNK_FLOATS:
                 self._kept[number] = normal
@@ -151,6 +157,7 @@ class FusedVAE(FusedSteps[VAEStack]):
 
     def terms(self, parameters: Tensor, x: Tensor, keys: Tensor, draws: int) -> tuple[Tensor, Tensor]:
         """Rate and distortion, the mean over the draws, of members (K, P) on rows (n, D + C) with noise keys (n,)."""
+        x = x if self.rows is None else self.rows.of(x)
         distortion, rate = self._terms(parameters, x, self._normal(keys, draws)).unbind(1)
         return rate, distortion
 
@@ -160,7 +167,7 @@ class FusedVAE(FusedSteps[VAEStack]):
         return normal
 
     def _terms(self, parameters: Tensor, x: Tensor, normal: Array) -> Tensor:
-        """Distortion and rate (K, 2, n) of members on rows (n, D + C), for normals (S, n, at least latent)."""
+        """Distortion and rate (K, 2, n) of members on rows as kernels read them, for normals (S, n, latent or more)."""
         found = np.empty((len(parameters), 2, len(x)), np.float32)
         for k, (spec, row) in enumerate(zip(self.stack.specs, parameters, strict=True)):
             own = np.ascontiguousarray(normal[:, :, : spec.latent_dim])

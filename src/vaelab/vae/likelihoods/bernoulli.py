@@ -14,7 +14,7 @@ from vaelab.data import Dataset, Scaling
 from vaelab.engine.networks import Parameters
 from vaelab.errors import InputError
 from vaelab.vae.fused import BERNOULLI
-from vaelab.vae.likelihoods.likelihood import Likelihood
+from vaelab.vae.likelihoods.likelihood import Likelihood, refuse_typed
 from vaelab.vae.spec import Spec
 
 VECTORS = 64  # a multiple of two SIMD vectors of floats on every machine
@@ -66,15 +66,16 @@ class Bernoulli(Likelihood):
     For 0/1 data a mass; for values in between it is a cross-entropy, whose floor is the data's own entropy.
     """
 
-    is_mass: ClassVar = True
+    is_mass = True
     link: ClassVar = "sigmoid"
 
     @classmethod
-    def for_spec(cls, spec: Spec, is_image: bool) -> Bernoulli:
+    def for_spec(cls, spec: Spec, is_image: bool, scaling: Scaling | None = None) -> Bernoulli:
         return cls()
 
     @classmethod
-    def scaling(cls, data: Dataset) -> Scaling:
+    def scaling(cls, data: Dataset, spec: Spec) -> Scaling:
+        refuse_typed(data, "bernoulli")
         return Scaling.to_unit_interval(data)
 
     def check_rows(self, rows: npt.NDArray[Any], scaling: Scaling) -> None:
@@ -90,13 +91,19 @@ class Bernoulli(Likelihood):
     def initial(self, x: Tensor) -> dict[str, Tensor]:
         return {}
 
+    def cost(self, outputs: Tensor, x: Tensor, parameters: Parameters) -> Tensor:
+        return functional.softplus(outputs) - x * outputs
+
     def nll(self, outputs: Tensor, x: Tensor, parameters: Parameters) -> Tensor:
         return _CrossEntropy.apply(outputs, x)  # type: ignore[no-any-return]
 
     def head_constants(self) -> tuple[float, ...]:
         return (BERNOULLI,)
 
-    def mean(self, outputs: Tensor) -> Tensor:
+    def head_part(self, features: int) -> tuple[float, ...]:
+        return (BERNOULLI,)
+
+    def mean(self, outputs: Tensor, parameters: Parameters) -> Tensor:
         return torch.sigmoid(outputs)
 
     def sample(self, outputs: Tensor, parameters: Parameters, generator: torch.Generator) -> Tensor:
@@ -104,8 +111,8 @@ class Bernoulli(Likelihood):
 
     def constant(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         # Half a count of each value keeps the cost finite for pixels that are constant in training.
-        total = sum(part.sum(0, dtype=torch.float64) for part in x.split(1000))  # summing in double copies the rows
-        return torch.logit((total + 0.5) / (len(x) + 1)), {}
+        total = sum(part.nansum(0, dtype=torch.float64) for part in x.split(1000))  # summing in double copies the rows
+        return torch.logit((total + 0.5) / ((~torch.isnan(x)).sum(0) + 1)), {}
 
     def floor(self, x: Tensor) -> Tensor:
         """The entropy of values read as probabilities: 0 if all are 0 or 1."""

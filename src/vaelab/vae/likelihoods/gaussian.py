@@ -32,7 +32,7 @@ class Gaussian(LocationScale):
         return standard
 
     def location(self, x: Tensor, m: Tensor, s: Tensor) -> Tensor:
-        return x.mean(0)
+        return x.nanmean(0)
 
     def spread(self, deviation: Tensor) -> Tensor:
-        return deviation.square().mean(0).sqrt()
+        return deviation.square().nanmean(0).sqrt()

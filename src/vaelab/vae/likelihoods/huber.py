@@ -34,6 +34,9 @@ class Huber(LocationScale):
     def head_constants(self) -> tuple[float, ...]:
         return (*(super().head_constants() or ()), self.threshold)
 
+    def head_part(self, features: int) -> tuple[float, ...]:
+        return (*(super().head_part(features) or ()), self.threshold)
+
     @property
     def _core(self) -> float:
         return math.sqrt(2 * math.pi) * math.erf(self.threshold / math.sqrt(2))
@@ -59,15 +62,15 @@ class Huber(LocationScale):
 
     def location(self, x: Tensor, m: Tensor, s: Tensor) -> Tensor:
         weight = self.threshold / ((x - m).abs() / s).clamp_min(self.threshold)  # one reweighted mean (Huber 1964)
-        return (weight * x).sum(0) / weight.sum(0)
+        return (weight * x).nansum(0) / weight.nansum(0)
 
     def spread(self, deviation: Tensor) -> Tensor:
         # Maximum likelihood: the mean of r energy'(r) is 1, r = deviation / s. It falls with s, so bisection finds it.
-        top = deviation.square().mean(0).sqrt().clamp_min(1e-12)
+        top = deviation.square().nanmean(0).sqrt().clamp_min(1e-12)
         low, high = 1e-6 * top, 10 * top
         for _ in range(50):
             s = (low * high).sqrt()
             r = deviation / s
-            too_small = (r * r.clamp_max(self.threshold)).mean(0) > 1
+            too_small = (r * r.clamp_max(self.threshold)).nanmean(0) > 1
             low, high = torch.where(too_small, s, low), torch.where(too_small, high, s)
         return (low * high).sqrt()

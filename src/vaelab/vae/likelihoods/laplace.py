@@ -35,4 +35,4 @@ class Laplace(LocationScale):
         return m
 
     def spread(self, deviation: Tensor) -> Tensor:
-        return deviation.mean(0)
+        return deviation.nanmean(0)

@@ -1,0 +1,225 @@
+"""The options that say how DATA are read, the same on every command that reads data. --help imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaelab.cli.options import tell
+from vaelab.errors import InputError, shown
+from vaelab.wording import counted
+
+if TYPE_CHECKING:
+    from vaelab.data import Dataset, Reading
+
+PANEL = "Reading DATA"
+
+
+def _option(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=PANEL, **more)
+
+
+class OptionGroup:
+    """Options shared by commands: each field of a subclass is an option, see `with_options`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RowOptions(OptionGroup):
+    """How new examples for a trained model are read; what is not given is as in training."""
+
+    id: Annotated[str | None, _option("--id", metavar="COLUMN", help="the names of the rows")] = None
+    transpose: Annotated[
+        bool | None, _option("--transpose/--no-transpose", help="whether rows are features and columns are examples")
+    ] = None
+    na: Annotated[
+        list[str] | None,
+        _option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
+    ] = None
+    data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
+        None
+    )
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The options of `Reading` that are given."""
+        given = {"id": self.id, "transpose": self.transpose, "na": tuple(self.na) if self.na else None}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions(OptionGroup):
+    """How DATA are read and split."""
+
+    target: Annotated[str | None, _option("--target", help="the labels: a column, an .npz key or a file")] = None
+    id: Annotated[
+        str | None,
+        _option(
+            "--id", metavar="COLUMN", help="the names of the rows; default: the first text that differs in every row"
+        ),
+    ] = None
+    drop: Annotated[list[str] | None, _option("--drop", metavar="COLUMN", help="leave this column out; repeatable")] = (
+        None
+    )
+    types: Annotated[
+        list[str] | None,
+        _option(
+            "--type", metavar="COLUMN=KIND|FILE.toml",
+            help="real, positive, count, binary, categorical, ordinal, date, 'date %d/%m/%Y', or the levels of an "
+            "ordinal column, low,middle,high; repeatable; or a TOML file with a table types. Default: by the values",
+        ),
+    ] = None  # fmt: skip
+    na: Annotated[
+        list[str] | None,
+        _option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
+    ] = None
+    transpose: Annotated[bool, _option("--transpose", help="rows are features and columns are examples")] = False
+    group: Annotated[
+        str | None,
+        _option(
+            "--group", metavar="COLUMN|id",
+            help="keep rows of one group in one split, such as replicates of one patient; id: rows whose ids share a "
+            "stem, 309 of 309_1",
+        ),
+    ] = None  # fmt: skip
+    split: Annotated[
+        str | None,
+        _option(
+            "--split", metavar="COLUMN|FILE",
+            help="your own splits: a column of train, validation and test, or a .csv with columns id and split",
+        ),
+    ] = None  # fmt: skip
+    split_seed: Annotated[int, _option("--split-seed", min=0, help="seed of the train/validation/test split")] = 0
+    data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
+        None
+    )
+    download: Annotated[bool, _option("--download", help="download a built-in data set if it is missing")] = False
+
+    @property
+    def are_given(self) -> bool:
+        """Whether an option says what DATA are, so that they cannot be those of a run or a study."""
+        return any((self.target, self.id, self.drop, self.types, self.na, self.transpose, self.group, self.split))
+
+    @property
+    def reading(self) -> Reading:
+        from vaelab.data import Reading
+
+        return Reading.create(
+            target=self.target, id=self.id, drop=self.drop, transpose=self.transpose, na=self.na,
+            types=parse_types(self.types or []), group=self.group, split=self.split,
+        )  # fmt: skip
+
+    def load(self, source: str) -> Dataset:
+        """The data; what the user should know about them is printed."""
+        from vaelab import data
+        from vaelab.cli import terminal
+
+        with terminal.download_progress() as progress:
+            loaded = data.load(
+                source, **self.reading.to_dict(), data_dir=self.data_dir, download=self.download, seed=self.split_seed,
+                progress=progress,
+            )  # fmt: skip
+        for note in loaded.notes:
+            tell(f"note: {note}")
+        _tell_constant(loaded)
+        return loaded
+
+    def describe(self, source: str) -> dict[str, Any]:
+        """Facts about the data, also about those that training rejects."""
+        from vaelab import data
+        from vaelab.cli import terminal
+
+        with terminal.download_progress() as progress:
+            return data.describe_source(
+                source, self.reading, data_dir=self.data_dir, download=self.download, seed=self.split_seed,
+                progress=progress,
+            )  # fmt: skip
+
+
+PLAIN, PLAIN_ROWS = DataOptions(), RowOptions()
+
+
+def _tell_constant(loaded: Dataset) -> None:
+    constant = loaded.statistics.constant
+    if constant.any() and not loaded.is_image:
+        names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        tell(f"note: {counted(len(names), 'column')} constant in the training rows, excluded from densities: {some}.")
+
+
+def parse_types(texts: list[str]) -> dict[str, Any]:
+    """The kinds of columns from --type: COLUMN=KIND, COLUMN=LEVEL,LEVEL,... or FILE.toml.
+
+    >>> parse_types(["age=count", "day=date %d/%m/%Y", "size=small,large"])
+    {'age': 'count', 'day': 'date %d/%m/%Y', 'size': ['small', 'large']}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, kind = text.rpartition("=")
+        if sign and name and kind:
+            found[name] = kind.split(",") if "," in kind else kind
+        elif text.lower().endswith(".toml"):
+            found |= _types_of(Path(text))
+        else:
+            raise InputError(f"a type must be COLUMN=KIND, such as age=count, or a .toml file, but got {shown(text)}.")
+    return found
+
+
+def _types_of(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} must be a TOML file, but: {' '.join(str(error).split())}; repair it.") from None
+    types = table.get("types")
+    if not isinstance(types, dict) or not types:
+        raise InputError(f'{path} must have a table [types], such as age = "count"; add it.')
+    return types
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, in whose signature a parameter annotated with an `OptionGroup` stands for all its options.
+
+    Typer sees a parameter for each option, and the command gets them as one object.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, type[OptionGroup]] = {}
+    seen: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        kind = parameter.annotation
+        if isinstance(kind, type) and issubclass(kind, OptionGroup):
+            groups[name] = kind
+            seen += _parameters(kind)
+        else:
+            seen.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        made = {
+            name: kind(**{each.name: given.pop(each.name) for each in _parameters(kind)})
+            for name, kind in groups.items()
+        }
+        command(**given, **made)
+
+    run.__signature__ = signature.replace(parameters=seen)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in seen}
+    return run
+
+
+def _parameters(kind: type[OptionGroup]) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+    ]

@@ -1,0 +1,197 @@
+"""How a .csv is written: delimiter, decimal sign, header, which columns are quoted; judged from its first rows."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+import re
+from pathlib import Path
+
+from vaelab.data.limits import READ_BYTES, reason
+from vaelab.data.values import quote
+from vaelab.errors import InputError
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_BYTES = 4 << 20
+SAMPLE_ROWS, SAMPLE_CELLS = 100, 400_000
+FEW_ROWS = 5  # with fewer, numbers in the first row are not told from data
+RISING = 5  # so many rising numbers are names, such as masses, if those below do not rise
+HEADERLESS = (".data",)  # endings of files that often have no header
+COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How a .csv is written.
+
+    header: names of its columns; the first is empty if it has no name. has_header: whether they are in the file.
+    quoted: columns whose cells are all quoted while others are not, by number: codes, not numbers.
+    fractions: columns of numbers with a decimal sign in the first rows.
+    """
+
+    delimiter: str
+    decimal: str
+    header: tuple[str, ...]
+    has_header: bool = True
+    quoted: frozenset[int] = frozenset()
+    fractions: frozenset[int] = frozenset()
+
+
+def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
+    """The dialect of a file from its first bytes, whole lines."""
+    text = _decoded(start, name)
+    first, _, rest = text.partition("\n")
+    delimiter = _delimiter(first, rest, ".tsv" if path.name.lower().removesuffix(".gz").endswith(".tsv") else "")
+    header = [cell.strip() for cell in _header_cells(first, delimiter, name)]
+    most = max(2, min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, len(header))))
+    rows = [row for row in _rows(rest, delimiter, most) if row]
+    if rows and all(len(row) == len(header) + 1 for row in rows):
+        header = ["", *header]  # R's write.table gives row names no header
+    rows = [row for row in rows if len(row) == len(header)]
+    has_header = _is_header(header, rows)
+    if not has_header and not path.name.lower().removesuffix(".gz").endswith(HEADERLESS):
+        number = next((cell for cell in header if is_number(cell)), header[0])
+        raise InputError(
+            f"{name} must start with a header that names every column, but one name is {quote(number)}, which looks "
+            "like data; add a header line."
+        )
+    if not has_header:
+        names = [f"c{j + 1}" for j in range(len(header))]
+        return Dialect(delimiter, _decimal(delimiter, [header, *rows]), tuple(names), False)
+    _check_names(header, name)
+    quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
+    decimal = _decimal(delimiter, rows)
+    return Dialect(delimiter, decimal, tuple(header), True, quoted, _fractions(rows, decimal) - quoted)
+
+
+def _decoded(start: bytes, name: str) -> str:
+    line = start.partition(b"\n")[0]
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
+        raise InputError(f"{name} must be in UTF-8, but looks like UTF-16 or binary; save it as UTF-8.")
+    if len(line) >= READ_BYTES * 2:
+        raise InputError(
+            f"{name} must have a header line below {2 * READ_BYTES} bytes, but it is longer; is this a .csv?"
+        )
+    try:
+        line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name} must be in UTF-8, but byte {error.start} of its header is not; save it as UTF-8."
+        ) from None
+    return start.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _delimiter(first: str, rest: str, ending: str) -> str:
+    """The sign that cuts the header and the rows into the same number of cells, most of them."""
+    if ending == ".tsv" and "\t" in first:
+        return "\t"
+    scores = []
+    for sign in DELIMITERS:
+        cells = len(_rows(first, sign, 1)[0]) if first else 1
+        rows = [len(row) for row in _rows(rest[:READ_BYTES], sign, 20) if row]
+        same = sum(length in (cells, cells + 1) for length in rows) / len(rows) if rows else 1.0
+        scores.append((cells > 1, same > 0.8, cells, sign))
+    best = max(scores, key=lambda score: score[:3])
+    return best[3] if best[0] else ","
+
+
+def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        return list(itertools.islice(reader, most)) or [[]]
+    except csv.Error:  # such as a cell of megabytes: the reader of the whole file will tell
+        return [[]]
+
+
+def _header_cells(first: str, delimiter: str, name: str) -> list[str]:
+    try:
+        header = next(csv.reader([first], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        raise InputError(f"{name} must have a valid header line, but: {reason(error)}; repair it.") from None
+    if not header:
+        raise InputError(f"{name} must start with a header that names every column, but starts with an empty line.")
+    return header
+
+
+def _is_header(header: list[str], rows: list[list[str]]) -> bool:
+    """Whether the first row names the columns; numbers can be names, such as masses or numbers of probes."""
+    places = [j for j, cell in enumerate(header) if is_number(cell)]
+    if not places:
+        return True
+    words = [j for j, cell in enumerate(header) if cell and j not in set(places)]
+    below = {j: [row[j] for row in rows] for j in places + words}
+    if any(all(is_number(cell) for cell in below[j] if cell) and any(below[j]) for j in words):
+        return True  # a word over numbers
+    if words and any(header[j] in below[j] for j in words):
+        return False
+    values = [float(header[j]) for j in places]
+    if len(set(values)) < len(values):
+        return False
+    if len(values) >= RISING and _rises(header, places) and not all(_rises(row, places) for row in rows):
+        return True
+    if len(rows) < FEW_ROWS:
+        return bool(words) or not header[0]
+    outside = sum(_is_outside(value, below[j]) for value, j in zip(values, places, strict=True))
+    return outside > len(places) / 2 or not header[0]
+
+
+def _rises(row: list[str], places: list[int]) -> bool:
+    numbers = [float(row[j]) for j in places if is_number(row[j])]
+    return numbers == sorted(numbers)
+
+
+def _is_outside(value: float, cells: list[str]) -> bool:
+    numbers = [float(cell) for cell in cells if is_number(cell)]
+    return bool(numbers) and not min(numbers) <= value <= max(numbers)
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell and cell.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")
+
+
+def _check_names(header: list[str], name: str) -> None:
+    if "" in header[1:]:
+        raise InputError(
+            f"{name} must start with a header that names every column, but column {header.index('', 1)} has none, ''; "
+            "only the first may; add it."
+        )
+    seen: set[str] = set()
+    for cell in header:
+        if cell in seen:
+            raise InputError(f"column names must differ, but {name} has {quote(cell)} twice; rename one.")
+        seen.add(cell)
+
+
+def _decimal(delimiter: str, rows: list[list[str]]) -> str:
+    if delimiter == ",":
+        return "."
+    cells = [cell for row in rows for cell in row]
+    commas = any(COMMA_NUMBER.fullmatch(cell.strip()) for cell in cells if "," in cell)
+    points = any(POINT_NUMBER.fullmatch(cell.strip()) for cell in cells if "." in cell)
+    return "," if commas and not points else "."
+
+
+def _fractions(rows: list[list[str]], decimal: str) -> frozenset[int]:
+    shape = POINT_NUMBER if decimal == "." else COMMA_NUMBER
+    some = rows[:FEW_ROWS]
+    return frozenset(j for j, cells in enumerate(zip(*some, strict=True)) if all(map(shape.fullmatch, cells)))
+
+
+def _quoted(rest: str, delimiter: str, width: int, most: int) -> frozenset[int]:
+    """Columns whose cells are all quoted, if others are not."""
+    reader = csv.reader(io.StringIO(rest), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    try:
+        rows = [row for row in itertools.islice(reader, most) if len(row) == width]
+    except csv.Error:
+        return frozenset()
+    told = [[row[j] for row in rows if row[j] not in ("", "NA")] for j in range(width)]
+    quoted = frozenset(j for j, cells in enumerate(told) if cells and all(cell.startswith('"') for cell in cells))
+    plain = any(cells and not cells[0].startswith('"') for cells in told)
+    return quoted if plain else frozenset()

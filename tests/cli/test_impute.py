@@ -1,0 +1,73 @@
+"""`vaelab impute`: files filled in the table's own words."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from commands import vaelab
+
+PATIENTS = Path(__file__).parents[2] / "examples" / "patients.csv"
+LEVELS = {"sex": {"f", "m"}, "stage": {"I", "II", "III"}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("impute")
+    settings = ["--set", "hidden=8", "--set", "latent_dim=2", "--set", "epochs=20"]
+    done = vaelab(["train", str(PATIENTS), "--group", "id", *settings, "--out", "run"], folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_cells_that_are_there_stay_and_others_are_filled(run: Path) -> None:
+    done = vaelab(["impute", "run", str(PATIENTS), "--out", "filled.csv"], run.parent)
+    assert done.returncode == 0, done.stderr
+    with open(PATIENTS, newline="") as file:
+        given = list(csv.DictReader(file, delimiter=";"))
+    with open(run.parent / "filled.csv", newline="") as file:
+        filled = list(csv.DictReader(file))
+    assert [row["patient"] for row in filled] == [row["patient"] for row in given]
+    for before, after in zip(given, filled, strict=True):
+        for name, cell in before.items():
+            own = cell.replace(",", ".")
+            if cell == "NA":
+                assert after[name] in LEVELS.get(name, {after[name]})
+                assert after[name] not in ("", "nan")
+                assert name != "visits" or after[name].isdigit()
+            elif name in LEVELS or name == "patient":
+                assert after[name] == cell
+            else:
+                assert float(after[name]) == pytest.approx(float(own), rel=1e-6)
+
+
+def test_draws_are_numbered_and_differ_only_where_a_cell_is_missing(run: Path) -> None:
+    done = vaelab(["impute", "run", str(PATIENTS), "--draws", "3", "--out", "draws.parquet"], run.parent)
+    assert done.returncode == 0, done.stderr
+    table = pyarrow.parquet.read_table(run.parent / "draws.parquet").to_pydict()
+    assert table["draw"] == [1] * 300 + [2] * 300 + [3] * 300
+    with open(PATIENTS, newline="") as file:
+        missing = np.array([row["pressure"] == "NA" for row in csv.DictReader(file, delimiter=";")])
+    pressure = np.array(table["pressure"]).reshape(3, -1)
+    differs = np.ptp(pressure, axis=0) > 0
+    np.testing.assert_array_equal(differs, missing)
+
+
+def test_bad_requests_are_one_line(run: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["--out", "filled.xlsx"], ["filled.xlsx", ".csv"]),
+        (["--draws", "-1"], ["draws"]),
+    ):
+        done = vaelab(["impute", str(run), str(PATIENTS), *arguments], tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert all(word in done.stderr for word in words), done.stderr
+    (tmp_path / "other.csv").write_text("sex;age\nm;3\n")
+    done = vaelab(["impute", str(run), "other.csv"], tmp_path)
+    assert done.returncode == 2
+    assert "lacks 'pressure'" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.csv"]
