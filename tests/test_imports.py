@@ -23,7 +23,7 @@ ROWS = (
     ("engine", "plots", "report"),
     ("study",),
     ("vae",),
-    ("classifier", "inverse", "latent", "compare"),
+    ("classifier", "inverse", "latent", "comparison"),
     ("use",),
     ("api",),
     ("__init__",),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import vaelab
-from vaelab.compare import run
+from vaelab.comparison import run
 from vaelab.study import balance, tune
 
 README = Path(__file__).parents[1] / "README.md"

@@ -83,3 +83,10 @@ def test_every_setting_is_shared_by_a_stack_unless_it_is_per_member(spec_type):
     everything = spec_type(network="conv", **({"prior": "mixture"} if spec_type is Spec else {}))
     shared = dict(everything.shared)
     assert set(shared) == set(spec_type.model_fields) - spec_type.per_member - set(everything.idle)
+
+
+def test_no_package_hides_a_public_name() -> None:
+    """Importing a package binds its name, in place of a function of the same name that is loaded on first use."""
+    folder = Path(vaelab.__file__).parent
+    packages = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert not packages & set(vaelab.__all__)

@@ -10,8 +10,8 @@ from torch import nn
 
 from vaelab import data as data_module
 from vaelab.classifier.task import TASK as CLASSIFIER
-from vaelab.compare import run as comparing
-from vaelab.compare.lineup import ComparisonWatch, Given, Lineup
+from vaelab.comparison import run as comparing
+from vaelab.comparison.lineup import ComparisonWatch, Given, Lineup
 from vaelab.data import Dataset
 from vaelab.errors import InputError, unknown_name
 from vaelab.inverse import run as inverting

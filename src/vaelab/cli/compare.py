@@ -46,7 +46,7 @@ def compare(
 ) -> None:
     """Train models over the same seeds, judge them by the same yardsticks and recommend one; a RUN is one seed."""
     from vaelab.cli import terminal
-    from vaelab.compare.lineup import Lineup, parse_models
+    from vaelab.comparison.lineup import Lineup, parse_models
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
@@ -64,7 +64,7 @@ def compare(
             parse_models(models or []), parse_settings(settings or [], Spec), seeds=seeds, seed=seed, figures=figures
         )
         data = where.load(source)
-    from vaelab.compare import run as comparing
+    from vaelab.comparison import run as comparing
     from vaelab.engine.process import keep_freed_memory
 
     keep_freed_memory()

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import errors
-from vaelab.compare.lineup import ComparisonWatch
+from vaelab.comparison.lineup import ComparisonWatch
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.watch import Watch
 from vaelab.wording import counted, number

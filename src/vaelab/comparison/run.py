@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from vaelab import store
-from vaelab.compare import verdicts
-from vaelab.compare.judging import TRAIN_ROWS, Judged, judge_run, over_seeds, thinning, units_of
-from vaelab.compare.lineup import ComparisonWatch, Entry, Lineup, folder_name
-from vaelab.compare.pictures import draw_comparison
+from vaelab.comparison import verdicts
+from vaelab.comparison.judging import TRAIN_ROWS, Judged, judge_run, over_seeds, thinning, units_of
+from vaelab.comparison.lineup import ComparisonWatch, Entry, Lineup, folder_name
+from vaelab.comparison.pictures import draw_comparison
 from vaelab.data import SPLITS, Dataset, describe
 from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed

@@ -12,7 +12,7 @@ import torch
 
 from pictures import HOSTILE, history, picture
 from vaelab import plots
-from vaelab.compare.pictures import draw_comparison
+from vaelab.comparison.pictures import draw_comparison
 from vaelab.data import Dataset, from_arrays
 from vaelab.plots import space
 from vaelab.plots.dataset import spread_rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vaelab.compare.verdicts import PAIRED_LABEL, Contender, holm, judge, paired, welch
+from vaelab.comparison.verdicts import PAIRED_LABEL, Contender, holm, judge, paired, welch
 
 
 @pytest.mark.parametrize(("n", "m", "spread"), [(5, 5, 1.0), (2, 7, 8.0), (3, 2, 0.01)])

@@ -13,9 +13,9 @@ import pytest
 from commands import vaelab
 from vaelab import Spec, store
 from vaelab.api import compare
-from vaelab.compare import judging
-from vaelab.compare.lineup import ComparisonWatch, Lineup, parse_models
-from vaelab.compare.run import Comparison, ComparisonFailed, resume
+from vaelab.comparison import judging
+from vaelab.comparison.lineup import ComparisonWatch, Lineup, parse_models
+from vaelab.comparison.run import Comparison, ComparisonFailed, resume
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.errors import InputError
 from vaelab.settings.yardsticks import FINAL_DRAWS
