@@ -285,6 +285,13 @@ def test_cells_that_no_model_can_read_are_told_in_one_line(vae: VAE, change: dic
     assert "\n" not in str(error.value)
 
 
+def test_frames_without_rows_are_refused_in_one_line(vae: VAE) -> None:
+    for empty in FRAME.iloc[:0], POLARS[:0]:
+        for method in (vae.transform, vae.score, vae.impute):
+            with pytest.raises(InputError, match=r"^X must hold rows, .*empty, add data\.$"):
+                method(empty)
+
+
 def test_a_model_of_complete_rows_refuses_gaps() -> None:
     complete = FRAME[["weight", "height"]].dropna()
     vae = VAE(**{**SMALL, "types": None}).fit(complete)

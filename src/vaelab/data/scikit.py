@@ -39,6 +39,7 @@ def checked(estimator: Any, X: Any, *, reset: bool = False, modelled: tuple[str,
     taken by position.
     """
     if library_of(X) is not None:
+        _refuse_empty(X)
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
     flat, shape = _flat(X)
     x: Array = validate_data(
@@ -50,6 +51,7 @@ def checked(estimator: Any, X: Any, *, reset: bool = False, modelled: tuple[str,
 def checked_with_labels(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
     """X as of `checked`, for fitting, and labels y (n,), of which none is missing."""
     if library_of(X) is not None:
+        _refuse_empty(X)
         X, y = validate_data(estimator, X, y, skip_check_array=True)
         check_consistent_length(X, y)
     else:
@@ -62,6 +64,12 @@ def checked_with_labels(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
         if any(missing):
             raise InputError(f"Input y contains NaN: row {missing.index(True)} has no label; give it one, or drop it.")
     return X, labels
+
+
+def _refuse_empty(X: Any) -> None:
+    """Rejects a data frame without rows, as scikit-learn rejects such an array."""
+    if len(X) == 0:
+        raise InputError(f"X must hold rows, but its shape is {X.shape}; it is empty, add data.")
 
 
 def _flat(X: Any) -> tuple[Any, tuple[int, ...] | None]:
