@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.data import Scaling, from_arrays
+from vaelab.data import Scaling, filling, from_arrays
 from vaelab.data.dataset import Dataset
-from vaelab.engine.encoding import Encoding
+from vaelab.engine.encoding import Encoding, with_filling
 from vaelab.engine.rows import Units
 
 RNG = np.random.default_rng(0)
@@ -101,3 +101,28 @@ def test_the_size_of_a_row_changes_nothing_that_counts_say() -> None:
         torch.from_numpy(scaling.typed.sizes(2 * x.numpy())), 2 * torch.from_numpy(scaling.typed.sizes(x.numpy()))
     )
     assert not Scaling.by_kind(data, "none").typed.has_size  # type: ignore[union-attr]
+
+
+def test_a_missing_cell_is_what_the_others_of_its_row_tell() -> None:
+    rng = np.random.default_rng(0)
+    mass = np.exp(rng.normal(size=N))
+    kind = np.array(["a", "b", "c"], dtype=object)[(np.log(mass)[:, None] > [-0.5, 0.5]).sum(1)]
+    mass[::5], kind[1::5] = np.nan, None
+    data = from_arrays({"mass": mass, "twice": 2 * np.nan_to_num(mass, nan=3.0) + 5, "kind": kind})
+    scaling = with_filling(Scaling.by_kind(data), data)
+    assert scaling.typed is not None
+    assert scaling.typed.filling is not None
+    encoding = Encoding(scaling.typed)
+    x = torch.from_numpy(scaling.to_model(data.flat))
+    known = encoding.inputs(x)
+    assert torch.isnan(known).any(0).sum() == 4  # mass, and an indicator of each kind
+    expected = filling.filled(scaling.typed.filling, known.double().numpy())
+    np.testing.assert_allclose(encoding(x)[:, : known.shape[1]].numpy(), expected, rtol=1e-5, atol=1e-5)
+    alone = torch.cat([encoding(row[None]) for row in x])
+    torch.testing.assert_close(alone, encoding(x), rtol=1e-5, atol=1e-5)
+
+
+def test_complete_tables_need_no_filling() -> None:
+    data = from_arrays(np.random.default_rng(0).normal(size=(50, 3)))
+    scaling = Scaling.by_kind(data)
+    assert with_filling(scaling, data) is scaling

@@ -185,3 +185,14 @@ def test_a_model_of_complete_rows_refuses(tmp_path: Path) -> None:
         impute(run.model, np.zeros((2, 3)))
     with pytest.raises(InputError, match="at least 1, but got 0"):
         draw(run.model, np.zeros((2, 3)), 0)
+
+
+def test_positive_numbers_and_counts_do_not_exceed_what_was_seen(mixed: tuple[Fitted, Dataset]) -> None:
+    fitted, data = mixed
+    names = list(fitted.facts.features)
+    row = np.full((1, len(names)), np.nan)
+    row[0, names.index("real")] = 1e4
+    filled = impute(fitted, row)[0]
+    for name in ("dose", "visits"):
+        seen = data.flat[data.splits["train"], names.index(name)]
+        assert 0 < filled[names.index(name)] <= np.nanmax(seen) * (1 + 1e-6)

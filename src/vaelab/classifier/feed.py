@@ -12,7 +12,7 @@ from torch import Tensor
 from vaelab.classifier.augment import MOVES, augmented, covered
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling
-from vaelab.engine.encoding import Encoding
+from vaelab.engine.encoding import Encoding, with_filling
 from vaelab.engine.resolve import check_convolutions, resolve_training
 from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError, shown
@@ -75,7 +75,7 @@ def standardisation(data: Dataset, spec: ClassifierSpec) -> Scaling:
     """
     statistics = data.statistics
     if data.is_typed and spec.network == "mlp":
-        return Scaling.by_kind(data)
+        return with_filling(Scaling.by_kind(data), data)
     if data.is_image:
         mean = float(statistics.mean.mean())
         std = float(np.sqrt(np.mean(statistics.std**2 + (statistics.mean - mean) ** 2)))

@@ -33,6 +33,9 @@ class Typed:
     least: the least scale of a density.
     size: mean and standard deviation of the logarithm of a row's size, its counts relative to their means; zeros if
         counts are not compared with the total of their row.
+    highest: of positive numbers and counts in training, in the model's units; of others the largest float32.
+    filling: what missing cells hold, given the others, as `filling.fit` finds it for what an encoder sees; None if no
+        cell is missing, or nothing is known.
     """
 
     columns: tuple[Column, ...]
@@ -41,6 +44,8 @@ class Typed:
     spread: Floats
     least: Floats
     size: Floats
+    highest: Floats
+    filling: Floats | None = None
 
     @property
     def has_size(self) -> bool:
@@ -202,7 +207,10 @@ class Scaling:
             found = _moments(data, train, kept[[j]], lambda rows, own=own: indices(rows, own))  # type: ignore[misc]
             center[j], spread[j] = found[0][0], found[1][0]
         fill = np.where(statistics.constant, statistics.low, statistics.mean)
-        return cls(offset, scale, kept, fill, typed=Typed(columns, base, center, spread, least, size))
+        highest = np.full(d, float(np.finfo(np.float32).max))
+        highest[counts] = statistics.high[kept][counts]
+        highest[logs] = (np.log(statistics.high[kept][logs]) - offset[logs]) / scale[logs]
+        return cls(offset, scale, kept, fill, typed=Typed(columns, base, center, spread, least, size, highest))
 
 
 def indices(x: Array, values: Floats) -> Floats:

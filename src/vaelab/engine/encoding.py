@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import torch
 from torch import Tensor
 
+from vaelab.data import Dataset, Scaling, filling
 from vaelab.data.scaling import Typed
+from vaelab.engine.process import one_thread
 
 
 class Encoding:
@@ -15,8 +18,9 @@ class Encoding:
 
     Real numbers and logarithms of positive ones enter as they are; counts by their logarithm, relative to the size of
     their row; categories as indicators; binary and ordinal columns as indices. All but indicators have mean 0 and
-    standard deviation 1 in training. A missing value enters as 0, the mean, and every column with missing values has
-    a further input that says so.
+    standard deviation 1 in training. A missing value enters as what is expected given the others of its row (see
+    `data.filling`), and every column with missing values has a further input that says so. An encoder could hardly
+    learn this itself: each pattern of missing cells has its own regressions.
     """
 
     def __init__(self, typed: Typed):
@@ -32,6 +36,11 @@ class Encoding:
         self.counts = typed.places("count")
         self.has_categories = bool((self.level >= 0).any())
         self.width = len(source) + len(self.gaps)
+        self.filling: tuple[Tensor, ...] | None = None
+        if typed.filling is not None:
+            (mean, noise), loadings = typed.filling[:2], typed.filling[2:]
+            pairs = filling.products(loadings)
+            self.filling = tuple(map(torch.from_numpy, (mean, 1 / noise, loadings, pairs)))
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as its model
     def _constants(self, like: tuple[torch.dtype, torch.device]) -> tuple[Tensor, ...]:
@@ -54,18 +63,46 @@ class Encoding:
             x = torch.cat([x[..., : self.counts.start], torch.log1p(counts), x[..., self.counts.stop :]], -1)
         return (x - center) * factor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        *_, source, level, gaps = self._constants((x.dtype, x.device))
-        missing = torch.isnan(x)
-        inputs = self.standard(x).masked_fill(missing, 0.0)
-        if self.has_categories:
-            # A missing cell equals no level, so that all of its indicators are 0.
-            inputs = torch.where(
-                level >= 0, (x.index_select(-1, source) == level).to(x), inputs.index_select(-1, source)
-            )
-        if not len(gaps):
+    def inputs(self, x: Tensor) -> Tensor:
+        """(..., E) without the inputs that say what is missing; NaN where missing."""
+        *_, source, level, _ = self._constants((x.dtype, x.device))
+        inputs = self.standard(x)
+        if not self.has_categories:
             return inputs
-        return torch.cat([inputs, missing.index_select(-1, gaps).to(x)], -1)
+        chosen = x.index_select(-1, source)
+        indicators = (chosen == level).to(x).masked_fill(torch.isnan(chosen), torch.nan)
+        return torch.where(level >= 0, indicators, inputs.index_select(-1, source))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        *_, gaps = self._constants((x.dtype, x.device))
+        inputs = self.inputs(x)
+        inputs = torch.where(torch.isnan(inputs), self._expected(inputs), inputs)
+        return torch.cat([inputs, torch.isnan(x).index_select(-1, gaps).to(x)], -1) if len(gaps) else inputs
+
+    def _expected(self, inputs: Tensor) -> Tensor:
+        """E[input | those that are there], in double precision for any that is missing."""
+        if self.filling is None:
+            return torch.zeros_like(inputs)
+        mean, weight, loadings, pairs = (part.to(inputs.device) for part in self.filling)
+        k = len(loadings)
+        weight = weight.masked_fill(torch.isnan(inputs), 0.0)
+        residual = torch.nan_to_num(inputs.double() - mean)
+        inner = (weight @ pairs.T).unflatten(-1, (k, k)) + torch.eye(k, dtype=weight.dtype, device=weight.device)
+        root = torch.linalg.cholesky_ex(inner)[0]
+        z = torch.cholesky_solve(((weight * residual) @ loadings.T)[..., None], root)[..., 0]
+        return (z @ loadings + mean).to(inputs)
+
+
+def with_filling(scaling: Scaling, data: Dataset) -> Scaling:
+    """A scaling that also knows what the missing cells of typed columns hold, as the training rows tell."""
+    typed = scaling.typed
+    if typed is None or not any(column.missing for column in typed.columns):
+        return scaling
+    rows = data.splits["train"]
+    values = scaling.to_model(data.flat[rows[:: -(-len(rows) // filling.ROWS)]])
+    with one_thread():
+        found = filling.fit(Encoding(typed).inputs(torch.from_numpy(values).double()).numpy())
+    return dataclasses.replace(scaling, typed=dataclasses.replace(typed, filling=found))
 
 
 def sizes_of(counts: Tensor, base: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from vaelab.vae.spec import Spec
 Array = npt.NDArray[Any]
 DRAWS = 1  # seed part for draws of x|z; draws of z use the seed itself
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
-TYPED_ARRAYS = ("base", "center", "spread", "least", "size")
+TYPED_ARRAYS = ("base", "center", "spread", "least", "size", "highest", "filling")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,16 +28,18 @@ RESAMPLED = 3  # seed part
 def impute(fitted: Fitted, x: Any) -> Array:
     """Rows x (n, D), their missing cells filled with E[x_missing | x_observed]; of categories and ordered levels with
     the most likely one, of positive numbers, whose logarithm is modelled, with about the median; counts are whole.
+    These two never exceed what was seen in training: an exponential makes any extrapolation a wild one.
 
     By self-normalised importance weights of draws z_k from q(z|x): w_k = p(x_observed, z_k) / q(z_k|x), which assumes
     that values are missing at random (Mattei & Frellsen 2019, "MIWAE", eq. 9).
     """
     rows = fitted.rows(x)
     filled = rows.astype(np.result_type(fitted.scaling.offset, np.float32))
+    highest = torch.from_numpy(_likelihood(fitted).typed.highest).to(fitted.row)
     for place, outputs, log_w in _weighted(fitted, rows):
         weights = torch.softmax(log_w, 0)[..., None]
         found = _likelihood(fitted).expectation(outputs, weights, fitted.parameters, _sizes(fitted, rows[place]))
-        _fill(fitted, filled, rows, place, found)
+        _fill(fitted, filled, rows, place, torch.minimum(found, highest))
     return filled
 
 

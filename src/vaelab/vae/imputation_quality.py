@@ -43,14 +43,7 @@ class _Table:
 
     def inputs(self, rows: Array) -> Floats:
         """(n, E), NaN where missing."""
-        x = self.model(rows)
-        standard = self.encoding.standard(x)
-        level = self.encoding.level.double()
-        source = self.encoding.source
-        values = standard.index_select(-1, source)
-        chosen = x.index_select(-1, source)
-        indicators = (chosen == level).double().masked_fill(torch.isnan(chosen), torch.nan)
-        found: Floats = torch.where(level >= 0, indicators, values).numpy()
+        found: Floats = self.encoding.inputs(self.model(rows)).numpy()
         return found
 
     def outputs(self, inputs: Floats) -> Floats:

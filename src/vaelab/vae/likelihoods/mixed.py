@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from vaelab.data import Dataset, Scaling
 from vaelab.data.cells import check_levels
-from vaelab.engine.encoding import Encoding, sizes_of
+from vaelab.engine.encoding import Encoding, sizes_of, with_filling
 from vaelab.engine.networks import Parameters
 from vaelab.errors import InputError
 from vaelab.vae.fused import MIXED
@@ -105,7 +105,7 @@ class Mixed(Likelihood):
             raise InputError(
                 "likelihood = mixed describes the columns of a table, but the data are images; leave it out."
             )
-        return Scaling.by_kind(data, spec.size_factor)
+        return with_filling(Scaling.by_kind(data, spec.size_factor), data)
 
     def check_rows(self, rows: npt.NDArray[Any], scaling: Scaling) -> None:
         assert scaling.kept is not None
