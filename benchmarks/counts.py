@@ -13,7 +13,7 @@ principal
   bin of its count, given the factors;
 - wall time and the highest memory of a worker.
 
-It fails unless the groups of the winner agree at least as well as those of the principal components.
+It fails if the groups of the winner agree less than those of the principal components by more than 0.02.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +91,12 @@ def test_a_source_is_described_with_its_options(tmp_path):
         describe_source(path, Reading(target="x"))
     refused = describe_source(path, Reading(types={"size": "count"}))["refused"]
     assert "whole numbers from 0 on, but column 'size' holds 0.5 in row 0" in refused
+
+
+def test_conditions_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("x,y,batch\n" + "\n".join(f"{i},{i * i % 7},{'AB'[i % 2]}" for i in range(40)))
+    found = describe_source(path, Reading(condition=("batch",)))
+    assert [column.get("condition") for column in found["columns"]] == [None, None, True]
+    line = next(line for line in describe_text(found).splitlines() if line.startswith("batch"))
+    assert "yes" in line

@@ -82,7 +82,7 @@ def test_parameters_are_those_of_spec_with_the_same_defaults() -> None:
     # The weights of an inverse problem's terms are ConditionalVAE's.
     own = {name: field.default for name, field in Spec.model_fields.items() if name not in ("wx", "wy")}
     modules = {"encoder": None, "decoder": None}
-    assert named == own | {"types": None} | modules
+    assert named == own | {"types": None, "condition": None} | modules
 
 
 def test_every_parameter_and_attribute_is_documented(small: VAE) -> None:

@@ -47,6 +47,7 @@ COMMANDS = (
     models.decode,
     models.reconstruct,
     models.impute,
+    models.translate,
     inverse.invert,
     inverse.solve,
 )

@@ -19,7 +19,7 @@ from vaelab.cli.options import (
     print_json,
     tell,
 )
-from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
+from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
 from vaelab.errors import InputError
 
 
@@ -120,8 +120,13 @@ def sample(
         typer.Option("--class", metavar="NAME", help="sample this class, from the mixture fitted by `cluster`"),
     ] = None,
     noise: Annotated[bool, typer.Option("--noise", help="draw x from p(x|z); default: its mean")] = False,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="COLUMN=VALUE", help="value of a condition of the model; repeatable"),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help=".npy, .csv, or .png for images and curves; default: CSV on standard output")
+        Path | None,
+        typer.Option(help=".csv, .parquet, .npy, or .png for images and curves; default: CSV on standard output"),
     ] = None,
 ) -> None:
     """Generate examples: decoder means at samples from the prior or a class, or with --noise samples of x itself."""
@@ -130,7 +135,9 @@ def sample(
 
     if class_name is None:
         model = use.load(folder)
-        examples = model.sample(n, seed, noise)
+        examples = model.sample(n, seed, noise, parse_values(given or []))
+    elif given:
+        raise InputError("a class and conditions cannot both be given; leave out --class or --given.")
     else:
         model, examples = use.sample_class(folder, class_name, n, seed, noise)
     outputs.write_examples(examples, model.facts, out)
@@ -217,6 +224,25 @@ def reconstruct(
     model = use.load(folder)
     examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
     outputs.write_examples(model.reconstruct(examples.x), model.facts, out, examples)
+
+
+@with_options
+def translate(
+    folder: RunFolder,
+    source: Annotated[str, typer.Argument(metavar="DATA", help="rows of a table with the conditions of the model")],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="COLUMN=VALUE", help="the new value of a condition; repeatable")
+    ],
+    out: Annotated[Path | None, typer.Option(help=".csv, .parquet or .npy; default: CSV on standard output")] = None,
+    rows: RowOptions = PLAIN_ROWS,
+) -> None:
+    """What rows would be under other conditions, such as another batch: what the latents hold stays."""
+    from vaelab import use
+    from vaelab.cli import outputs
+
+    model = use.load(folder)
+    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    outputs.write_examples(model.translate(examples.x, parse_values(to)), model.facts, out, examples)
 
 
 @with_options

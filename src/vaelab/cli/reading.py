@@ -88,6 +88,13 @@ class DataOptions(OptionGroup):
             "stem, 309 of 309_1",
         ),
     ] = None  # fmt: skip
+    condition: Annotated[
+        list[str] | None,
+        _option(
+            "--condition", metavar="COLUMN,...",
+            help="columns that are given, not modelled, such as a batch: a VAE learns what they do not tell",
+        ),
+    ] = None  # fmt: skip
     split: Annotated[
         str | None,
         _option(
@@ -104,7 +111,8 @@ class DataOptions(OptionGroup):
     @property
     def are_given(self) -> bool:
         """Whether an option says what DATA are, so that they cannot be those of a run or a study."""
-        return any((self.target, self.id, self.drop, self.types, self.na, self.transpose, self.group, self.split))
+        named = self.target, self.id, self.drop, self.group, self.split, self.condition
+        return any((*named, self.types, self.na, self.transpose))
 
     @property
     def reading(self) -> Reading:
@@ -113,6 +121,7 @@ class DataOptions(OptionGroup):
         return Reading.create(
             target=self.target, id=self.id, drop=self.drop, transpose=self.transpose, na=self.na,
             types=parse_types(self.types or []), group=self.group, split=self.split,
+            condition=[name for text in self.condition or [] for name in text.split(",")],
         )  # fmt: skip
 
     def load(self, source: str) -> Dataset:
@@ -151,6 +160,21 @@ def _tell_constant(loaded: Dataset) -> None:
         names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         tell(f"note: {counted(len(names), 'column')} constant in the training rows, excluded from densities: {some}.")
+
+
+def parse_values(texts: list[str]) -> dict[str, str]:
+    """Values by column, from COLUMN=VALUE.
+
+    >>> parse_values(["sex=F", "island=Biscoe"])
+    {'sex': 'F', 'island': 'Biscoe'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (sign and name and value):
+            raise InputError(f"a condition must be COLUMN=VALUE, such as batch=B, but got {shown(text)}.")
+        found[name] = value
+    return found
 
 
 def parse_types(texts: list[str]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _metrics(fitted: Fitted, found: Mapping[str, Any], flat: Array, data: Datase
     for start in range(0, len(flat), PIECE):
         x = flat[start : start + PIECE]
         z, _ = fitted.encode(x)
-        total += len(x) * reconstruction_mse(x, fitted.decode(z).reshape(len(x), -1), pixel_scale(data))
+        total += len(x) * reconstruction_mse(x, fitted.decode(z, x).reshape(len(x), -1), pixel_scale(data))
         pieces.append(z)
     metrics["mse"] = total / len(flat)
     return metrics, np.concatenate(pieces)

@@ -18,8 +18,8 @@ from vaelab.data.labels import encode, label_values
 from vaelab.data.notes import sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
-from vaelab.data.reading import DATE_FORMAT, Reading, kind_of
-from vaelab.data.types import check_kinds, columns_of
+from vaelab.data.reading import DATE_FORMAT, PLAIN, Reading, kind_of
+from vaelab.data.types import check_kinds, columns_of, conditioned
 from vaelab.data.values import chunks, quote, to_numbers
 from vaelab.errors import InputError
 
@@ -41,6 +41,7 @@ def from_arrays(
     transpose: bool = False,
     group: Any = None,
     split: Any = None,
+    condition: Sequence[str] = (),
 ) -> Dataset:
     """A Dataset from data frames of pandas or polars, AnnData, sparse matrices, and anything that `np.asarray` accepts:
     arrays, tensors, lists.
@@ -60,6 +61,7 @@ def from_arrays(
         column of a data frame, or one value per row. Groups that differ in every row, as ids do, are taken by their
         stem. An index of a data frame that is not 0, 1, ... holds the ids.
     drop: columns that are left out. transpose: rows are features.
+    condition: names of columns that are given rather than modelled, such as a batch: a VAE is then p(x | c).
 
     Raises InputError with rule, value and remedy.
 
@@ -78,11 +80,11 @@ def from_arrays(
     given = {"id": id, "group": group, "split": split}
     by_name = {role: value for role, value in given.items() if isinstance(value, str)}
     by_row = {role: value for role, value in given.items() if value is not None and role not in by_name}
-    reading = Reading.create(**by_name, drop=drop, transpose=transpose, types=types)
+    reading = Reading.create(**by_name, drop=drop, transpose=transpose, types=types, condition=condition)
     raw, reading = arrange_rows(dataclasses.replace(raw, ids=by_row.pop("id", raw.ids)), reading, name)
     raw = dataclasses.replace(raw, **by_row)
     source = {"source": name, "kind": "array", **reading.to_dict()}
-    return build(raw, seed=seed, whole=whole, source=source, types=reading.types)
+    return build(raw, seed=seed, whole=whole, source=source, reading=reading)
 
 
 def build(
@@ -92,17 +94,17 @@ def build(
     source: Mapping[str, Any],
     whole: bool = False,
     what: str = "x",
-    types: Mapping[str, Any] | None = None,
+    reading: Reading = PLAIN,
 ) -> Dataset:
     """The checked Dataset.
 
     what: the name of x in error messages.
     source: what `load` needs to read the data again, besides seed and fingerprint.
-    types: the kind of some columns, by name; the others are inferred.
+    reading: the kind of some columns, the others are inferred; and which are conditions.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise InputError(f"`seed` must be a whole number from 0 to 2**63 - 1, but got {seed!r}; use 0, 1, 2, ...")
-    x, features, cells = _numbers(raw, what, types or {})
+    x, features, cells = _numbers(raw, what, reading.types)
     n, least = len(x), 2 if whole else 5
     if n < least:
         raise InputError(f"{what} must hold at least {least} examples, but holds {n}; add data.")
@@ -122,11 +124,14 @@ def build(
     splits, notes = placed.splits, (*raw.notes, *placed.notes)
     columns: tuple[Column, ...] = ()
     left_out = dict(raw.left_out)
+    if x.ndim > 2 and reading.condition:
+        raise InputError(f"`condition` names columns of a table, but {what} holds images; leave it out.")
     if x.ndim == 2:
         kinds: dict[int, Kind] = {} if cells is None else dict(cells.kinds)
-        asked = {name: kind_of(kind) for name, kind in (types or {}).items() if name not in left_out}
+        asked = {name: kind_of(kind) for name, kind in reading.types.items() if name not in left_out}
         kinds |= check_kinds(asked, features or [str(j) for j in range(x.shape[1])])
         columns = columns_of(x, features, {} if cells is None else cells.levels, kinds, splits["train"], what)
+        columns = tuple(conditioned(columns, reading.condition, left_out, what))
         if cells is not None:
             left_out |= cells.left_out
             notes = (*notes, *cells.notes)

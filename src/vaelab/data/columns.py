@@ -21,6 +21,7 @@ class Column:
     values: increasing numbers, one per level: the table's own, or 0, 1, ... for text.
     missing: number of missing values in all rows.
     rare: almost all training rows hold one value, so a standard deviation says little about the others.
+    condition: given rather than modelled, such as a batch: the model is of the other columns given this one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Column:
     values: tuple[float, ...] = ()
     missing: int = 0
     rare: bool = False
+    condition: bool = False
 
     @property
     def has_levels(self) -> bool:

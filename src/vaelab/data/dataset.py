@@ -63,8 +63,8 @@ class Dataset:
 
     @property
     def is_typed(self) -> bool:
-        """Whether some column needs more than a density of real numbers that are all there."""
-        return any(c.kind not in ("real", "date") or c.missing or c.rare for c in self.columns)
+        """Whether some column needs more than a density of real numbers that are all there, or is a condition."""
+        return any(c.kind not in ("real", "date") or c.missing or c.rare or c.condition for c in self.columns)
 
     @property
     def is_8bit(self) -> bool:
@@ -87,6 +87,7 @@ class Dataset:
         """A digest, equal only if shape, type, splits, labels and (a sample of) the rows are equal."""
         digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
         digest.update(repr([(c.name, c.kind, c.levels) for c in self.columns if c.kind != "real"]).encode())
+        digest.update("".join(c.name for c in self.columns if c.condition).encode())
         for split in SPLITS:
             digest.update(np.ascontiguousarray(self.splits[split]).tobytes())
         if self.labels is not None:
@@ -104,7 +105,7 @@ class Dataset:
         if self.is_image:
             low, high = self.statistics.range
             return "bernoulli" if self.is_8bit or (low >= 0 and high <= 1) else "gaussian"
-        if self.columns and all(c.values == (0, 1) and not c.missing for c in self.columns):
+        if self.columns and all(c.values == (0, 1) and not (c.missing or c.condition) for c in self.columns):
             return "bernoulli"
         return "mixed" if self.is_typed else "gaussian"
 

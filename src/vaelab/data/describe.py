@@ -13,10 +13,10 @@ from vaelab.data.columns import Column
 from vaelab.data.dataset import Array, Dataset
 from vaelab.data.duplicates import near_copies
 from vaelab.data.groups import groups_by_split
-from vaelab.data.loading import PLAIN, PathLike, from_raw, read_source
+from vaelab.data.loading import PathLike, from_raw, read_source
 from vaelab.data.notes import ASKED
 from vaelab.data.raw import Raw
-from vaelab.data.reading import Reading
+from vaelab.data.reading import PLAIN, Reading
 from vaelab.data.values import as_array, chunks
 from vaelab.errors import InputError
 from vaelab.wording import counted
@@ -93,7 +93,7 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
             facts |= {"low": str(low), "high": str(high)}
         else:
             facts |= dict(zip(("mean", "std", "low", "high"), numbers, strict=True))
-        found.append(facts | ({"rare": True} if column.rare else {}))
+        found.append(facts | {mark: True for mark in ("rare", "condition") if getattr(column, mark)})
     return found
 
 
@@ -312,7 +312,7 @@ def _bytes(count: int) -> str:
 def _column_table(columns: list[Mapping[str, Any]]) -> str:
     if not columns:
         return ""
-    known = ("name", "kind", "dtype", "missing", "mean", "std", "low", "high", "levels")
+    known = ("name", "kind", "condition", "dtype", "missing", "mean", "std", "low", "high", "levels")
     shown = columns[:LISTED]
     titles = [title for title in known if any(column.get(title) not in (None, 0) or title == "low" for column in shown)]
     rows = [titles] + [[_cell(column.get(title)) for title in titles] for column in shown]
@@ -331,6 +331,8 @@ def _column_table(columns: list[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if value is True:
+        return "yes"
     if isinstance(value, Mapping):
         told = f"{len(value)}: " + ", ".join(f"{level} ({count:,})" for level, count in value.items())
         return _plain(told if len(told) <= WIDE else told[: WIDE - 3] + "...")

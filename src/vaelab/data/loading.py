@@ -22,13 +22,12 @@ from vaelab.data.frames import frame_raw
 from vaelab.data.limits import name_of
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
-from vaelab.data.reading import Reading
+from vaelab.data.reading import PLAIN, Reading
 from vaelab.data.values import as_array, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
 MATRIX = ("matrix.mtx.gz", "matrix.mtx")  # in a folder as Cell Ranger writes it
 Kind = Literal["builtin", "file", "array"]
-PLAIN = Reading()
 PathLike = str | os.PathLike[str]
 
 
@@ -43,6 +42,7 @@ def load(
     types: Mapping[str, Any] | None = None,
     group: str | None = None,
     split: str | None = None,
+    condition: Sequence[str] = (),
     data_dir: PathLike | None = None,
     download: bool = False,
     seed: int = 0,
@@ -63,6 +63,7 @@ def load(
     split: column with the splits, train, validation or test; or a .csv with the columns id and split, or with one
         column in the order of the rows.
     drop: columns of a table that are left out. transpose: rows are features, and columns examples.
+    condition: columns that are given rather than modelled, such as a batch: a VAE is then p(x | c).
     na: text that stands for a missing value, besides NA, N/A, NaN, null, ? and nothing.
     types: the kind of some columns, by name: real, positive, count, binary, categorical, ordinal, date, or how dates
         are written, such as "date %d/%m/%Y". A sequence of levels makes an ordinal column.
@@ -79,7 +80,15 @@ def load(
     ((8, 8), 1797, ('0', '1', '2'))
     """
     reading = Reading.create(
-        target=target, id=id, drop=drop, transpose=transpose, na=na, types=types, group=group, split=split
+        target=target,
+        id=id,
+        drop=drop,
+        transpose=transpose,
+        na=na,
+        types=types,
+        group=group,
+        split=split,
+        condition=condition,
     )
     raw, kept = read_source(source, reading, data_dir=data_dir, download=download, progress=progress, kind=kind)
     data = from_raw(raw, kept, seed)
@@ -94,7 +103,7 @@ def load(
 
 def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
     """The checked Dataset of what `read_source` returned."""
-    return build(raw, seed=seed, source=kept, what=_called(kept), types=Reading.from_dict(kept).types)
+    return build(raw, seed=seed, source=kept, what=_called(kept), reading=Reading.from_dict(kept))
 
 
 def _called(kept: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ class Reading:
     target, id, group, split: names of columns: the labels; names of the rows; rows of one group are in one split;
         train, validation or test. None of them is a feature.
     drop: columns that are left out.
+    condition: columns that are given rather than modelled, such as the batch.
     transpose: rows are features, and columns are examples.
     na: text that stands for a missing value, besides the usual ones.
     types: the kind of some columns, by name; "date %d/%m/%Y" tells how dates are written, and a sequence of levels
@@ -35,6 +36,7 @@ class Reading:
     types: Mapping[str, Type] = dataclasses.field(default_factory=dict)
     group: str | None = None
     split: str | None = None
+    condition: tuple[str, ...] = ()
 
     @classmethod
     def create(cls, **options: Any) -> Self:
@@ -42,10 +44,10 @@ class Reading:
 
         >>> Reading.create(drop=["comment"], types={"size": ["small", "large"]}, id=None)
         Reading(target=None, id=None, drop=('comment',), transpose=False, na=(), types={'size': ('small', 'large')}, \
-group=None, split=None)
+group=None, split=None, condition=())
         """
         given = {name: value for name, value in options.items() if value is not None}
-        for name in ("drop", "na"):
+        for name in ("drop", "na", "condition"):
             given[name] = _texts(given.get(name, ()), name)
         given["types"] = {str(column): _type(kind) for column, kind in dict(given.get("types", {})).items()}
         for name in ("target", "id", "group", "split"):
@@ -75,6 +77,9 @@ group=None, split=None)
             if value is not None and value is not False and value != [] and value != {}:
                 found[field.name] = value
         return found
+
+
+PLAIN = Reading()
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:

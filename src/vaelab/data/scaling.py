@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.data.columns import Column
+from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import CHUNK_BYTES, Array, Dataset
 from vaelab.errors import InputError
 
@@ -21,6 +21,7 @@ ORDER = {"real": 0, "date": 0, "positive": 1, "count": 2, "binary": 3, "categori
 
 RARE_SCALE = 0.05  # the least scale of a rare column's density, as a share of its range in training
 LEAST_SCALE = 1e-3  # of other columns, as a share of their standard deviation
+CONDITION_ROWS = 1_000  # of training, at most, whose conditions are kept to draw new ones
 MANY_COUNTS = 20  # columns of counts, from which on each is compared with the total of its row
 
 
@@ -33,6 +34,7 @@ class Typed:
     least: the least scale of a density.
     size: mean and standard deviation of the logarithm of a row's size, its counts relative to their means; zeros if
         counts are not compared with the total of their row.
+    conditions: the values of the condition columns, which come last, in training rows (m, C); None if there are none.
     highest: of positive numbers and counts in training, in the model's units; of others the largest float32.
     filling: what missing cells hold, given the others, as `filling.fit` finds it for what an encoder sees; None if no
         cell is missing, or nothing is known.
@@ -46,15 +48,21 @@ class Typed:
     size: Floats
     highest: Floats
     filling: Floats | None = None
+    conditions: Floats | None = None
 
     @property
     def has_size(self) -> bool:
         return bool(self.size.any())
 
     def places(self, *kinds: str) -> slice:
-        """Where the columns of these kinds are."""
-        found = [i for i, column in enumerate(self.columns) if column.kind in kinds]
+        """Where the modelled columns of these kinds are."""
+        found = [i for i, column in enumerate(self.columns) if column.kind in kinds and not column.condition]
         return slice(found[0], found[-1] + 1) if found else slice(0, 0)
+
+    @property
+    def modelled(self) -> slice:
+        """Where the columns are that are no conditions."""
+        return slice(sum(not column.condition for column in self.columns))
 
     def sizes(self, counts: Array) -> Floats:
         """Sizes (n,) of rows of counts (n, C), which may be missing; 1 for all if these are not compared."""
@@ -85,6 +93,20 @@ class Scaling:
     fill: npt.NDArray[Any] | None = None  # (D,), where kept is not None
     dequantise: bool = False
     typed: Typed | None = None
+
+    def at_conditions(self, row: Array) -> Scaling:
+        """The scaling of the modelled columns alone, for the conditions of a row (D,): these are constant."""
+        typed, kept, fill = self.typed, self.kept, self.fill
+        assert typed is not None
+        assert kept is not None
+        assert fill is not None
+        own, fill = typed.modelled, fill.copy()
+        given = kept[own.stop :]
+        fill[given] = row[given]
+        cut = ("columns", "base", "center", "spread", "least", "highest")
+        parts = {name: getattr(typed, name)[own] for name in cut}
+        typed = dataclasses.replace(typed, **parts, filling=None, conditions=None)
+        return Scaling(self.offset[own], self.scale[own], kept[own], fill, typed=typed)
 
     @property
     def logs(self) -> slice:
@@ -175,12 +197,15 @@ class Scaling:
 
         size_factor: whether counts are compared with the total of their row: "total", "none", or "auto": from 20
             columns of counts on, if these are most of the table.
+
+        Conditions come last, numbers among them as real ones.
         """
         statistics = data.statistics
         kept = _varying(data)
-        kept = kept[np.argsort([ORDER[data.columns[i].kind] for i in kept], kind="stable")]
+        kept = np.array(sorted(kept, key=lambda i: (data.columns[i].condition, ORDER[data.columns[i].kind])))
         columns = tuple(data.columns[i] for i in kept)
-        d, kinds = len(kept), np.array([column.kind for column in columns])
+        kinds = np.array([_scaled_as(column) for column in columns])
+        d = len(kept)
         offset, scale, base, center, spread, least = (np.full(d, v) for v in (0.0, 1.0, 1.0, 0.0, 1.0, LEAST_SCALE))
         mean, std = statistics.mean[kept], statistics.std[kept]
         real, logs, counts = np.isin(kinds, ("real", "date")), kinds == "positive", kinds == "count"
@@ -210,7 +235,23 @@ class Scaling:
         highest = np.full(d, float(np.finfo(np.float32).max))
         highest[counts] = statistics.high[kept][counts]
         highest[logs] = (np.log(statistics.high[kept][logs]) - offset[logs]) / scale[logs]
-        return cls(offset, scale, kept, fill, typed=Typed(columns, base, center, spread, least, size, highest))
+        typed = Typed(columns, base, center, spread, least, size, highest)
+        made = cls(offset, scale, kept, fill, typed=typed)
+        if typed.modelled.stop == d:
+            return made
+        if typed.modelled.stop == 0:
+            raise InputError("at least one modelled column must vary, but all are constant; leave out `condition`.")
+        some = data.flat[train[:: -(-len(train) // CONDITION_ROWS)]]
+        conditions = made.to_model(some)[:, typed.modelled.stop :].astype(np.float64)
+        conditions = conditions[~np.isnan(conditions).any(1)]
+        if not len(conditions):
+            raise InputError("some training row must have all its conditions, but each misses one; fill them.")
+        return dataclasses.replace(made, typed=dataclasses.replace(typed, conditions=conditions))
+
+
+def _scaled_as(column: Column) -> Kind:
+    """The kind by which a column enters; numbers that are not modelled need no likelihood of their own."""
+    return "real" if column.condition and not column.has_levels else column.kind
 
 
 def indices(x: Array, values: Floats) -> Floats:

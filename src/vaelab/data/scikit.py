@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ TYPES_DOC = """    types : mapping of str or int to str, or None, default=None
         the kind of some columns of a table, by name or position: real, positive, count, binary, categorical, ordinal or
         date; "date %d/%m/%Y" tells how dates are written, and a list of levels makes an ordinal column. The other
         columns of a data frame get a kind by their type and values; those of an array are real numbers."""
+
+CONDITION_DOC = """    condition : list of str or int, or None, default=None
+        columns of a table, by name or position, that are given rather than modelled, such as a batch: p(x|z, c)."""
 
 
 def checked(estimator: Any, X: Any, *, reset: bool = False, modelled: tuple[str, ...] = ()) -> Any:
@@ -94,6 +97,7 @@ def held_out(
     codes: npt.NDArray[np.int64] | None = None,
     classes: tuple[str, ...] = (),
     infer: bool = False,
+    condition: Sequence[Any] = (),
 ) -> Dataset:
     """The rows of a checked x with a validation share and no test split; few rows serve as both.
 
@@ -105,7 +109,7 @@ def held_out(
     if not is_frame and x.ndim == 2 and not infer and not _is_binary(x):
         kinds = {**{str(j): "real" for j in range(x.shape[1])}, **kinds}
     raw = frame_raw(x, "X", every_level=True) if is_frame else x  # a fold need not have all levels either
-    data = from_arrays(raw, name="X", seed=seed, whole=True, types=kinds)
+    data = from_arrays(raw, name="X", seed=seed, whole=True, types=kinds, condition=[str(each) for each in condition])
     n = len(data.x)
     own = None if groups is None else group_codes(groups, n)[0]
     if n < FEWEST_TO_SPLIT:
@@ -113,7 +117,7 @@ def held_out(
     else:
         splits = split_rows(n, codes, seed, validation=VALIDATION_SHARE, test=0.0, groups=own)
     data = dataclasses.replace(data, splits=splits, groups=own, labels=codes, classes=classes)
-    source = {name: value for name, value in data.source.items() if is_frame or name != "types"}
+    source = {name: value for name, value in data.source.items() if is_frame or name not in ("types", "condition")}
     return dataclasses.replace(data, source={**source, "fingerprint": data.fingerprint})
 
 
@@ -169,6 +173,6 @@ def library_for(estimator: Any, given: Any) -> Library | None:
 
 
 __all__ = [
-    "FEWEST_TO_SPLIT", "TYPES_DOC", "checked", "checked_with_labels", "column_types", "held_out", "library_for",
-    "precision",
+    "CONDITION_DOC", "FEWEST_TO_SPLIT", "TYPES_DOC", "checked", "checked_with_labels", "column_types", "held_out",
+    "library_for", "precision",
 ]  # fmt: skip

@@ -209,6 +209,23 @@ def columns_of(
     return _counted(x, columns, train)
 
 
+def conditioned(
+    columns: Sequence[Column], names: Sequence[str], left_out: Mapping[str, str], what: str
+) -> list[Column]:
+    """The columns with these names as conditions: given rather than modelled."""
+    known = [column.name or str(j) for j, column in enumerate(columns)]
+    for name in names:
+        if name in left_out:
+            raise InputError(
+                f"a column has one use, but condition {quote(name)} of {what} is {left_out[name]}; choose one."
+            )
+        if name not in known:
+            raise unknown_name(f"condition of {what}:", name, known)
+    if names and len(set(names)) == len(known):
+        raise InputError(f"at least one column of {what} must be modelled, but all are conditions; leave one out.")
+    return [dataclasses.replace(column, condition=name in names) for name, column in zip(known, columns, strict=True)]
+
+
 def written(value: float) -> str:
     """A number as the name of a level.
 

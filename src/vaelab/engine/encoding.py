@@ -25,6 +25,7 @@ class Encoding:
 
     def __init__(self, typed: Typed):
         self.typed = typed
+        modelled = typed.modelled.stop
         source, level = [], []
         for j, column in enumerate(typed.columns):
             levels = range(len(column.levels)) if column.kind == "categorical" else (-1,)
@@ -32,10 +33,14 @@ class Encoding:
             level += list(levels)
         self.source = torch.tensor(source)
         self.level = torch.tensor(level, dtype=torch.float32)
-        self.gaps = torch.tensor([j for j, column in enumerate(typed.columns) if column.missing], dtype=torch.int64)
+        self.first = sum(j < modelled for j in source)  # input of a condition
+        gaps = [j for j, column in enumerate(typed.columns) if column.missing]
+        self.gaps = torch.tensor([j for j in gaps if j < modelled], dtype=torch.int64)
+        self.condition_gaps = torch.tensor([j for j in gaps if j >= modelled], dtype=torch.int64)
         self.counts = typed.places("count")
         self.has_categories = bool((self.level >= 0).any())
-        self.width = len(source) + len(self.gaps)
+        self.condition = len(source) - self.first + len(self.condition_gaps)
+        self.width: int = self.first + len(self.gaps) + self.condition
         self.filling: tuple[Tensor, ...] | None = None
         if typed.filling is not None:
             (mean, noise), loadings = typed.filling[:2], typed.filling[2:]
@@ -47,8 +52,9 @@ class Encoding:
         dtype, device = like
         typed = self.typed
         center, spread, base = (torch.from_numpy(a).to(device, dtype) for a in (typed.center, typed.spread, typed.base))
-        source, gaps = self.source.to(device), self.gaps.to(device)
-        return center, 1 / spread, base[self.counts], source, self.level.to(device, dtype), gaps
+        source, level = self.source.to(device), self.level.to(device, dtype)
+        gaps = self.gaps.to(device), self.condition_gaps.to(device)
+        return center, 1 / spread, base[self.counts], source, level, *gaps
 
     def standard(self, x: Tensor, sized: Tensor | None = None) -> Tensor:
         """x (..., D) on comparable scales, NaN where missing; categories stay indices.
@@ -65,7 +71,7 @@ class Encoding:
 
     def inputs(self, x: Tensor) -> Tensor:
         """(..., E) without the inputs that say what is missing; NaN where missing."""
-        *_, source, level, _ = self._constants((x.dtype, x.device))
+        *_, source, level, _, _ = self._constants((x.dtype, x.device))
         inputs = self.standard(x)
         if not self.has_categories:
             return inputs
@@ -74,10 +80,24 @@ class Encoding:
         return torch.where(level >= 0, indicators, inputs.index_select(-1, source))
 
     def __call__(self, x: Tensor) -> Tensor:
-        *_, gaps = self._constants((x.dtype, x.device))
         inputs = self.inputs(x)
-        inputs = torch.where(torch.isnan(inputs), self._expected(inputs), inputs)
-        return torch.cat([inputs, torch.isnan(x).index_select(-1, gaps).to(x)], -1) if len(gaps) else inputs
+        filled = torch.where(torch.isnan(inputs), self._expected(inputs), inputs)
+        if not len(self.gaps) and not self.condition:
+            return filled
+        missing, gaps = torch.isnan(x), self._constants((x.dtype, x.device))[-2]
+        parts = [filled[..., : self.first], missing.index_select(-1, gaps).to(x)]
+        return torch.cat([*parts, self._given(inputs, missing)] if self.condition else parts, -1)
+
+    def given(self, x: Tensor) -> Tensor:
+        """The conditions alone (..., condition), as they are at the end of all inputs.
+
+        A missing one is 0, and marked: what the other columns say of it would tell a decoder of these.
+        """
+        return self._given(self.inputs(x), torch.isnan(x))
+
+    def _given(self, inputs: Tensor, missing: Tensor) -> Tensor:
+        gaps = self._constants((inputs.dtype, inputs.device))[-1]
+        return torch.cat([torch.nan_to_num(inputs[..., self.first :]), missing.index_select(-1, gaps).to(inputs)], -1)
 
     def _expected(self, inputs: Tensor) -> Tensor:
         """E[input | those that are there], in double precision for any that is missing."""

@@ -69,12 +69,16 @@ def columns_table(found: Mapping[str, Any]) -> Table | None:
     examples = int(found.get("examples") or 0)
     rows = []
     for place, column in enumerate(columns, 1):
-        cells = [Cell(str(column.get("name"))), Cell.of(place), Cell(str(column.get("kind") or "real"))]
+        cells = [Cell(str(column.get("name"))), Cell.of(place), Cell(_kind(column))]
         if gaps:
             cells.append(_missing(int(column.get("missing") or 0), examples))
         rows.append(Row([*cells, Cell(_values(column)), Cell(_mean(column))]))
     heads = ["column", "number", "kind", *(["missing"] if gaps else []), "values", "mean"]
     return Table("Columns", heads, rows, 1)
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    return f"{column.get('kind') or 'real'}{', condition' if column.get('condition') else ''}"
 
 
 def _missing(count: int, examples: int) -> Cell:

@@ -107,3 +107,17 @@ def imputation_table(found: Mapping[str, Any] | None) -> Table | None:
         for name, own in errors.items()
     ]
     return Table("Filled cells", ["filled by", *(head for _, head in shown)], rows)
+
+
+def leakage_table(found: Sequence[Mapping[str, Any]] | None) -> Table | None:
+    """What latents tell of conditions, by `vaelab.vae.leakage`."""
+    if not found:
+        return None
+    rows = []
+    for own in found:
+        measure = "accuracy" if own["measure"] == "accuracy" else "R²"
+        first = Cell.mean({"mean": own["latents"], "se": own["se"]})
+        rows.append(
+            Row([Cell(own["condition"]), Cell(measure), first, Cell.of(own["chance"]), Cell.of(own["columns"])])
+        )
+    return Table("Conditions", ["condition", "measure", "from the latents", "chance", "from the columns"], rows)

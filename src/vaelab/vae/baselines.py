@@ -220,7 +220,7 @@ _known: weakref.WeakKeyDictionary[Feed, Baselines] = weakref.WeakKeyDictionary()
 
 
 def structured(feed: Feed, limit: float = math.inf) -> Baselines:
-    """The baselines fitted to the training rows of `feed`; computed once. None for conditional data.
+    """The baselines fitted to the training rows of `feed`; computed once. None for inverse problems.
 
     limit: the seconds of all that is asked for, of which they may take a share.
     """
@@ -231,7 +231,7 @@ def structured(feed: Feed, limit: float = math.inf) -> Baselines:
 
 
 def _structured(feed: Feed, deadline: float) -> Baselines:
-    if feed.condition or feed.features < 2:  # one feature shares nothing
+    if feed.condition or feed.features < 2:  # the first is of inverse problems; and one feature shares nothing
         return Baselines()
     return _densities(feed, deadline) if feed.likelihood.is_dense else _linear_vae(feed, deadline)
 

@@ -35,7 +35,8 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
     likelihood = fitted.model.likelihood
     if convolutions is not None and isinstance(likelihood, Mixed):
         return None, "It decodes columns of several types with convolutions, which a page cannot."
-    weights = fitted.model.unpad(fitted.row[0].float().cpu(), fitted.spec)
+    weights, scaling = fitted.unconditional
+    weights = {name: weight.float().cpu() for name, weight in weights.items()}
     layers = len(fitted.spec.hidden_sizes) + 1
     tensors = [weights[f"decoder.{i}.{kind}"] for i in range(layers) for kind in ("weight", "bias")]
     if convolutions is not None:
@@ -50,7 +51,6 @@ def decoder_data(fitted: Fitted, room: int) -> tuple[dict[str, Any] | None, str]
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).numpy()
     if np.abs(flat).max() > LARGEST_HALF:
         return None, f"Its largest weight, {np.abs(flat).max():.3g}, is out of range for 16 bits."
-    scaling = fitted.scaling
     return {
         "size": size,
         "widths": [fitted.spec.latent_dim, *reversed(fitted.spec.hidden_sizes), fitted.model.ends[1]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
 from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule
+from vaelab.vae import conditions
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.estimator_doc import DOC
 from vaelab.vae.feed import Feed, resolve
@@ -74,6 +75,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         device: str = "auto",
         seed: int = 0,
         types: Mapping[Any, Any] | None = None,
+        condition: Sequence[Any] | None = None,
         encoder: Any = None,
         decoder: Any = None,
     ):
@@ -117,6 +119,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.device = device
         self.seed = seed
         self.types = types
+        self.condition = condition
         self.encoder = encoder
         self.decoder = decoder
 
@@ -144,11 +147,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             training.
         """
         settings = self.get_params(deep=False)
-        types = settings.pop("types")
+        types, condition = settings.pop("types"), settings.pop("condition")
         custom = CustomNetworks.of(settings.pop("encoder"), settings.pop("decoder"))
         spec = Spec.create(**settings)
         x, look = checked(self, X, reset=True), FrameLook.of(X)
-        data = held_out(x, spec.seed, types=types, groups=groups, infer=spec.likelihood == "mixed")
+        data = held_out(
+            x, spec.seed, types=types, groups=groups, infer=spec.likelihood == "mixed", condition=condition or ()
+        )
         spec = resolve(spec, data)
         with one_thread():
             feed = Feed(data, spec)
@@ -195,7 +200,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Returns
         -------
         X : ndarray of shape (n, *shape), or data frame
-            In the data's own units; of levels the most likely one. float32 if Z is, else float64.
+            In the data's own units; of levels the most likely one. float32 if Z is, else float64. Conditions are
+            typical: the median, or the most frequent level.
         """
         check_is_fitted(self)
         z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", estimator=self)
@@ -254,7 +260,27 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         every = [self._given_back(each, X, missing) for each in found]
         return np.stack(every) if isinstance(every[0], np.ndarray) else every
 
-    def sample(self, n: int = 1, random_state: Any = None, noise: bool = False) -> Any:
+    def translate(self, X: Any, to: Mapping[Any, Any]) -> Any:
+        """What examples would be under other conditions: E[x|z, c'] at the mean of q(z|x, c).
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n, n_features_in_)
+        to : mapping of str or int to the new value
+            Of some conditions, by name or position.
+
+        Returns
+        -------
+        X : ndarray of shape (n, D), or data frame
+        """
+        x = self._new(X)
+        with one_thread():
+            found = self.fitted_.translate(x, to).astype(precision(x), copy=False)
+        return self._given_back(found, X, replaced=np.ones(found.shape, bool), is_mean=True)
+
+    def sample(
+        self, n: int = 1, random_state: Any = None, noise: bool = False, given: Mapping[Any, Any] | None = None
+    ) -> Any:
         """New examples E[x|z] for z drawn from the prior.
 
         Parameters
@@ -265,6 +291,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             None draws different ones at every call.
         noise : bool
             Draw x ~ p(x|z) instead of its mean, which is smoother than data.
+        given : mapping of str or int to a value, or None
+            Of some conditions, by name or position; the others are drawn from the training rows.
 
         Returns
         -------
@@ -276,11 +304,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             raise InputError(f"`n` must be a whole number of at least 1, but got {n!r}.")
         rng, latent_dim = check_random_state(random_state), self.fitted_.spec.latent_dim
         z = self.fitted_.draw_prior(rng.standard_normal((n, latent_dim)), rng.random(n))
-        if not noise:
-            return self.inverse_transform(z)
+        rows = conditions.drawn(self.fitted_, n, given or {}, rng)
         with one_thread():
-            x = self.fitted_.draw(z, int(rng.randint(2**31)))
-        return self._given_back(x, None)
+            x = self.fitted_.draw(z, int(rng.randint(2**31)), rows) if noise else self.fitted_.decode(z, rows)
+        return self._given_back(x, None, is_mean=not noise)
 
     def score_samples(self, X: Any) -> npt.NDArray[np.float64]:
         """The evidence lower bound of each example, with beta = 1; higher is better.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any, Literal
 
-from vaelab.data.scikit import FEWEST_TO_SPLIT, TYPES_DOC
+from vaelab.data.scikit import CONDITION_DOC, FEWEST_TO_SPLIT, TYPES_DOC
 from vaelab.settings.spec import settings_table
 from vaelab.vae.spec import Spec
 
@@ -100,6 +100,7 @@ def _parameters() -> str:
         ]
     lines += [
         TYPES_DOC,
+        CONDITION_DOC,
         "    encoder : torch.nn.Module or None, default=None",
         "        a custom network that replaces the built one (see vaelab.vae.custom_networks).",
         "    decoder : torch.nn.Module or None, default=None",

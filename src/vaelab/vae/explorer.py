@@ -23,6 +23,7 @@ from vaelab.data import Dataset
 from vaelab.data.dataset import SPLITS
 from vaelab.errors import InputError, StoreError
 from vaelab.report.explorer import Explore, Explorer
+from vaelab.vae import conditions
 from vaelab.vae.decoder_export import decoder_data, packed
 from vaelab.vae.evaluate import ACTIVE_VARIANCE
 from vaelab.vae.fitted import Fitted
@@ -89,6 +90,7 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         parts.append({"name": name, "decoder": decoder, "why": why, "curves": curves} | latents[name].as_dict(keep))
     return {
         "data": data.name,
+        "under": conditions.written(next(iter(models.values()))),
         "shape": list(data.shape),
         "classes": list(data.classes),
         "table": None if data.is_image else table_data(data),

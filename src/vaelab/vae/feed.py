@@ -31,6 +31,11 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     if not data.condition and (spec.wx != 1 or spec.wy != 0):
         name = "wx" if spec.wx != 1 else "wy"
         raise InputError(f"`{name}` weights a term of an inverse problem; leave it out, or use `vaelab invert`.")
+    if changes.get("likelihood", spec.likelihood) != "mixed" and any(column.condition for column in data.columns):
+        raise InputError(
+            f"conditions need likelihood = mixed, but got {changes.get('likelihood', spec.likelihood)}; leave out "
+            "`likelihood`, or `condition`."
+        )
     if spec.prior == "vamp" and changes.get("likelihood", spec.likelihood) == "mixed":
         raise InputError(
             "the VampPrior's pseudo-inputs are real numbers, but this table has columns of other types or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
 from vaelab.settings.yardsticks import SEARCH_DRAWS
-from vaelab.vae import evaluate, imputation
+from vaelab.vae import conditions, evaluate, imputation
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import Bound, MutualInformation
 from vaelab.vae.feed import Feed
@@ -33,8 +33,9 @@ from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 DRAWS = 1  # seed part for draws of x|z; draws of z use the seed itself
+PIECE = 1024  # points that are decoded at once
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
-TYPED_ARRAYS = ("base", "center", "spread", "least", "size", "highest", "filling")
+TYPED_ARRAYS = ("base", "center", "spread", "least", "size", "highest", "filling", "conditions")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +126,11 @@ class Fitted:
         return _model(self.spec, self.facts, self.scaling, self.custom)
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether some columns are given rather than modelled: p(x | c)."""
+        return self.model.encoding is not None and self.model.condition > 0
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         return self.model.views(self.row)
 
@@ -188,33 +194,73 @@ class Fitted:
         return padded
 
     @torch.no_grad()
-    def decode(self, z: Any) -> Array:
-        """E[x|z] (n, *shape) for points z (n, latent_dim)."""
-        return self._decoded(z, lambda outputs: self.model.likelihood.mean(outputs, self.parameters))
+    def decode(self, z: Any, given: Array | None = None) -> Array:
+        """E[x|z] (n, *shape) for points z (n, latent_dim); E[x|z, c] with conditions c.
+
+        given: rows (n, D) of a table with the conditions; by default typical ones: see `conditions.typical`.
+        """
+        return self._decoded(z, given, lambda outputs: self.model.likelihood.mean(outputs, self.parameters))
 
     @torch.no_grad()
-    def draw(self, z: Any, seed: int = 0) -> Array:
-        """One draw of x ~ p(x|z) (n, *shape) for each point z (n, latent_dim), in the data's own units.
+    def draw(self, z: Any, seed: int = 0, given: Array | None = None) -> Array:
+        """One draw of x ~ p(x|z) (n, *shape) for each point z (n, latent_dim), in the data's own units; `given` as in
+        `decode`.
 
         With the Bernoulli likelihood a draw is the lowest or the highest value; draws of 8-bit data with a density
         are grey levels. Constant columns of a table keep their value.
         """
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, DRAWS))
         likelihood = self.model.likelihood
-        x = self._decoded(z, lambda outputs: likelihood.sample(outputs, self.parameters, generator))
+        x = self._decoded(z, given, lambda outputs: likelihood.sample(outputs, self.parameters, generator))
         return np.clip(np.floor(x + 0.5), 0, 255) if self.scaling.dequantise else x
 
-    def _decoded(self, z: Any, take: Callable[[Tensor], Tensor]) -> Array:
+    def _decoded(self, z: Any, given: Array | None, take: Callable[[Tensor], Tensor]) -> Array:
         """`take` applied to the likelihood's outputs (1, n, D) at points z, in the data's own units."""
         z = np.asarray(z, dtype=np.float64)
         if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
             raise InputError(
                 f"`z` must have {self.spec.latent_dim} columns, one per latent dimension, not shape {tuple(z.shape)}."
             )
-        padded, x = self.padded(z), self.row.new_empty(len(z), self.model.features)
-        for piece, place in zip(padded.split(1024, 1), x.split(1024), strict=True):
-            place[:] = take(self.model.decode(self.parameters, piece))[0]
+        x = self.row.new_empty(len(z), self.model.features)
+        modelled = slice(None)
+        if self.is_conditional:
+            given = conditions.typical(self) if given is None else given
+            x[:] = torch.from_numpy(self.scaling.to_model(given))
+            assert self.scaling.typed is not None
+            modelled = self.scaling.typed.modelled
+        for outputs, place in zip(self._outputs(z, x), x.split(PIECE), strict=True):
+            place[:, modelled] = take(outputs)[0]
         return self.scaling.to_own(x.cpu().numpy().astype(self.scaling.offset.dtype, copy=False), self.facts.shape)
+
+    def _outputs(self, z: Array, x: Tensor) -> Iterator[Tensor]:
+        """The likelihood's outputs (1, n, head(D)), in pieces, at points z (n, latent_dim), with the conditions of rows
+        x (n, D) in the model's units.
+        """
+        for piece, rows in zip(self.padded(z).split(PIECE, 1), x.split(PIECE), strict=True):
+            yield self.model.decode(self.parameters, piece, y=self.model.split(rows[None])[1])
+
+    @torch.no_grad()
+    def outputs(self, z: Array) -> Tensor:
+        """The likelihood's outputs (n, head(D)) at points z (n, latent_dim), under typical conditions."""
+        x = self.row.new_empty(len(z), self.model.features)
+        if self.is_conditional:
+            x[:] = torch.from_numpy(self.scaling.to_model(conditions.typical(self)))
+        return torch.cat([outputs[0] for outputs in self._outputs(z, x)])
+
+    @property
+    def unconditional(self) -> tuple[dict[str, Tensor], Scaling]:
+        """Own weights and scaling of the decoder z -> x; with conditions that for typical ones, which are then part of
+        its first bias.
+        """
+        weights = self._weights()
+        if not self.is_conditional:
+            return weights, self.scaling
+        row = conditions.typical(self)
+        y = self.model.split(torch.from_numpy(self.scaling.to_model(row)).to(self.row)[None])[1]
+        assert y is not None
+        given, of_z = weights["decoder.0.weight"].split([self.model.condition, self.spec.latent_dim])
+        bias = weights["decoder.0.bias"] + y[0] @ given
+        return weights | {"decoder.0.weight": of_z, "decoder.0.bias": bias}, self.scaling.at_conditions(row[0])
 
     @functools.cached_property
     def encoder(self) -> Encoder:
@@ -223,15 +269,16 @@ class Fitted:
 
     @functools.cached_property
     def decoder(self) -> Decoder:
-        """A standalone torch module: points (n, L) to E[x|z] (n, *shape)."""
-        return Decoder(self._weights(), self.model, self.scaling, self.facts.shape)
+        """A standalone torch module: points (n, L) to E[x|z] (n, *shape), under typical conditions."""
+        weights, scaling = self.unconditional
+        return Decoder(weights, self.model, scaling, self.facts.shape)
 
     def _weights(self) -> dict[str, Tensor]:
         return self.model.unpad(self.row[0], self.spec)
 
     def reconstruct(self, x: Any) -> Array:
-        """E[x|z] at the posterior mean of each example."""
-        return self.decode(self.encode(x)[0])
+        """E[x|z] at the posterior mean of each example, with its own conditions."""
+        return self.decode(self.encode(x)[0], self.rows(x) if self.is_conditional else None)
 
     def impute(self, x: Any, draws: int = 0, seed: int = 0) -> Array:
         """Rows x (n, D) of a table with their missing cells filled by single values (see `imputation.impute`); with
@@ -239,13 +286,24 @@ class Fitted:
         """
         return imputation.draw(self, x, draws, seed) if draws else imputation.impute(self, x)
 
-    def sample(self, n: int, seed: int = 0, noise: bool = False) -> Array:
-        """E[x|z] (n, *shape) for z drawn from the prior; with `noise`, draws of x ~ p(x|z) at the same z."""
+    def sample(self, n: int, seed: int = 0, noise: bool = False, given: Mapping[Any, Any] | None = None) -> Array:
+        """E[x|z] (n, *shape) for z drawn from the prior; with `noise`, draws of x ~ p(x|z) at the same z.
+
+        given: values of conditions, by column; the others are drawn from those training rows that have these.
+        """
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, but got {n}.")
         rng = np.random.default_rng(seed)
         z = self.draw_prior(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n))
-        return self.draw(z, seed) if noise else self.decode(z)
+        rows = conditions.drawn(self, n, given or {}, rng)
+        return self.draw(z, seed, rows) if noise else self.decode(z, rows)
+
+    def translate(self, x: Any, to: Mapping[Any, Any]) -> Array:
+        """What examples x (n, D) would be if some of their conditions were others: E[x|z, c'] at the posterior mean
+        given their own c. What the latents hold stays; what the conditions tell goes.
+        """
+        rows = self.rows(x)
+        return self.decode(self.encode(rows)[0], conditions.changed(self, rows, to))
 
     def draw_prior(self, normal: Array, uniform: Array) -> Array:
         """Draws of the prior (n, latent_dim) from standard normals (n, latent_dim) and uniforms (n,) in [0, 1)."""

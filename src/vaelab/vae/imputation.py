@@ -27,15 +27,17 @@ RESAMPLED = 3  # seed part
 @torch.no_grad()
 def impute(fitted: Fitted, x: Any) -> Array:
     """Rows x (n, D), their missing cells filled with E[x_missing | x_observed]; of categories and ordered levels with
-    the most likely one, of positive numbers, whose logarithm is modelled, with about the median; counts are whole.
-    These two never exceed what was seen in training: an exponential makes any extrapolation a wild one.
+    the most likely one, of positive numbers, whose logarithm is modelled, with about the median; counts are whole. A
+    missing condition stays missing. Positive numbers and counts never exceed what was seen in training: an exponential
+    makes any extrapolation a wild one.
 
     By self-normalised importance weights of draws z_k from q(z|x): w_k = p(x_observed, z_k) / q(z_k|x), which assumes
     that values are missing at random (Mattei & Frellsen 2019, "MIWAE", eq. 9).
     """
     rows = fitted.rows(x)
     filled = rows.astype(np.result_type(fitted.scaling.offset, np.float32))
-    highest = torch.from_numpy(_likelihood(fitted).typed.highest).to(fitted.row)
+    typed = _likelihood(fitted).typed
+    highest = torch.from_numpy(typed.highest[typed.modelled]).to(fitted.row)
     for place, outputs, log_w in _weighted(fitted, rows):
         weights = torch.softmax(log_w, 0)[..., None]
         found = _likelihood(fitted).expectation(outputs, weights, fitted.parameters, _sizes(fitted, rows[place]))
@@ -91,7 +93,9 @@ def _weighted(fitted: Fitted, rows: Array) -> Iterator[tuple[slice, Tensor, Tens
         q = evaluate.encode(model, parameters, x).repeated()
         eps = evaluate.fixed_noise(keys, [fitted.spec], model.latent, POINTS, dtype)
         z = q.sample(eps)
-        outputs = model.decode(parameters, z[0].reshape(1, -1, model.latent))[0].view(POINTS, len(x), -1)
+        y = model.split(x)[1]
+        tiled = None if y is None else y.expand(POINTS, *y.shape).reshape(1, -1, model.condition)
+        outputs = model.decode(parameters, z[0].reshape(1, -1, model.latent), y=tiled)[0].view(POINTS, len(x), -1)
         cost = likelihood.nll(outputs, x.expand(POINTS, *x.shape), parameters)
         log_w = model.prior.log_prob(z, parameters)[0] - q.log_prob(eps)[0] - cost
         yield place, outputs, log_w
@@ -108,11 +112,14 @@ def _sizes(fitted: Fitted, rows: Array) -> Tensor | None:
 
 
 def _fill(fitted: Fitted, filled: Array, rows: Array, place: slice, found: Tensor) -> None:
-    """Writes found values (n, D_model) into the missing cells."""
-    values = found.cpu().numpy().astype(fitted.scaling.offset.dtype)
+    """Writes found values (n, modelled columns) into the missing cells; a missing condition stays missing."""
+    values = np.full((len(found), len(fitted.scaling.offset)), np.nan, fitted.scaling.offset.dtype)
+    values[:, _likelihood(fitted).typed.modelled] = found.cpu().numpy()
     own = fitted.scaling.to_own(values, (rows.shape[1],))
     for j, column in enumerate(fitted.facts.columns):
-        if column.kind == "count":
+        if column.condition:
+            own[:, j] = np.nan
+        elif column.kind == "count":
             own[:, j] = np.round(own[:, j])
         elif column.has_levels:
             levels = np.array(column.values)

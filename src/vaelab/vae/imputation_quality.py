@@ -59,7 +59,9 @@ class _Table:
 
 def quality_of(fitted: Fitted | None, data: Dataset) -> dict[str, Any] | None:
     """`imputation_quality` where it says something: for a model of a table with missing values."""
-    if fitted is None or fitted.scaling.typed is None or not any(column.missing for column in data.columns):
+    if fitted is None or fitted.scaling.typed is None:
+        return None
+    if not any(column.missing and not column.condition for column in data.columns):
         return None
     return imputation_quality(fitted, data)
 
@@ -76,6 +78,7 @@ def imputation_quality(fitted: Fitted, data: Dataset, seed: int = 0, share: floa
     rng = np.random.default_rng(derive_seed(seed, SEED_PART))
     hidden = (rng.random(rows.shape) < share) & ~np.isnan(rows)
     hidden[hidden.sum(1) == (~np.isnan(rows)).sum(1)] = False  # a row keeps at least one cell
+    hidden[:, [j for j, column in enumerate(data.columns) if column.condition]] = False
     given = np.where(hidden, np.nan, rows)
     kept = fitted.scaling.kept
     assert kept is not None

@@ -81,10 +81,12 @@ class Model(Stacked):
         if spec.network == "conv":
             assert grid is not None
             convolutions = Convolutions.for_spec(spec, grid)
+        encoding = None if typed is None else Encoding(typed)
         model = cls(
             features, hidden, latent, spec.activation, likelihood,
-            condition=condition, convolutions=convolutions, half=spec.precision == "bf16",
-            custom=custom, grid=grid, latent_dim=spec.latent_dim, encoding=None if typed is None else Encoding(typed),
+            condition=condition if encoding is None else encoding.condition, convolutions=convolutions,
+            half=spec.precision == "bf16",
+            custom=custom, grid=grid, latent_dim=spec.latent_dim, encoding=encoding,
         )  # fmt: skip
         return dataclasses.replace(model, prior=prior_type(spec.prior).for_spec(spec, features, model.encode))
 
@@ -95,7 +97,12 @@ class Model(Stacked):
         return encoder, decoder
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Rows [x, y] (..., D + C) as x (..., D) and y (..., C), None without a condition."""
+        """Rows [x, y] (..., D + C) as x (..., D) and y (..., C), None without a condition.
+
+        Conditions of a table are among its D columns, which the likelihood leaves out.
+        """
+        if self.encoding is not None:
+            return rows, self.encoding.given(rows) if self.condition else None
         return (rows[..., : self.features], rows[..., self.features :]) if self.condition else (rows, None)
 
     @functools.cached_property
@@ -105,7 +112,7 @@ class Model(Stacked):
         """
         outputs = self.likelihood.head(self.features)
         if self.convolutions is None:
-            return self.features if self.encoding is None else self.encoding.width, outputs
+            return self.features if self.encoding is None else self.encoding.width - self.condition, outputs
         if outputs != self.features:
             raise InputError(
                 "`network` = conv has one output per pixel, but this likelihood needs more; use network = mlp."

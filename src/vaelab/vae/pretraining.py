@@ -35,7 +35,9 @@ def latents(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
 def refitted(model: Model, row: Tensor, feed: Feed) -> dict[str, Tensor]:
     """The likelihood's own parameters that suit reconstructions from the means of some training rows."""
     x, parameters = feed.sample_rows(INITIAL_ROWS).to(row), model.views(row[None])
-    outputs = model.decode(parameters, evaluate.encode(model, parameters, x).mean)[0]
+    y = model.split(x)[1]
+    means = evaluate.encode(model, parameters, x).mean
+    outputs = model.decode(parameters, means, y=None if y is None else y[None])[0]
     return model.likelihood.refit(outputs.cpu(), x.cpu())
 
 
@@ -67,8 +69,9 @@ def with_mixture(model: Model, row: Tensor, spec: Spec, feed: Feed) -> Tensor:
     L, last = spec.latent_dim, f"encoder.{len(spec.hidden_sizes)}"
     for name, offset in ((f"{last}.weight", 0.0), (f"{last}.bias", centre)):
         own[name][:, :L] = (own[name][:, :L] - offset) @ basis
-    own["decoder.0.bias"] += centre @ own["decoder.0.weight"]
-    own["decoder.0.weight"] = torch.linalg.solve(basis, own["decoder.0.weight"])
+    given, of_z = own["decoder.0.weight"].split([model.condition, spec.latent_dim])
+    own["decoder.0.bias"] += centre @ of_z
+    own["decoder.0.weight"] = torch.cat([given, torch.linalg.solve(basis, of_z)])
     own |= {name: value.double() for name, value in refitted(model, row, feed).items()}
     covariances = torch.from_numpy(fit.covariances)
     start = START_VARIANCE * (torch.from_numpy(fit.weights) @ covariances.diagonal(0, 1, 2))  # (L,)

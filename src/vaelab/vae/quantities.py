@@ -12,6 +12,7 @@ from torch import Tensor
 from vaelab.data import Dataset
 from vaelab.plots.dataset import viewable
 from vaelab.plots.features import Features
+from vaelab.vae import conditions
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.likelihoods.bernoulli import Bernoulli
 from vaelab.vae.likelihoods.categorical import Categorical
@@ -20,11 +21,12 @@ from vaelab.vae.likelihoods.ordinal import Ordinal
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
-PIECE = 1024
 
 
 def quantities(fitted: Fitted, data: Dataset, z: Any, features: Features | None) -> Array:
-    """Points z (n, L) decoded: examples as they are viewed; of a typed table, the quantities (n, D) of `features`."""
+    """Points z (n, L) decoded: examples as they are viewed; of a typed table, the quantities (n, D) of `features`,
+    under typical conditions.
+    """
     own = fitted.decode(z)
     if features is None or not features.columns:
         return viewable(own, data)
@@ -38,11 +40,12 @@ def quantities(fitted: Fitted, data: Dataset, z: Any, features: Features | None)
 
 def drawn(fitted: Fitted, data: Dataset, z: Any, features: Features | None, seed: int = 0) -> Array:
     """New examples for points z (n, L), as pictures compare them with data: draws of x|z of typed tables, whose levels
-    have no mean; else decoded means.
+    have no mean; else decoded means. Conditions are drawn from the training rows.
     """
+    given = conditions.drawn(fitted, len(z), {}, np.random.default_rng(seed))
     if features is None or not features.columns:
-        return viewable(fitted.decode(z), data)
-    return features.spread(fitted.draw(z, seed).reshape(len(z), -1))
+        return viewable(fitted.decode(z, given), data)
+    return features.spread(fitted.draw(z, seed, given).reshape(len(z), -1))
 
 
 def reconstructed(fitted: Fitted, rows: Array) -> Array:
@@ -50,7 +53,7 @@ def reconstructed(fitted: Fitted, rows: Array) -> Array:
     compared with it.
     """
     z, typed, kept = fitted.encode(rows)[0], fitted.scaling.typed, fitted.scaling.kept
-    own = fitted.decode(z)
+    own = fitted.decode(z, rows)
     if typed is None or not typed.has_size:
         return own
     assert kept is not None
@@ -63,16 +66,16 @@ def reconstructed(fitted: Fitted, rows: Array) -> Array:
 
 @torch.no_grad()
 def level_shares(fitted: Fitted, z: Any) -> dict[int, Floats]:
-    """Probabilities (n, levels) at points z (n, L) of columns of levels with their own noise model, by number."""
+    """Probabilities (n, levels) at points z (n, L) of columns of levels with their own noise model, by number; under
+    typical conditions.
+    """
     likelihood, kept = fitted.model.likelihood, fitted.scaling.kept
     if not isinstance(likelihood, Mixed) or kept is None:
         return {}
-    outputs = [
-        fitted.model.decode(fitted.parameters, piece)[0] for piece in fitted.padded(np.asarray(z)).split(PIECE, 1)
-    ]
+    outputs = fitted.outputs(z)
     found: dict[int, Floats] = {}
     for part in likelihood.parts:
-        shares = _shares(part, torch.cat(outputs)[:, part.outputs], part.own(fitted.parameters))
+        shares = _shares(part, outputs[:, part.outputs], part.own(fitted.parameters))
         for j, column in enumerate(kept[part.columns].tolist() if shares is not None else ()):
             assert shares is not None
             levels = len(fitted.facts.columns[column].levels)

@@ -25,11 +25,11 @@ from vaelab.store.folders import default_folder
 from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.vae import baselines
+from vaelab.vae.about_columns import about_columns
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
-from vaelab.vae.imputation_quality import quality_of
 from vaelab.vae.learning import Variational, pace
 from vaelab.vae.modules import Decoder, Encoder
 from vaelab.vae.pictures import draw_run
@@ -146,7 +146,7 @@ def train(
         changes["reference"] = run.metrics["reference"] | structured.as_dict(feed, open_test)
         value = run.metrics["validation"]["neg_elbo"]
         changes["beaten"] = structured.beaten(value, baselines.of_model(model, feed), "this model's")
-        changes["imputation"] = quality_of(model, data)
+        changes |= about_columns(model, data)
         store.update_metrics(folder, changes)
         trained, best = (run.metrics[name] for name in ("epochs", "best_epoch"))
         if trained < int(spec.epochs):

@@ -17,12 +17,12 @@ from vaelab.engine.networks import bucket, padded_latent
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, parse_yardsticks
 from vaelab.study.task import Nothing
 from vaelab.vae import baselines, evaluate
+from vaelab.vae.about_columns import about_columns
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.epoch import VAEStack
 from vaelab.vae.evaluate import COLLAPSE_RATE
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
-from vaelab.vae.imputation_quality import quality_of
 from vaelab.vae.learning import Variational
 from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.measuring import measured
@@ -117,8 +117,7 @@ class VAESystem:
             "likelihood": feed.spec.likelihood,
             "baseline": reference.as_dict() | {"share": share} | structured.as_dict(feed, test=best is not None),
             "beaten": beaten,
-            "imputation": quality_of(model, feed.data),
-        }
+        } | about_columns(model, feed.data)
 
     def nothing(self, feed: Feed, metrics: Mapping[str, Any]) -> Nothing:
         return baselines.structured(feed).nothing(float(metrics["rate"]), feed.spec.beta)

@@ -75,7 +75,9 @@ const startExplorer = () => {
 
   if (data.shape.length < 2) {
     byId("explorer").classList.add("rows");
-    if (data.originals) byId("view-decoded").nextElementSibling.textContent = "Its reconstruction; marks show the original";
+    const under = data.under ? `, given ${data.under}` : "";
+    byId("view-here").nextElementSibling.textContent += under;
+    byId("view-decoded").nextElementSibling.textContent += under + (data.originals ? "; marks show the original" : "");
     for (const id of ["view-here", "view-decoded"]) byId(id).tabIndex = 0;
   }
   useModel(data.models[0].name);

@@ -50,7 +50,8 @@ class FusedVAE(FusedSteps[VAEStack]):
         own = [block for block in model.layout if block.name.startswith("likelihood")]
         start, count = (own[0].offset if own else 0), sum(block.size for block in own)
         activation = ACTIVATIONS.index(model.activation)
-        sizes = [model.features, model.condition, latent, len(hidden), activation, start, count, std, excess, code]
+        shape = [model.features, model.condition, latent, len(hidden), model.ends[0]]
+        sizes = [*shape, activation, start, count, std, excess, code]
         self.sizes.append(np.array(sizes, np.int64))
         return table
 

@@ -35,10 +35,10 @@ from vaelab.vae.fused.heads import cost_of
 
 # The layers of a member: the hidden ones of its encoder, the heads of mean and log-variance, the hidden ones of its
 # decoder, and the outputs. `sizes` has the numbers of features D, values of the condition C, latent dimensions and the
-# encoder's hidden layers; the activation; where the likelihood's own parameters start, and their number; where the
-# scratch memory has std and e^log_var - 1 of q(z|x), and the decoder's inputs [y, z].
-FEATURES, CONDITION, LATENT, HIDDEN, ACTIVATION, OWN, N_OWN, STD, EXCESS, CODE = range(10)
-SIZES = 10
+# encoder's hidden layers; where the condition starts in a row; the activation; where the likelihood's own parameters
+# start, and their number; where the scratch memory has std and e^log_var - 1 of q(z|x), and the inputs of the decoder.
+FEATURES, CONDITION, LATENT, HIDDEN, GIVEN, ACTIVATION, OWN, N_OWN, STD, EXCESS, CODE = range(11)
+SIZES = 11
 
 BETA, WX, FREE_BITS = range(3)  # `weights` of the loss; free bits are -1 if there are none
 
@@ -78,7 +78,7 @@ def decode(
     codes = matrix(scratch, sizes[CODE], B, condition + latent)
     for b in range(B):
         for j in range(condition):
-            codes[b, j] = rows[b, sizes[FEATURES] + j]
+            codes[b, j] = rows[b, sizes[GIVEN] + j]
         for j in range(latent):
             codes[b, condition + j] = means[b, j] + std[b, j] * normal[b, j]
     below = layers[hidden + 2 : len(layers) - 1]

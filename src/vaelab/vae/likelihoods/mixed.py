@@ -88,7 +88,7 @@ class Mixed(Likelihood):
         self.is_mass = all(part.likelihood.is_mass for part in self.parts)
         self.counts, self.logs = typed.places("count"), typed.places("positive")
         # What turns a cost into one in the data's own units, by column.
-        density = np.isin([column.kind for column in typed.columns], ("real", "date", "positive"))
+        density = [not c.condition and c.kind in ("real", "date", "positive") for c in typed.columns]
         self.jacobians = torch.from_numpy(np.where(density, np.log(scaling.scale), 0.0))
         self.log_offset = torch.from_numpy(scaling.offset[self.logs])
         self.log_scale = torch.from_numpy(scaling.scale[self.logs])
@@ -234,7 +234,7 @@ class Mixed(Likelihood):
 
     @property
     def is_dense(self) -> bool:
-        complete = not any(column.missing for column in self.typed.columns)
+        complete = not any(column.missing or column.condition for column in self.typed.columns)
         return complete and not any(part.likelihood.is_mass for part in self.parts)
 
     def jacobian(self, x: Tensor) -> Tensor:
