@@ -144,13 +144,15 @@ def test_examples_are_spread_over_the_classes() -> None:
     assert set(rows.tolist()) <= set(data.splits["validation"].tolist())
 
 
-def test_extras_of_a_run(tmp_path: Path) -> None:
+def test_pictures_of_walks_and_of_the_map(tmp_path: Path) -> None:
     data = made((8, 8))
     fitted = untrained(data, Spec(hidden="8", latent_dim=2))
-    validation = fitted.evaluate(data, "validation", 1)
-    fitted = fitted.save(tmp_path / "run", history(2), {"validation": validation})
-    drawn = pictures.draw_run_extras(fitted, data, HOSTILE[0])
-    assert [path.stem for path in drawn] == ["traversals", "interpolations", "map"]
+    kl = fitted.evaluate(data, "validation", 1)["kl"]
+    drawn = [
+        pictures.draw_traversals(fitted, data, kl, tmp_path / "traversals.png", HOSTILE[0]),
+        pictures.draw_interpolations(fitted, data, tmp_path / "interpolations.png", HOSTILE[0]),
+        pictures.draw_latent(fitted, data, kl, tmp_path / "map.png", HOSTILE[0]),
+    ]
     for path in drawn:
         picture(path)
         assert captions({})[path.stem]

@@ -2,6 +2,7 @@
 
 from vaelab.plots.columns import columns_data, plot_columns
 from vaelab.plots.correlations import correlations_data, plot_correlations
+from vaelab.plots.drivers import plot_drivers
 from vaelab.plots.examples import plot_reconstructions, reconstructions_data
 from vaelab.plots.exploration import examples_data, overview_data, plot_examples, plot_overview
 from vaelab.plots.features import columns_features, features_data, quantities_data
@@ -67,6 +68,7 @@ __all__ = [
     "plot_correlations",
     "plot_courses",
     "plot_draws",
+    "plot_drivers",
     "plot_examples",
     "plot_front",
     "plot_history",

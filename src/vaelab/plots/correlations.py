@@ -105,7 +105,7 @@ def plot_correlations(data: Correlations, path: str | Path, title: str = "Correl
     return style.save(figure, path)
 
 
-def _shades(values: Floats) -> Floats:
+def shades(values: Floats) -> Floats:
     """Values in [-1, 1] as colours (..., 3): orange above 0, blue below, white at 0."""
     share = np.clip(values, -1, 1)[..., None]
     ink = np.where(share > 0, np.array([217, 100, 30]), np.array([36, 99, 168]))
@@ -114,7 +114,7 @@ def _shades(values: Floats) -> Floats:
 
 def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
     count = len(names)
-    axes.imshow(_shades(matrix), aspect="auto", interpolation="nearest")
+    axes.imshow(shades(matrix), aspect="auto", interpolation="nearest")
     small = 8.5 if count <= 16 else 7.5
     if count <= ROTATED:
         axes.set_yticks(range(count), labels=list(names))
@@ -135,7 +135,7 @@ def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
 
 
 def _draw_scale(axes: Axes) -> None:
-    axes.imshow(_shades(np.linspace(1, -1, 64)[:, None]), aspect="auto", extent=(0, 1, -1, 1))
+    axes.imshow(shades(np.linspace(1, -1, 64)[:, None]), aspect="auto", extent=(0, 1, -1, 1))
     axes.set_xticks([])
     axes.set_yticks([-1, 0, 1], labels=["−1 negative", "0", "+1 positive"])
     axes.yaxis.tick_right()

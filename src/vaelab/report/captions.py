@@ -42,6 +42,11 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
             "ring, or a wrong level, is information missing from the latents. A value that is missing has no dot; its "
             "ring is what the model expects there. Of a wide table the columns with the largest errors are shown."
         ),
+        "drivers": (
+            "How much each column's mean, or a level's probability, changes while one latent goes from its 10 % to its "
+            "90 % quantile: orange rises, blue falls. A latent that moves many columns is what they share; of a wide "
+            "table those that move most are shown."
+        ),
         "samples": _samples(image, labelled, _is_mixed(data)),
         "front": (
             "Every trial by both yardsticks, and the finalists after retraining, numbered, with standard errors over "

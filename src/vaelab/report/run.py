@@ -20,7 +20,16 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table, imputation_table, leakage_table
+from vaelab.report.tables import (
+    Cell,
+    Row,
+    Table,
+    baselines_table,
+    drivers_tables,
+    history_table,
+    imputation_table,
+    leakage_table,
+)
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start, number
@@ -52,6 +61,7 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
         baselines=baselines_table(baseline, [reached]),
         imputation=imputation_table(metrics.get("imputation")),
         hidden_cells=(metrics.get("imputation") or {}).get("cells", 0),
+        drivers=drivers_tables(metrics.get("drivers")),
         leakage=leakage_table(metrics.get("leakage")),
         leakage_rows=max((row["rows"] for row in metrics.get("leakage") or ()), default=0),
         title=title,

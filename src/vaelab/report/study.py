@@ -27,7 +27,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table, imputation_table, leakage_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, drivers_tables, imputation_table, leakage_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
@@ -96,6 +96,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         baselines=_baselines(results),
         imputation=imputation_table(results.get("imputation")),
         hidden_cells=(results.get("imputation") or {}).get("cells", 0),
+        drivers=drivers_tables(results.get("drivers")),
         leakage=leakage_table(results.get("leakage")),
         leakage_rows=max((row["rows"] for row in results.get("leakage") or ()), default=0),
         best_figures=best,

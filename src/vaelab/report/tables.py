@@ -121,3 +121,27 @@ def leakage_table(found: Sequence[Mapping[str, Any]] | None) -> Table | None:
             Row([Cell(own["condition"]), Cell(measure), first, Cell.of(own["chance"]), Cell.of(own["columns"])])
         )
     return Table("Conditions", ["condition", "measure", "from the latents", "chance", "from the columns"], rows)
+
+
+def drivers_tables(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What drives what, by `vaelab.vae.drivers`: a table of latents, one of columns, and what the page says of them."""
+    if not found:
+        return None
+    latents = [
+        Row([Cell(f"z{k}"), Cell.of(information), Cell(_effects(moves, "+")), *([Cell(_effects(by))] if by else [])])
+        for k, information, moves, by in zip(
+            found["latents"], found["information"], found["moves"], found["moved_by"], strict=True
+        )
+    ]
+    heads = ["latent", "information, nats", "moves", *(["is moved by"] if found["moved_by"][0] else [])]
+    explained = [Row([Cell(str(name)), Cell.of(share)]) for name, share in found["explained"]]
+    return {
+        "rows": found["rows"],
+        "left_out": found["left_out"],
+        "latents": Table("Latents", heads, latents),
+        "explained": Table("Columns explained", ["column", "R²"], explained),
+    }
+
+
+def _effects(pairs: Sequence[Sequence[Any]], form: str = "") -> str:
+    return ", ".join(f"{name} {value:{form}.2f}" for name, value in pairs if abs(value) >= 0.05)

@@ -240,11 +240,12 @@ class Fitted:
             yield self.model.decode(self.parameters, piece, y=self.model.split(rows[None])[1])
 
     @torch.no_grad()
-    def outputs(self, z: Array) -> Tensor:
-        """The likelihood's outputs (n, head(D)) at points z (n, latent_dim), under typical conditions."""
+    def outputs(self, z: Array, given: Array | None = None) -> Tensor:
+        """The likelihood's outputs (n, head(D)) at points z (n, latent_dim); `given` as in `decode`."""
         x = self.row.new_empty(len(z), self.model.features)
         if self.is_conditional:
-            x[:] = torch.from_numpy(self.scaling.to_model(conditions.typical(self)))
+            given = conditions.typical(self) if given is None else given
+            x[:] = torch.from_numpy(self.scaling.to_model(given))
         return torch.cat([outputs[0] for outputs in self._outputs(z, x)])
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +108,12 @@ def _class_draws(fitted: Fitted, data: Dataset, code: int, rng: np.random.Genera
     return rng.multivariate_normal(z.mean(0), covariance, PER_CLASS, method="eigh")
 
 
-def draw_run_extras(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
-    """Traversals, interpolations and, in two dimensions, the decoder's grid of a run folder, in its figures/."""
-    assert fitted.folder is not None
-    folder = fitted.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    kl = store.load_run(fitted.folder).metrics["validation"]["kl"]
-    drawn = [
-        draw_traversals(fitted, data, kl, folder / "traversals.png", f"{name}: one dimension at a time"),
-        draw_interpolations(fitted, data, folder / "interpolations.png", f"{name}: from one example to another"),
-    ]
-    if fitted.spec.latent_dim == 2:
-        drawn.append(draw_latent(fitted, data, kl, folder / "map.png", f"{name}: latent space"))
-    return drawn
+def draw_drivers(found: Mapping[str, Any] | None, folder: Path, name: str) -> list[Path]:
+    """What each latent moves, as `vaelab.vae.drivers` finds it, in the figures/ of a run folder."""
+    if not found:
+        return []
+    (folder / "figures").mkdir(exist_ok=True)
+    return [plots.plot_drivers(found, folder / "figures" / "drivers.png", f"{name}: what each latent moves")]
 
 
 def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) -> Path:

@@ -65,14 +65,14 @@ def reconstructed(fitted: Fitted, rows: Array) -> Array:
 
 
 @torch.no_grad()
-def level_shares(fitted: Fitted, z: Any) -> dict[int, Floats]:
+def level_shares(fitted: Fitted, z: Any, given: Array | None = None) -> dict[int, Floats]:
     """Probabilities (n, levels) at points z (n, L) of columns of levels with their own noise model, by number; under
-    typical conditions.
+    typical conditions, or those of rows (n, D).
     """
     likelihood, kept = fitted.model.likelihood, fitted.scaling.kept
     if not isinstance(likelihood, Mixed) or kept is None:
         return {}
-    outputs = fitted.outputs(z)
+    outputs = fitted.outputs(z, given)
     found: dict[int, Floats] = {}
     for part in likelihood.parts:
         shares = _shares(part, outputs[:, part.outputs], part.own(fitted.parameters))

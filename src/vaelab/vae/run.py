@@ -32,7 +32,7 @@ from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational, pace
 from vaelab.vae.modules import Decoder, Encoder
-from vaelab.vae.pictures import draw_run
+from vaelab.vae.pictures import draw_drivers, draw_run
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
@@ -155,6 +155,7 @@ def train(
             draw_run(model, data, folder.name)
             if not data.is_image:
                 draw_data(data, folder / "figures")
+            draw_drivers(changes["drivers"], folder, folder.name)
     build_run_report(folder, Spec, explorer_of(data))
     shutil.rmtree(partial)
     run = store.load_run(folder)

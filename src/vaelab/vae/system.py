@@ -133,10 +133,12 @@ class VAESystem:
         from vaelab.report import build_study_report
         from vaelab.study.pictures import draw_study
         from vaelab.vae.explorer import explorer_of
+        from vaelab.vae.pictures import draw_drivers
 
         rows, winner = draw_study(folder, results)
         sizes = plots.latent_size_data(rows, winner)
         plots.plot_latent_size(sizes, folder / "figures" / "latent_size.png", self.yardsticks[0])
         if not data.is_image:
             draw_data(data, folder / "figures")
+        draw_drivers(results.get("drivers"), folder / "best", folder.name)
         build_study_report(folder, Spec, explorer_of(data))
