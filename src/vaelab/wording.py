@@ -28,6 +28,15 @@ def number(value: Any, *beside: float) -> str:
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}"
 
 
+def table_value(value: float) -> str:
+    """A value of a table: whole from 1,000 up, else with at most four significant digits.
+
+    >>> table_value(10.2), table_value(34567.8), table_value(3.0), table_value(0.99683), table_value(2.5e9)
+    ('10.2', '34,568', '3', '0.9968', '2.5e+09')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def difference(value: float) -> str:
     """The size of a difference of two numbers, which itself is known less well: two significant digits.
 

@@ -57,6 +57,30 @@ def test_draws_are_numbered_and_differ_only_where_a_cell_is_missing(run: Path) -
     np.testing.assert_array_equal(differs, missing)
 
 
+def test_columns_of_whole_numbers_are_written_whole_but_cells_that_are_there_stay(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = np.stack([rng.integers(20, 90, 200), rng.normal(170, 9, 200).round(1)], 1)
+    lines = [f"{age:.0f},{height}" if i % 9 else f",{height}" for i, (age, height) in enumerate(table.tolist())]
+    (tmp_path / "t.csv").write_text("\n".join(["age,height", *lines]) + "\n")
+    (tmp_path / "new.csv").write_text("age,height\n41.5,170.5\n,160.1\n")
+    commands = [
+        ["train", "t.csv", "--set", "hidden=4", "--set", "latent_dim=1", "--set", "epochs=1", "--out", "run"],
+        ["sample", "run", "-n", "9", "--noise", "--out", "s.csv"],
+        ["impute", "run", "new.csv", "--out", "f.csv"],
+    ]
+    for command in commands:
+        done = vaelab(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+    with open(tmp_path / "s.csv", newline="") as file:
+        drawn = list(csv.DictReader(file))
+    assert all(row["age"].isdigit() for row in drawn)
+    assert any("." in row["height"] for row in drawn)
+    with open(tmp_path / "f.csv", newline="") as file:
+        filled = [row["age"] for row in csv.DictReader(file)]
+    assert filled[0] == "41.5"
+    assert filled[1].isdigit()
+
+
 def test_bad_requests_are_one_line(run: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (["--out", "filled.xlsx"], ["filled.xlsx", ".csv"]),

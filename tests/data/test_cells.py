@@ -48,6 +48,12 @@ def test_text_becomes_levels_and_is_written_again():
     assert back["n"].tolist() == table["n"].tolist()
 
 
+def test_a_column_is_whole_if_its_training_values_are():
+    whole = np.where(AT % 5 == 0, np.nan, AT * 3.0 - 40)
+    data = from_arrays({"a": REAL, "whole": whole, "half": AT + 0.5, "huge": REAL * 1e100})
+    assert [name for name in data.features if column(data, name).whole] == ["whole"]
+
+
 def test_levels_of_numbers_are_their_own():
     data = from_arrays({"a": REAL, "thal": np.array([3, 6, 7])[AT % 3]})
     assert column(data, "thal").levels == ("3", "6", "7")

@@ -28,6 +28,7 @@ def test_clean_text_is_one_short_line_without_mathtext(name: str) -> None:
 
 def test_shortened_names_stay_apart() -> None:
     assert style.clean_names(["a" * 30, "a" * 31, "b"], 10) == ["aaaaa… #0", "aaaaa… #1", "b"]
+    assert style.clean_names(["coloured vessels = 0", "coloured vessels = 1"], 12) == ["colou…ls = 0", "colou…ls = 1"]
 
 
 def test_spread_keeps_order_and_gap() -> None:
@@ -199,6 +200,16 @@ def test_marginals_against_numpy() -> None:
     assert found.correlation_gap == pytest.approx(gap)
 
 
+def test_correlations_of_a_wide_table_are_compared_over_some_columns() -> None:
+    rng = np.random.default_rng(0)
+    held, prior = rng.normal(size=(5, 1203)), rng.normal(size=(6, 1203))
+    found = samples.marginals(plots.samples_data({"prior": prior}, held))
+    some = slice(None, None, 4)  # 301 of them, at most 400
+    off = ~np.eye(301, dtype=bool)
+    gap = np.abs(np.corrcoef(held[:, some].T) - np.corrcoef(prior[:, some].T))[off].mean()
+    assert found.correlation_gap == pytest.approx(gap)
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (28, 28), (20, 20, 3), (13,), (1,), (90,)])
 @pytest.mark.parametrize("classes", [0, 3, 20])
 def test_samples_picture(shape: tuple[int, ...], classes: int, tmp_path: Path) -> None:
@@ -329,3 +340,26 @@ def test_plots_use_no_pyplot_and_no_heavy_library() -> None:
         names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
         names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not {n for n in names if n.split(".")[0] in ("torch", "optuna", "sklearn") or "pyplot" in n}
+
+
+def test_names_beside_an_axis_take_the_room_that_is_measured() -> None:
+    names = ["vessels_coloured_fluoroscopy = 0", "i" * 39, r"\$5"]
+    short, widest = style.side_names(names, 3.2)
+    assert short[:2] == names[:2]
+    figure = style.canvas(2)
+    texts = [figure.text(0, 0, name, fontsize=9, fontfamily=style.FONT) for name in short]
+    drawn = max(text.get_window_extent().width for text in texts) / style.DPI
+    assert widest == pytest.approx(drawn, rel=0.05)
+    narrow, room = style.side_names(["W" * 60, "W" * 61 + "a"], 2.0)
+    assert room <= 2.0
+    assert len(set(narrow)) == 2
+
+
+@pytest.mark.parametrize("highest", [3e-7, 0.02, 7.0, 4.6e8])
+def test_ticks_say_their_whole_value(highest: float) -> None:
+    axes = style.chart(style.canvas(3), 0.6, 0.5, 4, 2)
+    axes.plot([0, 1], [0, highest])
+    axes.figure.canvas.draw()
+    assert not axes.yaxis.get_offset_text().get_text()
+    shown = [float(label.get_text().replace("−", "-")) for label in axes.get_yticklabels()]
+    np.testing.assert_allclose(shown, axes.get_yticks(), rtol=1e-2, atol=1e-3 * highest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def test_values_are_written_in_the_tables_own_words() -> None:
         "f", "middle", "1970-01-01", "2020-01-01",
     ]  # fmt: skip
     assert [written(Column("n", "count"), value) for value in (3.0, 3.26, 1234.6)] == ["3", "3.3", "1,235"]
+    assert [written(None, value) for value in (10.2, 34.1, 63.0, 0.99683)] == ["10.2", "34.1", "63", "0.9968"]
     assert written(None, NAN) == written(SIZE, NAN) == "missing"
 
 
@@ -84,6 +86,18 @@ def test_a_wide_tables_rows_show_the_columns_with_the_largest_errors() -> None:
 # --- exploration ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("caption", ["GGCCAAGGCCGGAAGG-1", "Chinstrap penguin (Pygoscelis antarctica)"])
+def test_captions_of_rows_do_not_overlap(caption: str) -> None:
+    x = RNG.normal(size=(12, 5))
+    data = rows.rows_data(x, x, plots.columns_features(x, [Column(name) for name in "vwxyz"]))
+    figure = rows.draw_rows(data, [caption] * 12, "title")
+    drawn = [text for text in figure.axes[0].texts if text.get_text()[:2] == caption[:2]]
+    boxes = [text.get_window_extent() for text in drawn]
+    assert len(boxes) == 12
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert min(box.y0 for box in boxes) >= 0
+
+
 def test_columns_by_kind() -> None:
     x = np.array([[1.0, 3.0, 2.0, 18262.0], [0.0, 7.0, 0.0, 18263.0], [NAN, 7.0, 5.0, 18300.0], [1.0, 6.0, 2.0, NAN]])
     panels = plots.columns_data(x, [SEX, SIZE, Column("n", "count"), DAY]).panels
@@ -93,6 +107,11 @@ def test_columns_by_kind() -> None:
     assert panels[1].levels == ["large", "small", "middle"]
     assert panels[2].counts.tolist() == [[1, 0, 2, 0, 0, 1]]
     assert panels[3].ends == ("2020-01-01", "2020-02-08")
+    ordered = Column("grade", "ordinal", tuple("abcdefgh"), tuple(map(float, range(8))))
+    often = np.repeat(np.arange(8.0), [1, 40, 2, 30, 3, 20, 10, 9])
+    grade = plots.columns_data(often[:, None], [ordered]).panels[0]
+    assert (grade.levels, grade.more) == (["b", "d", "f", "g", "h"], 3)  # the most frequent, in their order
+    assert (grade.counts.tolist(), grade.values) == ([[40, 30, 20, 10, 9]], len(often))  # shares are of all values
     skewed = plots.columns_data(np.exp(3 * RNG.normal(size=(90, 1))), [Column("m", "positive")]).panels[0]
     assert skewed.axis == "log scale"
     assert skewed.edges[0] < 0

@@ -311,6 +311,22 @@ def test_a_study_sorts_and_draws_its_trials(browser: Browser, tmp_path: Path, di
     quiet(browser)
 
 
+def test_large_values_beside_an_axis_are_not_clipped(browser: Browser, tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", trials=12)
+    results = json.loads((folder / "results.json").read_text())
+    for row in results["table"]:
+        row["value"] = row["value"] and row["value"] * 12_345
+    (folder / "results.json").write_text(json.dumps(results))
+    visit(browser, study_report(folder), ready=None)
+    wait(browser, "document.querySelectorAll('#chart-slices svg').length > 1")
+    ends = browser.execute_script(
+        """return [...document.querySelectorAll("#chart-slices svg .tick[text-anchor=end]")].map((tick) =>
+            [tick.textContent, tick.getBoundingClientRect().left - tick.closest("svg").getBoundingClientRect().left])"""
+    )
+    assert ends
+    assert all(re.fullmatch(r"1,\d{3},000", text) and place >= 0 for text, place in ends)
+
+
 def test_a_table_shows_bars_with_their_names(browser: Browser, tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By
 

@@ -46,7 +46,7 @@ def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:
     assert "The best trial of the search came out 0.63 nats worse after retraining" in found.text
     assert "The search took 6 min 52 s" in found.text
     assert "65 %" in found.text
-    assert "examples 1797" in found.text
+    assert "examples 1,797" in found.text
     assert len(found.tags("img")) == 4
     assert len(found.tags("details")) == 2
 
@@ -381,3 +381,37 @@ def test_a_page_shows_simpler_models_and_says_first_if_one_is_better(tmp_path: P
     assert rows[2][2].get("data-se") == "0.25"
     assert SCRIPT in found.text
     assert not page(study_report(study(tmp_path / "old"))).rows("Beside simpler models")
+
+
+def test_the_section_on_missing_values_names_the_best_way(tmp_path: Path, digits: Dataset) -> None:
+    folder = save(untrained(digits), tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text()) if (folder / "metrics.json").is_file() else {}
+    errors = {
+        "model": {"rmse": 0.8, "accuracy": 0.93},
+        "column mean or mode": {"rmse": 1.2, "accuracy": 0.5},
+        SCRIPT: {"rmse": 0.5, "accuracy": 0.93},
+    }
+    metrics["imputation"] = {"cells": 1234, "share": 0.1, "errors": errors, "left_out": ["iterative is left out."]}
+    metrics["data"] = {"notes": [f"use `--group '{IMG}'` and ` alone"], "examples": 5000, "shape": [7]}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    path = run_report(folder)
+    page_text, found = path.read_text(), page(path)
+    assert "1,234 known values" in found.text
+    assert f"Numbers are filled best by {SCRIPT}, categories are filled best by this model and {SCRIPT}." in found.text
+    assert page_text.count("<strong>") == 3
+    assert "this model 0.8 93 %" in found.text
+    assert "iterative is left out." in found.text
+    assert "examples 5,000" in found.text
+    assert "columns 7" in found.text
+    assert f"use --group '{IMG}' and ` alone" in found.text
+    assert {"code"} <= {tag for tag, _ in found.elements}
+    assert len(found.tags("script")) == 1
+
+
+def test_without_a_winner_the_reason_is_said_once_and_settings_are_code(tmp_path: Path) -> None:
+    path = study_report(study(tmp_path / "study", best=None, notes=["not trained enough: give more `epochs`.", "two."]))
+    found = page(path)
+    assert found.text.count("There is no winner: not trained enough: give more epochs .") == 1
+    assert found.text.count("not trained enough") == 1
+    assert "two." in found.text
+    assert "The search took 6 min 52 s." in found.text  # and nothing was trained after it

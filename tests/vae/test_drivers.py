@@ -14,7 +14,7 @@ from vaelab.api import train
 from vaelab.data import from_arrays, load
 from vaelab.data.dataset import Dataset
 from vaelab.plots import plot_drivers
-from vaelab.report.tables import drivers_tables
+from vaelab.report.about_columns import drivers_tables
 from vaelab.vae.drivers import ROWS, drivers
 from vaelab.vae.fitted import Fitted
 

@@ -268,7 +268,7 @@ def impute(
 
     model = use.load(folder)
     examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
-    outputs.write_examples(model.impute(examples.x, draws, seed), model.facts, out, examples)
+    outputs.write_examples(model.impute(examples.x, draws, seed), model.facts, out, examples, is_filled=True)
 
 
 @with_options

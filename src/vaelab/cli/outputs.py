@@ -14,6 +14,7 @@ import numpy as np
 
 from vaelab import store
 from vaelab.data.cells import as_written
+from vaelab.data.columns import LARGEST_WHOLE
 from vaelab.errors import InputError, shown
 from vaelab.use import NewRows, Predictions
 from vaelab.vae.fitted import Array, DataFacts
@@ -29,8 +30,13 @@ def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRow
     _write(mean, names, out, rows)
 
 
-def write_examples(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:
-    """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves in one plot."""
+def write_examples(
+    x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None, *, is_filled: bool = False
+) -> None:
+    """Examples (n, *shape) in the data's own units; a .png shows images side by side, and curves in one plot.
+
+    is_filled: x holds cells of the data themselves, which are never rounded.
+    """
     if out is not None and out.suffix.lower() == ".png":
         if facts.features:
             raise InputError(f"{out} is a picture, but the model's examples are rows of a table; write .csv or .npy.")
@@ -43,6 +49,9 @@ def write_examples(x: Array, facts: DataFacts, out: Path | None, rows: NewRows |
         _write(x, [], out)
         return
     if facts.columns:
+        whole = [] if is_filled else [j for j, column in enumerate(facts.columns) if column.whole]
+        x = x.copy()
+        x[..., whole] = np.round(x[..., whole])
         write_table(x, facts, out, rows)
         return
     flat = x.reshape(len(x), -1)
@@ -64,7 +73,8 @@ def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | No
     flat = draws.reshape(-1, draws.shape[-1])
     for j, column in enumerate(facts.columns):
         values = as_written(flat[:, j], column)
-        is_whole = column.kind == "count" and bool((values == np.round(values)).all())
+        can_be_whole = column.kind == "count" or column.whole
+        is_whole = can_be_whole and bool(((values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)).all())
         table[column.name or f"x{j}"] = values.astype(np.int64) if is_whole else values
     if suffix == ".parquet":
         import pyarrow

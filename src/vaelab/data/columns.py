@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 Kind = Literal["real", "positive", "count", "binary", "categorical", "ordinal", "date"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LEVELLED = ("binary", "categorical", "ordinal")
+LARGEST_WHOLE = 2.0**53  # from here on, float64 has gaps between whole numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Column:
     missing: number of missing values in all rows.
     rare: almost all training rows hold one value, so a standard deviation says little about the others.
     condition: given rather than modelled, such as a batch: the model is of the other columns given this one.
+    whole: all values of a real or positive column in the training rows are whole numbers, so it is written in these.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Column:
     missing: int = 0
     rare: bool = False
     condition: bool = False
+    whole: bool = False
 
     @property
     def has_levels(self) -> bool:

@@ -23,7 +23,7 @@ from vaelab.wording import counted
 
 MANY = 256  # distinct values are counted up to here
 LISTED = 20  # names and columns shown in the table
-COLUMNS = 1000  # columns described individually in the dict
+COLUMNS = 1000  # columns described individually in the dict: the first
 WIDE = 48  # characters of the levels of a column
 
 
@@ -69,13 +69,13 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         found["rare"] = [column.name or str(j) for j, column in enumerate(dataset.columns) if column.rare][:COLUMNS]
     if dataset.ids is not None:
         found["ids"] = {"name": dataset.id_name, "such_as": [str(each) for each in dataset.ids[:3]]}
-    if not dataset.is_image and len(names) <= COLUMNS:
-        found["columns"] = _columns(dataset, names)
+    if not dataset.is_image:
+        found["columns"] = _columns(dataset, names[:COLUMNS])
     return found
 
 
 def _columns(dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Kind and values of each column in the training rows."""
+    """Kind and values of each of the first columns in the training rows."""
     statistics, found = dataset.statistics, []
     for j, name in enumerate(names):
         column = dataset.columns[j] if dataset.columns else Column(name)
@@ -221,7 +221,8 @@ def describe_text(description: Mapping[str, Any]) -> str:
     lines = [(label, text) for label, text in _facts(description) if text]
     width = max(len(label) for label, _ in lines)
     body = "\n".join(f"{label:<{width}}  {_plain(text)}" for label, text in lines)
-    table = _column_table(description.get("columns") or [])
+    columns = description.get("columns") or []
+    table = _column_table(columns, max([len(columns), *description.get("shape", [])]))
     rows = "all rows" if "refused" in description else "the training rows"
     return f"{body}\n\ncolumns, over {rows}:\n{table}" if table else body
 
@@ -309,7 +310,7 @@ def _bytes(count: int) -> str:
     return f"{value:.3g} {unit}"
 
 
-def _column_table(columns: list[Mapping[str, Any]]) -> str:
+def _column_table(columns: list[Mapping[str, Any]], total: int) -> str:
     if not columns:
         return ""
     known = ("name", "kind", "condition", "dtype", "missing", "mean", "std", "low", "high", "levels")
@@ -324,7 +325,7 @@ def _column_table(columns: list[Mapping[str, Any]]) -> str:
         )
         for row in rows
     ]
-    more = [f"and {len(columns) - LISTED} more columns"] if len(columns) > LISTED else []
+    more = [f"and {total - LISTED:,} more columns"] if total > LISTED else []
     return "\n".join([line.rstrip() for line in lines] + more)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.data.columns import LEVELLED, Column, Kind
+from vaelab.data.columns import LARGEST_WHOLE, LEVELLED, Column, Kind
 from vaelab.data.dataset import CHUNK_BYTES, Array
 from vaelab.data.values import chunks, quote
 from vaelab.errors import InputError, unknown_name
@@ -272,20 +272,27 @@ def _check_values(values: Array, kind: Kind, names: Sequence[str], j: int, what:
 
 
 def _counted(x: Array, columns: Sequence[Column], train: npt.NDArray[np.int64]) -> tuple[Column, ...]:
-    """The columns with the number of their missing values, and whether they are rare in the training rows."""
+    """The columns with the number of their missing values, and whether they are rare or whole in the training rows."""
     missing, there, common = (np.zeros(x.shape[1], np.int64) for _ in range(3))
     some = x[train[:: -(-len(train) // FEW_SAMPLE)]]
     middle = np.nanmedian(np.where(np.isnan(some).all(0), 0.0, some), axis=0)
     for _, piece in chunks(x) if x.dtype.kind == "f" else ():
         missing += np.isnan(piece).sum(0)
+    whole = np.ones(x.shape[1], bool)
     for rows in _parts(train, x):
         there += (~np.isnan(x[rows])).sum(0)
         common += (x[rows] == middle).sum(0)
+        whole &= ((x[rows] == np.round(x[rows])) & (np.abs(x[rows]) < LARGEST_WHOLE) | np.isnan(x[rows])).all(0)
     others = there - common
     is_rare = (others > 0) & (others <= np.maximum(2, RARE_SHARE * there)) & (there >= 5 * FEW_ROWS)
     return tuple(
-        dataclasses.replace(column, missing=int(m), rare=bool(rare and column.kind in ("real", "date")))
-        for column, m, rare in zip(columns, missing, is_rare, strict=True)
+        dataclasses.replace(
+            column,
+            missing=int(m),
+            rare=bool(rare and column.kind in ("real", "date")),
+            whole=bool(is_whole and column.kind in ("real", "positive")),
+        )
+        for column, m, rare, is_whole in zip(columns, missing, is_rare, whole & (there > 0), strict=True)
     )
 
 

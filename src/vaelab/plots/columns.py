@@ -20,7 +20,7 @@ from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats, Ints
 MAX_COLUMNS = 30
 MAX_TYPED = 28
 MAX_GROUPS = 5  # most classes shown in a small histogram
-MAX_LEVELS = 5
+MAX_LEVELS = 6
 BINS = 24
 GROUP_COLOURS = (BLUE, ORANGE, "#44aa99", "#aa4499", "#999933")
 
@@ -33,6 +33,7 @@ class Panel:
     counts: Ints
     edges: Floats  # (bins + 1,) on the column's axis; empty for levels
     levels: list[str]
+    values: int  # that are there, also of levels that are not shown
     ends: tuple[str, str]  # the lowest and highest value in the table's own words
     axis: str  # what the axis is, if it is not linear
     missing: float  # share of the rows
@@ -102,17 +103,19 @@ def _panel(name: str, values: Floats, column: Column, codes: Ints, groups: int) 
     there = ~np.isnan(values)
     missing, own, codes = 1 - float(there.mean()), values[there], codes[there]
     if column.has_levels:
-        shown = frequent(own, column)
-        more = max(0, len(shown) - MAX_LEVELS)
-        shown = shown[: MAX_LEVELS - 1] if more else shown
         places = nearest(own, column)
+        shown = frequent(own, column)
+        if len(shown) > MAX_LEVELS:  # of ordered levels too the most frequent, in their order
+            often = np.argsort(-np.bincount(places, minlength=len(shown)), kind="stable")[: MAX_LEVELS - 1]
+            shown = [k for k in shown if k in often]
         counts = np.array(
             [[((places == k) & (codes == g)).sum() for k in shown] for g in range(groups)], dtype=np.int64
         )
         more = len(column.levels) - len(shown)
-        return Panel(name, counts, np.empty(0), [column.levels[k] for k in shown], ("", ""), "", missing, more)
+        names = [column.levels[k] for k in shown]
+        return Panel(name, counts, np.empty(0), names, len(own), ("", ""), "", missing, more)
     if not len(own):
-        return Panel(name, np.zeros((groups, 1), np.int64), np.array([0.0, 1.0]), [], ("", ""), "", missing, 0)
+        return Panel(name, np.zeros((groups, 1), np.int64), np.array([0.0, 1.0]), [], 0, ("", ""), "", missing, 0)
     low, high = float(own.min()), float(own.max())
     axis, seen = "", own
     if column.kind == "positive" and high > low:
@@ -125,7 +128,7 @@ def _panel(name: str, values: Floats, column: Column, codes: Ints, groups: int) 
         bottom, top = float(seen.min()), float(seen.max())
         edges = np.linspace(bottom, top, BINS + 1) if top > bottom else bottom + np.linspace(-0.5, 0.5, BINS + 1)
     counts = np.array([np.histogram(seen[codes == g], edges)[0] for g in range(groups)], dtype=np.int64)
-    return Panel(name, counts, edges, [], (written(column, low), written(column, high)), axis, missing, 0)
+    return Panel(name, counts, edges, [], len(own), (written(column, low), written(column, high)), axis, missing, 0)
 
 
 def plot_columns(data: Columns, path: str | Path, title: str = "The data") -> Path:
@@ -200,7 +203,7 @@ def _draw_levels(axes: Axes, panel: Panel, x: float, y: float, width: float) -> 
     lines = max(3, len(panel.levels) + bool(panel.more))
     step = 0.66 / lines
     totals = panel.counts.sum(0)
-    every = max(1, int(totals.sum()))
+    every = max(1, panel.values)
     most = max(1, int(totals.max(initial=1)))
     names = style.clean_names(panel.levels, max(3, int(0.44 * width / 0.9 / 0.066)))
     start, room = x + 0.42, 0.36

@@ -99,7 +99,8 @@ def plot_correlations(data: Correlations, path: str | Path, title: str = "Correl
         pair = " and ".join(style.clean(data.names[k], 26).replace(r"\$", "$") for k in (i, j))
         finding = f"strongest: {pair}, {data.matrix[i, j]:.2f}"
     most = data.total - data.unordered
-    more = f"{count} of {data.total:,} columns with the strongest  ·  " if count < most and count == MAX_COLUMNS else ""
+    some = count < most and count == MAX_COLUMNS
+    more = f"{count} of {data.total:,} columns, the most correlated  ·  " if some else ""
     more += f"without {counted(data.unordered, 'categorical column')}  ·  " if data.unordered else ""
     style.heading(figure, title, more + finding)
     return style.save(figure, path)

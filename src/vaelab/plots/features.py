@@ -10,7 +10,7 @@ import numpy as np
 from vaelab.data.cells import as_written
 from vaelab.data.columns import Column
 from vaelab.plots.style import Bools, Floats, Ints
-from vaelab.wording import number
+from vaelab.wording import table_value
 
 LEVELS = 12  # of one column, drawn separately
 
@@ -194,9 +194,7 @@ def written(column: Column | None, value: float) -> str:
         return str(as_written(np.array([value]), column)[0])
     if column is not None and column.kind == "count":
         return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
-    if abs(value) >= 1e9:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else number(float(value))
+    return table_value(value)
 
 
 __all__ = ["Features", "columns_features", "features_data", "quantities_data"]

@@ -55,8 +55,8 @@ def plot_missing(data: Missing, path: str | Path, title: str = "Missing values")
     tall = max(1.0, 0.21 * count)
     height = style.HEAD + 0.62 + tall + 0.45
     figure = style.canvas(height)
-    names = style.clean_names(data.names, 26)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
+    names, widest = style.side_names(data.names, 2.2)
+    left = 0.35 + widest
     across = 0.36 * len(data.counts)
     wide = style.WIDTH - left - across - 1.0
     axes = style.chart(figure, left, 0.45, wide, tall, grid="x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ MAX_FEATURES = 40  # all columns of a table are shown up to here
 SHOWN = 30  # of wider ones
 NAMED = 8  # examples beside each other if there are levels, whose names need room
 LINE, TWO_LINES = 0.19, 0.31  # inches
+CAPTION_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ def draw_rows(data: Rows, captions: list[str], title: str) -> Figure:
     tall = tall * max(1.0, 1.6 / float(tall.sum()))
     place = np.cumsum(tall) - tall / 2  # inches from the top
     body = float(tall.sum())
-    below = 0.42 if captions else 0.15  # captions
+    below = 0.12 + 0.15 * CAPTION_LINES if captions else 0.15
     bottom = below + (0.3 if data.total > c else 0.12)
     height = style.HEAD + 0.4 + bottom + body
     figure = style.canvas(height)
-    names = style.clean_names(data.features.names, 26)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
+    names, widest = style.side_names(data.features.names, 2.3)
+    left = 0.35 + widest
     right = 1.5 if (~levels).any() else 0.3
     axes = style.chart(figure, left, bottom, style.WIDTH - left - right, body, grid="none")
     room = (style.WIDTH - left - right) / n  # inches per example
@@ -86,9 +88,10 @@ def draw_rows(data: Rows, captions: list[str], title: str) -> Figure:
     )
     more = f"  ·  {c} of {data.total:,} columns: the largest errors" if data.total > c else ""
     style.heading(figure, title, said + more)
-    letters = max(2, int(room / 0.07))
+    letters = max(3, int(room / 0.088))  # of capitals, which are widest
     for i, caption in enumerate(captions):
-        text = "\n".join(style.clean(part, letters) for part in (caption[:letters], caption[letters:]) if part)
+        lines = textwrap.wrap(caption[:200], letters, max_lines=CAPTION_LINES, placeholder="…")
+        text = "\n".join(style.clean(line, letters) for line in lines)
         style.note(axes, (i + 0.5) / n, -0.06 / body, text, ha="center", va="top", fontsize=8)
     if data.total > c:
         left_out = counted(data.total - c, "more column")

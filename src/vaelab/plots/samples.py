@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.plots import style
+from vaelab.plots.correlations import COMPARED
 from vaelab.plots.examples import (
     MAX_CURVES,
     MAX_EXAMPLES,
@@ -92,9 +93,10 @@ def marginals(data: Samples) -> Marginals:
         flat = data.features(data.rows.reshape(*data.rows.shape[:2], -1))
         means = flat.mean(1)
     gap = float("nan")
-    varies = (moments(both[0])[1] > 0) & (moments(both[1])[1] > 0)
-    if data.originals is not None and varies.sum() > 1 and len(prior) > 2 and np.isfinite(held).all():
-        off = ~np.eye(int(varies.sum()), dtype=bool)
+    varies = np.flatnonzero((moments(both[0])[1] > 0) & (moments(both[1])[1] > 0))
+    varies = varies[:: -(-len(varies) // COMPARED) or 1]  # of all pairs of 10,000 columns, each matrix takes a gigabyte
+    if data.originals is not None and len(varies) > 1 and len(prior) > 2 and np.isfinite(held).all():
+        off = ~np.eye(len(varies), dtype=bool)
         found = [np.asarray(np.corrcoef(values[:, varies], rowvar=False))[off] for values in both]
         gap = float(np.abs(found[0] - found[1]).mean())
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -192,9 +194,10 @@ def _sampled_rows(data: Samples, title: str) -> Figure:
     ]
     height = style.HEAD + 0.95 + top + sum(talls) + 0.75 * (len(talls) - 1)
     figure = style.canvas(height)
-    names = style.clean_names([data.features.names[i] for i in [*numbers.tolist(), *shares.tolist()]], 26)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
     heat = min(0.5 * len(data.classes), 3.2) if found.classes is not None else 0.0
+    of = [data.features.names[i] for i in [*numbers.tolist(), *shares.tolist()]]
+    names, widest = style.side_names(of, 2.0 if heat else 3.2)
+    left = 0.35 + widest
     wide = style.WIDTH - left - 0.3 - heat - (0.75 if heat else 0)
     bottom = height - style.HEAD - 0.4 - top
     for chosen, draw in parts:

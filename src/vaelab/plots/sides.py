@@ -105,8 +105,8 @@ def _error_rows(data: Sides, title: str) -> Figure:
     talls = [max(0.19 * len(part), 1.6 if len(shown) == 1 else 0.5) for part in shown]
     height = style.HEAD + 0.95 + sum(talls) + 0.75 * (len(shown) - 1) + 0.1
     figure = style.canvas(height)
-    names = style.clean_names([data.features.names[i] for part in shown for i in part.tolist()], 26)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
+    names, widest = style.side_names([data.features.names[i] for part in shown for i in part.tolist()], 3.0)
+    left = 0.35 + widest
     bottom = height - style.HEAD - 0.2
     for part, tall in zip(shown, talls, strict=True):
         bottom -= tall
@@ -228,8 +228,8 @@ def _drawn_columns(data: Draws, title: str) -> Figure:
     talls = [max(each * len(part), 1.6 if len(shown) == 1 else 0.5) for part in shown]
     height = style.HEAD + 0.95 + sum(talls) + 0.75 * (len(shown) - 1) + 0.1
     figure = style.canvas(height)
-    names = style.clean_names([data.features.names[i] for part in shown for i in part.tolist()], 26)
-    left = 0.35 + 0.072 * max(len(name) for name in names)
+    names, widest = style.side_names([data.features.names[i] for part in shown for i in part.tolist()], 3.0)
+    left = 0.35 + widest
     bottom = height - style.HEAD - 0.2
     for part, tall in zip(shown, talls, strict=True):
         bottom -= tall

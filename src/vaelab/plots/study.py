@@ -353,6 +353,8 @@ def plot_latent_size(data: LatentSize, path: str | Path, yardstick: Yardstick) -
     x = np.log2(np.maximum(data.sizes, 1)) + jitter
     if data.winner is not None:
         x[data.winner] -= jitter[data.winner]
+    if len(x):
+        axes.set_xlim(sizes.min() - 0.25 * step, sizes.max() + 0.25 * step)  # the jitter is up to a fifth of a step
     axes.plot(np.log2(np.maximum(data.envelope_sizes, 1)), data.envelope, color=BLUE, linewidth=1.4, alpha=0.8)
     fine = ~data.collapsed
     _scatter(axes, x[fine], data.values[fine], high, color=LIGHT, s=38, edgecolor="white", linewidths=0.6)

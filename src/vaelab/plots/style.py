@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
@@ -51,18 +51,45 @@ def clean(text: object, limit: int = 40) -> str:
     >>> clean("cost in $\nand \N{POUND SIGN}", 12), clean("a" * 50, 5)
     ('cost in \\$ a…', 'aaaa…')
     """
-    line = " ".join(str(text)[: 8 * limit + 64].split())
-    line = "".join(c if c.isprintable() and ord(c) in _glyphs() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    line = _line(text, limit)
     line = line if len(line) <= limit else line[: limit - 1] + "…"
     return line.replace("$", r"\$")
 
 
+def _line(text: object, limit: int) -> str:
+    line = " ".join(str(text)[: 8 * limit + 64].split())
+    return "".join(c if c.isprintable() and ord(c) in _glyphs() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def _both_ends(text: object, limit: int) -> str:
+    """Like `clean`, but shortened in the middle."""
+    line, tail = _line(text, limit), limit // 2
+    line = line if len(line) <= limit else f"{line[: limit - tail - 1]}…{line[len(line) - tail :]}"
+    return line.replace("$", r"\$")
+
+
 def clean_names(names: Sequence[object], limit: int) -> list[str]:
-    """Names made safe to draw, numbered by position if shortening made two of them equal."""
-    short = [clean(name, limit) for name in names]
+    """Names made safe to draw: where their starts are equal shortened in the middle, and if that leaves two of them
+    equal, numbered by position.
+    """
+    starts = [clean(name, limit) for name in names]
+    short = [_both_ends(name, limit) if starts.count(at) > 1 else at for name, at in zip(names, starts, strict=True)]
     return [
         f"{clean(names[i], max(2, limit - 4))} #{i}" if short.count(name) > 1 else name for i, name in enumerate(short)
     ]
+
+
+def side_names(names: Sequence[object], inches: float) -> tuple[list[str], float]:
+    """Names made safe to draw beside an axis, at most 40 letters and `inches` wide; and the inches of the widest."""
+    renderer = RendererAgg(DPI, DPI, DPI)
+    font = font_manager.FontProperties(family=FONT, size=9)
+    for letters in range(40, 7, -4):
+        short = clean_names(names, letters)
+        whole = (name.replace(r"\$", "$") for name in short)
+        widest = max(renderer.get_text_width_height_descent(name, font, False)[0] for name in whole) / DPI
+        if widest <= inches:
+            break
+    return short, float(widest)
 
 
 def canvas(height: float, width: float = WIDTH) -> Figure:
@@ -93,8 +120,21 @@ def chart(figure: Figure, left: float, bottom: float, width: float, height: floa
             axis.grid(True, color=GRID, linewidth=0.8, linestyle="-")
     for axis, inches in ((axes.xaxis, width), (axes.yaxis, height)):
         axis.set_major_locator(MaxNLocator(nbins=max(2, min(6, int(inches * 2))), steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(ScalarFormatter(useOffset=False, useMathText=False))
+        axis.set_major_formatter(_Ticks(useOffset=False, useMathText=False))
     return axes
+
+
+class _Ticks(ScalarFormatter):
+    """Each tick with its own power of ten, such as 4e8: a common one would be drawn over the axis's name."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        if not super().get_offset():
+            return str(super().__call__(x, pos))
+        digits, _, power = f"{x:.3g}".partition("e")
+        return f"{digits}e{int(power)}" if power else digits
+
+    def get_offset(self) -> str:
+        return ""
 
 
 def whole_ticks(axes: Axes) -> None:

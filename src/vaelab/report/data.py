@@ -1,8 +1,8 @@
-"""What a page tells about the data: facts, the columns of a table, what was left out, and the unit of its nats."""
+"""What a page tells about the data: facts, the columns of a table, what was left out, and what its nats add up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from vaelab.report.captions import captions
 from vaelab.report.page import Figure, figures, finite, pairs
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
-from vaelab.wording import counted, number
+from vaelab.wording import counted, table_value
 
 DATA_PICTURES = ("data", "examples", "missing", "correlations")
 TOLD = ("columns", "left_out", "notes", "kinds", "missing_columns", "ids", "groups", "rare")  # in tables and sentences
@@ -23,7 +23,6 @@ OF_NUMBERS = (
     "missing",
 )  # say little of columns of several kinds
 LEVELS = 6  # named in a line
-NATS = "nats per example"
 FOLDED = 12  # rows from which on a table is folded
 MASSES, DENSITIES = ("count", "binary", "categorical", "ordinal"), ("real", "positive", "date")
 
@@ -33,8 +32,13 @@ def data_section(found: Mapping[str, Any]) -> dict[str, Any]:
     kinds = found.get("kinds") or {}
     dropped = (*TOLD, *(OF_NUMBERS if set(kinds) - {"real"} or found.get("missing") else ()))
     facts = {name: value for name, value in found.items() if name not in dropped and value is not None}
-    if not (found.get("constant_features") or {}).get("count"):
-        facts.pop("constant_features", None)
+    facts.pop("constant_features", None)
+    constant = found.get("constant_features") or {}
+    if names := constant.get("names") or []:
+        facts["constant in the training rows"] = _some(names, int(constant.get("count") or len(names)))
+    if len(shape := found.get("shape") or []) == 1:
+        facts.pop("treated_as", None)  # says no more than the other facts
+        facts = {"columns" if name == "shape" else name: shape[0] if name == "shape" else facts[name] for name in facts}
     if kinds:
         facts["kinds of columns"] = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
     if isinstance(ids := found.get("ids"), Mapping):
@@ -42,16 +46,27 @@ def data_section(found: Mapping[str, Any]) -> dict[str, Any]:
     if groups := found.get("groups"):
         facts["groups, whole in each split"] = ", ".join(f"{split} {count:,}" for split, count in groups.items())
     if rare := found.get("rare"):
-        facts["almost constant columns"] = ", ".join(map(str, rare[:LEVELS])) + (", ..." if len(rare) > LEVELS else "")
+        facts["almost constant columns"] = _some(rare, len(rare))
     if found.get("missing"):
         facts["missing"] = counted(int(found["missing"]), "value")
+    table = columns_table(found)
+    listed = 0 if table is None else len(table.rows)
+    total = max([listed, *shape[:1]])
     return {
         "data": pairs(facts),
         "data_notes": [str(note) for note in found.get("notes") or []],
-        "columns": columns_table(found),
+        "columns": table,
+        "columns_listed": f"The first {listed:,} of {total:,}" if listed < total else f"All {listed:,}",
         "left_out": [(str(name), str(why)) for name, why in (found.get("left_out") or {}).items()],
         "folded": FOLDED,
     }
+
+
+def _some(names: Sequence[Any], count: int) -> str:
+    """The first names of `count`."""
+    named = [str(name) for name in names[:LEVELS]]
+    more = count - len(named)
+    return ", ".join(named) + (f", and {more:,} more" if more > 0 else "")
 
 
 def data_pictures(folder: Path, found: Mapping[str, Any], missing: list[str]) -> list[Figure]:
@@ -92,11 +107,16 @@ def _values(column: Mapping[str, Any]) -> str:
     levels = column.get("levels")
     if isinstance(levels, Mapping):
         total = sum(levels.values()) or 1
-        named = [f"{level} {100 * count / total:.0f} %" for level, count in list(levels.items())[:LEVELS]]
+        # Levels such as "Adult, 1 Egg Stage" or 3 need more than commas and spaces around them.
+        named = [f"{level}: {_share(count / total)}" for level, count in list(levels.items())[:LEVELS]]
         more = int(column.get("level_count") or len(levels)) - len(named)
-        return ", ".join(named) + (f", and {more} more" if more > 0 else "")
+        return "; ".join(named) + (f"; and {more} more" if more > 0 else "")
     low, high = (_written(column, key) for key in ("low", "high"))
     return low if low == high else f"{low} to {high}"
+
+
+def _share(share: float) -> str:
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def _mean(column: Mapping[str, Any]) -> str:
@@ -108,28 +128,18 @@ def _written(column: Mapping[str, Any], key: str) -> str:
     if isinstance(column.get(key), str):  # a date
         return str(column[key])
     value = finite(column.get(key))
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value == round(value) or 1000 <= abs(value) < 1e9 else number(value)
-
-
-def unit_of(found: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """The unit of a model's nats."""
-    mass, density = _both(found, spec)
-    if mass and density:
-        return "nats per row; densities in own units"
-    return "nats per row" if mass or density else NATS
+    return "–" if value is None else table_value(value)
 
 
 def unit_note(found: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
-    """What the nats of a row are, where the columns have different noise models."""
+    """What the nats of an example are, where the columns have different noise models."""
     mass, density = _both(found, spec)
     if not mass or not density:
         return []
     return [
-        f"The nats of a row add up log-probabilities ({_listed(mass)} columns) and log-densities in the columns' own "
-        f"units ({_listed(density)} columns); missing values cost nothing. Differences between models of this table "
-        "have a meaning, the values alone do not, and may be negative."
+        f"The nats of an example add up log-probabilities ({_listed(mass)} columns) and log-densities in the columns' "
+        f"own units ({_listed(density)} columns); missing values cost nothing. Differences between models of this "
+        "table have a meaning, the values alone do not, and may be negative."
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from vaelab.errors import StoreError
 from vaelab.report import words
@@ -112,14 +112,13 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
-def metric_cards(
-    validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "", unit: str = "nats per example"
-) -> list[Card]:
+def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "") -> list[Card]:
     """The metrics of one model; `whose` says which of several."""
     cards = []
     for split, found in ("validation", validation), ("test", test):
         if found.get("neg_elbo") is not None:
-            cards.append(Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), f"{unit}, {FINAL_DRAWS} draws of z"))
+            unit = f"nats per example, {FINAL_DRAWS} draws of z"
+            cards.append(Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), unit))
     for name, unit in (("rate", "nats: information in z"), ("distortion", "nats: reconstruction error")):
         if validation.get(name) is not None:
             cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))
@@ -170,20 +169,36 @@ def meaning(name: str, spec_type: type[ModelSpec]) -> str:
 
 
 def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(str(name).replace("_", " "), plain(value)) for name, value in mapping.items()]
+    return [(str(name).replace("_", " "), plain(value, commas=True)) for name, value in mapping.items()]
 
 
-def plain(value: Any, limit: int = 600) -> str:
-    """A JSON value as one line of text."""
+def plain(value: Any, limit: int = 600, commas: bool = False) -> str:
+    """A JSON value as one line of text; `commas` group the digits of integers."""
     if isinstance(value, Mapping):
-        text = ", ".join(f"{name}: {plain(item)}" for name, item in value.items())
+        text = ", ".join(f"{name}: {plain(item, commas=commas)}" for name, item in value.items())
     elif isinstance(value, list | tuple):
-        text = ", ".join(plain(item) for item in value) if value else "none"
+        text = ", ".join(plain(item, commas=commas) for item in value) if value else "none"
     elif value is None:
         text = "–"
+    elif commas and type(value) is int:
+        text = f"{value:,}"
     else:
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def code(text: str) -> Markup:
+    """Text whose parts between backticks are code; everything is escaped.
+
+    >>> code("use `--group '<b>'`, or ` alone")
+    Markup('use <code>--group &#39;&lt;b&gt;&#39;</code>, or ` alone')
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # the last one has no partner
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    )
 
 
 def render(template: str, **content: Any) -> str:
@@ -196,7 +211,8 @@ def render(template: str, **content: Any) -> str:
     trusted = {"style": Markup(style), "script": Markup(script), "script_digest": Markup(digest)}
     draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}
     defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], "beaten": "", **draws}
-    defaults |= {"data_notes": [], "columns": None, "left_out": [], "folded": 0, "table_figures": []}
+    defaults |= {"data_notes": [], "columns": None, "columns_listed": "", "left_out": [], "folded": 0}
+    defaults |= {"table_figures": [], "imputation": None}
     return _environment().get_template(template).render(**trusted, **defaults | content)
 
 
@@ -209,4 +225,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["code"] = code
     return environment

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report import words
+from vaelab.report.about_columns import columns_sections
 from vaelab.report.captions import captions
-from vaelab.report.data import DATA_PICTURES, data_pictures, data_section, unit_note, unit_of
+from vaelab.report.data import DATA_PICTURES, data_pictures, data_section, unit_note
 from vaelab.report.explorer import Explore, no_explorer
 from vaelab.report.page import (
     figures,
@@ -20,16 +21,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import (
-    Cell,
-    Row,
-    Table,
-    baselines_table,
-    drivers_tables,
-    history_table,
-    imputation_table,
-    leakage_table,
-)
+from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, kept_start, number
@@ -59,16 +51,12 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
         "run.html.jinja",
         beaten=str(metrics.get("beaten") or ""),
         baselines=baselines_table(baseline, [reached]),
-        imputation=imputation_table(metrics.get("imputation")),
-        hidden_cells=(metrics.get("imputation") or {}).get("cells", 0),
-        drivers=drivers_tables(metrics.get("drivers")),
-        leakage=leakage_table(metrics.get("leakage")),
-        leakage_rows=max((row["rows"] for row in metrics.get("leakage") or ()), default=0),
+        **columns_sections(metrics),
         title=title,
         headline=headline,
         course=[text for text in (size and f"The model has {size}.", kept_start(starts)) if text]
         + unit_note(described, spec),
-        cards=metric_cards(validation, test, unit=unit_of(described, spec)),
+        cards=metric_cards(validation, test),
         best_figures=figures(of_model, "the model", missing, captions=captions(described)),
         settings=settings(spec, [], spec_type),
         **data_section(described),

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report import words
+from vaelab.report.about_columns import columns_sections
 from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
-from vaelab.report.data import DATA_PICTURES, NATS, data_pictures, data_section, unit_note, unit_of
+from vaelab.report.data import DATA_PICTURES, data_pictures, data_section, unit_note
 from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import (
     Card,
@@ -27,7 +28,7 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table, drivers_tables, imputation_table, leakage_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import write_atomic
@@ -83,6 +84,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
     columns = {"value": yardstick.short} | {each.name: each.short for each in others}
     columns |= {name: head for name, head in COLUMNS.items() if name not in (yardstick.name, *columns)}
     items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, yardstick)
+    notes = (results.get("notes") or [])[0 if winner else 1 :]  # without a winner, the headline says the first
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
     page = render(
         "study.html.jinja",
@@ -94,11 +96,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         scale=_scale(results),
         beaten=str(results.get("beaten") or ""),
         baselines=_baselines(results),
-        imputation=imputation_table(results.get("imputation")),
-        hidden_cells=(results.get("imputation") or {}).get("cells", 0),
-        drivers=drivers_tables(results.get("drivers")),
-        leakage=leakage_table(results.get("leakage")),
-        leakage_rows=max((row["rows"] for row in results.get("leakage") or ()), default=0),
+        **columns_sections(results),
         best_figures=best,
         study_figures=study,
         trials=trials(table, searched, winner.get("number"), columns),
@@ -114,7 +112,7 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
         config=read_text(folder / "config.toml"),
         explorer=explorer,
         search=search_data(folder, results, table) if table else None,
-        notes=[*map(str, [*(results.get("notes") or []), *(baseline.get("left_out") or [])]), *missing],
+        notes=[*map(str, [*notes, *(baseline.get("left_out") or [])]), *missing],
     )
     return write_atomic(folder / "report.html", page)
 
@@ -194,16 +192,15 @@ def _cards(results: Mapping[str, Any], yardsticks: Sequence[Yardstick]) -> list[
     seeds = len(best.get("seeds") or [])
     first = {split: {"mean": best.get(f"{split}_mean"), "se": best.get(f"{split}_se")} for split in SPLITS}
     means = results.get("means") or {yardsticks[0].headline: first}
-    own, cards = unit_of(results.get("data") or {}, best.get("spec") or {}), []
+    cards: list[Card] = []
     for yardstick in yardsticks:
         for split in SPLITS if seeds > 1 or yardstick.how else ():
             found = means.get(yardstick.headline, {}).get(split) or {}
             if found.get("mean") is not None:
                 unit = yardstick.title if yardstick.how or len(yardsticks) > 1 else yardstick.unit or yardstick.title
-                unit = own if unit == NATS else unit
                 cards.append(Card(f"{split}, mean", Cell.mean(found), f"{unit}, {counted(seeds, 'seed')}"))
     whose = ", best seed" if seeds > 1 else ""
-    return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose, own)
+    return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
 
 def _baselines(results: Mapping[str, Any]) -> Table | None:

@@ -20,6 +20,7 @@ class Cell:
     error: str = ""
     error_text: str = ""
     tag: str = ""
+    is_best: bool = False  # set in bold
 
     @classmethod
     def of(cls, value: Any, show: Callable[[Any], str] = number) -> Cell:
@@ -55,6 +56,11 @@ class Table:
     sorted_by: int | None = None
 
 
+def percent(value: Any) -> str:
+    """A share in percent; "–" for None."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
 def _exact(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return ""
@@ -87,61 +93,3 @@ def history_table(history: Iterable[Mapping[str, Any]]) -> Table:
         values += [validation.get(name) for name in ("neg_elbo", "rate", "distortion")]
         rows.append(Row([Cell.of(value) for value in values]))
     return Table("History", heads, rows, 0)
-
-
-def imputation_table(found: Mapping[str, Any] | None) -> Table | None:
-    """The errors of ways to fill hidden cells, by `vaelab.vae.imputation_quality`."""
-    if not found:
-        return None
-    errors: Mapping[str, Mapping[str, Any]] = found["errors"]
-    shown = [
-        (key, head)
-        for key, head in (("rmse", "RMSE, standard deviations"), ("accuracy", "accuracy of categories"))
-        if any(own[key] is not None for own in errors.values())
-    ]
-    rows = [
-        Row(
-            [Cell("this model" if name == "model" else name), *(Cell.of(own[key]) for key, _ in shown)],
-            "winner" if name == "model" else "",
-        )
-        for name, own in errors.items()
-    ]
-    return Table("Filled cells", ["filled by", *(head for _, head in shown)], rows)
-
-
-def leakage_table(found: Sequence[Mapping[str, Any]] | None) -> Table | None:
-    """What latents tell of conditions, by `vaelab.vae.leakage`."""
-    if not found:
-        return None
-    rows = []
-    for own in found:
-        measure = "accuracy" if own["measure"] == "accuracy" else "R²"
-        first = Cell.mean({"mean": own["latents"], "se": own["se"]})
-        rows.append(
-            Row([Cell(own["condition"]), Cell(measure), first, Cell.of(own["chance"]), Cell.of(own["columns"])])
-        )
-    return Table("Conditions", ["condition", "measure", "from the latents", "chance", "from the columns"], rows)
-
-
-def drivers_tables(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What drives what, by `vaelab.vae.drivers`: a table of latents, one of columns, and what the page says of them."""
-    if not found:
-        return None
-    latents = [
-        Row([Cell(f"z{k}"), Cell.of(information), Cell(_effects(moves, "+")), *([Cell(_effects(by))] if by else [])])
-        for k, information, moves, by in zip(
-            found["latents"], found["information"], found["moves"], found["moved_by"], strict=True
-        )
-    ]
-    heads = ["latent", "information, nats", "moves", *(["is moved by"] if found["moved_by"][0] else [])]
-    explained = [Row([Cell(str(name)), Cell.of(share)]) for name, share in found["explained"]]
-    return {
-        "rows": found["rows"],
-        "left_out": found["left_out"],
-        "latents": Table("Latents", heads, latents),
-        "explained": Table("Columns explained", ["column", "R²"], explained),
-    }
-
-
-def _effects(pairs: Sequence[Sequence[Any]], form: str = "") -> str:
-    return ", ".join(f"{name} {value:{form}.2f}" for name, value in pairs if abs(value) >= 0.05)

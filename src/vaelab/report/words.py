@@ -149,6 +149,6 @@ def course(results: Json) -> list[str]:
         said.append(f"The best trial of the search came out {way} after retraining.")
     seconds = results.get("seconds") or {}
     if seconds.get("search") is not None:
-        final = f", the final training {duration(seconds['final'])}" if seconds.get("final") is not None else ""
+        final = f", the final training {duration(seconds['final'])}" if seconds.get("final") and best else ""
         said.append(f"The search took {duration(seconds['search'])}{final}.")
     return said

@@ -34,6 +34,6 @@ def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str,
         plots.plot_importance(plots.importance_data(results["importance"]), figures / "importance.png", of=of)
     if len(both) > 1:  # without rungs
         plots.plot_front(plots.front_data(results), figures / "front.png", both)
-    else:
+    elif any(row["rungs"] for row in rows):  # a short training has none
         plots.plot_rungs(plots.rungs_data(rows, winner), figures / "rungs.png", yardstick=yardstick)
     return rows, winner

@@ -19,6 +19,7 @@ from vaelab.vae.feed import BASELINE_ROWS, Feed
 from vaelab.vae.model import Model
 from vaelab.vae.posterior import Posterior
 from vaelab.vae.spec import Spec
+from vaelab.wording import difference
 
 BOUND_DRAWS = 64  # draws of an importance-weighted bound in memory at once
 COLLAPSE_RATE = 0.1  # nats
@@ -229,14 +230,15 @@ def why_collapsed(rate: float, gain: float, gain_error: float) -> str | None:
     'its neg_elbo is 0.15 nats below that of the model without latents, within 2 standard errors (2 x 0.1)'
     >>> why_collapsed(2.0, -1.5, 0.1)
     'its neg_elbo is 1.5 nats above that of the model without latents'
+    >>> why_collapsed(2.0, -35400.0, 0.1)
+    'its neg_elbo is 35,400 nats above that of the model without latents'
     """
     if rate < COLLAPSE_RATE:
         return f"its rate, {rate:.2g} nats, is below {COLLAPSE_RATE}"
     if gain >= 2 * gain_error:
         return None
-    against = (
-        f"its neg_elbo is {abs(gain):.3g} nats {'above' if gain < 0 else 'below'} that of the model without latents"
-    )
+    side = "above" if gain < 0 else "below"
+    against = f"its neg_elbo is {difference(gain)} nats {side} that of the model without latents"
     return against if gain < 0 else f"{against}, within 2 standard errors (2 x {gain_error:.2g})"
 
 

@@ -119,7 +119,7 @@ def _fill(fitted: Fitted, filled: Array, rows: Array, place: slice, found: Tenso
     for j, column in enumerate(fitted.facts.columns):
         if column.condition:
             own[:, j] = np.nan
-        elif column.kind == "count":
+        elif column.kind == "count" or column.whole:
             own[:, j] = np.round(own[:, j])
         elif column.has_levels:
             levels = np.array(column.values)

@@ -38,7 +38,7 @@ const logTicks = (low, high) => {
 const tickText = (value) => {
   if (typeof value !== "number") return short(String(value), 12);
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(0).replace("e-", "e−");
-  return String(Number(value.toPrecision(6))).replace("-", "−");
+  return Number(value.toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 20 }).replace("-", "−");
 };
 
 // How good a value is, from 0 (worst shown) to 1 (best): by rank, so that one bad trial does not wash out the rest.
@@ -60,6 +60,7 @@ const tinted = (node, property, share) => { node.style[property] = tint(clamp(sh
 // An empty chart with axes: an SVG as wide as its container, and functions from values to pixels.
 const frame = (host, { height, x, y, xName, yName, left = 52, right = 14, top = 12, bottom = 40, label }) => {
   const width = Math.max(140, host.clientWidth);
+  left = Math.max(left, 7 * Math.max(...y.ticks().map((tick) => tickText(tick).length)) + (yName ? 24 : 8)); // beside the name
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
   const px = (value) => left + x.of(value) * (width - left - right);
   const py = (value) => height - bottom - y.of(value) * (height - top - bottom);
