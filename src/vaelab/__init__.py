@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vaelab.inverse.estimator import ConditionalVAE
     from vaelab.latent import LatentMixture
     from vaelab.settings.space import Space
-    from vaelab.use import load, load_classifier
+    from vaelab.use import drift, load, load_classifier, score_anomalies
     from vaelab.vae.estimator import VAE
     from vaelab.vae.fitted import Fitted
     from vaelab.vae.spec import Spec
@@ -34,9 +34,11 @@ _HOMES = {
     "classify": "vaelab.api",
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
+    "drift": "vaelab.use",
     "invert": "vaelab.api",
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
+    "score_anomalies": "vaelab.use",
     "train": "vaelab.api",
     "tune": "vaelab.api",
 }
@@ -54,9 +56,11 @@ __all__ = [
     "classify",
     "cluster",
     "compare",
+    "drift",
     "invert",
     "load",
     "load_classifier",
+    "score_anomalies",
     "train",
     "tune",
 ]

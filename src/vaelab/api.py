@@ -303,8 +303,8 @@ def cluster(
     split_seed: int = 0,
     starts: int = 1,
     components: int | str | Sequence[int] = "auto",
-    covariance: str = "full",
-    points: str = "samples",
+    covariance: str = "auto",
+    points: str = "auto",
     labels: int | str | Sequence[int] | None = None,
     reject: float = 0.0,
     em_starts: int = 3,
@@ -318,7 +318,8 @@ def cluster(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> clustering.Clustering:
-    """Fit a Gaussian mixture to the latents of a VAE, name its components with a few labels, evaluate on test.
+    """Fit a Gaussian mixture to the latents of a VAE, name its components with a few labels, evaluate on test; without
+    labels, describe the clusters.
 
     x: an array (n, *shape) with labels y (n,), a Dataset, the name or path of data, or the folder of a run.
     y: labels, or their location.
@@ -326,9 +327,10 @@ def cluster(
     settings: of that encoder. starts: seeds to train; the best on validation is kept, without using labels.
     reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
-    components: number of Gaussians; of several, or with "auto", the one with the lowest BIC.
-    covariance: "full", "tied", "diag" or "spherical".
-    points: fit to posterior "samples", or to posterior "means", then widened by the posterior variance.
+    components: number of Gaussians; of several, or with "auto", the one with the lowest BIC, without labels ICL.
+    covariance: "full", "tied", "diag" or "spherical"; "auto": "full", without labels the kind with the lowest ICL.
+    points: fit to posterior "samples", or to posterior "means", then widened by the posterior variance; "auto":
+        samples, without labels means.
     labels: number of training labels, balanced over classes (by default 100), "validation" for that split's, or row
         numbers; nothing that is saved uses other labels.
     reject: answer "unknown" below this probability.
@@ -338,6 +340,8 @@ def cluster(
     out: by default RUN/clusters, or runs/<data>-cluster-<time>. overwrite: replace existing output.
     resume: continue the interrupted clustering in `out`, with identical results.
     say: called with a line for each step. progress: called with the number of each finished epoch.
+
+    FOLDER/clusters.csv has the split, cluster and probability of every row.
 
     Raises InputError for bad input, before anything is trained or written. The test split is opened once.
 

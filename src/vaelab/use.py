@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import baseline
 from vaelab.vae.feed import Feed
 from vaelab.vae.fitted import Array, Fitted
+
+if TYPE_CHECKING:
+    from vaelab.comparison.drift import Drift
+    from vaelab.latent.row_scores import RowScores
 
 
 def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
@@ -69,11 +73,12 @@ def load_classifier(folder: str | Path) -> FittedClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class NewRows:
-    """Examples for a trained model, and the names of the rows, if they have any, with what these are called."""
+    """Examples for a trained model; the names of the rows, if they have any, with what these are called; splits."""
 
     x: Array
     ids: Array | None = None
     id_name: str = "row"
+    split: Array | None = None  # of each row, if these are the data that the model was trained on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,26 +92,102 @@ class Predictions:
 
 
 def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None, **reading: Any) -> Predictions:
-    """Classes of new examples, from a classifier or from the labelled mixture of a clustering.
+    """Classes of new examples, from a classifier or from the mixture of a clustering: without labels, its clusters.
 
     source: a file, a built-in name, or an array (n, *shape). reading: see `new_rows`.
     """
     folder = Path(folder)
     if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
         from vaelab.latent import clusters as clustering
+        from vaelab.latent.described import NOISE, assigned, cluster_names
 
         fitted, clusters = clustering.open_clusters(folder)
-        if clusters.table is None:
-            raise InputError(f"{folder} has no labels, so its components have no names; cluster with `labels`.")
-        rows = new_rows(fitted, source, data_dir, **reading)
+        rows = with_split(fitted, new_rows(fitted, source, data_dir, **reading), source)
         shares = clusters.shares(*fitted.encode(rows.x))
+        if clusters.table is None:
+            numbers = cluster_names(shares.shape[1])
+            chosen = assigned(shares, clusters.reject)
+            return Predictions([NOISE if c < 0 else numbers[c] for c in chosen], shares, numbers, rows)
         codes, proba = clusters.table.predict(shares, clusters.reject), clusters.table.predict_proba(shares)
         return Predictions(["unknown" if c < 0 else clusters.classes[c] for c in codes], proba, clusters.classes, rows)
     model = load_classifier(folder)
-    rows = new_rows(model, source, data_dir, **reading)
+    rows = with_split(model, new_rows(model, source, data_dir, **reading), source)
     with one_thread():
         proba = model.predict_proba(rows.x)
     return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes, rows)
+
+
+def score_anomalies(
+    model: Fitted,
+    source: Any,
+    contamination: float | None = None,
+    *,
+    data: Dataset | None = None,
+    data_dir: str | Path | None = None,
+    **reading: Any,
+) -> RowScores:
+    """How strange each row is to a trained VAE, with conformal p-values, and, of a table, which columns make it so.
+
+    The score is the bound on -log p(x). A row's p-value is (1 + number of calibration rows with a score at least as
+    high) / (m + 1), where the m calibration rows are the validation and test rows of the model's own data, which it was
+    not trained on; opening the test split is counted.
+
+    source: a file, a built-in name, or an array (n, *shape).
+    contamination: rows with a p-value of at most this are anomalies: the share of normal rows that are flagged; by
+        default 0.01, or the smallest that the number of calibration rows allows.
+    data: the model's own data, if they came from arrays; by default they are loaded again. data_dir, reading: see
+        `new_rows`.
+
+    >>> from vaelab import train
+    >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, figures=False, out=getfixture("tmp_path") / "run")
+    >>> found = score_anomalies(run.model, "digits")
+    >>> found.score.shape, bool(found.is_anomaly.mean() < 0.05)
+    ((1797,), True)
+    """
+    from vaelab.latent import row_scores  # imports scikit-learn and matplotlib
+
+    rows = new_rows(model, source, data_dir, **reading)
+    own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
+    return row_scores.score_rows(model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name)
+
+
+def drift(
+    model: Fitted,
+    source: Any,
+    against: Any = None,
+    *,
+    data: Dataset | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    **reading: Any,
+) -> Drift:
+    """How rows differ from others to a trained VAE: column by column, in their likelihood, and in their latents.
+
+    source, against: files, built-in names, or arrays (n, *shape). Without `against` the rows are compared with the
+        validation and test rows of the model's own data, which it was not trained on; that opens the test split, which
+        is counted.
+    data: the model's own data, if they came from arrays; by default they are loaded again. seed: of permutations and of
+        the classifier. data_dir, reading: see `new_rows`.
+
+    >>> from vaelab import train
+    >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, figures=False, out=getfixture("tmp_path") / "run")
+    >>> found = drift(run.model, run.data.x[:200], run.data.x[200:350])
+    >>> found.score.shape, found.reference.shape, bool(abs(found.auc - 0.5) < 0.2)
+    ((200,), (150,), True)
+    """
+    from vaelab.comparison.drift import measure_drift  # imports scikit-learn and matplotlib
+
+    rows = new_rows(model, source, data_dir, **reading)
+    if against is not None:
+        return measure_drift(model, rows.x, new_rows(model, against, data_dir, **reading).x, seed=seed)
+    own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
+    if model.facts.fingerprint != own.fingerprint:
+        raise InputError(f"{own.name} is not what the model was trained on, {model.facts.name}; give those data.")
+    held = [own.splits[name] for name in ("validation", "test")]
+    if model.folder is not None:
+        store.count_test_opening(model.folder)
+    note = f"rows are compared with {len(held[0]):,} validation and {len(held[1]):,} test rows of the model's own data."
+    return measure_drift(model, rows.x, own.x[np.concatenate(held)], own.x[own.splits["train"]], [note], seed)
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
@@ -139,6 +220,24 @@ def other_data(model: Fitted, source: str, data_dir: str | Path | None = None, *
     everything = np.arange(len(rows))
     splits = dict.fromkeys(data_module.SPLITS, everything)
     return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
+
+
+def with_split(model: Fitted | FittedClassifier, rows: NewRows, source: Any) -> NewRows:
+    """The same rows with the split that each was in, if `source` still holds the data that the model was trained on."""
+    own = dict(model.facts.source)
+    if not isinstance(source, str | Path) or own.get("kind") not in ("builtin", "file"):
+        return rows
+    named = str(source) if own["kind"] == "builtin" else str(Path(source).expanduser().absolute())
+    if named != own["source"]:
+        return rows
+    own.pop("fingerprint", None)  # a file that has changed since has no splits, but is read all the same
+    data = data_module.load(**own)
+    if data.fingerprint != model.facts.fingerprint or data.x.shape != rows.x.shape:
+        return rows
+    split = np.full(len(data.x), "", dtype=object)
+    for name, numbers in data.splits.items():
+        split[numbers] = name
+    return dataclasses.replace(rows, split=split)
 
 
 def new_rows(

@@ -245,7 +245,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, arguments:
         ({"labels": "0"}, "or validation, but got '0'"),
         ({"labels": "test"}, "or validation, but got 'test'"),
         ({"covariance": "ful"}, "did you mean 'full'"),
-        ({"points": "codes"}, "known: means, samples"),
+        ({"points": "codes"}, "known: auto, means, samples"),
         ({"reject": 1.5}, "`reject`"),
         ({"em_starts": 0}, "`em_starts`"),
         ({"manifold": "umpa"}, "did you mean 'umap'"),
@@ -384,7 +384,9 @@ def test_an_encoder_for_clusters_has_defaults_by_purpose_which_settings_override
         for n, shape in ((200, (6,)), (8_000, (16, 16)))
     )
     ten, several = (Options.create(components=given) for given in (10, "10,30"))
-    assert encoder_settings(ten, {}, large) == {}
+    labelled = dataclasses.replace(large, labels=np.arange(8_000) % 2, classes=("a", "b"))
+    assert encoder_settings(ten, {}, labelled) == {}
+    assert encoder_settings(ten, {}, large) == {"latent_dim": 10}
     mixture = {"prior": "mixture"}
     assert encoder_settings(ten, mixture, small) == mixture | {"latent_dim": 3, "components": 10}
     own = {"latent_dim": 10, "hidden": "512-256", "epochs": 80}

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from vaelab.api import train
 from vaelab.data import from_arrays
 from vaelab.data.dataset import Dataset
 from vaelab.errors import InputError
+from vaelab.vae.conditionals import expected, surprise
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.imputation import draw, impute
 from vaelab.vae.imputation_quality import ITERATIVE, MEAN, NEAREST, imputation_quality
@@ -196,3 +198,26 @@ def test_positive_numbers_and_counts_do_not_exceed_what_was_seen(mixed: tuple[Fi
     for name in ("dose", "visits"):
         seen = data.flat[data.splits["train"], names.index(name)]
         assert 0 < filled[names.index(name)] <= np.nanmax(seen) * (1 + 1e-6)
+
+
+def test_the_surprise_of_a_cell_is_its_conditional_density(linear: tuple[Fitted, Dataset]) -> None:
+    """-log p(x_j | the others), from the joint Gaussian of the model; what is expected there is its mean."""
+    fitted, data = linear
+    rows = data.flat[~np.isnan(data.flat).any(1)][:60].astype(float)
+    cells = np.stack([np.arange(60), np.arange(60) % 5], 1)
+    kept = np.arange(5) if fitted.scaling.kept is None else fitted.scaling.kept
+    column = kept[cells[:, 1]]
+    exact, means, spreads = [], [], []
+    for row, j in zip(rows, column, strict=True):
+        hidden = row.copy()
+        hidden[j] = np.nan
+        (mean,), (variance,) = conditional(fitted, hidden)
+        exact.append(-stats.norm.logpdf(row[j], mean, np.sqrt(variance)))
+        means.append(mean)
+        spreads.append(np.sqrt(variance))
+    assert np.abs(surprise(fitted, rows, cells) - exact).mean() < 0.1
+    away = (expected(fitted, rows, cells) - means) / np.array(spreads)
+    assert np.sqrt(np.mean(away**2)) < 0.3
+    gap = rows.copy()
+    gap[7, kept[2]] = np.nan
+    assert np.isnan(surprise(fitted, gap, np.array([[7, 2], [7, 1]]))).tolist() == [True, False]

@@ -1,4 +1,4 @@
-"""The command that compares models: `compare`."""
+"""The commands that compare: models with each other, `compare`, and rows with other rows, `drift`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from vaelab.cli.options import (
     MaybeSource,
     Out,
     Overwrite,
+    RunFolder,
     Settings,
     Workers,
     load_again,
     print_json,
 )
-from vaelab.cli.reading import PLAIN, DataOptions, with_options
+from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
 from vaelab.errors import InputError
 
 
@@ -74,3 +75,36 @@ def compare(
         else:
             found = comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=display)
     print_json(found.results) if as_json else terminal.print_comparison(found.results)
+
+
+@with_options
+def drift(
+    folder: RunFolder,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="rows that may differ from those the model knows")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="rows to compare them with; default: the run's own data that it was not trained on"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the permutations and of the classifier")] = 0,
+    rows: RowOptions = PLAIN_ROWS,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how the rows of a file differ from others: by column, in likelihood, and in the latents of a model."""
+    from vaelab import store, use
+    from vaelab.cli import terminal
+    from vaelab.comparison.drift import write_drift
+    from vaelab.data import describe
+
+    model = use.load(folder)
+    data = None
+    if against is None:
+        data = load_again(dict(model.facts.source) | ({"data_dir": rows.data_dir} if rows.data_dir else {}))
+    found = use.drift(model, file, against, data=data, data_dir=rows.data_dir, seed=seed, **rows.changes)
+    home = store.new_folder(out or (model.folder or folder) / "drift", overwrite)
+    names = Path(file).name, Path(against).name if against else f"{model.facts.name}, held out"
+    results = write_drift(found, model, home, names, {} if data is None else describe(data))
+    print_json(results) if as_json else terminal.print_drift(results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,12 +43,21 @@ def cluster(
     source: RunOrData,
     components: Annotated[
         str,
-        typer.Option(metavar="N|auto", help="number of Gaussians; of a list such as 10,20,50, or auto: the lowest BIC"),
+        typer.Option(
+            metavar="N|auto",
+            help="number of Gaussians; of a list such as 10,20,50, or auto: the lowest BIC, without labels ICL",
+        ),
     ] = "auto",
-    covariance: Annotated[str, typer.Option(help="full, tied, diag or spherical")] = "full",
+    covariance: Annotated[
+        str, typer.Option(help="full, tied, diag, spherical, or auto: full, without labels the kind of lowest ICL")
+    ] = "auto",
     points: Annotated[
-        str, typer.Option(help="samples or means: fit to posterior samples, or to means widened by the variance")
-    ] = "samples",
+        str,
+        typer.Option(
+            help="samples or means: fit to posterior samples, or to means, widened by the variance; auto: samples, "
+            "without labels means"
+        ),
+    ] = "auto",
     labels: Annotated[
         str | None,
         typer.Option(metavar="N|validation", help="number of training labels, balanced over classes; default: 100"),
@@ -99,6 +109,16 @@ def cluster(
 @with_options
 def anomaly(
     source: RunOrData,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="rows to score one by one, by the RUN trained on such rows")
+    ] = None,
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            help="flag rows of FILE with a p-value of at most this: the share of normal rows that are flagged; "
+            "default: 0.01, or the least that the calibration rows allow"
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="RUN|DATA", help="the anomalous data; DATA, unlike a RUN, is scored in both directions"),
@@ -107,25 +127,39 @@ def anomaly(
         str | None,
         typer.Option("--held-out", metavar="CLASS", help="train a new model without this class"),
     ] = None,
-    components: Annotated[int, typer.Option(min=1, help="Gaussians in the mixture on the latents")] = 50,
+    components: Annotated[
+        int | None, typer.Option(min=1, help="Gaussians in the mixture on the latents; default: 50")
+    ] = None,
     rows: Annotated[
         int | None, typer.Option(min=10, help="most test examples of each kind to score; default: all")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed for the model and the choice of rows")] = 0,
     settings: Settings = None,
     where: DataOptions = PLAIN,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="output folder; of FILE also a .csv or .parquet file: the table alone; default: printed"),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Test how well a VAE detects anomalies: other data, in both directions, or a class it has never seen."""
+    """Score each row of FILE, and say why it is strange. Or test how well a VAE detects anomalies: other data, in both
+    directions, or a class it has never seen.
+    """
     from vaelab import use
     from vaelab.cli import terminal
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
+    if file is not None:
+        if against or held_out or settings or components or rows or seed:
+            raise InputError("FILE is scored by the trained RUN as it is; leave out the options of the other forms.")
+        _score_file(Path(source), file, contamination, where, out, overwrite, as_json)
+        return
+    if contamination is not None:
+        raise InputError("--contamination is for the rows of a file; give RUN and FILE.")
     if (against is None) == (held_out is None):
-        raise InputError("say what counts as anomalous: either --against DATA or --held-out CLASS.")
+        raise InputError("say what is scored: the rows of a FILE after RUN, --against DATA, or --held-out CLASS.")
     fixed = parse_settings(settings or [], Spec)
     spec = Spec.create(**fixed)
     run, data = _open(source, where)
@@ -142,7 +176,37 @@ def anomaly(
     keep_freed_memory()
     with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
         results = anomalies.anomaly(
-            data, other, held_out=held_out, run=run, other_run=other_run, settings=fixed, components=components,
+            data, other, held_out=held_out, run=run, other_run=other_run, settings=fixed, components=components or 50,
             rows=rows, seed=seed, out=out, overwrite=overwrite, say=tell, epoch=progress,
         )  # fmt: skip
     print_json(results) if as_json else terminal.print_anomalies(results)
+
+
+def _score_file(
+    run: Path, file: str, contamination: float | None, where: DataOptions, out: Path | None, overwrite: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from vaelab import store, use
+    from vaelab.cli import outputs, terminal
+    from vaelab.latent.row_scores import write_row_scores
+
+    if any((where.target, where.drop, where.types, where.group, where.split)):
+        raise InputError("rows of a file are read as those of the run; leave out --target, --drop, --type and splits.")
+    if not use.is_run(run):
+        raise InputError(f"{run} must be the folder of a trained run, to score the rows of {file}; train one first.")
+    model = use.load(run)
+    changes = {"id": where.id, "transpose": where.transpose or None, "na": tuple(where.na or ()) or None}
+    data = load_again(dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {}))
+    found = use.score_anomalies(
+        model, file, contamination, data=data, data_dir=where.data_dir,
+        **{name: value for name, value in changes.items() if value is not None},
+    )  # fmt: skip
+    if out is not None and out.suffix.lower() in (".csv", ".parquet"):
+        outputs.write_scores(found, out)
+        for note in found.notes:
+            tell(f"note: {note}")
+        return
+    folder = store.new_folder(out or (model.folder or run) / "anomalies", overwrite)
+    outputs.write_scores(found, folder / "scores.csv")
+    results = write_row_scores(found, model, data, folder, file)
+    print_json(results) if as_json else terminal.print_row_scores(results)

@@ -41,6 +41,7 @@ COMMANDS = (
     models.evaluate,
     latent.cluster,
     latent.anomaly,
+    compare.drift,
     models.sample,
     models.encode,
     models.predict,

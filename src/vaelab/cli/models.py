@@ -163,7 +163,7 @@ def encode(
     model = use.load(folder)
     examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
     mean, deviation = model.encode(examples.x)
-    outputs.write_latents(mean, deviation if std else None, out, examples)
+    outputs.write_latents(mean, deviation if std else None, out, use.with_split(model, examples, source))
 
 
 @with_options

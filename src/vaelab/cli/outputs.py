@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from vaelab import store
 from vaelab.data.cells import as_written
 from vaelab.data.columns import LARGEST_WHOLE
 from vaelab.errors import InputError, shown
+from vaelab.latent.row_scores import RowScores
 from vaelab.use import NewRows, Predictions
 from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRows | None = None) -> None:
-    """Posterior means (n, L), and standard deviations where given; CSV columns row or id, z1, z2, ..., std1, ..."""
+    """Posterior means (n, L), and standard deviations where given; CSV columns row or id, split if the
+    rows are the model's own data, z1, z2, ..., std1, ...
+    """
     names = [f"z{i}" for i in range(1, mean.shape[1] + 1)]
     if std is not None:
         names += [f"std{i}" for i in range(1, std.shape[1] + 1)]
@@ -76,19 +79,37 @@ def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | No
         can_be_whole = column.kind == "count" or column.whole
         is_whole = can_be_whole and bool(((values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)).all())
         table[column.name or f"x{j}"] = values.astype(np.int64) if is_whole else values
-    if suffix == ".parquet":
+    _write_columns(table, out, 15 if facts.dtype == "float64" else 7)
+
+
+def write_scores(found: RowScores, out: Path | None) -> None:
+    """Scores of n rows as CSV or .parquet: row or id, score, p_value, is_anomaly; of a table also why it is one."""
+    suffix = None if out is None else out.suffix.lower()
+    if suffix not in (None, ".csv", ".parquet"):
+        raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
+    names = np.arange(len(found.score)) if found.ids is None else np.asarray(found.ids)
+    table: dict[str, Array] = {
+        found.id_name: names, "score": found.score, "p_value": found.p_value,
+        "is_anomaly": found.is_anomaly.astype(np.int64),
+    }  # fmt: skip
+    if any(found.strange):
+        table["strange"] = np.array(["; ".join(map(str, own)) for own in found.strange], dtype=object)
+    _write_columns(table, out, 7)
+
+
+def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) -> None:
+    """Columns (n,) by name, as CSV with this many digits, or as .parquet."""
+    if out is not None and out.suffix.lower() == ".parquet":
         import pyarrow
         import pyarrow.parquet
 
         buffer = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table(table), buffer)
-        assert out is not None
+        pyarrow.parquet.write_table(pyarrow.table(dict(table)), buffer)
         store.write_atomic(out, buffer.getvalue())
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
-    digits = 15 if facts.dtype == "float64" else 7
     writer.writerows(zip(*(_cells(values, digits) for values in table.values()), strict=True))
     _send(text.getvalue(), out)
 
@@ -101,15 +122,15 @@ def _cells(values: Array, digits: int) -> list[Any]:
 
 
 def write_answers(found: Predictions, out: Path | None) -> None:
-    """Answers (n,) and p(c|x) (n, C) as CSV: row or id, label, and a column p(class) for each class."""
+    """Answers (n,) and p(c|x) (n, C) as CSV: row or id, split if known, label, and a column p(class) for each."""
     if out is not None and out.suffix.lower() != ".csv":
         raise InputError(f"{out} must end in .csv: answers are text and numbers.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    title, names = _names(len(found.proba), found.rows)
-    writer.writerow([title, "label", *(f"p({name})" for name in found.classes)])
-    for name, answer, row in zip(names, found.answers, found.proba.tolist(), strict=True):
-        writer.writerow([name, answer, *(f"{value:.6g}" for value in row)])
+    first = _first(len(found.proba), found.rows)
+    writer.writerow([*first, "label", *(f"p({name})" for name in found.classes)])
+    for *lead, answer, row in zip(*first.values(), found.answers, found.proba.tolist(), strict=True):
+        writer.writerow([*lead, answer, *(f"{value:.6g}" for value in row)])
     _send(text.getvalue(), out)
 
 
@@ -144,16 +165,22 @@ def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | No
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    title, own = _names(len(rows), of)
-    writer.writerow([title, *names])
-    for name, row in zip(own, rows.tolist(), strict=True):
-        writer.writerow([name, *(f"{value:.7g}" for value in row)])
+    first = _first(len(rows), of)
+    writer.writerow([*first, *names])
+    for *lead, row in zip(*first.values(), rows.tolist(), strict=True):
+        writer.writerow([*lead, *(f"{value:.7g}" for value in row)])
     _send(text.getvalue(), out)
 
 
 def _names(n: int, of: NewRows | None) -> tuple[str, Sequence[Any]]:
     """The title and the cells of the first column: the ids of the examples, else the numbers of the rows."""
     return ("row", range(n)) if of is None or of.ids is None else (of.id_name, of.ids.tolist())
+
+
+def _first(n: int, of: NewRows | None) -> dict[str, Sequence[Any]]:
+    """The first columns: the names of the rows, and their splits if these are known."""
+    title, names = _names(n, of)
+    return {title: names} if of is None or of.split is None else {title: names, "split": of.split.tolist()}
 
 
 def _send(text: str, out: Path | None) -> None:

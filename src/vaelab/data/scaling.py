@@ -21,6 +21,7 @@ ORDER = {"real": 0, "date": 0, "positive": 1, "count": 2, "binary": 3, "categori
 
 RARE_SCALE = 0.05  # the least scale of a rare column's density, as a share of its range in training
 LEAST_SCALE = 1e-3  # of other columns, as a share of their standard deviation
+LARGEST = 1e12  # standard deviations; a float32 holds the squares of a row of them, at the least scale
 CONDITION_ROWS = 1_000  # of training, at most, whose conditions are kept to draw new ones
 MANY_COUNTS = 20  # columns of counts, from which on each is compared with the total of its row
 
@@ -155,8 +156,9 @@ class Scaling:
         for j, values in self.indexed.items():
             rows[:, j] = indices(rows[:, j], values)
         middle = np.float32(0.5 if self.dequantise else 0)
-        model: npt.NDArray[np.float32] = ((rows + middle - self.offset) / self.scale).astype(np.float32)
-        return model
+        model = (rows + middle - self.offset) / self.scale
+        bounded: npt.NDArray[np.float32] = np.clip(model, -LARGEST, LARGEST).astype(np.float32)
+        return bounded
 
     @classmethod
     def to_unit_interval(cls, data: Dataset) -> Scaling:

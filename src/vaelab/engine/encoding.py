@@ -12,6 +12,8 @@ from vaelab.data import Dataset, Scaling, filling
 from vaelab.data.scaling import Typed
 from vaelab.engine.process import one_thread
 
+FAR = 1e3  # beyond this many standard deviations an encoder sees no difference; no training row of a million is there
+
 
 class Encoding:
     """Rows x (..., D) in the model's units, NaN where missing, as inputs (..., width) of a network.
@@ -72,7 +74,7 @@ class Encoding:
     def inputs(self, x: Tensor) -> Tensor:
         """(..., E) without the inputs that say what is missing; NaN where missing."""
         *_, source, level, _, _ = self._constants((x.dtype, x.device))
-        inputs = self.standard(x)
+        inputs = self.standard(x).clamp(-FAR, FAR)
         if not self.has_categories:
             return inputs
         chosen = x.index_select(-1, source)

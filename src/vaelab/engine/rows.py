@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab.data import Dataset, Scaling
 from vaelab.data.dataset import Array
+from vaelab.data.scaling import LARGEST
 from vaelab.engine import noise
 from vaelab.engine.convolutions import Grid
 from vaelab.engine.encoding import Encoding
@@ -68,6 +69,11 @@ class Units:
         return raw.shape[1] if self._kept is None else len(self._kept)
 
     @property
+    def is_table(self) -> bool:
+        """Whether columns have scales of their own."""
+        return len(self._offset) > 1
+
+    @property
     def needs_uniform(self) -> bool:
         """Whether each visit of a row draws a uniform per feature."""
         return self.scaling.dequantise or self.binarize == "dynamic"
@@ -87,6 +93,8 @@ class Units:
         if self._scaled:
             x = x * self._factor
         x = x.float()
+        if self.is_table:
+            x = x.clamp(-LARGEST, LARGEST)
         if self.binarize == "dynamic":
             assert uniform is not None
             x = (uniform < x).float()
@@ -96,7 +104,7 @@ class Units:
         """The noise keys (n,) of rows: by their content, of a table on its standardised scales, so that columns in
         other units get the same noise.
         """
-        if len(self._offset) == 1 or self.needs_uniform:
+        if not self.is_table or self.needs_uniform:
             return noise.row_keys(raw)
         return noise.row_keys(_coarse(self.convert(raw, None)))
 

@@ -18,6 +18,8 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.latent import ClassTable, Clusters, LatentMixture, component_shares
+from vaelab.latent.described import describe_clusters, write_rows
+from vaelab.latent.mixture import Covariance
 from vaelab.latent.options import (
     EM_ROWS,
     Options,
@@ -25,6 +27,7 @@ from vaelab.latent.options import (
     label_rows,
     numbers_to_try,
     options_table,
+    resolved,
     settings_table,
 )
 from vaelab.latent.pictures import Shown, draw_clusters
@@ -34,6 +37,9 @@ from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.spec import Spec
+
+SHAPES: tuple[Covariance, ...] = ("full", "diag")  # one shape for all components would take several for a cluster
+LEAST_VARIANCE = 1e-3  # of components of posterior means, which are never known as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +76,7 @@ def cluster(
     if run is not None and settings:
         raise InputError("an existing run has its own settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
+    chosen = resolved(chosen, data)
     settings = {} if run is not None else encoder_settings(chosen, settings or {}, data)
     spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **settings})
     if starts < 1 or (fitted is not None and starts > 1):
@@ -144,7 +151,8 @@ def _is_own(fitted: Fitted, options: Options) -> bool:
 def _mixtures(
     fitted: Fitted, latents: Latents, options: Options, numbers: Sequence[int], say: Say
 ) -> tuple[list[LatentMixture], Floats]:
-    """A mixture for each number of components, and the points (n, L) that they describe.
+    """A mixture for each number of components, and the points (n, L) that they describe; where the covariance is auto,
+    of the kind with the lowest ICL.
 
     A model with a mixture prior uses its own, unless numbers of components are given.
     """
@@ -159,7 +167,10 @@ def _mixtures(
     found = []
     for number in numbers:
         began = time.perf_counter()
-        found.append(LatentMixture(number, options.covariance, options.em_starts, seed=options.seed).fit(points))
+        kinds = SHAPES if options.covariance == "auto" else (options.covariance,)
+        floor = LEAST_VARIANCE if options.points == "means" else LatentMixture().floor
+        ways = [LatentMixture(number, k, options.em_starts, floor=floor, seed=options.seed).fit(points) for k in kinds]
+        found.append(ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.icl(points)))
         say(f"{number} components: {found[-1].n_iter_} iterations, {time.perf_counter() - began:.1f} s")
     return found, points
 
@@ -169,11 +180,12 @@ def _conclude(
 ) -> Clustering:
     began = time.perf_counter()
     assert fitted.folder is not None
+    assert options.points != "auto", "resolved"
     latents = Latents.of(fitted, data)
     mixtures, points = _mixtures(fitted, latents, options, numbers, say)
     numbers, is_own = [len(m.weights_) for m in mixtures], _is_own(fitted, options)
-    bics = [mixture.bic(points) for mixture in mixtures]
-    best = int(np.argmin(bics))
+    bics, criterion = [mixture.bic(points) for mixture in mixtures], "BIC" if data.labels is not None else "ICL"
+    best = int(np.argmin(bics if criterion == "BIC" else [mixture.icl(points) for mixture in mixtures]))
     variance = np.square(latents.std[latents.splits["train"]]).mean(0)
     # Posterior means are narrower than posterior samples, which a prior describes and EM may have been fitted to.
     used = [m.widened(variance) for m in mixtures] if options.points == "means" and not is_own else mixtures
@@ -190,7 +202,7 @@ def _conclude(
                 _digest(fitted.folder),
             )  # fmt: skip
             clusters.save(folder)
-        rows.append(mixture_row(mixtures[i], bics[i], points, shares, table, latents, options.reject))
+        rows.append(mixture_row(mixtures[i], points, shares, table, latents, options.reject))
     assert chosen_shares is not None
     assert clusters is not None
     results: dict[str, Any] = {
@@ -201,6 +213,7 @@ def _conclude(
         "spec": fitted.spec.model_dump(mode="json"),
         "starts": store.read_json(fitted.folder / "metrics.json").get("starts", []),
         "components": numbers[best],
+        "criterion": criterion,
         "bic": {str(number): bic for number, bic in zip(numbers, bics, strict=True)},
         "mixtures": rows,
         "em": {} if is_own else {str(len(m.weights_)): m.log_likelihoods_.tolist() for m in mixtures},
@@ -222,6 +235,8 @@ def _conclude(
             "manifold": None,
             "label_budget": [],
         }
+    results["described"] = describe_clusters(data, chosen_shares, options.reject)
+    write_rows(data, chosen_shares, options.reject, folder / "clusters.csv")
     results["notes"] = notes_on(results, [] if is_own else mixtures, latents)
     results["seconds"] = time.perf_counter() - began
     store.write_json(folder / "results.json", results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 EM_ROWS = 20_000  # maximum training examples for EM, evenly spaced
 LABELS = 100  # drawn by default, if available
-AUTO = (1, 2, 5, 10)  # components per class that `auto` tries; without classes, per ten
+AUTO = (1, 2, 5, 10)  # components per class that `auto` tries
+WITHOUT_CLASSES = (*range(1, 11), 15, 20, 30, 50)
 # Of an encoder for clusters, chosen by the bound on MNIST (benchmarks/mixture_mnist.py) and by the published recipe of
 # mixtures on manifolds (McConville et al. 2021), not by labels.
 MOST_LATENTS, WIDE = 10, 256  # latents; features from which layers are wider than by default
@@ -36,8 +37,8 @@ class Options:
     """What a clustering is, besides its encoder; equal options on equal latents give equal files."""
 
     components: tuple[int, ...] = ()  # empty: auto
-    covariance: Covariance = "full"
-    points: Points = "samples"
+    covariance: Covariance | Literal["auto"] = "auto"
+    points: Points | Literal["auto"] = "auto"
     labels: int | str | tuple[int, ...] = LABELS  # number, "validation", or row numbers
     reject: float = 0.0
     em_starts: int = 3
@@ -51,8 +52,8 @@ class Options:
         cls,
         *,
         components: Any = "auto",
-        covariance: str = "full",
-        points: str = "samples",
+        covariance: str = "auto",
+        points: str = "auto",
         labels: Any = None,
         reject: float = 0.0,
         em_starts: int = 3,
@@ -62,10 +63,10 @@ class Options:
         figures: bool = True,
     ) -> Options:
         """Checked options. components: "auto", a number, or several; labels: a number, "validation" or rows."""
-        if covariance not in get_args(Covariance):
-            raise unknown_name("covariance", covariance, get_args(Covariance))
-        if points not in get_args(Points):
-            raise unknown_name("kind of points", points, get_args(Points))
+        if covariance not in ("auto", *get_args(Covariance)):
+            raise unknown_name("covariance", covariance, ("auto", *get_args(Covariance)))
+        if points not in ("auto", *get_args(Points)):
+            raise unknown_name("kind of points", points, ("auto", *get_args(Points)))
         one = cls(
             parse_components(components), cast(Covariance, covariance), cast(Points, points), _labels(labels), reject,
             em_starts, seed, manifold, budget, figures,
@@ -80,6 +81,19 @@ class Options:
             if value < least:
                 raise InputError(f"`{name}` must be at least {least}, but got {value}.")
         return one
+
+
+def resolved(options: Options, data: Dataset) -> Options:
+    """The options with `auto` as suits the data.
+
+    With labels components only have to be pure: they are Gaussians of any shape fitted to posterior samples. Without,
+    components are to be clusters: they are fitted to posterior means, which are further apart, and `covariance` stays
+    auto, to be chosen with the number of components.
+    """
+    by_labels = data.labels is not None
+    covariance = "full" if options.covariance == "auto" and by_labels else options.covariance
+    points: Points = options.points if options.points != "auto" else "samples" if by_labels else "means"
+    return dataclasses.replace(options, covariance=covariance, points=points)
 
 
 def parse_components(given: Any) -> tuple[int, ...]:
@@ -126,9 +140,9 @@ def encoder_settings(options: Options, settings: Mapping[str, Any], data: Datase
     as many components as are asked for. A neighbourhood graph (`manifold`) needs an encoder close to an autoencoder.
     """
     is_mixture, features = settings.get("prior") == "mixture", math.prod(data.shape)
-    if not is_mixture and options.manifold == "none":
-        return dict(settings)
     own: dict[str, Any] = {"latent_dim": min(MOST_LATENTS, max(2, features // 2))}
+    if not is_mixture and options.manifold == "none":
+        return {**own, **settings} if data.labels is None else dict(settings)
     if features >= WIDE and not {"layers", "width", "taper"} & set(settings):
         own["hidden"] = "512-256"
     if not is_mixture:
@@ -151,7 +165,9 @@ def numbers_to_try(options: Options, data: Dataset) -> tuple[int, ...]:
                 "training examples; use fewer `components`."
             )
         return tuple(sorted(options.components))
-    unit = len(data.classes) or 10
+    if data.labels is None:
+        return tuple(number for number in WITHOUT_CLASSES if number * FEWEST <= n) or (1,)
+    unit = len(data.classes)
     return tuple(unit * times for times in AUTO if unit * times * FEWEST <= n) or (min(unit, n),)
 
 

@@ -53,7 +53,6 @@ class Latents:
 
 def mixture_row(
     mixture: LatentMixture,
-    bic: float,
     points: Floats,
     shares: Floats,
     table: ClassTable | None,
@@ -66,7 +65,9 @@ def mixture_row(
     """
     return {
         "components": len(mixture.weights_),
-        "bic": bic,
+        "covariance": mixture.covariance,
+        "bic": mixture.bic(points),
+        "icl": mixture.icl(points),
         "log_likelihood": mixture.score(points),
         "iterations": getattr(mixture, "n_iter_", None),
         "converged": getattr(mixture, "converged_", None),
@@ -161,6 +162,7 @@ def _manifold(
     classes = len(latents.classes)
     umap = Manifold(max(2, classes), seed=derive_seed(options.seed, 3) % 2**32)
     places, new = umap.fit(latents.mean[nodes]), umap.place(latents.mean[test])
+    assert options.covariance != "auto", "resolved, since there are labels"
     mixture = LatentMixture(classes, options.covariance, options.em_starts, seed=options.seed).fit(places)
     known, seen = mixture.predict_proba(places), mixture.predict_proba(new)
     table = ClassTable.of(known[np.searchsorted(nodes, rows)], latents.codes[rows], classes)
@@ -183,7 +185,10 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
     train = len(latents.splits["train"])
     notes = ["the mixture is the model's own prior, learned with it; set `components` to fit another with EM."]
     if mixtures:
-        notes = ["the number of components is chosen by BIC, which compares mixtures on one encoder's latents only."]
+        criterion = results["criterion"]
+        notes = [
+            f"the number of components is chosen by {criterion}, which compares mixtures on one encoder's latents."
+        ]
     if mixtures and train > EM_ROWS:
         notes.append(f"EM used one training example in {-(-train // EM_ROWS)}, evenly spaced: at most {EM_ROWS:,}.")
     slow = [str(len(m.weights_)) for m in mixtures if not m.converged_]
@@ -191,7 +196,7 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
         notes.append(f"EM stopped after {mixtures[0].max_iter} iterations without converging for {', '.join(slow)}.")
     labels = results.get("labels")
     if labels is None:
-        return [*notes, "there are no labels, so clusters have no names and cannot be compared with classes."]
+        return [*notes, "there are no labels, so clusters are numbered and cannot be compared with classes."]
     if results["graph"]["temperature"] is None:
         notes.append("the graph's probabilities are not calibrated: no class has two labels, so none can be left out.")
     if labels["unknown_classes"]:

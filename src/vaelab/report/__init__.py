@@ -1,4 +1,4 @@
-"""One self-contained page for a run, a study, a comparison, a clustering or anomaly scores.
+"""One self-contained page for a run, a study, a comparison, a clustering, anomaly scores or a drift.
 
 It makes no external requests, and all text is escaped.
 
@@ -10,6 +10,8 @@ from vaelab.report.anomaly import build_anomaly_report
 from vaelab.report.classifier import build_classifier_report
 from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
+from vaelab.report.drift import build_drift_report
+from vaelab.report.row_scores import build_row_scores_report
 from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
 
@@ -18,6 +20,8 @@ __all__ = [
     "build_classifier_report",
     "build_cluster_report",
     "build_comparison_report",
+    "build_drift_report",
+    "build_row_scores_report",
     "build_run_report",
     "build_study_report",
 ]

@@ -237,6 +237,24 @@ def cluster_captions(data: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+ROW_SCORES = {
+    "scores": (
+        "Left: scores of the rows that calibrate and of the rows of the file; right of the dashed line rows are "
+        "flagged. Right: the p-values. If the rows of the file are like those that calibrate, all bars are near the "
+        "dashed line; "
+        "a high first bar is anomalies, a slope means that the file as a whole has another distribution."
+    ),
+}
+
+DRIFT = {
+    "drift": (
+        "Left: how far each column is from the rows that it is compared with, orange where that is more than chance. "
+        "Right: -log p(x) of the rows by the bound, with their medians dashed; further right is less likely. Columns "
+        "may differ while scores do not, if the model has seen such rows; and rows may be less likely although no "
+        "column differs, if columns no longer go together as they did."
+    ),
+}
+
 ANOMALY = {
     "anomaly": (
         "Every score for the model's own test examples (blue) and for the anomalous ones (orange); further right is "

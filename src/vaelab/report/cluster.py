@@ -59,6 +59,7 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         headline=_headline(results),
         course=_course(results),
         cards=_cards(results),
+        described=_described(results.get("described") or []),
         methods=_methods(results),
         splits=[
             (_mixtures(mixtures, best, "test"), "on the test split"),
@@ -91,7 +92,7 @@ def _choice(results: Mapping[str, Any]) -> str:
     """How the number of components was chosen."""
     if not results.get("em"):
         return "the model's own prior"
-    return "lowest BIC" if len(results["em"]) > 1 else "as requested"
+    return f"lowest {results.get('criterion', 'BIC')}" if len(results["em"]) > 1 else "as requested"
 
 
 def _course(results: Mapping[str, Any]) -> list[str]:
@@ -123,6 +124,24 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     return cards
 
 
+def _described(found: Sequence[Mapping[str, Any]]) -> Table | None:
+    """Of each cluster its size and, of a table, the columns that set it apart."""
+    if not found:
+        return None
+    told = any(own["columns"] for own in found)
+    rows = [
+        Row([Cell(str(own["cluster"])), Cell.of(own["rows"]), Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
+             *([Cell("; ".join(map(_column, own["columns"])) or "nothing")] if told else [])])
+        for own in found
+    ]  # fmt: skip
+    heads = ["cluster", "rows", "share", *(["what sets it apart from the rest"] if told else [])]
+    return Table("The clusters", heads, rows)
+
+
+def _column(own: Mapping[str, Any]) -> str:
+    return f"{own['column']}: {own['inside']} against {own['outside']} ({own['difference']:+.1f} sd)"
+
+
 def _methods(results: Mapping[str, Any]) -> Table | None:
     methods = results.get("methods") or {}
     rows = [
@@ -146,7 +165,7 @@ def _mixtures(mixtures: Sequence[Mapping[str, Any]], best: Any, split: str) -> T
 
 def _number(row: Mapping[str, Any], best: Any) -> Cell:
     cell = Cell.of(row.get("components"))
-    return Cell(cell.text, cell.exact, tag="lowest BIC" if row.get("components") == best else "")
+    return Cell(cell.text, cell.exact, tag="chosen" if row.get("components") == best else "")
 
 
 def _mark(row: Mapping[str, Any], best: Any) -> str:
@@ -155,7 +174,9 @@ def _mark(row: Mapping[str, Any], best: Any) -> str:
 
 def _fits(mixtures: Sequence[Mapping[str, Any]], best: Any) -> Table:
     keys = {
+        "covariance": "covariance",
         "bic": "BIC",
+        "icl": "ICL",
         "log_likelihood": "log p(z), nats per point",
         "iterations": "iterations",
         "converged": "converged",

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from vaelab.engine import noise
+from vaelab.engine.encoding import FAR
 from vaelab.engine.networks import Parameters, fast_products
 from vaelab.engine.rows import Batches
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.vae.feed import BASELINE_ROWS, Feed
 from vaelab.vae.model import Model
-from vaelab.vae.posterior import Posterior
+from vaelab.vae.posterior import WIDEST, Posterior
 from vaelab.vae.spec import Spec
 from vaelab.wording import difference
 
@@ -79,9 +80,12 @@ def nll(model: Model, parameters: Parameters, z: Tensor, x: Tensor) -> Tensor:
 
 
 def encode(model: Model, parameters: Parameters, x: Tensor) -> Posterior:
-    """q(z|x) of every member for the same rows x (n, D)."""
+    """q(z|x) of every member for the same rows x (n, D), however far out: any q gives a bound."""
     K = len(next(iter(parameters.values())))
-    return model.encode(parameters, x.expand(K, *x.shape))
+    if model.encoding is None:
+        x = x.clamp(-FAR, FAR)
+    q = model.encode(parameters, x.expand(K, *x.shape))
+    return Posterior(q.mean, q.log_var.clamp_max(WIDEST))
 
 
 def epoch_draws(rows: int) -> int:

@@ -40,7 +40,7 @@ def impute(fitted: Fitted, x: Any) -> Array:
     highest = torch.from_numpy(typed.highest[typed.modelled]).to(fitted.row)
     for place, outputs, log_w in _weighted(fitted, rows):
         weights = torch.softmax(log_w, 0)[..., None]
-        found = _likelihood(fitted).expectation(outputs, weights, fitted.parameters, _sizes(fitted, rows[place]))
+        found = _likelihood(fitted).expectation(outputs, weights, fitted.parameters, sizes(fitted, rows[place]))
         _fill(fitted, filled, rows, place, torch.minimum(found, highest))
     return filled
 
@@ -60,7 +60,7 @@ def draw(fitted: Fitted, x: Any, draws: int, seed: int = 0) -> Array:
     generator = torch.Generator(fitted.device).manual_seed(derive_seed(seed, RESAMPLED))
     likelihood = _likelihood(fitted)
     for place, outputs, log_w in _weighted(fitted, rows):
-        size = _sizes(fitted, rows[place])
+        size = sizes(fitted, rows[place])
         chosen = torch.multinomial(
             torch.softmax(log_w, 0).T, draws, replacement=True, generator=generator
         )  # (n, draws)
@@ -101,7 +101,7 @@ def _weighted(fitted: Fitted, rows: Array) -> Iterator[tuple[slice, Tensor, Tens
         yield place, outputs, log_w
 
 
-def _sizes(fitted: Fitted, rows: Array) -> Tensor | None:
+def sizes(fitted: Fitted, rows: Array) -> Tensor | None:
     """The sizes (n, 1) of rows whose counts are compared with their total."""
     typed, kept = fitted.scaling.typed, fitted.scaling.kept
     if typed is None or not typed.has_size:
@@ -115,7 +115,14 @@ def _fill(fitted: Fitted, filled: Array, rows: Array, place: slice, found: Tenso
     """Writes found values (n, modelled columns) into the missing cells; a missing condition stays missing."""
     values = np.full((len(found), len(fitted.scaling.offset)), np.nan, fitted.scaling.offset.dtype)
     values[:, _likelihood(fitted).typed.modelled] = found.cpu().numpy()
-    own = fitted.scaling.to_own(values, (rows.shape[1],))
+    own = as_cells(fitted, values, rows.shape[1])
+    missing = np.isnan(rows[place])
+    filled[place][missing] = own[missing]
+
+
+def as_cells(fitted: Fitted, values: Array, width: int) -> Array:
+    """Rows in the model's units (n, D_model) in the data's own (n, D): counts are whole, levels are levels."""
+    own = fitted.scaling.to_own(values, (width,))
     for j, column in enumerate(fitted.facts.columns):
         if column.condition:
             own[:, j] = np.nan
@@ -124,5 +131,4 @@ def _fill(fitted: Fitted, filled: Array, rows: Array, place: slice, found: Tenso
         elif column.has_levels:
             levels = np.array(column.values)
             own[:, j] = levels[np.abs(own[:, j, None] - levels).argmin(1)]
-    missing = np.isnan(rows[place])
-    filled[place][missing] = own[missing]
+    return own

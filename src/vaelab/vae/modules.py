@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from vaelab.data import Scaling
 from vaelab.engine.convolutions import GROUPS, Generator, Grid, Layer, Trunk
+from vaelab.engine.encoding import FAR
 from vaelab.engine.rows import indices
 from vaelab.vae.custom_networks import as_images, as_input, as_output
 from vaelab.vae.model import Model
+from vaelab.vae.posterior import WIDEST
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -197,8 +199,8 @@ class Encoder(_Network):
         for j, values in self.indexed.items():
             x[:, j] = indices(x[:, j], values)
         x = ((x - self.offset) / self.scale).to(self.dtype)
-        mean, log_var = self.layers(x if self.encoding is None else self.encoding(x)).chunk(2, 1)
-        return mean, torch.exp(0.5 * log_var)
+        mean, log_var = self.layers(x.clamp(-FAR, FAR) if self.encoding is None else self.encoding(x)).chunk(2, 1)
+        return mean, torch.exp(0.5 * log_var.clamp_max(WIDEST))
 
 
 class Decoder(_Network):

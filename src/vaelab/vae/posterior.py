@@ -7,6 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
+WIDEST = (
+    6.0  # logarithm of a variance, 20 times the prior's spread, that the exponential of a strange row cannot exceed
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:

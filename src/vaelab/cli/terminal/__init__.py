@@ -1,8 +1,9 @@
 """Terminal output: live progress on standard error, results as tables on standard output."""
 
 from vaelab.cli.terminal.classifier import print_classifier
+from vaelab.cli.terminal.drift import print_drift
 from vaelab.cli.terminal.inverse import print_inversion, print_solutions
-from vaelab.cli.terminal.latent import print_anomalies, print_clusters
+from vaelab.cli.terminal.latent import print_anomalies, print_clusters, print_row_scores
 from vaelab.cli.terminal.models import print_comparison, print_evaluation, print_run, print_settings, print_study
 from vaelab.cli.terminal.progress import comparison_watch, download_progress, epochs, inversion, watch
 
@@ -15,8 +16,10 @@ __all__ = [
     "print_classifier",
     "print_clusters",
     "print_comparison",
+    "print_drift",
     "print_evaluation",
     "print_inversion",
+    "print_row_scores",
     "print_run",
     "print_settings",
     "print_solutions",

@@ -23,6 +23,8 @@ CLUSTERED = {
     "ece": "ECE",
 }
 
+SHOWN_ROWS = 10
+
 
 def print_clusters(results: Mapping[str, Any]) -> None:
     """The mixtures on test, the accuracy of each labelling method, the label budget, the folder."""
@@ -35,7 +37,11 @@ def print_clusters(results: Mapping[str, Any]) -> None:
             for name in ("components", "BIC", "stability", *(CLUSTERED[key] for key in shown)):
                 table.add_column(name, justify="right")
             for row in rows:
-                mark = " (lowest BIC)" if row["components"] == results["components"] and len(rows) > 1 else ""
+                mark = (
+                    f" (lowest {results['criterion']})"
+                    if row["components"] == results["components"] and len(rows) > 1
+                    else ""
+                )
                 cells = [share(row[split].get(key)) for key in shown]
                 table.add_row(f"{row['components']}{mark}", f"{row['bic']:,.0f}", share(row["stability"]), *cells)
             print_titled(console, f"mixtures on {title}", table)
@@ -54,11 +60,25 @@ def print_clusters(results: Mapping[str, Any]) -> None:
             )
             table.caption, table.caption_justify = f"umap, {umap['components']} components: {said}", "left"
         print_titled(console, f"accuracy on test with {labels['number']:,} labels of {labels['from']} examples", table)
+    if results["labels"] is None:
+        _print_described(console, results)
     _print_budget(console, results["label_budget"])
     print_notes(console, results["notes"])
     report = Path(results["cluster"]) / "report.html"
     told = f"   report: {report}" if report.exists() else ""
     console.print(Text(f"folder: {results['cluster']}{told}"), soft_wrap=True)
+
+
+def _print_described(console: Console, results: Mapping[str, Any]) -> None:
+    """The clusters with their sizes and, of a table, the columns that set them apart."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("cluster", justify="right")
+    table.add_column("rows", justify="right")
+    table.add_column("what sets it apart from the rest")
+    for own in results["described"]:
+        columns = (f"{c['column']} {c['inside']} ({c['outside']})" for c in own["columns"])
+        table.add_row(own["cluster"], f"{own['rows']:,}", "; ".join(columns))
+    print_titled(console, f"{len(results['described'])} clusters; in brackets: all other rows", table)
 
 
 def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None:
@@ -92,3 +112,26 @@ def print_anomalies(results: Mapping[str, Any]) -> None:
                 console.print(Text(verdict["sentence"]))
     print_notes(console, results["notes"])
     console.print(Text(f"folder: {results['anomaly']}   report: {results['anomaly']}/report.html"), soft_wrap=True)
+
+
+def print_row_scores(results: Mapping[str, Any]) -> None:
+    """How many rows are flagged, and the strangest with the columns that make them so."""
+    console = out()
+    table = Table(box=None, pad_edge=False)
+    table.add_column(str(results["id_name"]))
+    for name in ("score", "p-value"):
+        table.add_column(name, justify="right")
+    table.add_column("what makes it strange")
+    for own in results["strangest"][:SHOWN_ROWS]:
+        reasons = (f"{why['column']} {_plain(why['value'])} not {_plain(why['expected'])}" for why in own["strange"])
+        table.add_row(str(own["row"]), f"{own['score']:.5g}", f"{own['p_value']:.2g}", "; ".join(reasons))
+    said = (
+        f"{results['flagged']:,} of {results['rows']:,} rows flagged (p-value at most {results['contamination']:.2g})"
+    )
+    print_titled(console, f"{said}; the strangest:", table)
+    print_notes(console, results["notes"])
+    console.print(Text(f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html"), soft_wrap=True)
+
+
+def _plain(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.5g}"

@@ -1,0 +1,86 @@
+"""The clusters of a clustering, row by row and in words: the cluster of each row, and what sets each apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelab import store
+from vaelab.data import SPLITS, Dataset
+from vaelab.plots.dataset import features
+from vaelab.plots.features import Features, moments
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+TOLD = 3  # columns named for each cluster
+LEAST = 0.3  # standard deviations by which a column must stand out
+NOISE = "unknown"
+
+
+def assigned(shares: Floats, reject: float) -> Ints:
+    """The cluster of each row (n,) from p(k|x) (n, K); -1 where the highest is below `reject`."""
+    return np.where(shares.max(1) >= reject, shares.argmax(1), -1)
+
+
+def cluster_names(number: int) -> tuple[str, ...]:
+    """Clusters are numbered from 1, the largest component first.
+
+    >>> cluster_names(3)
+    ('1', '2', '3')
+    """
+    return tuple(str(k + 1) for k in range(number))
+
+
+def write_rows(data: Dataset, shares: Floats, reject: float, path: Path) -> None:
+    """A CSV file with the cluster of every row: row or id, split, cluster or "unknown", and its probability."""
+    split = np.empty(len(data.x), dtype=object)
+    for name in SPLITS:
+        split[data.splits[name]] = name
+    codes, names = assigned(shares, reject), cluster_names(shares.shape[1])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row" if data.ids is None else data.id_name, "split", "cluster", "probability"])
+    rows = range(len(data.x)) if data.ids is None else data.ids.tolist()
+    for row, own, code, share in zip(rows, split.tolist(), codes.tolist(), shares.max(1).tolist(), strict=True):
+        writer.writerow([row, own or "", NOISE if code < 0 else names[code], f"{share:.6g}"])
+    store.write_atomic(path, text.getvalue())
+
+
+def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict[str, Any]]:
+    """Of each cluster its number of rows and, of a table, the columns that set it apart from all other rows.
+
+    The difference of a number is that of the means, in standard deviations of the column; positive numbers and counts
+    are compared by their logarithm. Of a level it is that of its shares, in standard deviations of being it or not.
+    """
+    codes = assigned(shares, reject)
+    known = features(data)
+    values = np.zeros((len(codes), 0)) if known is None else known.spread(data.flat.astype(np.float64))
+    found = []
+    for k, name in enumerate(cluster_names(shares.shape[1])):
+        own = codes == k
+        columns = [] if known is None or own.all() or not own.any() else _columns(known, values, own)
+        found.append({"cluster": name, "rows": int(own.sum()), "share": float(own.mean()), "columns": columns})
+    return found
+
+
+def _columns(known: Features, values: npt.NDArray[Any], own: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """The quantities (N, D) in which the rows of a cluster differ most from the others; of a column's levels one."""
+    (inside, _), (outside, _) = (moments(values[rows]) for rows in (own, ~own))
+    seen = known.seen(values)
+    apart = (moments(seen[own])[0] - moments(seen[~own])[0]) / known.scale
+    seldom = np.minimum(*((~np.isnan(values[rows])).sum(0) for rows in (own, ~own))) == 0
+    apart[seldom] = 0.0  # no value on one side: nothing is known
+    found: dict[int, dict[str, Any]] = {}
+    for i in np.argsort(-np.abs(apart), kind="stable").tolist():
+        column = known.of[i] if known.of else i
+        if abs(apart[i]) < LEAST or len(found) == TOLD:
+            break
+        sides = known.written(i, inside[i]), known.written(i, outside[i])
+        told = {"column": known.names[i], "inside": sides[0], "outside": sides[1], "difference": float(apart[i])}
+        found.setdefault(column, told)
+    return list(found.values())
