@@ -47,7 +47,7 @@ def test_a_command_gets_its_options_as_one_object() -> None:
         """What it does."""
         got.append((source, rows, flag))
 
-    assert list(inspect.signature(command).parameters) == ["source", "id", "transpose", "na", "data_dir", "flag"]
+    assert list(inspect.signature(command).parameters) == ["source", "id", "transpose", "na", "data_dir", "moved", "flag"]
     assert command.__doc__ == "What it does."
     own = typer.Typer()
     own.command()(command)
@@ -172,3 +172,26 @@ def test_bad_options_are_refused_in_one_line(folder: Path, arguments: str, said:
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert [part for part in said if part not in done.stderr] == [], done.stderr
+
+
+def test_data_that_moved_are_named_by_an_option(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "cells.csv"
+    file.write_text("a,b\n" + "\n".join(f"{x:.4f},{y:.4f}" for x, y in rng.normal(size=(60, 2))))
+    settings = ["--set", "epochs=2", "--set", "hidden=4", "--set", "latent_dim=1"]
+    assert vaelab(["train", str(file), *settings, "--out", "run"], tmp_path).returncode == 0
+    moved = tmp_path / "elsewhere" / "cells.csv"
+    moved.parent.mkdir()
+    file.rename(moved)
+    lost = vaelab(["evaluate", "run", "--split", "validation"], tmp_path)
+    assert lost.returncode == 2
+    assert "--data" in lost.stderr
+    found = vaelab(["evaluate", "run", "--split", "validation", "--data", str(moved)], tmp_path)
+    assert found.returncode == 0, found.stderr
+    moved.write_text(moved.read_text().replace("\n0", "\n1"))
+    other = vaelab(["evaluate", "run", "--split", "validation", "--data", str(moved)], tmp_path)
+    assert other.returncode == 2
+    assert "fingerprint" in other.stderr
+    unused = vaelab(["train", str(moved), "--data", str(moved), *settings, "--out", "other"], tmp_path)
+    assert unused.returncode == 2
+    assert not (tmp_path / "other").exists()

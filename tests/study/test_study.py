@@ -53,8 +53,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_two_workers_find_what_one_finds(undisturbed: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "two workers"
+def test_two_workers_find_what_one_finds(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder whose name means something in URLs and format strings, beside files that are named like modules."""
+    monkeypatch.chdir(tmp_path)
+    for module in ("random", "queue", "numpy"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('a file of the user')")
+    folder = tmp_path / "two%20workers?{0} #1"
     done = run(*TUNE, "--workers", "2", "--out", folder, "--json")
     assert done.returncode == 0, done.stderr
     assert figures(folder) == figures(undisturbed)

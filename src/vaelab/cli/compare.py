@@ -57,7 +57,7 @@ def compare(
         if source is not None or models or settings or where.are_given:
             raise InputError("an existing comparison already has its data, models and settings; leave them out.")
         lineup, source_of = Lineup.read(previous)
-        data = load_again(source_of)
+        data = load_again(source_of, where.moved)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")

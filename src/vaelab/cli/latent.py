@@ -35,7 +35,8 @@ def _open(source: str, where: DataOptions) -> tuple[Any, Any]:
     if where.are_given:
         raise InputError(f"{source} is a run, which already has its data; leave out the options of how to read them.")
     model = use.load(source)
-    return model.folder, load_again(dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {}))
+    known = dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {})
+    return model.folder, load_again(known, where.moved)
 
 
 @with_options

@@ -101,7 +101,7 @@ def evaluate(
         raise InputError("other data are evaluated as a whole and have no split; leave out --split.")
     model = use.load(folder)
     data = (
-        load_again(dict(model.facts.source))
+        load_again(dict(model.facts.source), rows.moved)
         if source is None
         else use.other_data(model, source, rows.data_dir, **rows.changes)
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaelab.errors import InputError
+
 if TYPE_CHECKING:
     from vaelab.data import Dataset
 
@@ -60,7 +62,14 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def load_again(source: dict[str, Any]) -> Dataset:
+def load_again(source: dict[str, Any], moved: Path | None = None) -> Dataset:
+    """The data of a run or a study, checked by their fingerprint; `moved`: where their file is now."""
     from vaelab import data
 
+    if moved is not None:
+        if source.get("kind") != "file":
+            raise InputError(f"the data {source.get('source')} are no file that could move; leave out --data.")
+        source = {**source, "source": str(moved)}
+    elif source.get("kind") == "file" and not Path(source["source"]).exists():
+        raise InputError(f"the data are no longer at {source['source']}; say by --data where they are now.")
     return data.load(**source)

@@ -45,6 +45,10 @@ class RowOptions(OptionGroup):
     data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
         None
     )
+    moved: Annotated[
+        Path | None,
+        _option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
+    ] = None
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -106,6 +110,10 @@ class DataOptions(OptionGroup):
     data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
         None
     )
+    moved: Annotated[
+        Path | None,
+        _option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
+    ] = None
     download: Annotated[bool, _option("--download", help="download a built-in data set if it is missing")] = False
 
     @property
@@ -127,6 +135,9 @@ class DataOptions(OptionGroup):
     def load(self, source: str) -> Dataset:
         """The data; what the user should know about them is printed."""
         from vaelab import data
+
+        if self.moved is not None:
+            raise InputError("--data says where the data of an existing run or study are now; leave it out.")
         from vaelab.cli import terminal
 
         with terminal.download_progress() as progress:

@@ -161,7 +161,7 @@ def _study(
         if source is not None or search or space or settings or where.are_given:
             raise InputError("an existing study already has its data, settings and space; leave them out.")
         chosen, source_of = Config.read(previous, task)
-        return chosen, load_again(source_of)
+        return chosen, load_again(source_of, where.moved)
     if source is None:
         raise InputError(f"`vaelab {COMMANDS[name]}` needs DATA, such as digits, or --resume STUDY.")
     if search and space:

@@ -26,11 +26,20 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for PyTorch and BLAS: results do not depend on their number, and workers do not stall each other."""
-    before = torch.get_num_threads()
+    """One thread for PyTorch and BLAS: results do not depend on their number, and workers do not stall each other.
+
+    Nor do they depend on what the caller has set in PyTorch: its default type and device, and whether gradients are on.
+    """
+    threads, kind, device = torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    if device.type != "cpu":
+        torch.set_default_device(None)  # a device that is set, even this one, costs microseconds per operation
     try:
-        with threadpoolctl.threadpool_limits(1, "blas"):
+        with threadpoolctl.threadpool_limits(1, "blas"), torch.enable_grad():
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        if device.type != "cpu":
+            torch.set_default_device(device)

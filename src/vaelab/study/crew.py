@@ -139,7 +139,8 @@ class _Process:
     def __init__(self, opening: str, own: Mapping[str, str]):
         self.own = own
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **own}
-        command = [sys.executable, "-m", "vaelab.study.worker", str(os.getpid())]
+        # -P: a file of the working folder, such as random.py, must not be imported in place of a module.
+        command = [sys.executable, "-P", "-m", "vaelab.study.worker", str(os.getpid())]
         # A separate session sends Ctrl-C only to the parent, which then stops its workers in order.
         self._popen = subprocess.Popen(
             command,

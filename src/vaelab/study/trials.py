@@ -105,8 +105,13 @@ class Trials:
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
         with _quiet():
+            # A path is no part of a URL, in which ?, % and {} of a folder's name would have a meaning.
             self._storage = optuna.storages.RDBStorage(
-                f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+                "sqlite://",
+                engine_kwargs={
+                    "creator": lambda: sqlite3.connect(path, timeout=60, check_same_thread=False),
+                    "poolclass": sqlalchemy.pool.QueuePool,
+                },
             )
             # With a write-ahead log, a power cut can lose the last commits but never half of one. A lost trial is
             # trained again, with the same result.
