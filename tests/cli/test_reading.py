@@ -47,7 +47,15 @@ def test_a_command_gets_its_options_as_one_object() -> None:
         """What it does."""
         got.append((source, rows, flag))
 
-    assert list(inspect.signature(command).parameters) == ["source", "id", "transpose", "na", "data_dir", "moved", "flag"]
+    assert list(inspect.signature(command).parameters) == [
+        "source",
+        "id",
+        "transpose",
+        "na",
+        "data_dir",
+        "moved",
+        "flag",
+    ]
     assert command.__doc__ == "What it does."
     own = typer.Typer()
     own.command()(command)

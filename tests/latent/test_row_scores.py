@@ -155,6 +155,21 @@ def test_other_data_do_not_calibrate(run: Path) -> None:
         score_anomalies(vaelab.load(run), run.parent / "process.csv", data=from_arrays(process(100, 0)))
 
 
+def test_conditions_are_given_and_never_the_reason(tmp_path: Path) -> None:
+    rows = process(200, 6)
+    batch = np.random.default_rng(0).integers(0, 2, 200)
+    table = {"batch": batch.astype(str).astype(object), "a": rows[:, 0], "b": rows[:, 1] + 40 * batch, "c": rows[:, 2]}
+    data = from_arrays(table, condition=("batch",))
+    settings = {"hidden": "8", "latent_dim": 2, "lr": 1e-2, "epochs": 20}
+    model = vaelab.train(data, settings, out=tmp_path / "run", figures=False).model
+    new = data.x[:20].copy()
+    new[3, 1] = 900
+    found = score_anomalies(model, new, 0.05, data=data)
+    assert found.is_anomaly[3]
+    assert found.strange[3][0].column == data.columns[1].name == "a"
+    assert {reason.column for own in found.strange for reason in own} <= {"a", "b", "c"}
+
+
 SPANS = (0.0, 10.0, 1e3, 1e6, 1e9, 1e15, 1e30)
 
 

@@ -166,7 +166,7 @@ def measure_drift(
     if same:
         said.append(
             f"{counted(same, 'row')} {'is' if same == 1 else 'are'} in both sets, which tests take to be independent: "
-            "p-values are too high."
+            "the AUC is too low, and p-values are too high."
         )
     score_p = float(stats.mannwhitneyu(after, before).pvalue)
     return Drift(_columns(fitted, old, new, seed), before, after, score_p, auc, error, p, said)

@@ -148,7 +148,7 @@ def _up(share: float) -> str:
 
 def _rows_within(fitted: Fitted, most: int) -> int:
     """How many rows can be explained in a reasonable time."""
-    return int(np.clip(CELLS // fitted.model.features, 1, most))
+    return int(np.clip(CELLS // conditionals.width(fitted), 1, most))
 
 
 def _reasons(fitted: Fitted, rows: Array, known: Array) -> list[list[Reason]]:
@@ -157,7 +157,7 @@ def _reasons(fitted: Fitted, rows: Array, known: Array) -> list[list[Reason]]:
     One after the other: a broken cell also makes others surprising, so it is replaced by what is expected there before
     the next is looked for.
     """
-    D = fitted.model.features
+    D = conditionals.width(fitted)
     kept = np.arange(D) if fitted.scaling.kept is None else fitted.scaling.kept
     usual = np.sort(conditionals.surprise(fitted, known, _cells(len(known), D)).reshape(-1, D), axis=0)  # NaN last
     there = (~np.isnan(usual)).sum(0)

@@ -24,6 +24,12 @@ POINTS = 64  # of z, drawn for each hidden cell and weighted
 ROUNDS = 3  # of encoding a row; after each, its hidden cell holds what is expected there
 
 
+def width(fitted: Fitted) -> int:
+    """Number of columns that the model gives a probability: constant ones and conditions have none."""
+    typed = fitted.scaling.typed
+    return fitted.model.features if typed is None else typed.modelled.stop
+
+
 @torch.no_grad()
 def surprise(fitted: Fitted, rows: Array, cells: Ints) -> Floats:
     """-log p(x_j | the other cells of the row) in nats (c,), in the data's own units, NaN where the cell is missing.
@@ -32,8 +38,8 @@ def surprise(fitted: Fitted, rows: Array, cells: Ints) -> Floats:
 
         -log sum_k w_k p(x_j | z_k).
 
-    rows: (n, D), in the data's own units. cells: (c, 2), the number of a row and the number of a column among those
-    that the model sees.
+    rows: (n, D), in the data's own units. cells: (c, 2), the number of a row and the number of a column, below
+    `width`, in the order of the model.
     """
     found = np.empty(len(cells))
     for place, x, j, outputs, weights in _weighted(fitted, rows, cells):
@@ -75,7 +81,7 @@ def _weighted(fitted: Fitted, rows: Array, cells: Ints) -> Iterator[tuple[slice,
         x, j = x.to(dtype), numbers[place, 1]
         is_hidden = torch.zeros_like(x, dtype=torch.bool).scatter(1, j[:, None], True)
         eps = evaluate.fixed_noise(keys, [fitted.spec], model.latent, POINTS, dtype)
-        hidden, is_hidden = x.masked_fill(is_hidden, neutral), is_hidden[:, : model.features]
+        hidden, is_hidden = x.masked_fill(is_hidden, neutral), is_hidden[:, : width(fitted)]
         y = model.split(x)[1]
         tiled = None if y is None else y.expand(POINTS, *y.shape).reshape(1, -1, model.condition)
         for left in range(ROUNDS - 1, -1, -1):
