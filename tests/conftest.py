@@ -18,11 +18,12 @@ import torch
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
+from vaelab.regressor.learning import Regression
 from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
 
 torch.set_num_threads(1)
-for method in (Variational, Discriminative):
+for method in (Variational, Discriminative, Regression):
     fused.prepare(method.kernels)  # before modules that hold kernels are collected
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; processes of tests would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,7 +23,8 @@ ROWS = (
     ("engine", "plots", "report"),
     ("study",),
     ("vae",),
-    ("classifier", "inverse", "latent", "comparison"),
+    ("supervised",),
+    ("classifier", "regressor", "inverse", "latent", "comparison"),
     ("use",),
     ("api",),
     ("__init__",),
@@ -35,7 +36,7 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 # What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
 WITHOUT_TORCH = (
     "errors", "metrics", "wording", "registry", "settings", "data", "store", "study.config", "study.task", "vae.spec",
-    "vae.task", "vae.yardsticks", "classifier.task", "compare.lineup",
+    "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]

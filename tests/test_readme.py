@@ -34,6 +34,7 @@ def sections() -> dict[str, list[str]]:
 WRITTEN = {
     "Tune": ("runs/digits/report.html", "runs/sizes/best/model.safetensors"),
     "Classify": ("runs/classes/report.html", "answers.csv"),
+    "Regress": ("runs/dose/report.html", "doses.csv"),
     "Tables": ("runs/patients/report.html", "filled.csv", "draws.parquet", "translated.csv"),
     "Train, judge, use": ("samples.png", "latents.csv", "points.png"),
 }

@@ -16,6 +16,8 @@ from vaelab.engine.networks import ACTIVATIONS
 from vaelab.engine.optimizers import RULES, SCHEDULES
 from vaelab.errors import InputError
 from vaelab.registry import Registry
+from vaelab.regressor.spec import RegressorSpec
+from vaelab.regressor.task import TASK as REGRESSOR
 from vaelab.settings.spec import ModelSpec
 from vaelab.vae import modules
 from vaelab.vae.likelihoods import LIKELIHOODS
@@ -70,13 +72,13 @@ def test_activations_have_a_module_and_a_place_in_the_page():
     assert set(re.findall(r"^  (\w+):", written[1], re.MULTILINE)) == set(ACTIVATIONS)
 
 
-@pytest.mark.parametrize("task", [VAE, CLASSIFIER], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [VAE, CLASSIFIER, REGRESSOR], ids=lambda task: task.name)
 def test_a_yardstick_is_known_by_its_own_name(task):
     assert all(yardstick.name == name for name, yardstick in task.yardsticks.items())
     assert TASKS[task.name] is task
 
 
-@pytest.mark.parametrize("spec_type", [Spec, ClassifierSpec])
+@pytest.mark.parametrize("spec_type", [Spec, ClassifierSpec, RegressorSpec])
 def test_every_setting_is_shared_by_a_stack_unless_it_is_per_member(spec_type):
     """A new field changes the key by which members are put together, until somebody says that it need not."""
     assert spec_type.per_member <= set(spec_type.model_fields)

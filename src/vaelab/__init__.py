@@ -6,14 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import classify, cluster, compare, invert, train, tune
+    from vaelab.api import classify, cluster, compare, invert, regress, train, tune
     from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
     from vaelab.inverse.estimator import ConditionalVAE
     from vaelab.latent import LatentMixture
+    from vaelab.regressor.estimator import Regressor
     from vaelab.settings.space import Space
-    from vaelab.use import drift, load, load_classifier, score_anomalies
+    from vaelab.use import drift, load, load_classifier, load_regressor, score_anomalies
     from vaelab.vae.estimator import VAE
     from vaelab.vae.fitted import Fitted
     from vaelab.vae.spec import Spec
@@ -29,6 +30,7 @@ _HOMES = {
     "Fitted": "vaelab.vae.fitted",
     "InputError": "vaelab.errors",
     "LatentMixture": "vaelab.latent",
+    "Regressor": "vaelab.regressor.estimator",
     "Space": "vaelab.settings.space",
     "Spec": "vaelab.vae.spec",
     "classify": "vaelab.api",
@@ -38,6 +40,8 @@ _HOMES = {
     "invert": "vaelab.api",
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
+    "load_regressor": "vaelab.use",
+    "regress": "vaelab.api",
     "score_anomalies": "vaelab.use",
     "train": "vaelab.api",
     "tune": "vaelab.api",
@@ -51,6 +55,7 @@ __all__ = [
     "Fitted",
     "InputError",
     "LatentMixture",
+    "Regressor",
     "Space",
     "Spec",
     "classify",
@@ -60,6 +65,8 @@ __all__ = [
     "invert",
     "load",
     "load_classifier",
+    "load_regressor",
+    "regress",
     "score_anomalies",
     "train",
     "tune",

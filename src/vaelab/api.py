@@ -19,6 +19,7 @@ from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.problems import Problem
 from vaelab.latent import clusters as clustering
 from vaelab.latent.options import Options
+from vaelab.regressor.task import TASK as REGRESSOR
 from vaelab.settings.space import Space
 from vaelab.settings.spec import check_idle
 from vaelab.study import tune as tuning
@@ -34,12 +35,15 @@ from vaelab.vae.task import TASK as VAE
 READING = ("id", "drop", "transpose", "na", "types", "group", "split")
 
 
-def as_dataset(x: Any, y: Any = None, seed: int = 0, reading: Mapping[str, Any] | None = None) -> Dataset:
+def as_dataset(
+    x: Any, y: Any = None, seed: int = 0, reading: Mapping[str, Any] | None = None, numeric: bool = False
+) -> Dataset:
     """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,).
 
     reading: how tables are read and rows are split, as the arguments of that name of `vaelab.data.load`: "id", "drop",
         "transpose", "na", "types", "group" and "split". {"group": "patient"} keeps the rows of a patient in one split.
         For arrays and data frames, "id", "group" and "split" may also be one value per row.
+    numeric: y are numbers to predict, not classes; rows without one are left out.
 
     >>> data = as_dataset([[i, i**2] for i in range(12)], reading={"group": list("aaabbbcccddd")})
     >>> sorted(set("aaabbbcccddd"[row] for row in data.splits["test"]))
@@ -56,10 +60,10 @@ def as_dataset(x: Any, y: Any = None, seed: int = 0, reading: Mapping[str, Any] 
             )
         return x
     if isinstance(x, str | Path):
-        return data_module.load(x, target=y, seed=seed, **given)
+        return data_module.load(x, target=y, seed=seed, numeric=numeric, **given)
     if given.pop("na", ()):
         raise InputError("`na` is for files: in arrays and data frames missing values are NaN or None; leave it out.")
-    return data_module.from_arrays(x, y, seed=seed, **given)
+    return data_module.from_arrays(x, y, seed=seed, numeric=numeric, **given)
 
 
 def train(
@@ -242,6 +246,73 @@ def classify(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
+    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+
+
+def regress(
+    x: Any,
+    y: Any = None,
+    space: Space | Mapping[str, Any] | None = None,
+    trials: int = 40,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    split_seed: int = 0,
+    timeout: float | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    sampler: str = "tpe",
+    yardstick: str | Sequence[str] | None = None,
+    prune: bool = True,
+    finalists: int | None = None,
+    final_seeds: int | None = None,
+    final_epochs: int | None = None,
+    figures: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Study:
+    """Find the regressor that fits data with a numeric target: search, retrain the best, open the test split once.
+
+    p(y|x) is Gaussian up to three scales from its mean, with a scale for each row or one for all, and has heavier tails
+    beyond, so that outliers do no harm (`vaelab.regressor.density`).
+
+    x: an array (n, *shape) with targets y (n,), a Dataset, or the path of data; y then names the target. Rows whose
+        target is missing are left out.
+    space: settings to search, such as {"layers": (1, 3)}. It replaces the default space: depth, units and dropout
+        of every layer, learning rate, weight decay and kind of noise; with convolutions also channels and augmentation.
+    trials: total number of trials.
+    settings: fixed settings, such as {"network": "conv"}.
+    reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
+    split_seed: seed of the train/validation/test split.
+    timeout: seconds for search and final training. workers: processes, by default one per core.
+    seed: seed of the study; results do not depend on `workers`.
+    sampler: "tpe", "random" or "grid".
+    yardstick: what judges trials on validation: "log_density" (nats per example, in the target's own unit)
+        or "r2". Two, as a list or with a comma, give a front.
+    prune: stop weak trials early; not with two yardsticks.
+    finalists: best trials to retrain, by default 3. final_seeds: training runs of each, by default 1.
+    final_epochs: their epochs, by default as in the search.
+    figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
+    out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
+    watch: receives progress events.
+
+    Returns the best regressor, a row per trial, and the study's folder. Raises InputError for bad input, before
+    anything is trained.
+
+    >>> x = [[i / 50, (i * 7 % 50) / 50] for i in range(100)]
+    >>> study = regress(x, [a + 2 * b for a, b in x], {"lr": (1e-2, 3e-2, "log")}, 2, settings={"epochs": 30},
+    ...                 workers=1, figures="none", out=getfixture("tmp_path") / "study")
+    >>> mean, lower, upper = study.best.predict_interval([[0.5, 0.25]], level=0.8)
+    >>> bool(lower[0] < mean[0] < upper[0])
+    True
+    """
+    config = Config.create(
+        REGRESSOR, _space(space, REGRESSOR), settings or {}, trials=trials, timeout=timeout, seed=seed,
+        sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        final_epochs=final_epochs, figures=figures,
+    )  # fmt: skip
+    data = as_dataset(x, y, split_seed, reading, numeric=True)
     return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 

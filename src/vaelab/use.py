@@ -14,7 +14,10 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
+from vaelab.regressor.fitted import FittedRegressor
+from vaelab.regressor.scores import LEVEL, half_width
 from vaelab.settings.yardsticks import FINAL_DRAWS
+from vaelab.supervised.fitted import FittedSupervised
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import baseline
 from vaelab.vae.feed import Feed
@@ -71,6 +74,11 @@ def load_classifier(folder: str | Path) -> FittedClassifier:
     return FittedClassifier.load(run_folder(folder))
 
 
+def load_regressor(folder: str | Path) -> FittedRegressor:
+    """The regressor of a run folder, or the best one of a study folder."""
+    return FittedRegressor.load(run_folder(folder))
+
+
 @dataclasses.dataclass(frozen=True)
 class NewRows:
     """Examples for a trained model; the names of the rows, if they have any, with what these are called; splits."""
@@ -89,6 +97,39 @@ class Predictions:
     proba: Array
     classes: tuple[str, ...]
     rows: NewRows
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Predictions of numbers for n examples: means, and the ends of their intervals, each (n,)."""
+
+    mean: Array
+    lower: Array
+    upper: Array
+    rows: NewRows
+
+
+def predicts_numbers(folder: str | Path) -> bool:
+    """Whether this is the folder of a regressor, or of a study of them."""
+    home = Path(folder)
+    if any((each / "mixture.json").is_file() for each in (home, home / "clusters")):
+        return False
+    return store.load_run(run_folder(home)).data.get("kind") == FittedRegressor.kind
+
+
+def estimate(
+    folder: str | Path, source: Any, level: float | None = None, data_dir: str | Path | None = None, **reading: Any
+) -> Estimates:
+    """Numbers for new examples, from a regressor, with intervals of a level, by default 0.9.
+
+    source: a file, or an array (n, *shape). reading: see `new_rows`.
+    """
+    model = load_regressor(folder)
+    level = LEVEL if level is None else level
+    half_width(model.extras["residuals"], level)  # reject a level before the rows are read
+    rows = with_split(model, new_rows(model, source, data_dir, **reading), source)
+    with one_thread():
+        return Estimates(*model.predict_interval(rows.x, level), rows)
 
 
 def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None, **reading: Any) -> Predictions:
@@ -222,7 +263,7 @@ def other_data(model: Fitted, source: str, data_dir: str | Path | None = None, *
     return Dataset(Path(source).name, rows.reshape(len(rows), *model.facts.shape), splits)
 
 
-def with_split(model: Fitted | FittedClassifier, rows: NewRows, source: Any) -> NewRows:
+def with_split(model: Fitted | FittedSupervised, rows: NewRows, source: Any) -> NewRows:
     """The same rows with the split that each was in, if `source` still holds the data that the model was trained on."""
     own = dict(model.facts.source)
     if not isinstance(source, str | Path) or own.get("kind") not in ("builtin", "file"):
@@ -241,7 +282,7 @@ def with_split(model: Fitted | FittedClassifier, rows: NewRows, source: Any) -> 
 
 
 def new_rows(
-    model: Fitted | FittedClassifier, source: Any, data_dir: str | Path | None = None, **reading: Any
+    model: Fitted | FittedSupervised, source: Any, data_dir: str | Path | None = None, **reading: Any
 ) -> NewRows:
     """Examples for a trained model from a file, a folder of pictures, a built-in name or arrays, in order.
 

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import commands
 import vaelab
 from vaelab import data as data_module
 from vaelab.classifier import scores
-from vaelab.classifier.augment import augmented, covered
+from vaelab.classifier.baselines import baselines
 from vaelab.classifier.estimator import Classifier
-from vaelab.classifier.feed import LabelledFeed, resolve, standardisation
+from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fitted import FittedClassifier
-from vaelab.classifier.learning import Discriminative, logits_of
-from vaelab.classifier.model import ClassifierModel, cross_entropy
+from vaelab.classifier.learning import Discriminative
+from vaelab.classifier.loss import cross_entropy
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.task import TASK
 from vaelab.data import Dataset, from_arrays
@@ -31,6 +32,10 @@ from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError, StoreError
 from vaelab.study import tune
 from vaelab.study.watch import Watch
+from vaelab.supervised.augment import augmented, covered
+from vaelab.supervised.baselines import left_out
+from vaelab.supervised.feed import standardisation
+from vaelab.supervised.model import SupervisedModel, outputs_of
 from vaelab.vae.fitted import Fitted
 
 
@@ -52,7 +57,7 @@ def test_network_is_the_sequential_of_its_own_layers(table: Dataset) -> None:
     specs = [spec_of(table, units1=5, units2=9, seed=1), spec_of(table, units1=40, units2=3, seed=2)]
     stack = Stack(specs, LabelledFeed(table, specs[0]), method=Discriminative())
     x = torch.randn(2, 11, 7, generator=torch.Generator().manual_seed(0))
-    logits = stack.model.logits(stack.views(stack.parameters), x)
+    logits = stack.model.predict(stack.views(stack.parameters), x)
     assert logits.shape == (2, 11, 3)
     for k, spec in enumerate(specs):
         own = stack.model.unpad(stack.parameters[k].detach(), spec)
@@ -70,7 +75,7 @@ def test_network_is_the_sequential_of_its_own_layers(table: Dataset) -> None:
 def test_cross_entropy_is_that_of_torch_for_every_member() -> None:
     logits = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     y = torch.randint(4, (2, 9), generator=torch.Generator().manual_seed(1))
-    answers = cross_entropy(logits, y, torch.tensor([[0.0], [0.3]]))
+    answers = cross_entropy(logits, y, torch.tensor([[0.0], [0.3]]), torch.ones(2, 4))
     for k, smoothing in enumerate((0.0, 0.3)):
         expected = torch.nn.functional.cross_entropy(logits[k], y[k], label_smoothing=smoothing)
         torch.testing.assert_close(answers.loss[k], expected)
@@ -112,13 +117,13 @@ def test_dropout_keeps_each_layer_its_own_share(table: Dataset) -> None:
     seen: list[torch.Tensor] = []
 
     def watch(
-        self: ClassifierModel, parameters: object, x: torch.Tensor, keep: tuple[torch.Tensor, ...]
+        self: SupervisedModel, parameters: object, x: torch.Tensor, keep: tuple[torch.Tensor, ...]
     ) -> torch.Tensor:
         seen.extend(keep)
         raise StopIteration
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClassifierModel, "logits", watch)
+        patch.setattr(SupervisedModel, "predict", watch)
         order = stack.feed.rows("train")[None]
         with pytest.raises(StopIteration):
             stack.method.losses(stack, next(stack.method.batches(stack, order)))
@@ -258,7 +263,7 @@ def test_a_saved_classifier_answers_as_before(table: Dataset, tmp_path: Path) ->
     x = table.rows("test")
     assert (loaded.predict_proba(x) == model.predict_proba(x)).all()
     assert loaded.temperature == 1.7
-    logits = logits_of(stack.model, stack.views(stack.best), feed.batches("test", 1))[0]
+    logits = outputs_of(stack.model, stack.views(stack.best), feed.batches("test", 1))[0]
     np.testing.assert_allclose(loaded.predict_proba(x), scores.probabilities(logits, 1.7))
     assert loaded.evaluate(table, "test")["accuracy"] == (loaded.predict(x) == table.labels_of("test")).mean()
     with pytest.raises(StoreError, match="is the run of a classifier"):
@@ -403,7 +408,10 @@ def test_predict_answers_for_a_clustering_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
 
 
-@parametrize_with_checks([Classifier(units1=32, units2=16, epochs=10)])
+@parametrize_with_checks(
+    [Classifier(units1=32, units2=16, epochs=10)],
+    expected_failed_checks=lambda _: {"check_class_weight_classifiers": "weights are balanced, not given by class"},
+)
 def test_scikit_learn_takes_it_for_a_classifier(estimator: Classifier, check: object) -> None:
     check(estimator)
 
@@ -472,8 +480,10 @@ def test_convolutions_are_those_of_torch_in_training_and_in_use() -> None:
         parameters = stack.in_training if training else stack.views(stack.rows)
         # Maps are flattened in the order H, W, C.
         expected = head(trunk.train(training)(x.view(30, 1, 8, 8)).permute(0, 2, 3, 1).flatten(1))
-        torch.testing.assert_close(stack.model.logits(parameters, x[None])[0], expected)
-    loss = cross_entropy(stack.model.logits(stack.in_training, x[None]), y[None], torch.tensor([[0.1]])).loss
+        torch.testing.assert_close(stack.model.predict(parameters, x[None])[0], expected)
+    loss = cross_entropy(
+        stack.model.predict(stack.in_training, x[None]), y[None], torch.tensor([[0.1]]), torch.ones(1, 10)
+    ).loss
     reference = torch.nn.functional.cross_entropy(
         head(trunk.train()(x.view(30, 1, 8, 8)).permute(0, 2, 3, 1).flatten(1)), y, label_smoothing=0.1
     )
@@ -523,3 +533,44 @@ def test_convolutions_learn_the_digits() -> None:
         digits.x[train], names[train]
     )
     assert model.score(digits.x[test], names[test]) > 0.97
+
+
+def test_balanced_weights_find_a_rare_class_and_leave_equal_ones_alone() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [2850, 150])
+    x = rng.normal(size=(3000, 2)) + 1.5 * y[:, None]
+    recalls = {}
+    for weight in ("none", "balanced"):
+        settings = {"layers": 0, "epochs": 30, "lr": 0.02}
+        model = Classifier(**settings, class_weight=weight).fit(x, y)
+        recalls[weight] = metrics.recall_score(y, model.predict(x), average=None)
+    assert recalls["balanced"][1] > 0.7 > 0.6 > recalls["none"][1]
+    assert recalls["balanced"].mean() > recalls["none"].mean() + 0.1
+    logits = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0))
+    codes = torch.tensor([[0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    weights = torch.tensor([0.5, 1.0, 1.5])
+    own = torch.nn.functional.cross_entropy(logits[0], codes[0], weight=weights, reduction="none")
+    found = cross_entropy(logits, codes, torch.zeros(1, 1), weights[None])
+    torch.testing.assert_close(found.loss[0], own.mean())
+    data = from_arrays(x, y)
+    assert data.labels is not None
+    feed = LabelledFeed(data, spec_of(data, class_weight="balanced"))
+    seen = feed.weights(spec_of(data, class_weight="balanced"))[data.labels[data.splits["train"]]]
+    assert float(seen.mean()) == pytest.approx(1)
+
+
+def test_simpler_classifiers_are_fitted_on_tables_and_left_out_for_images(study: Path, table: Dataset) -> None:
+    results = json.loads((study / "results.json").read_text())
+    assert [own["name"] for own in results["baselines"]] == ["logistic regression", "gradient boosting"]
+    best = max(own["test"]["accuracy"] for own in results["baselines"])
+    assert bool(results["beaten"]) == (best > results["best"]["test"]["accuracy"])
+    assert "Beside simpler models" in (study / "report.html").read_text()
+    (logistic, _) = baselines(LabelledFeed(table, spec_of(table)))
+    train, test = table.splits["train"], table.splits["test"]
+    mean, std = table.flat[train, :7].mean(0), table.flat[train, :7].std(0)
+    assert table.labels is not None
+    own = LogisticRegression().fit((table.flat[train, :7] - mean) / std, table.labels[train])
+    expected = own.score((table.flat[test, :7] - mean) / std, table.labels[test])
+    assert logistic.test["accuracy"] == pytest.approx(expected, abs=1 / len(test))
+    images = from_arrays(np.random.default_rng(0).integers(0, 255, (60, 15, 15), dtype=np.uint8), [0, 1] * 30)
+    assert "more than 200" in str(left_out(LabelledFeed(images, spec_of(images))))

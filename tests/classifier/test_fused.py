@@ -9,7 +9,7 @@ import torch
 from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fused import steps
 from vaelab.classifier.learning import Discriminative
-from vaelab.classifier.model import cross_entropy
+from vaelab.classifier.loss import cross_entropy
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import load
 from vaelab.engine.training import Stack, epochs
@@ -33,6 +33,7 @@ def train(data, engine, **settings):
 SETTINGS = [
     {}, {"hidden": "none"}, {"dropout1": 0.9, "hidden": "40"}, {"shift": 2, "erase": 0.5}, {"optimizer": "sgd"},
     {"weight_decay": 0.1, "optimizer": "adamw", "clip": 0.5}, {"activation": "gelu", "batch_size": 77},
+    {"class_weight": "balanced"},
 ]  # fmt: skip
 
 
@@ -52,12 +53,13 @@ def test_cross_entropy_and_its_gradient_are_those_of_double_precision(scale, smo
     generator = torch.Generator().manual_seed(0)
     logits = scale * torch.randn(50, 7, generator=generator)
     y = torch.randint(7, (50,), generator=generator)
+    weights = torch.rand(7, generator=generator, dtype=torch.float64)
     leaf = logits.double()[None].requires_grad_()
-    answers = cross_entropy(leaf, y[None], torch.tensor([[smoothing]], dtype=torch.float64))
+    answers = cross_entropy(leaf, y[None], torch.tensor([[smoothing]], dtype=torch.float64), weights[None])
     (gradient,) = torch.autograd.grad(answers.loss.sum(), leaf)
     found, sums = np.zeros((50, 16), np.float32), np.zeros(2)
     found[:, :7] = logits
-    steps.cross_entropy(found, 7, y.numpy(), np.float32(smoothing), sums)
+    steps.cross_entropy(found, 7, y.numpy(), np.float32(smoothing), weights.float().numpy(), sums)
     assert sums == pytest.approx([float(answers.log_loss.sum()), float(answers.error.sum())], rel=1e-5)
     np.testing.assert_allclose(found[:, :7], gradient[0], atol=1e-7)
     assert not found[:, 7:].any()

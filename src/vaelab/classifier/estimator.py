@@ -14,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from vaelab.classifier import scores
 from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fitted import FittedClassifier
-from vaelab.classifier.learning import Discriminative, logits_of
+from vaelab.classifier.learning import Discriminative
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data.containers import FrameLook
-from vaelab.data.scikit import FEWEST_TO_SPLIT, TYPES_DOC, checked, checked_with_labels, held_out
+from vaelab.data.scikit import FEWEST_TO_SPLIT, checked, checked_with_labels, held_out
 from vaelab.engine.process import one_thread
-from vaelab.engine.training import Stack, epochs
-from vaelab.errors import InputError
-from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule, settings_table
+from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule
+from vaelab.supervised.estimator import parameters_doc, trained
+from vaelab.supervised.model import outputs_of
 
 Array = npt.NDArray[Any]
 
@@ -31,8 +31,9 @@ _DOC = """A neural network as a scikit-learn classifier, with calibrated probabi
     temperature, fitted on held-out rows.
 
     `fit` holds out a seeded tenth of the rows, balanced over classes if possible, keeps the weights of the epoch
-    that was most accurate on them, and fits T to them; with fewer than {fewest} rows all rows serve both. Columns
-    are standardised, so no scaler is needed in front. `vaelab.classify` searches the settings.
+    that was most accurate on them (with balanced class weights: by balanced accuracy), and fits T to them; with fewer
+    than {fewest} rows all rows serve both. Columns are standardised, so no scaler is needed in front.
+    `vaelab.classify` searches the settings.
 
     X may be a data frame of pandas or polars with columns of any kind (numbers, counts, categories, text, booleans,
     dates), and cells of a table may be missing; `types` tells kinds that the values do not. New rows may only hold
@@ -74,18 +75,8 @@ _DOC = """A neural network as a scikit-learn classifier, with calibrated probabi
     """
 
 
-def _parameters() -> str:
-    lines = []
-    for name, _, allowed, meaning in settings_table(ClassifierSpec):
-        lines += [
-            f"    {name} : {allowed}, default={ClassifierSpec.model_fields[name].default!r}",
-            f"        {meaning}.",
-        ]
-    return "\n".join([*lines, TYPES_DOC])
-
-
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    __doc__ = _DOC.format(parameters=_parameters(), fewest=FEWEST_TO_SPLIT)
+    __doc__ = _DOC.format(parameters=parameters_doc(ClassifierSpec), fewest=FEWEST_TO_SPLIT)
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - with metadata routing, without a word from the user
 
     def __init__(
@@ -110,6 +101,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shift: int = 0,
         flip: Literal["none", "horizontal"] = "none",
         erase: float = 0.0,
+        class_weight: Literal["none", "balanced"] = "none",
         optimizer: OptimizerName = "adam",
         lr: float = 2e-3,
         weight_decay: float = 0.0,
@@ -144,6 +136,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.shift = shift
         self.flip = flip
         self.erase = erase
+        self.class_weight = class_weight
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -194,15 +187,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         spec = resolve(spec, data)
         with one_thread():
             feed = LabelledFeed(data, spec)
-            stack = Stack([spec], feed, method=Discriminative())
-            history = []
-            for (record,) in epochs(stack):
-                if stack.failures[0] is not None:
-                    raise InputError(f"training failed: {stack.failures[0]}; lower `lr` or rescale X.")
-                history.append(record.as_dict())
-                if stack.has_stalled(0):
-                    break
-            logits = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))[0]
+            judge = "balanced_accuracy" if spec.class_weight == "balanced" else "accuracy"
+            stack, history = trained(spec, feed, Discriminative(judge))
+            logits = outputs_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))[0]
             temperature = scores.fit_temperature(logits, feed.codes("validation"))
             own = spec.replace(device="cpu")
             self.fitted_ = FittedClassifier.of(feed, own, stack.best[0].cpu(), temperature).double()

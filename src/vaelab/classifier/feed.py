@@ -1,4 +1,4 @@
-"""A labelled data set as classifier input: standardised rows and class codes, by row number, on the device."""
+"""A labelled data set as classifier input: rows and class codes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelab.classifier.augment import MOVES, augmented, covered
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data import Dataset, Scaling
-from vaelab.engine.encoding import Encoding, with_filling
-from vaelab.engine.resolve import check_convolutions, resolve_training
-from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError, shown
+from vaelab.supervised.feed import SupervisedFeed, resolve_inputs
 
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     """The spec with batch size, device and engine resolved; rejects data on which no classifier can be evaluated."""
     check_labels(data)
-    moves_curves = spec.network == "conv" and spec.flip == "none"
-    if spec.is_augmented and not (data.is_image or moves_curves):
-        name = next(name for name in ("flip", "shift", "erase") if getattr(spec, name) not in ("none", 0))
-        needs = "images" if name == "flip" else "images, or curves and convolutions"
-        raise InputError(f"`{name}` needs {needs}, but {shown(data.name)} holds rows of {data.shape[0]}; leave it out.")
-    if spec.shift >= min(data.shape[:2]):
-        raise InputError(
-            f"`shift` must be less than every side of an example, but got {spec.shift} for "
-            f"{' x '.join(map(str, data.shape[:2]))}; choose a smaller one."
-        )
-    if spec.network == "conv":
-        check_convolutions(spec, data)
-        gaps = [column.name or str(j) for j, column in enumerate(data.columns) if column.missing]
-        if gaps:
-            raise InputError(
-                f"convolutions need complete rows, but values are missing in column {shown(gaps[0])}; fill them, or "
-                "use network = mlp."
-            )
-    return spec.replace(**resolve_training(spec, data)).settled
+    return resolve_inputs(spec, data)
 
 
 def check_labels(data: Dataset) -> None:
@@ -69,62 +48,36 @@ def check_labels(data: Dataset) -> None:
         )
 
 
-def standardisation(data: Dataset, spec: ClassifierSpec) -> Scaling:
-    """Images to mean 0 and standard deviation 1 over all pixels; tables per column, without constant columns; typed
-    columns by their kind.
-    """
-    statistics = data.statistics
-    if data.is_typed and spec.network == "mlp":
-        return with_filling(Scaling.by_kind(data), data)
-    if data.is_image:
-        mean = float(statistics.mean.mean())
-        std = float(np.sqrt(np.mean(statistics.std**2 + (statistics.mean - mean) ** 2)))
-        if std == 0:
-            raise InputError("at least one pixel must vary, but all are the same; there is nothing to learn.")
-        return Scaling(np.full(1, mean, np.float32), np.full(1, std, np.float32))
-    return Scaling.standardised(data)
-
-
-def units_of(scaling: Scaling, device: torch.device) -> Units:
-    """To what a classifier sees."""
-    return Units(scaling, "none", device, None if scaling.typed is None else Encoding(scaling.typed))
-
-
-class LabelledFeed(Rows):
+class LabelledFeed(SupervisedFeed):
     """Rows with their classes."""
 
     def __init__(self, data: Dataset, spec: ClassifierSpec, scaling: Scaling | None = None):
         """`scaling` is that of a trained model; by default it is computed from the data."""
         assert data.labels is not None, "check the labels first"
-        device = torch.device(spec.device)
-        super().__init__(data, units_of(scaling or standardisation(data, spec), device), device)
-        self.labels = torch.from_numpy(np.ascontiguousarray(data.labels)).to(device)
-        self.classes = len(data.classes)
+        super().__init__(data, spec, torch.from_numpy(np.ascontiguousarray(data.labels)), scaling)
+        self.outputs = len(data.classes)
 
     @functools.cached_property
     def shares(self) -> Tensor:
         """Class frequencies (C,) in the training rows."""
-        counts = torch.bincount(self.labels.index_select(0, self.rows("train")), minlength=self.classes)
+        counts = torch.bincount(self.target.index_select(0, self.rows("train")), minlength=self.outputs)
         return counts.double() / counts.sum()
+
+    @property
+    def bias(self) -> Tensor:
+        """The logits (C,) of the class frequencies, where predictions start."""
+        return self.shares.cpu().float().log().clamp_min(-12)
+
+    def weights(self, spec: ClassifierSpec) -> Tensor:
+        """The weight of each class (C,) in the loss, whose mean over the training rows is 1; of absent classes 1."""
+        if spec.class_weight == "none":
+            return torch.ones(self.outputs, device=self.device)
+        there = self.shares > 0
+        balanced = 1 / (self.shares.clamp_min(1e-300) * there.sum())
+        return torch.where(there, balanced, torch.ones_like(balanced)).float()
 
     def codes(self, split: str) -> npt.NDArray[np.int64]:
         """The classes of a split's rows."""
         codes = self.data.labels_of(split)
         assert codes is not None
         return codes
-
-    def gather(self, rows: Tensor, spec: ClassifierSpec, uniform: Tensor | None = None) -> Tensor:
-        """Rows (n,) as model values (n, D) for training; augmented according to `spec` with `uniform`, (n, 3), or
-        (n, 8) with `erase`; covered pixels are 0, the mean.
-        """
-        raw = self._raw.index_select(0, rows)
-        if uniform is None:
-            return self.units.convert(raw, None)
-        n, (H, W, C) = len(raw), self.grid.shape
-        background = self.data.statistics.range[0]
-        images = augmented(raw.view(n, H, W, C), uniform[:, :MOVES], spec.shift, spec.flip != "none", background)
-        x = self.units.convert(images.reshape(n, -1), None)
-        if spec.erase:
-            hidden = covered(uniform[:, MOVES:], H, W, spec.erase)[..., None].expand(-1, -1, -1, C)
-            x = x.masked_fill(self.grid.take(hidden.reshape(n, -1)), 0.0)
-        return x

@@ -12,6 +12,7 @@ from vaelab.data import Dataset
 from vaelab.plots import classifier as plots
 from vaelab.plots.dataset import viewable
 from vaelab.plots.labels import confusion_data, plot_confusion
+from vaelab.plots.learning import learning_data, plot_learning
 
 MISTAKES = 24
 
@@ -23,9 +24,9 @@ def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
     split = "test" if run.metrics.get("test") else "validation"
     found, folder = run.metrics[split], model.folder / "figures"
     folder.mkdir(exist_ok=True)
-    learning = plots.learning_data(run.history, run.metrics["reference"])
+    learning = learning_data(run.history, run.metrics["reference"], ("log_loss", "accuracy"))
     drawn = [
-        plots.plot_learning(learning, folder / "learning.png", f"{name}: learning"),
+        plot_learning(learning, "the most frequent class", folder / "learning.png", f"{name}: learning"),
         plots.plot_reliability(found, folder / "reliability.png", f"{name}: calibration, {split} examples"),
         plot_confusion(
             confusion_data(found["confusion"], model.classes), folder / "confusion.png", f"{name}: {split} examples"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,48 +9,37 @@ from typing import Any
 
 from torch import Tensor
 
-from vaelab.classifier import feed as feeds
 from vaelab.classifier import scores
-from vaelab.classifier.epoch import ClassifierStack
-from vaelab.classifier.feed import LabelledFeed
+from vaelab.classifier.baselines import baselines
+from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fitted import FittedClassifier
-from vaelab.classifier.learning import Discriminative, logits_of
-from vaelab.classifier.model import padded_sizes, trunk_of
+from vaelab.classifier.learning import Discriminative
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.data import Dataset
-from vaelab.engine.convolutions import Grid
 from vaelab.metrics import log_loss
-from vaelab.settings.yardsticks import parse_yardsticks
 from vaelab.study.task import Nothing
+from vaelab.supervised.baselines import Baseline
+from vaelab.supervised.epoch import SupervisedStack
+from vaelab.supervised.model import outputs_of
+from vaelab.supervised.system import SupervisedSystem
 
-FACTS = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
 
-
-class ClassifierSystem:
+class ClassifierSystem(SupervisedSystem[ClassifierSpec, LabelledFeed, FittedClassifier]):
     """Classifiers judged by accuracy or another metric, before temperature scaling."""
 
-    def __init__(self, yardstick: str = "accuracy"):
-        self.yardsticks = parse_yardsticks(yardstick, YARDSTICKS)
-        names = [each.name for each in self.yardsticks]
-        self.facts = (*dict.fromkeys((*FACTS, *names)),)
-        self.headline, self.method = names[0], Discriminative(names[0])
+    always = ("accuracy", "log_loss", "macro_f1", "verdict", "reason")
+    familiar = "accuracy"
+    fitted = FittedClassifier
 
-    def resolve(self, spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
-        resolved = feeds.resolve(spec, data)
-        feeds.standardisation(data, resolved)
-        return resolved
+    def __init__(self, yardstick: str = "accuracy"):
+        super().__init__(yardstick, YARDSTICKS, Discriminative)
+
+    def resolved(self, spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
+        return resolve(spec, data)
 
     def feed(self, data: Dataset, spec: ClassifierSpec) -> LabelledFeed:
         return LabelledFeed(data, spec)
-
-    def products(self, spec: ClassifierSpec, shape: Sequence[int]) -> int:
-        ends, products = math.prod(shape), 0
-        if spec.network == "conv":
-            trunk = trunk_of(spec, Grid.of(shape))
-            ends, products = trunk.features, trunk.products
-        widths = (ends, *padded_sizes(spec.hidden_sizes), 16)
-        return products + sum(a * b for a, b in itertools.pairwise(widths))
 
     def costs(self, spec: ClassifierSpec, metrics: Mapping[str, Any]) -> tuple[float, ...]:
         """Log-loss uses unscaled probabilities, since the temperature is fitted on the same examples."""
@@ -60,14 +48,10 @@ class ClassifierSystem:
             each.cost(float((unscaled if each.name == "log_loss" else metrics)[each.name])) for each in self.yardsticks
         )
 
-    def measure(self, stack: ClassifierStack) -> list[dict[str, float]]:
-        """Nothing: an epoch's record has every metric."""
-        return [{} for _ in stack.specs]
-
-    def judge(self, stack: ClassifierStack, is_final: bool) -> list[dict[str, Any]]:
+    def judge(self, stack: SupervisedStack, is_final: bool) -> list[dict[str, Any]]:
         feed = stack.feed
         codes = feed.codes("validation")
-        every = logits_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
+        every = outputs_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
         always = float(feed.shares.max())
         judged = []
         for logits in every:
@@ -80,9 +64,6 @@ class ClassifierSystem:
         self, feed: LabelledFeed, spec: ClassifierSpec, row: Tensor, metrics: Mapping[str, Any]
     ) -> FittedClassifier:
         return FittedClassifier.of(feed, spec, row, float(metrics["temperature"]))
-
-    def load(self, folder: Path) -> FittedClassifier:
-        return FittedClassifier.load(folder)
 
     def test(self, model: FittedClassifier, data: Dataset) -> dict[str, Any]:
         return model.evaluate(data, "test")
@@ -98,13 +79,8 @@ class ClassifierSystem:
             "log_loss": log_loss(shares[None].repeat(len(codes), 0), codes),
         }
 
-    def prepare(self, feed: LabelledFeed, left: float) -> None:
-        """Nothing: the reference takes no time."""
-
-    def results(
-        self, feed: LabelledFeed, best: Mapping[str, Any] | None, model: FittedClassifier | None
-    ) -> dict[str, Any]:
-        return {"baseline": self.reference(feed)}
+    def baselines(self, feed: LabelledFeed) -> list[Baseline]:
+        return baselines(feed)
 
     def nothing(self, feed: LabelledFeed, metrics: Mapping[str, Any]) -> Nothing:
         return Nothing("nothing was learned about the classes")

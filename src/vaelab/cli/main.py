@@ -36,6 +36,7 @@ def _version(
 COMMANDS = (
     study.tune,
     study.classify,
+    study.regress,
     compare.compare,
     models.train,
     models.evaluate,

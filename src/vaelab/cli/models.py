@@ -168,19 +168,35 @@ def encode(
 
 @with_options
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `classify` or `cluster`, or of a run")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="folder of `classify`, `regress` or `cluster`, or of a run")
+    ],
     source: Annotated[
         str,
         typer.Argument(
             metavar="DATA", help="new examples: a .npy, .npz, .csv or IDX file, or the name of a built-in data set"
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="a .csv file; default: CSV on standard output")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=".csv, or .parquet for numbers; default: CSV on standard output")
+    ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL", help="of a regressor: the probability with which intervals cover the target; default: 0.9"
+        ),
+    ] = None,
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
-    """Predict classes with their probabilities, one row per example, in file order."""
+    """Predict classes with their probabilities, or numbers with intervals, one row per example, in file order."""
     from vaelab import use
     from vaelab.cli import outputs
+
+    if use.predicts_numbers(folder):
+        outputs.write_estimates(use.estimate(folder, source, interval, rows.data_dir, **rows.changes), out)
+        return
+    if interval is not None:
+        raise InputError(f"`interval` is for numbers, but {folder} predicts classes; leave it out.")
 
     outputs.write_answers(use.predict(folder, source, rows.data_dir, **rows.changes), out)
 
@@ -285,7 +301,7 @@ def describe_data(
 
 
 def settings(
-    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier", help="kind of model")] = "vae",
+    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier|regressor", help="kind of model")] = "vae",
     as_json: AsJson = False,
 ) -> None:
     """List every setting of a model: its name, default, allowed values and meaning."""

@@ -17,7 +17,7 @@ from vaelab.data.cells import as_written
 from vaelab.data.columns import LARGEST_WHOLE
 from vaelab.errors import InputError, shown
 from vaelab.latent.row_scores import RowScores
-from vaelab.use import NewRows, Predictions
+from vaelab.use import Estimates, NewRows, Predictions
 from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
 
@@ -95,6 +95,15 @@ def write_scores(found: RowScores, out: Path | None) -> None:
     if any(found.strange):
         table["strange"] = np.array(["; ".join(map(str, own)) for own in found.strange], dtype=object)
     _write_columns(table, out, 7)
+
+
+def write_estimates(found: Estimates, out: Path | None) -> None:
+    """Means and intervals (n,) as CSV or .parquet: row or id, split if known, mean, lower, upper."""
+    suffix = None if out is None else out.suffix.lower()
+    if suffix not in (None, ".csv", ".parquet"):
+        raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
+    first = {title: np.array(cells) for title, cells in _first(len(found.mean), found.rows).items()}
+    _write_columns({**first, "mean": found.mean, "lower": found.lower, "upper": found.upper}, out, 10)
 
 
 def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) -> None:

@@ -61,7 +61,9 @@ class RowOptions(OptionGroup):
 class DataOptions(OptionGroup):
     """How DATA are read and split."""
 
-    target: Annotated[str | None, _option("--target", help="the labels: a column, an .npz key or a file")] = None
+    target: Annotated[
+        str | None, _option("--target", help="the labels, or the numbers to predict: a column, an .npz key or a file")
+    ] = None
     id: Annotated[
         str | None,
         _option(
@@ -132,8 +134,8 @@ class DataOptions(OptionGroup):
             condition=[name for text in self.condition or [] for name in text.split(",")],
         )  # fmt: skip
 
-    def load(self, source: str) -> Dataset:
-        """The data; what the user should know about them is printed."""
+    def load(self, source: str, numeric: bool = False) -> Dataset:
+        """The data; what the user should know about them is printed. numeric: the target is a number to predict."""
         from vaelab import data
 
         if self.moved is not None:
@@ -143,7 +145,7 @@ class DataOptions(OptionGroup):
         with terminal.download_progress() as progress:
             loaded = data.load(
                 source, **self.reading.to_dict(), data_dir=self.data_dir, download=self.download, seed=self.split_seed,
-                progress=progress,
+                progress=progress, numeric=numeric,
             )  # fmt: skip
         for note in loaded.notes:
             tell(f"note: {note}")

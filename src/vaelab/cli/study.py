@@ -1,4 +1,4 @@
-"""The commands that search: `tune` and `classify`."""
+"""The commands that search: `tune`, `classify` and `regress`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,14 @@ if TYPE_CHECKING:
     from vaelab.study.task import Task
 
 TASKS: Registry[Task] = Registry(
-    "kind of model", {"vae": "vaelab.vae.task:TASK", "classifier": "vaelab.classifier.task:TASK"}
+    "kind of model",
+    {
+        "vae": "vaelab.vae.task:TASK",
+        "classifier": "vaelab.classifier.task:TASK",
+        "regressor": "vaelab.regressor.task:TASK",
+    },
 )
-COMMANDS = {"vae": "tune", "classifier": "classify"}
+COMMANDS = {"vae": "tune", "classifier": "classify", "regressor": "regress"}
 
 
 @with_options
@@ -139,6 +144,50 @@ def classify(
     print_json(results) if as_json else terminal.print_classifier(results)
 
 
+@with_options
+def regress(
+    source: MaybeSource = None,
+    network: Annotated[str | None, typer.Option(metavar="mlp|conv", help="kind of network; default: mlp")] = None,
+    search: Search = None,
+    space: SpaceFile = None,
+    settings: Settings = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    workers: Workers = None,
+    seed: StudySeed = 0,
+    sampler: Sampler = "tpe",
+    yardstick: Annotated[
+        str,
+        typer.Option(help="log_density (mean log p(y|x), nats) or r2, on validation; or both, with a comma"),
+    ] = "log_density",
+    finalists: Annotated[int | None, typer.Option(help="best trials to retrain; default: 3")] = None,
+    final_seeds: Annotated[int, typer.Option(help="training runs per finalist")] = 1,
+    final_epochs: Annotated[
+        int | None, typer.Option(help="epochs of the final training; default: as in the search")
+    ] = None,
+    figures: Figures = "auto",
+    prune: Prune = True,
+    where: DataOptions = PLAIN,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    resume: Resume = None,
+    config: StudyConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a regressor of the numeric column --target, retrain the best, open the test split once."""
+    options = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    fixed = [*(settings or []), *([f"network={network}"] if network else [])]
+    chosen, data = _study(
+        "regressor", source, search, space, fixed, options | {"trials": trials}, resume, config,
+        where,
+    )  # fmt: skip
+    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    from vaelab.cli import terminal
+
+    print_json(results) if as_json else terminal.print_regressor(results)
+
+
 def _study(
     name: str,
     source: str | None,
@@ -170,7 +219,7 @@ def _study(
     ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
     given = {name: value for name, value in options.items() if value is not None}
     chosen = Config.create(task, ranges, parse_settings(settings or [], kind), **given)
-    return chosen, where.load(source)
+    return chosen, where.load(source, numeric=name == "regressor")
 
 
 def _run(

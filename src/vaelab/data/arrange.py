@@ -26,7 +26,7 @@ def arrange(raw: Raw, reading: Reading, what: str) -> tuple[Raw, Reading]:
     Without `id`, a first column of text that is different in every row holds the ids.
     """
     is_table = isinstance(raw.x, Mapping)
-    asked = [name for name in reading.to_dict() if name not in ("target", "na", "types", "condition")]
+    asked = [name for name in reading.to_dict() if name not in ("target", "na", "types", "condition", "numeric")]
     if not is_table:
         if not asked and reading.target is None:
             return raw, reading

@@ -19,6 +19,7 @@ from vaelab.data.notes import sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
 from vaelab.data.reading import DATE_FORMAT, PLAIN, Reading, kind_of
+from vaelab.data.targets import with_targets
 from vaelab.data.types import check_kinds, columns_of, conditioned
 from vaelab.data.values import chunks, quote, to_numbers
 from vaelab.errors import InputError
@@ -42,6 +43,7 @@ def from_arrays(
     group: Any = None,
     split: Any = None,
     condition: Sequence[str] = (),
+    numeric: bool = False,
 ) -> Dataset:
     """A Dataset from data frames of pandas or polars, AnnData, sparse matrices, and anything that `np.asarray` accepts:
     arrays, tensors, lists.
@@ -49,7 +51,7 @@ def from_arrays(
     x: (N, D), (N, H, W) or (N, H, W, C), at least 5 rows; uint8 and float32 are kept without a copy, other
         number types become float32, or float64 if float32 would lose differences between rows of a table. Booleans
         become 0 and 1 in uint8. Cells of a table may be missing: NaN or None.
-    y: class labels (N,), text or whole numbers.
+    y: class labels (N,), text or whole numbers; with `numeric`, numbers to predict: rows without one are left out.
     x_test, y_test: an official test split, kept as is; the other two splits are drawn from x.
     features: names of the D columns; by default those of a data frame.
     classes: names of the whole numbers 0, 1, ... in y, or the order of the texts in y.
@@ -80,7 +82,9 @@ def from_arrays(
     given = {"id": id, "group": group, "split": split}
     by_name = {role: value for role, value in given.items() if isinstance(value, str)}
     by_row = {role: value for role, value in given.items() if value is not None and role not in by_name}
-    reading = Reading.create(**by_name, drop=drop, transpose=transpose, types=types, condition=condition)
+    reading = Reading.create(
+        **by_name, drop=drop, transpose=transpose, types=types, condition=condition, numeric=numeric
+    )
     raw, reading = arrange_rows(dataclasses.replace(raw, ids=by_row.pop("id", raw.ids)), reading, name)
     raw = dataclasses.replace(raw, **by_row)
     source = {"source": name, "kind": "array", **reading.to_dict()}
@@ -104,6 +108,9 @@ def build(
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise InputError(f"`seed` must be a whole number from 0 to 2**63 - 1, but got {seed!r}; use 0, 1, 2, ...")
+    targets = None
+    if reading.numeric:
+        raw, targets = with_targets(raw, what)
     x, features, cells = _numbers(raw, what, reading.types)
     n, least = len(x), 2 if whole else 5
     if n < least:
@@ -112,7 +119,7 @@ def build(
     if raw.x_test is not None:
         x = np.concatenate([x, _test_part(raw.x_test, x, what, features)])
         test_rows = np.arange(n, len(x))
-    labels, classes = _labels(raw, n, len(x) - n)
+    labels, classes = _labels(raw, n, len(x) - n) if targets is None else (None, ())
     _refuse_constant(x, what)
     seed = int(seed)
     if whole:
@@ -140,7 +147,7 @@ def build(
         notes = (*notes, *sentences(x, columns, left_out))
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
-        groups=placed.groups, left_out=left_out, notes=notes,
+        groups=placed.groups, left_out=left_out, notes=notes, targets=targets,
     )  # fmt: skip
     return dataclasses.replace(data, source={**source, "seed": seed, "fingerprint": data.fingerprint})
 

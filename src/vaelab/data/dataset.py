@@ -23,8 +23,9 @@ class Dataset:
     """Examples in their own units and type, checked, with optional labels and seeded splits.
 
     `x` is (N, *shape), uint8 or float32, or float64 if float32 would lose differences between rows; it may be a
-    read-only memory map: nothing copies it. `labels` are class codes (N,) into `classes`. `splits` maps train,
-    validation and test to row indices. A table has `columns`, whose cells may be missing (NaN).
+    read-only memory map: nothing copies it. `labels` are class codes (N,) into `classes`; `targets` are numbers (N,)
+    to predict. `splits` maps train, validation and test to row indices. A table has
+    `columns`, whose cells may be missing (NaN).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     groups: npt.NDArray[np.int64] | None = None  # (N,) codes; rows of one group are in one split
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)  # columns as read that are no features: why
     notes: tuple[str, ...] = ()  # sentences for the user about how the data were read
+    targets: npt.NDArray[np.float64] | None = None  # (N,), in their own units
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,6 +94,8 @@ class Dataset:
             digest.update(np.ascontiguousarray(self.splits[split]).tobytes())
         if self.labels is not None:
             digest.update(self.labels.tobytes())
+        if self.targets is not None:
+            digest.update(self.targets.tobytes())
         row_bytes = self.x.itemsize * int(np.prod(self.shape))
         sample = max(1, min(1024, CHUNK_BYTES // row_bytes))
         for row in self.flat[:: max(1, len(self.x) // sample)]:

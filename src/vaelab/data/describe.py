@@ -67,6 +67,12 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         found["kinds"] = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
         found["left_out"] = dict(dataset.left_out)
         found["rare"] = [column.name or str(j) for j, column in enumerate(dataset.columns) if column.rare][:COLUMNS]
+    if dataset.targets is not None:
+        y = dataset.targets
+        found["target"] = {
+            "name": dataset.source.get("target", "y"), "mean": float(y.mean()), "std": float(y.std()),
+            "low": float(y.min()), "high": float(y.max()),
+        }  # fmt: skip
     if dataset.ids is not None:
         found["ids"] = {"name": dataset.id_name, "such_as": [str(each) for each in dataset.ids[:3]]}
     if not dataset.is_image:

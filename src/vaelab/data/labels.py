@@ -66,7 +66,7 @@ def _float_labels(values: Array) -> npt.NDArray[np.int64]:
     if len(broken):
         raise InputError(
             f"labels must be classes, but row {broken[0]} holds {float(values[broken[0]]):.6g}, a "
-            "continuous value; bin it into classes, or keep it as a feature and give no target."
+            "continuous value; bin it into classes, predict it with `vaelab regress`, or give no target."
         )
     codes: npt.NDArray[np.int64] = values.astype(np.int64)
     return codes
@@ -78,8 +78,8 @@ def encode(values: Array, classes: tuple[str, ...]) -> tuple[npt.NDArray[np.int6
     if len(found) > max(20, len(values) // 2):
         raise InputError(
             f"labels must be classes with several examples, but {len(found)} of {len(values)} labels "
-            f"differ (such as {quote(found[0])}); that is an identifier or a continuous value: bin it, or "
-            "give no target."
+            f"differ (such as {quote(found[0])}); that is an identifier or a continuous value: bin it, "
+            "predict it with `vaelab regress`, or give no target."
         )
     if not classes:
         return codes.astype(np.int64), tuple(str(value) for value in found)

@@ -49,6 +49,7 @@ def load(
     progress: Progress | None = None,
     kind: Kind | None = None,
     fingerprint: str | None = None,
+    numeric: bool = False,
 ) -> Dataset:
     """A Dataset from a built-in name ("digits", "mnist", "fashion_mnist"), a file, a folder of pictures of one size, in
     which folders are classes, or a folder with a matrix.mtx.
@@ -72,6 +73,7 @@ def load(
     seed: of the splits; an official test split is kept as is.
     kind: kind of `source`; by default a built-in name if it is one, else a path.
     fingerprint: of the expected data; other data are rejected.
+    numeric: the target is a number to predict, not a class; rows without one are left out.
 
     `load(**data.source)` loads the same data again. Raises InputError with rule, value and remedy.
 
@@ -89,6 +91,7 @@ def load(
         group=group,
         split=split,
         condition=condition,
+        numeric=numeric,
     )
     raw, kept = read_source(source, reading, data_dir=data_dir, download=download, progress=progress, kind=kind)
     data = from_raw(raw, kept, seed)
@@ -130,6 +133,8 @@ def read_source(
     if kind == "builtin":
         if name not in builtin.NAMES:
             raise unknown_name("data set", name, builtin.NAMES)
+        if reading.numeric:
+            raise InputError(f"a numeric target is needed, but {name} has classes; use `vaelab classify`.")
         for option, value in reading.to_dict().items():
             why = "has its own labels" if option == "target" else "is no table"
             raise InputError(f"{name} {why}, but {option} is {quote(value)}; leave it out.")

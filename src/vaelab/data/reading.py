@@ -24,6 +24,7 @@ class Reading:
     condition: columns that are given rather than modelled, such as the batch.
     transpose: rows are features, and columns are examples.
     na: text that stands for a missing value, besides the usual ones.
+    numeric: the target is a number to predict, not a class.
     types: the kind of some columns, by name; "date %d/%m/%Y" tells how dates are written, and a sequence of levels
         makes an ordinal column.
     """
@@ -37,6 +38,7 @@ class Reading:
     group: str | None = None
     split: str | None = None
     condition: tuple[str, ...] = ()
+    numeric: bool = False
 
     @classmethod
     def create(cls, **options: Any) -> Self:
@@ -44,7 +46,7 @@ class Reading:
 
         >>> Reading.create(drop=["comment"], types={"size": ["small", "large"]}, id=None)
         Reading(target=None, id=None, drop=('comment',), transpose=False, na=(), types={'size': ('small', 'large')}, \
-group=None, split=None, condition=())
+group=None, split=None, condition=(), numeric=False)
         """
         given = {name: value for name, value in options.items() if value is not None}
         for name in ("drop", "na", "condition"):

@@ -96,13 +96,15 @@ def held_out(
     groups: Any = None,
     codes: npt.NDArray[np.int64] | None = None,
     classes: tuple[str, ...] = (),
+    targets: npt.NDArray[np.float64] | None = None,
     infer: bool = False,
     condition: Sequence[Any] = (),
 ) -> Dataset:
     """The rows of a checked x with a validation share and no test split; few rows serve as both.
 
-    codes, classes: of the labels. groups: of the rows; each is on one side. infer: the kinds of an array's columns
-    are found from their values too. By default they are real: a fold need not hold all values that a column has.
+    codes, classes: of the labels; targets: numbers instead. groups: of the rows; each is on one side. infer: the kinds
+    of an array's columns are found from their values too. By default they are real: a fold need not hold all values
+    that a column has.
     """
     kinds = column_types(types, x)
     is_frame = library_of(x) is not None
@@ -116,7 +118,7 @@ def held_out(
         splits = {**data.splits, "validation": data.splits["train"]}
     else:
         splits = split_rows(n, codes, seed, validation=VALIDATION_SHARE, test=0.0, groups=own)
-    data = dataclasses.replace(data, splits=splits, groups=own, labels=codes, classes=classes)
+    data = dataclasses.replace(data, splits=splits, groups=own, labels=codes, classes=classes, targets=targets)
     source = {name: value for name, value in data.source.items() if is_frame or name not in ("types", "condition")}
     return dataclasses.replace(data, source={**source, "fingerprint": data.fingerprint})
 

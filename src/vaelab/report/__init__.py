@@ -11,6 +11,7 @@ from vaelab.report.classifier import build_classifier_report
 from vaelab.report.cluster import build_cluster_report
 from vaelab.report.comparison import build_comparison_report
 from vaelab.report.drift import build_drift_report
+from vaelab.report.regressor import build_regressor_report
 from vaelab.report.row_scores import build_row_scores_report
 from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
@@ -21,6 +22,7 @@ __all__ = [
     "build_cluster_report",
     "build_comparison_report",
     "build_drift_report",
+    "build_regressor_report",
     "build_row_scores_report",
     "build_run_report",
     "build_study_report",

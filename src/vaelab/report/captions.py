@@ -284,6 +284,22 @@ CLASSIFIER = {
     ),
 }
 
+REGRESSOR = {
+    "learning": (
+        "Log-density and R² after every epoch. Train metrics are averaged during the epoch, with dropout, so they may "
+        "be worse than those on validation. A log-density that falls while R² stays flat means that the model becomes "
+        "overconfident; the dot is the kept epoch."
+    ),
+    "predictions": (
+        "Each row's true value above its prediction; bars are the calibrated intervals, orange where they miss the "
+        "true value. A good model's dots lie along the dashed diagonal."
+    ),
+    "residuals": (
+        "Left: true value minus prediction in scales of the noise, against the prediction: a bend or a funnel is "
+        "structure that the model misses. Right: how often each size occurs, beside the density that the model assumes."
+    ),
+}
+
 INVERSE = {
     "calibration": (
         "The rank of the true x among posterior draws for its y, over validation pairs: for a correct posterior every "

@@ -13,7 +13,17 @@ from vaelab.report.tables import Cell, Row, Table
 from vaelab.wording import counted, table_value
 
 DATA_PICTURES = ("data", "examples", "missing", "correlations")
-TOLD = ("columns", "left_out", "notes", "kinds", "missing_columns", "ids", "groups", "rare")  # in tables and sentences
+TOLD = (
+    "columns",
+    "left_out",
+    "notes",
+    "kinds",
+    "missing_columns",
+    "ids",
+    "groups",
+    "rare",
+    "target",
+)  # in tables and sentences
 OF_NUMBERS = (
     "range",
     "binary",
@@ -45,6 +55,9 @@ def data_section(found: Mapping[str, Any]) -> dict[str, Any]:
         facts["names of rows"] = f"{ids['name']}, such as {ids['such_as'][0]}"
     if groups := found.get("groups"):
         facts["groups, whole in each split"] = ", ".join(f"{split} {count:,}" for split, count in groups.items())
+    if isinstance(target := found.get("target"), Mapping):
+        low, high, mean = (_written(target, key) for key in ("low", "high", "mean"))
+        facts["target"] = f"{target['name']}, {low} to {high}, mean {mean}"
     if rare := found.get("rare"):
         facts["almost constant columns"] = _some(rare, len(rare))
     if found.get("missing"):

@@ -36,7 +36,7 @@ class Yardstick:
     title: str
     short: str  # column head
     unit: str = ""
-    rises: bool = False  # at most 1, higher is better
+    rises: bool = False  # higher is better
     weights: tuple[str, ...] = ()  # settings that change the value, and so cannot be searched with it
     headline: str = ""  # the metric reported for the winner; by default the yardstick itself
     how: str = ""  # if it is measured only where trials are judged: how, and with which labels, for the page

@@ -32,7 +32,7 @@ def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
         np.save(x, data.x)
     for name, rows in data.splits.items():
         np.save(folder / f"{name}.npy", rows)
-    of_rows = {"labels": data.labels, "groups": data.groups, "ids": data.ids}
+    of_rows = {"labels": data.labels, "groups": data.groups, "ids": data.ids, "targets": data.targets}
     held = [name for name, values in of_rows.items() if values is not None]
     for name in held:
         np.save(folder / f"{name}.npy", np.asarray(of_rows[name]))
@@ -72,6 +72,7 @@ def open_data(where: dict[str, Any]) -> Dataset:
         groups=held.get("groups"),
         left_out=where["left_out"],
         notes=tuple(where["notes"]),
+        targets=held.get("targets"),
     )
 
 

@@ -380,10 +380,9 @@ class Fitted:
         weights: custom networks must be given again (see `vaelab.load`).
         """
         run = store.load_run(folder)
-        if run.data.get("kind") == "classifier":
-            raise StoreError(
-                f"{run.folder} is the run of a classifier; use `vaelab predict`, or vaelab.load_classifier."
-            )
+        kind = run.data.get("kind")
+        if kind is not None:
+            raise StoreError(f"{run.folder} is the run of a {kind}; use `vaelab predict`, or vaelab.load_{kind}.")
         spec = Spec.create(**run.spec).replace(device="cpu")
         facts = DataFacts.from_dict(run.data)
         if facts.condition and not conditional:

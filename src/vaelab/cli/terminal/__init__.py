@@ -6,6 +6,7 @@ from vaelab.cli.terminal.inverse import print_inversion, print_solutions
 from vaelab.cli.terminal.latent import print_anomalies, print_clusters, print_row_scores
 from vaelab.cli.terminal.models import print_comparison, print_evaluation, print_run, print_settings, print_study
 from vaelab.cli.terminal.progress import comparison_watch, download_progress, epochs, inversion, watch
+from vaelab.cli.terminal.regressor import print_regressor
 
 __all__ = [
     "comparison_watch",
@@ -19,6 +20,7 @@ __all__ = [
     "print_drift",
     "print_evaluation",
     "print_inversion",
+    "print_regressor",
     "print_row_scores",
     "print_run",
     "print_settings",

@@ -8,8 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_counts, print_judged, print_notes, print_titled, share
-from vaelab.wording import counted, number, with_error
+from vaelab.cli.terminal.console import out, print_beaten, print_counts, print_judged, print_notes, print_titled, share
+from vaelab.cli.terminal.supervised import print_best, print_simpler
+from vaelab.wording import number
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -22,21 +23,14 @@ FIGURES = {
 
 
 def print_classifier(results: Mapping[str, Any]) -> None:
-    """Trial counts, then the best trial: its parameters, their importance, metrics and classes."""
+    """A simpler model that is better, trial counts, the best trial, its metrics and classes, simpler models."""
     console, best = out(), results["best"]
+    print_beaten(console, results)
     print_counts(console, results)
     print_judged(console, results)
     print_notes(console, results["notes"])
     if best is not None:
-        row = next(row for row in results["table"] if row["number"] == best["number"])
-        console.print(Text(f"best trial: {best['number']}", style="bold"))
-        for name, value in row["params"].items():
-            if name not in row["idle"]:
-                said = number(value)
-                console.print(f"  {name} {said}", highlight=False)
-        if results["importance"]:
-            told = ", ".join(f"{name} {part:.0%}" for name, part in list(results["importance"].items())[:6])
-            console.print(Text(f"importance: {told}"), soft_wrap=True)
+        print_best(console, results)
         table = Table(box=None, pad_edge=False)
         for name in ("", *FIGURES.values()):
             table.add_column(name, justify="right")
@@ -45,15 +39,11 @@ def print_classifier(results: Mapping[str, Any]) -> None:
                 table.add_row(name, *(share(found.get(key)) for key in FIGURES))
         print_titled(console, f"metrics at temperature {number(best['test']['temperature'])}", table)
         _print_classes(best["test"]["classes"])
-        seeds = len(best["seeds"])
-        if seeds > 1:
-            mean = with_error(best["test_mean"], best["test_se"])
-            name = results["yardstick"]["name"]
-            console.print(f"test {name}: {mean} (mean over {counted(seeds, 'seed')})", highlight=False)
         always = results["baseline"]
         console.print(
             Text(f"always {always['answer']}: accuracy {number(always['accuracy'])} on validation"), soft_wrap=True
         )
+        print_simpler(console, results, {"accuracy": "accuracy", "log_loss": "log-loss"})
     console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
 
 

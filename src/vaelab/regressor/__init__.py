@@ -1,0 +1,1 @@
+"""Regressors: settings, density, training, metrics, intervals, and studies of them."""

@@ -1,0 +1,1 @@
+"""Fused training of regressors: the steps of one member, and their use for a stack."""
