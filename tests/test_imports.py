@@ -24,7 +24,7 @@ ROWS = (
     ("study",),
     ("vae",),
     ("supervised",),
-    ("classifier", "regressor", "inverse", "latent", "comparison"),
+    ("classifier", "regressor", "inverse", "latent", "comparison", "synthetic"),
     ("use",),
     ("api",),
     ("__init__",),

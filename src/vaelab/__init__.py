@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaelab.api import classify, cluster, compare, invert, regress, train, tune
+    from vaelab.api import classify, cluster, compare, invert, judge_synthetic, regress, train, tune
     from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
@@ -38,6 +38,7 @@ _HOMES = {
     "compare": "vaelab.api",
     "drift": "vaelab.use",
     "invert": "vaelab.api",
+    "judge_synthetic": "vaelab.api",
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
     "load_regressor": "vaelab.use",
@@ -63,6 +64,7 @@ __all__ = [
     "compare",
     "drift",
     "invert",
+    "judge_synthetic",
     "load",
     "load_classifier",
     "load_regressor",

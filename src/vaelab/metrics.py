@@ -130,18 +130,18 @@ def auroc(known: Any, other: Any) -> float:
     >>> auroc([0.0, 1.0], [1.0, 2.0])
     0.875
     """
-    return float(_placements(known, other)[1].mean())
+    return float(placements(known, other)[1].mean())
 
 
 def auroc_error(known: Any, other: Any) -> float | None:
     """The standard error of `auroc` over examples (DeLong et al. 1988); None with fewer than two of either kind."""
-    beaten, beats = _placements(known, other)
+    beaten, beats = placements(known, other)
     if min(len(beaten), len(beats)) < 2:
         return None
     return float(np.sqrt(beaten.var(ddof=1) / len(beaten) + beats.var(ddof=1) / len(beats)))
 
 
-def _placements(known: Any, other: Any) -> tuple[Floats, Floats]:
+def placements(known: Any, other: Any) -> tuple[Floats, Floats]:
     """For each known example (n,) the share of others above it; for each other (m,) the share of known ones below."""
     known, other = np.asarray(known, dtype=np.float64), np.asarray(other, dtype=np.float64)
     n, m = len(known), len(other)

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vaelab.cli import compare, inverse, latent, models, study
+from vaelab.cli import compare, inverse, latent, models, study, synthetic
 from vaelab.cli.options import tell
 from vaelab.errors import InputError
 
@@ -44,6 +44,7 @@ COMMANDS = (
     latent.anomaly,
     compare.drift,
     models.sample,
+    synthetic.synthetic,
     models.encode,
     models.predict,
     models.decode,

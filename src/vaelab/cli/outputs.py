@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from vaelab import store
-from vaelab.data.cells import as_written
-from vaelab.data.columns import LARGEST_WHOLE
+from vaelab.data.writing import csv_text, digits_of, written_columns
 from vaelab.errors import InputError, shown
 from vaelab.latent.row_scores import RowScores
 from vaelab.use import Estimates, NewRows, Predictions
@@ -74,12 +73,8 @@ def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | No
     if x.ndim == 3:
         table["draw"] = np.repeat(np.arange(1, len(draws) + 1), len(own))
     flat = draws.reshape(-1, draws.shape[-1])
-    for j, column in enumerate(facts.columns):
-        values = as_written(flat[:, j], column)
-        can_be_whole = column.kind == "count" or column.whole
-        is_whole = can_be_whole and bool(((values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)).all())
-        table[column.name or f"x{j}"] = values.astype(np.int64) if is_whole else values
-    _write_columns(table, out, 15 if facts.dtype == "float64" else 7)
+    table |= written_columns(flat, facts.columns)
+    _write_columns(table, out, digits_of(facts.dtype))
 
 
 def write_scores(found: RowScores, out: Path | None) -> None:
@@ -116,18 +111,7 @@ def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) ->
         pyarrow.parquet.write_table(pyarrow.table(dict(table)), buffer)
         store.write_atomic(out, buffer.getvalue())
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*(_cells(values, digits) for values in table.values()), strict=True))
-    _send(text.getvalue(), out)
-
-
-def _cells(values: Array, digits: int) -> list[Any]:
-    """Numbers with the digits that the data hold; empty where missing."""
-    if values.dtype.kind != "f":
-        return ["" if value is None else value for value in values.tolist()]
-    return ["" if value != value else f"{value:.{digits}g}" for value in values.tolist()]
+    _send(csv_text(table, digits), out)
 
 
 def write_answers(found: Predictions, out: Path | None) -> None:

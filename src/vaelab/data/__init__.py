@@ -6,7 +6,7 @@ from vaelab.data.columns import Column
 from vaelab.data.dataset import SPLITS, Dataset, Statistics
 from vaelab.data.describe import describe, describe_source, describe_text
 from vaelab.data.groups import group_codes
-from vaelab.data.loading import load, new_rows, rows_for
+from vaelab.data.loading import load, new_columns, new_rows, rows_for
 from vaelab.data.reading import Reading
 from vaelab.data.scaling import Scaling
 from vaelab.data.splits import split_rows
@@ -25,6 +25,7 @@ __all__ = [
     "from_arrays",
     "group_codes",
     "load",
+    "new_columns",
     "new_rows",
     "rows_for",
     "split_rows",

@@ -208,19 +208,8 @@ def new_rows(
     reading: how the training data were read; the same holds here, without the target.
     """
     features = names_of(columns)
-    raw: Raw | None
-    if isinstance(x, (str, os.PathLike)):
-        path = Path(x).expanduser().absolute()
-        name = name_of(path)
-        raw = _read(path, dataclasses.replace(reading, target=None))
-    else:
-        raw = frame_raw(x, name)
-    if raw is not None:
-        if reading.transpose:
-            raw = transposed(raw, dataclasses.replace(reading, drop=()), name)
-        x, ids = raw.x, _ids(raw, reading)
-    else:
-        ids = None
+    raw, name = _new_raw(x, name, reading)
+    x, ids = (x, None) if raw is None else (raw.x, _ids(raw, reading))
     table = _named_columns(raw, features)
     if table is not None and features:
         rows = recode(_chosen(table, features, name), columns, name, reading.types)
@@ -236,6 +225,41 @@ def new_rows(
     if np.dtype(dtype_hint) == np.uint8 and rows.dtype != np.uint8:
         return _as_bytes(rows, name), ids
     return rows, ids
+
+
+def new_columns(x: Any, columns: Sequence[Column], *, name: str = "X", reading: Reading = PLAIN) -> Mapping[str, Array]:
+    """The columns of new data by name, as read: unlike in `new_rows`, cells may be what the table cannot hold.
+
+    x, reading: as in `new_rows`. columns: those of the model; unnamed ones are x0, x1, ..., or taken in their order.
+
+    >>> new_columns({"b": [1.0], "a": ["?"]}, [Column("a")])
+    {'a': array(['?'], dtype=object)}
+    """
+    features = names_of(columns)
+    raw, name = _new_raw(x, name, reading)
+    table = _named_columns(raw, features)
+    if table is not None and features:
+        return {feature: np.asarray(values) for feature, values in _chosen(table, features, name).items()}
+    places = [f"x{j}" for j in range(len(columns))]
+    if table is not None and set(places) <= set(table):
+        return {place: np.asarray(table[place]) for place in places}
+    array = as_array(x if raw is None else raw.x, name) if table is None else np.stack(list(table.values()), axis=1)
+    _check_width(array, (len(columns),), name)
+    return dict(zip(places, array.T, strict=True))
+
+
+def _new_raw(x: Any, name: str, reading: Reading) -> tuple[Raw | None, str]:
+    """New data as read, if they are a file or a table, and what they are called."""
+    raw: Raw | None
+    if isinstance(x, (str, os.PathLike)):
+        path = Path(x).expanduser().absolute()
+        name = name_of(path)
+        raw = _read(path, dataclasses.replace(reading, target=None))
+    else:
+        raw = frame_raw(x, name)
+    if raw is not None and reading.transpose:
+        raw = transposed(raw, dataclasses.replace(reading, drop=()), name)
+    return raw, name
 
 
 def _ids(raw: Raw, reading: Reading) -> Array | None:
@@ -318,4 +342,4 @@ def _as_bytes(rows: Array, name: str) -> Array:
     return rows
 
 
-__all__ = ["Kind", "from_raw", "load", "new_rows", "read_source", "rows_for"]
+__all__ = ["Kind", "from_raw", "load", "new_columns", "new_rows", "read_source", "rows_for"]

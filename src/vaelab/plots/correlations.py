@@ -91,8 +91,8 @@ def plot_correlations(data: Correlations, path: str | Path, title: str = "Correl
     height = style.HEAD + above + side + 0.2
     figure = style.canvas(height)
     axes = style.place(figure, left, 0.2, side, side)
-    _draw_matrix(axes, data.matrix, names)
-    _draw_scale(style.place(figure, left + side + 0.3, 0.25, 0.16, min(1.6, side - 0.1)))
+    draw_matrix(axes, data.matrix, names, numbered=count > ROTATED)
+    draw_scale(style.place(figure, left + side + 0.3, 0.25, 0.16, min(1.6, side - 0.1)))
     finding = "one column varies"
     if data.strongest is not None:
         i, j = data.strongest
@@ -113,21 +113,26 @@ def shades(values: Floats) -> Floats:
     return np.asarray(examples.PAPER + np.abs(share) * (ink - examples.PAPER)) / 255
 
 
-def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
+def draw_matrix(
+    axes: Axes, matrix: Floats, names: Sequence[str], *, numbered: bool = False, named: bool = True
+) -> None:
+    """A heat map of correlations (c, c); too many names for its top are numbered. Without `named`, numbers alone."""
     count = len(names)
     axes.imshow(shades(matrix), aspect="auto", interpolation="nearest")
     small = 8.5 if count <= 16 else 7.5
-    if count <= ROTATED:
+    if not numbered:
         axes.set_yticks(range(count), labels=list(names))
         axes.set_xticks(range(count), labels=list(names), rotation=45, ha="left", rotation_mode="anchor")
-    else:  # too many names: number the columns
-        axes.set_yticks(range(count), labels=[f"{name}  {i + 1}" for i, name in enumerate(names)])
+    else:
+        axes.set_yticks(
+            range(count), labels=[f"{name}  {i + 1}" for i, name in enumerate(names)] if named else [""] * count
+        )
         axes.set_xticks(range(count), labels=[str(i + 1) for i in range(count)])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=small, labelcolor=INK, labelfontfamily=style.FONT, pad=3)
     for spine in axes.spines.values():
         spine.set(color=GRID)
-    if count <= 12:
+    if count <= 12 and not numbered:
         for i in range(count):
             for j in range(count):
                 dark = abs(matrix[i, j]) > 0.6
@@ -135,7 +140,8 @@ def _draw_matrix(axes: Axes, matrix: Floats, names: Sequence[str]) -> None:
                 style.write(axes, j, i, f"{matrix[i, j]:.2f}", **look)
 
 
-def _draw_scale(axes: Axes) -> None:
+def draw_scale(axes: Axes) -> None:
+    """The colours of correlations from -1 to 1."""
     axes.imshow(shades(np.linspace(1, -1, 64)[:, None]), aspect="auto", extent=(0, 1, -1, 1))
     axes.set_xticks([])
     axes.set_yticks([-1, 0, 1], labels=["−1 negative", "0", "+1 positive"])
@@ -145,4 +151,4 @@ def _draw_scale(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-__all__ = ["correlations_data", "plot_correlations"]
+__all__ = ["correlations_data", "draw_matrix", "draw_scale", "plot_correlations"]

@@ -1,4 +1,4 @@
-"""One self-contained page for a run, a study, a comparison, a clustering, anomaly scores or a drift.
+"""One self-contained page for a run, a study, a comparison, a clustering, anomaly scores, a drift or synthetic rows.
 
 It makes no external requests, and all text is escaped.
 
@@ -15,6 +15,7 @@ from vaelab.report.regressor import build_regressor_report
 from vaelab.report.row_scores import build_row_scores_report
 from vaelab.report.run import build_run_report
 from vaelab.report.study import build_study_report
+from vaelab.report.synthetic import build_synthetic_report
 
 __all__ = [
     "build_anomaly_report",
@@ -26,4 +27,5 @@ __all__ = [
     "build_row_scores_report",
     "build_run_report",
     "build_study_report",
+    "build_synthetic_report",
 ]

@@ -263,6 +263,24 @@ ANOMALY = {
     ),
 }
 
+SYNTHETIC = {
+    "marginals": (
+        "Test rows (filled) and synthetic rows (orange) by column, those that differ most first; (log): on a "
+        "logarithmic axis. Of levels the share among synthetic rows is written. A peak that synthetic rows lack is a "
+        "value that occurs often, such as 0."
+    ),
+    "associations": (
+        "Associations in test rows, in synthetic rows, and the difference: orange for positive, blue for negative. "
+        "Associations that are weaker in synthetic rows are dependence that the model has not learned; some difference "
+        "is chance, as between training and test rows."
+    ),
+    "nearest": (
+        "The share of rows whose nearest training row is at most this far away. If the orange curve is left of the "
+        "blue one, synthetic rows are closer to training rows than new real rows are; if it is right of it, they are "
+        "more unusual."
+    ),
+}
+
 CLASSIFIER = {
     "learning": (
         "Log-loss and accuracy after every epoch. Train metrics are averaged during the epoch, with dropout and "

@@ -7,6 +7,7 @@ from vaelab.cli.terminal.latent import print_anomalies, print_clusters, print_ro
 from vaelab.cli.terminal.models import print_comparison, print_evaluation, print_run, print_settings, print_study
 from vaelab.cli.terminal.progress import comparison_watch, download_progress, epochs, inversion, watch
 from vaelab.cli.terminal.regressor import print_regressor
+from vaelab.cli.terminal.synthetic import print_synthetic
 
 __all__ = [
     "comparison_watch",
@@ -26,5 +27,6 @@ __all__ = [
     "print_settings",
     "print_solutions",
     "print_study",
+    "print_synthetic",
     "watch",
 ]
