@@ -18,6 +18,7 @@ from vaelab.wording import counted, number, with_error
 
 Json = Mapping[str, Any]
 CLEAR = 2.0  # standard errors from which on a difference is called one
+LETTERS = 12  # of a level in a cell
 PICTURES = ("marginals", "associations", "nearest")
 
 
@@ -170,7 +171,8 @@ def _typical(own: Json, part: str) -> str:
         return ""
     if "shares" in own:
         level = max(own["shares"]["test"], key=own["shares"]["test"].get)
-        return f"{level}: {own['shares'][part][level]:.0%}"
+        name = level if len(level) <= LETTERS else level[: LETTERS - 1] + "…"
+        return f"{name}: {own['shares'][part][level]:.0%}"
     mean, sd = own["mean"][part], own["sd"][part]
     return "–" if mean is None else f"{number(mean)}, sd {number(sd)}"
 
