@@ -129,7 +129,7 @@ def test_the_python_api_reads_as_the_command_line_does(copies: tuple[Array, Arra
     run = vaelab.train(x, {**QUICK, "latent_dim": 2}, y, reading={"group": groups}, figures=False, out=tmp_path / "run")
     assert_whole(run.data.splits, groups)
     study = vaelab.classify(
-        str(tmp_path / "t.csv"), "kind", {"lr": (1e-3, 1e-2, "log")}, 2, settings=QUICK, reading=reading, workers=2,
+        str(tmp_path / "t.csv"), "kind", {"lr": (1e-3, 1e-2, "log")}, 2, settings=QUICK, reading=reading, workers=1,
         figures="none", out=tmp_path / "study",
     )  # fmt: skip
     assert study.folder.exists()

@@ -158,7 +158,7 @@ def test_correlations_leave_out_categories_and_take_logarithms() -> None:
 
 
 @pytest.mark.parametrize("kind", ["real", "positive", "count", "categorical", "ordinal", "date"])
-@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("count", [1, 40])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_pictures_of_one_kind(kind: str, count: int, classes: int, tmp_path: Path) -> None:
     x, made = one_kind(kind, count)
@@ -175,7 +175,7 @@ def test_pictures_of_one_kind(kind: str, count: int, classes: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["real", "positive", "count", "categorical", "ordinal", "date"])
-@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("count", [1, 40])
 def test_pictures_of_models_of_one_kind(kind: str, count: int, tmp_path: Path) -> None:
     x, made = one_kind(kind, count)
     whole = np.where(np.isnan(x), np.nanmean(x, 0), x)

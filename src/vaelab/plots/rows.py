@@ -15,7 +15,7 @@ from vaelab.plots.features import Features, mean_square, nearest, on_axis
 from vaelab.plots.style import GRID, INK, MUTED, ORANGE, Floats, Ints
 from vaelab.wording import counted
 
-MAX_FEATURES = 40  # all columns of a table are shown up to here
+MAX_FEATURES = 40  # all columns of a table are shown up to here, fewer of levels, which take two lines
 SHOWN = 30  # of wider ones
 NAMED = 8  # examples beside each other if there are levels, whose names need room
 LINE, TWO_LINES = 0.19, 0.31  # inches
@@ -38,7 +38,9 @@ def rows_data(originals: Floats, made: Floats, features: Features) -> Rows:
     x, y = np.asarray(originals, np.float64), np.asarray(made, np.float64)
     errors = mean_square(features.errors(x, y))
     D = x.shape[1]
-    chosen = np.arange(D) if D <= MAX_FEATURES else np.sort(np.argsort(-errors, kind="stable")[:SHOWN])
+    is_short = float(np.where(features.has_levels, TWO_LINES, LINE).sum()) <= SHOWN * TWO_LINES
+    is_small = D <= MAX_FEATURES and is_short
+    chosen = np.arange(D) if is_small else np.sort(np.argsort(-errors, kind="stable")[:SHOWN])
     return Rows(x[:, chosen], y[:, chosen], features.some(chosen), D, errors[chosen])
 
 
