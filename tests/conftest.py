@@ -19,6 +19,7 @@ from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
 from vaelab.regressor.learning import Regression
+from vaelab.supervised import baselines as simpler
 from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
 
@@ -41,11 +42,12 @@ def _data_folder(name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def short_reference() -> Iterator[None]:
-    """Fewer steps for the linear VAE beside which a run is put, where neither it nor what is said of it is the subject:
-    it would take longer than the run itself.
+    """Fewer steps for the linear VAE beside which a run is put, and no simpler classifiers of pictures, where neither
+    they nor what is said of them is the subject: they would take longer than the run itself.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "STEPS", 200)
+        patch.setattr(simpler, "MOST_PIXELS", 16)
         yield
 
 
