@@ -102,8 +102,9 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     if len(names) and (data.named < 0).any():
         at = 0.97 - 0.045 * len(names) - 0.02
         style.note(axes, 1.02, at, f"○ unknown   ({(data.named < 0).sum()})", color=MUTED)
-    said = "dots: examples by true class  ·  ellipses: components at two standard deviations"
-    style.heading(figure, title, said + (" by predicted class (count)" if len(data.classes) else ""))
+    ellipses = "ellipses: components at two standard deviations"
+    named = f"dots: examples by true class  ·  {ellipses} by predicted class (count)"
+    style.heading(figure, title, named if len(data.classes) else f"dots: examples  ·  {ellipses}")
     return style.save(figure, path)
 
 

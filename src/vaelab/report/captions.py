@@ -225,10 +225,16 @@ CLUSTER = {
 
 def cluster_captions(data: Mapping[str, Any]) -> dict[str, str]:
     """The captions of a clustering, worded for the kind of data."""
-    image, _ = _kind(data)
+    image, labelled = _kind(data)
+    found = dict(CLUSTER)
+    if not labelled:
+        found["pca"] = (
+            "The latents projected on their first two principal components: examples as dots, components as ellipses "
+            "at two standard deviations. What overlaps here may be separate in other dimensions."
+        )
     if image:
-        return CLUSTER
-    return CLUSTER | {
+        return found
+    return found | {
         "components": (
             "One column per component, by decreasing weight: its decoded mean, in standard deviations from the mean of "
             "the data, for levels from their share. Rows that differ most between components come first: they say what "
