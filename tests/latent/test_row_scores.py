@@ -202,3 +202,16 @@ def test_the_farther_out_the_stranger_and_never_nan(kind: str, settings: dict[st
 def _quick(data: Dataset, settings: dict[str, Any], folder: Path) -> Fitted:
     shared = {"hidden": "8", "latent_dim": 2, "lr": 1e-2, "epochs": 2, "engine": "autograd"}
     return vaelab.train(data, {**shared, **settings}, out=folder / "run", figures=False).model
+
+
+def test_a_row_that_calibrates_is_compared_with_the_others_alone(run: Path, tmp_path: Path) -> None:
+    """The strangest of all rows that the model was not trained on has the lowest p-value there is."""
+    model = vaelab.load(run)
+    data = vaelab.data.load(**model.facts.source)
+    held = np.concatenate([data.splits["validation"], data.splits["test"]])
+    found = vaelab.score_anomalies(model, data.x[held])
+    m = len(held)
+    expected = [sum(found.score >= score) / m for score in found.score]
+    np.testing.assert_allclose(found.p_value, expected)
+    assert found.p_value.min() == pytest.approx(1 / m)
+    assert any("calibrate themselves" in note for note in found.notes)

@@ -8,11 +8,13 @@ import torch
 
 from vaelab.data import Column
 from vaelab.vae.likelihoods.categorical import Categorical
+from vaelab.vae.likelihoods.likelihood import column_likelihood_type
 from vaelab.vae.likelihoods.negative_binomial import NegativeBinomial
 from vaelab.vae.likelihoods.ordinal import LEAST_STEP, Ordinal
 from vaelab.vae.likelihoods.poisson import Poisson
 from vaelab.vae.likelihoods.student import Student
 from vaelab.vae.likelihoods.zero_inflated import ZeroInflated
+from vaelab.vae.spec import Spec
 
 COUNTS = np.array([0, 1, 2, 7, 8, 9, 30, 1000, 12_345, 1e6, 2e7])
 BOTH = pytest.mark.parametrize("kind", [torch.float32, torch.float64])
@@ -106,3 +108,13 @@ def test_constants_of_counts_take_what_is_expected_into_account(model):
     x = torch.tensor(rng.poisson(np.exp(expected + ratio) * rng.gamma(5, 0.2, (4_000, 2)))).double()
     outputs, _ = model.constant(x, torch.tensor(expected))
     np.testing.assert_allclose(outputs[:2], ratio, atol=0.15)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial", "zero_inflated"])
+def test_draws_of_counts_are_never_negative(name: str) -> None:
+    model = column_likelihood_type(name).for_columns(Spec(), [Column("n", "count")], torch.ones(1))
+    outputs = torch.full((50, model.head(1)), 59.0)
+    parameters = {key: torch.zeros(shape) for key, shape in model.shapes(1).items()}
+    found = model.sample(outputs, parameters, torch.Generator().manual_seed(0))
+    assert (found >= 0).all()
+    assert torch.isfinite(found).all()

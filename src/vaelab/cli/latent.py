@@ -197,13 +197,15 @@ def _score_file(
         raise InputError(f"{run} must be the folder of a trained run, to score the rows of {file}; train one first.")
     model = use.load(run)
     changes = {"id": where.id, "transpose": where.transpose or None, "na": tuple(where.na or ()) or None}
-    data = load_again(dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {}))
+    known = dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {})
+    data = load_again(known, where.moved)
     found = use.score_anomalies(
         model, file, contamination, data=data, data_dir=where.data_dir,
         **{name: value for name, value in changes.items() if value is not None},
     )  # fmt: skip
     if out is not None and out.suffix.lower() in (".csv", ".parquet"):
         outputs.write_scores(found, out)
+        tell(f"{int(found.is_anomaly.sum()):,} of {len(found.score):,} rows flagged at {found.contamination:.2g}")
         for note in found.notes:
             tell(f"note: {note}")
         return

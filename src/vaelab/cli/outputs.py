@@ -87,7 +87,7 @@ def write_scores(found: RowScores, out: Path | None) -> None:
         found.id_name: names, "score": found.score, "p_value": found.p_value,
         "is_anomaly": found.is_anomaly.astype(np.int64),
     }  # fmt: skip
-    if any(found.strange):
+    if found.is_table:
         table["strange"] = np.array(["; ".join(map(str, own)) for own in found.strange], dtype=object)
     _write_columns(table, out, 7)
 

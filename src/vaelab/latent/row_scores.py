@@ -69,20 +69,26 @@ class RowScores:
     notes: list[str]
     ids: Array | None = None
     id_name: str = "row"
+    is_table: bool = False  # whether columns can be named
 
 
-def conformal_p_values(scores: Any, calibration: Any) -> Floats:
+def conformal_p_values(scores: Any, calibration: Any, own: Any = False) -> Floats:
     """(1 + number of calibration scores at least as high) / (m + 1) for each of n scores, (n,).
+
+    own: (n,) whether a row is itself one of the m, which then leaves itself out: it is compared with the other m - 1.
 
     If a row and the m calibration rows are exchangeable, its p-value is at most a with a probability of at most a,
     for every a (Vovk et al. 2005, "Algorithmic Learning in a Random World", proposition 2.8).
 
     >>> conformal_p_values([0.5, 3.5, 9.0], [1.0, 2.0, 3.0]).tolist()
     [1.0, 0.25, 0.25]
+    >>> conformal_p_values([9.0], [1.0, 2.0, 9.0], own=[True]).tolist() == [1 / 3]
+    True
     """
     ordered = np.sort(np.asarray(calibration, dtype=np.float64))
     below = np.searchsorted(ordered, np.asarray(scores, dtype=np.float64), side="left")
-    return np.asarray((1 + len(ordered) - below) / (len(ordered) + 1))
+    others = 1 - np.asarray(own, dtype=np.int64)
+    return np.asarray((others + len(ordered) - below) / (len(ordered) + others))
 
 
 def score_rows(
@@ -104,8 +110,9 @@ def score_rows(
         )
     rows = fitted.rows(np.asarray(x))
     splits = [data.splits[name] for name in ("validation", "test")]
-    known = fitted.rows(data.x[np.concatenate(splits)])
-    least = 1 / (len(known) + 1)
+    known = fitted.rows(data.x[_held(data)])
+    own = np.isin(_keys(fitted, rows), _keys(fitted, known))
+    least = 1 / (len(known) + (0 if own.any() else 1))
     limit = max(CONTAMINATION, least) if contamination is None else contamination
     if not 0 < limit < 1:
         raise InputError(f"`contamination` must be between 0 and 1, but got {limit:g}; give a share such as 0.01.")
@@ -123,7 +130,7 @@ def score_rows(
         calibration, score = (
             -exact.score_samples(part, FINAL_DRAWS).astype(np.float32).astype(np.float64) for part in (known, rows)
         )
-        p_value = conformal_p_values(score, calibration)
+        p_value = conformal_p_values(score, calibration, own)
         is_anomaly = p_value <= limit
         chosen = np.flatnonzero(is_anomaly)
         chosen = chosen[np.argsort(-score[chosen], kind="stable")][: _rows_within(fitted, MOST_EXPLAINED)]
@@ -133,7 +140,8 @@ def score_rows(
             for row, found in zip(chosen.tolist(), _reasons(fitted, rows[chosen], some), strict=True):
                 strange[row] = found
     notes = _notes(fitted, data, rows, [len(split) for split in splits], contamination, limit, is_anomaly, len(chosen))
-    return RowScores(score, p_value, is_anomaly, strange, calibration, limit, notes, ids, id_name)
+    is_table = bool(fitted.facts.columns)
+    return RowScores(score, p_value, is_anomaly, strange, calibration, limit, notes, ids, id_name, is_table)
 
 
 def _up(share: float) -> str:
@@ -204,6 +212,9 @@ def _notes(
     if asked is None and limit > CONTAMINATION:
         notes.append(f"the contamination is {limit:.2g}, the lowest that so few calibration rows allow.")
     trained = fitted.rows(data.x[data.splits["train"]])
+    own = int(np.isin(_keys(fitted, rows), _keys(fitted, fitted.rows(data.x[_held(data)]))).sum())
+    if own:
+        notes.append(f"{counted(own, 'row')} of the file calibrate themselves; each is compared with the others alone.")
     copies = int(np.isin(_keys(fitted, rows), _keys(fitted, trained)).sum())
     if copies:
         notes.append(
@@ -224,6 +235,11 @@ def _notes(
     if fitted.facts.columns and explained < flagged.sum():
         notes.append(f"columns are named for the {explained:,} strangest of {int(flagged.sum()):,} flagged rows.")
     return notes
+
+
+def _held(data: Dataset) -> npt.NDArray[np.int64]:
+    """The rows that no model was trained on."""
+    return np.concatenate([data.splits[name] for name in ("validation", "test")])
 
 
 def _keys(fitted: Fitted, rows: Array) -> npt.NDArray[np.int64]:

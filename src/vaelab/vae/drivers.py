@@ -38,6 +38,8 @@ def drivers(fitted: Fitted | None, data: Dataset) -> dict[str, Any] | None:
     known = None if fitted is None else features(data)
     if fitted is None or known is None:
         return None
+    if fitted.is_conditional:  # no latent moves what is given
+        known = known.some(np.flatnonzero([not column.condition for column in known.columns]))
     rows = data.flat[data.splits["validation"][:ROWS]]
     z, std = (part.astype(np.float64) for part in fitted.encode(rows))
     information = 0.5 * (z**2 + std**2 - 1 - 2 * np.log(std)).mean(0)
@@ -102,7 +104,9 @@ def _moved_by(
 
 
 def _explained(fitted: Fitted, data: Dataset, rows: Array, known: Features) -> list[list[Any]]:
-    """Column and R^2, None where a column does not vary in these rows; without conditions."""
+    """Column and R^2, None where a column does not vary in these rows; conditions are no columns to explain, but what
+    they tell of others is part of it.
+    """
     original, made = known.spread(rows), known.spread(reconstructed(fitted, rows).reshape(len(rows), -1))
     shares = level_shares(fitted, fitted.encode(rows)[0], rows)
     for i, (level, column) in enumerate(zip(known.levels, known.of, strict=True)):

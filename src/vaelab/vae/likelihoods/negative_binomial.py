@@ -12,7 +12,7 @@ from vaelab.engine.networks import Parameters
 from vaelab.vae.fused import NEGATIVE_BINOMIAL
 from vaelab.vae.likelihoods.fitting import descend
 from vaelab.vae.likelihoods.likelihood import precise
-from vaelab.vae.likelihoods.poisson import Counts
+from vaelab.vae.likelihoods.poisson import Counts, drawn
 
 DISPERSION = 8.0  # largest logarithm of a dispersion, and of its inverse
 
@@ -53,7 +53,7 @@ class NegativeBinomial(Counts):
         mean = torch.exp(self.log_mean(outputs).double())
         t = torch.exp(self.log_dispersion(parameters).double()).expand(mean.shape)
         rate = torch._standard_gamma(t, generator=generator) * mean / t
-        return torch.poisson(rate, generator).to(outputs.dtype)
+        return drawn(rate, generator).to(outputs.dtype)
 
     def constant(self, x: Tensor, expected: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         own = {name: value[None] for name, value in self.initial(x, expected).items()}

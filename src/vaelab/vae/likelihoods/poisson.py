@@ -18,6 +18,7 @@ from vaelab.vae.likelihoods.likelihood import ColumnLikelihood, precise
 from vaelab.vae.spec import Spec
 
 HIGHEST = 60.0  # a logarithm of a mean whose exponential still is a float32
+LARGEST = 1e15  # mean of counts that are drawn
 
 
 class Counts(ColumnLikelihood):
@@ -83,7 +84,12 @@ class Poisson(Counts):
         return (POISSON,)
 
     def sample(self, outputs: Tensor, parameters: Parameters, generator: torch.Generator) -> Tensor:
-        return torch.poisson(torch.exp(self.log_mean(outputs).double()), generator).to(outputs.dtype)
+        return drawn(torch.exp(self.log_mean(outputs).double()), generator).to(outputs.dtype)
 
     def constant(self, x: Tensor, expected: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         return log_ratio(x, expected), {}
+
+
+def drawn(rate: Tensor, generator: torch.Generator) -> Tensor:
+    """Counts with these means, at most LARGEST: beyond 2^63 PyTorch's are negative."""
+    return torch.poisson(rate.clamp_max(LARGEST), generator)
