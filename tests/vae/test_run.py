@@ -182,7 +182,7 @@ def test_the_pace_decides_the_epochs_that_fill_the_time(
 def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp_path: Path) -> None:
     said: list[str] = []
     spec = Spec(latent_dim=2, hidden=(16,), epochs=100_000, schedule="constant")
-    run = train(digits, spec, out=tmp_path / "run", figures=False, timeout=3, note=said.append)
+    run = train(digits, spec, out=tmp_path / "run", figures=False, timeout=1, note=said.append)
     assert 1 <= len(run.history) < 100_000
     assert run.model.spec.epochs == 100_000
     best = max(row["epoch"] for row in run.history if row["is_best"])
