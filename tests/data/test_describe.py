@@ -101,3 +101,11 @@ def test_conditions_are_told(tmp_path: Path) -> None:
     assert [column.get("condition") for column in found["columns"]] == [None, None, True]
     line = next(line for line in describe_text(found).splitlines() if line.startswith("batch"))
     assert "yes" in line
+
+
+def test_conditions_are_part_of_the_fingerprint() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    prints = [
+        from_arrays(x, features=["a", "b", "ab"], condition=given).fingerprint for given in ([], ["a", "b"], ["ab"])
+    ]
+    assert len(set(prints)) == 3

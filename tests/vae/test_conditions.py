@@ -194,6 +194,7 @@ def test_commands(tmp_path: Path) -> None:
         ["train", file, "--condition", "bath", *settings, "--out", tmp_path / "other"],
         ["train", file, "--condition", ",".join(names), *settings, "--out", tmp_path / "other"],
         ["train", file, "--condition", "batch", "--set", "likelihood=gaussian", *settings, "--out", tmp_path / "other"],
+        ["classify", file, "--target", "site", "--condition", "batch", "--trials", "1", "--out", tmp_path / "other"],
         ["train", "digits", "--condition", "batch", *settings, "--out", tmp_path / "other"],
     ):
         refused = call(*wrong)

@@ -15,6 +15,7 @@ from vaelab.cli.options import (
     RunFolder,
     Settings,
     Workers,
+    data_of_run,
     load_again,
     print_json,
 )
@@ -102,8 +103,7 @@ def drift(
     model = use.load(folder)
     data = None
     if against is None:
-        known = dict(model.facts.source) | ({"data_dir": rows.data_dir} if rows.data_dir else {})
-        data = load_again(known, rows.moved)
+        data = data_of_run(model.facts, rows.data_dir, rows.moved)
     found = use.drift(model, file, against, data=data, data_dir=rows.data_dir, seed=seed, **rows.changes)
     home = store.new_folder(out or (model.folder or folder) / "drift", overwrite)
     names = Path(file).name, Path(against).name if against else f"{model.facts.name}, held out"

@@ -14,7 +14,7 @@ from vaelab.cli.options import (
     Overwrite,
     Settings,
     Starts,
-    load_again,
+    data_of_run,
     print_json,
     tell,
 )
@@ -35,8 +35,7 @@ def _open(source: str, where: DataOptions) -> tuple[Any, Any]:
     if where.are_given:
         raise InputError(f"{source} is a run, which already has its data; leave out the options of how to read them.")
     model = use.load(source)
-    known = dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {})
-    return model.folder, load_again(known, where.moved)
+    return model.folder, data_of_run(model.facts, where.data_dir, where.moved)
 
 
 @with_options
@@ -197,8 +196,7 @@ def _score_file(
         raise InputError(f"{run} must be the folder of a trained run, to score the rows of {file}; train one first.")
     model = use.load(run)
     changes = {"id": where.id, "transpose": where.transpose or None, "na": tuple(where.na or ()) or None}
-    known = dict(model.facts.source) | ({"data_dir": where.data_dir} if where.data_dir else {})
-    data = load_again(known, where.moved)
+    data = data_of_run(model.facts, where.data_dir, where.moved)
     found = use.score_anomalies(
         model, file, contamination, data=data, data_dir=where.data_dir,
         **{name: value for name, value in changes.items() if value is not None},

@@ -15,7 +15,7 @@ from vaelab.cli.options import (
     Settings,
     Source,
     Starts,
-    load_again,
+    data_of_run,
     print_json,
     tell,
 )
@@ -101,7 +101,7 @@ def evaluate(
         raise InputError("other data are evaluated as a whole and have no split; leave out --split.")
     model = use.load(folder)
     data = (
-        load_again(dict(model.facts.source), rows.moved)
+        data_of_run(model.facts, rows.data_dir, rows.moved)
         if source is None
         else use.other_data(model, source, rows.data_dir, **rows.changes)
     )

@@ -13,6 +13,7 @@ from vaelab.errors import InputError
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset
+    from vaelab.vae.fitted import DataFacts
 
 Source = Annotated[
     str,
@@ -60,6 +61,11 @@ def print_json(value: Any) -> None:
 
 def tell(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> Dataset:
+    """The data of a trained model."""
+    return load_again({**facts.source, **({"data_dir": data_dir} if data_dir else {})}, moved)
 
 
 def load_again(source: dict[str, Any], moved: Path | None = None) -> Dataset:

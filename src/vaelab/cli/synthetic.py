@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli.options import AsJson, Out, Overwrite, RunFolder, load_again, print_json, tell
+from vaelab.cli.options import AsJson, Out, Overwrite, RunFolder, data_of_run, print_json, tell
 from vaelab.cli.reading import PLAIN_ROWS, RowOptions, with_options
 
 
@@ -49,7 +49,7 @@ def synthetic(
     from vaelab.synthetic import run
 
     model = use.load(folder)
-    data = load_again(dict(model.facts.source) | ({"data_dir": rows.data_dir} if rows.data_dir else {}), rows.moved)
+    data = data_of_run(model.facts, rows.data_dir, rows.moved)
     reading = Reading.create(**{**model.facts.reading.to_dict(), **rows.changes})
     results = run.synthetic(
         model, data, source, n=n, prior=prior, target=target, reading=reading, seed=seed, out=out, overwrite=overwrite,

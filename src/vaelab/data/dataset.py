@@ -89,7 +89,8 @@ class Dataset:
         """A digest, equal only if shape, type, splits, labels and (a sample of) the rows are equal."""
         digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
         digest.update(repr([(c.name, c.kind, c.levels) for c in self.columns if c.kind != "real"]).encode())
-        digest.update("".join(c.name for c in self.columns if c.condition).encode())
+        if given := [j for j, c in enumerate(self.columns) if c.condition]:
+            digest.update(repr(given).encode())
         for split in SPLITS:
             digest.update(np.ascontiguousarray(self.splits[split]).tobytes())
         if self.labels is not None:

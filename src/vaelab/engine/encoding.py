@@ -43,11 +43,6 @@ class Encoding:
         self.has_categories = bool((self.level >= 0).any())
         self.condition = len(source) - self.first + len(self.condition_gaps)
         self.width: int = self.first + len(self.gaps) + self.condition
-        self.filling: tuple[Tensor, ...] | None = None
-        if typed.filling is not None:
-            (mean, noise), loadings = typed.filling[:2], typed.filling[2:]
-            pairs = filling.products(loadings)
-            self.filling = tuple(map(torch.from_numpy, (mean, 1 / noise, loadings, pairs)))
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as its model
     def _constants(self, like: tuple[torch.dtype, torch.device]) -> tuple[Tensor, ...]:
@@ -101,11 +96,19 @@ class Encoding:
         gaps = self._constants((inputs.dtype, inputs.device))[-1]
         return torch.cat([torch.nan_to_num(inputs[..., self.first :]), missing.index_select(-1, gaps).to(inputs)], -1)
 
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as its model
+    def _filling(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Mean, 1 / noise variance, loadings and their products: made once, as copies cannot be captured."""
+        assert self.typed.filling is not None
+        (mean, noise), loadings = self.typed.filling[:2], self.typed.filling[2:]
+        parts = mean, 1 / noise, loadings, filling.products(loadings)
+        return tuple(torch.from_numpy(part).to(device) for part in parts)
+
     def _expected(self, inputs: Tensor) -> Tensor:
         """E[input | those that are there], in double precision for any that is missing."""
-        if self.filling is None:
+        if self.typed.filling is None:
             return torch.zeros_like(inputs)
-        mean, weight, loadings, pairs = (part.to(inputs.device) for part in self.filling)
+        mean, weight, loadings, pairs = self._filling(inputs.device)
         k = len(loadings)
         weight = weight.masked_fill(torch.isnan(inputs), 0.0)
         residual = torch.nan_to_num(inputs.double() - mean)

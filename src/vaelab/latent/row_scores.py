@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from vaelab.wording import counted
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 CONTAMINATION = 0.01
+HELD = "validation", "test"  # splits that no model was trained on
 CELLS = 20_000  # hidden one after the other, of calibration rows and of flagged ones: seconds
 MOST_CALIBRATED, MOST_EXPLAINED = 500, 200  # rows whose cells are hidden
 MOST_REASONS = 3
@@ -109,7 +109,6 @@ def score_rows(
             f"{data.name} is another data set or split; give those data."
         )
     rows = fitted.rows(np.asarray(x))
-    splits = [data.splits[name] for name in ("validation", "test")]
     known = fitted.rows(data.x[_held(data)])
     own = np.isin(_keys(fitted, rows), _keys(fitted, known))
     least = 1 / (len(known) + (0 if own.any() else 1))
@@ -139,7 +138,7 @@ def score_rows(
             some = known[:: -(-len(known) // _rows_within(fitted, MOST_CALIBRATED))]
             for row, found in zip(chosen.tolist(), _reasons(fitted, rows[chosen], some), strict=True):
                 strange[row] = found
-    notes = _notes(fitted, data, rows, [len(split) for split in splits], contamination, limit, is_anomaly, len(chosen))
+    notes = _notes(fitted, data, rows, int(own.sum()), contamination, limit, is_anomaly, len(chosen))
     is_table = bool(fitted.facts.columns)
     return RowScores(score, p_value, is_anomaly, strange, calibration, limit, notes, ids, id_name, is_table)
 
@@ -202,9 +201,10 @@ def _cells(rows: int, columns: int) -> npt.NDArray[np.int64]:
 
 
 def _notes(
-    fitted: Fitted, data: Dataset, rows: Array, held: Sequence[int], asked: float | None, limit: float, flagged: Bools,
+    fitted: Fitted, data: Dataset, rows: Array, own: int, asked: float | None, limit: float, flagged: Bools,
     explained: int,
 ) -> list[str]:  # fmt: skip
+    held = [len(data.splits[name]) for name in HELD]
     notes = [
         f"p-values are calibrated on rows the model was not trained on: {held[0]:,} of validation, by which its epochs "
         f"were chosen, and {held[1]:,} of test; no p-value is below {1 / (sum(held) + 1):.2g}."
@@ -212,7 +212,6 @@ def _notes(
     if asked is None and limit > CONTAMINATION:
         notes.append(f"the contamination is {limit:.2g}, the lowest that so few calibration rows allow.")
     trained = fitted.rows(data.x[data.splits["train"]])
-    own = int(np.isin(_keys(fitted, rows), _keys(fitted, fitted.rows(data.x[_held(data)]))).sum())
     if own:
         notes.append(f"{counted(own, 'row')} of the file calibrate themselves; each is compared with the others alone.")
     copies = int(np.isin(_keys(fitted, rows), _keys(fitted, trained)).sum())
@@ -239,7 +238,7 @@ def _notes(
 
 def _held(data: Dataset) -> npt.NDArray[np.int64]:
     """The rows that no model was trained on."""
-    return np.concatenate([data.splits[name] for name in ("validation", "test")])
+    return np.concatenate([data.splits[name] for name in HELD])
 
 
 def _keys(fitted: Fitted, rows: Array) -> npt.NDArray[np.int64]:

@@ -21,6 +21,9 @@ Spec = TypeVar("Spec", bound=SupervisedSpec)
 
 def resolve_inputs(spec: Spec, data: Dataset) -> Spec:
     """The spec with batch size, device and engine resolved; rejects settings that do not fit the examples."""
+    given = [column.name or str(j) for j, column in enumerate(data.columns) if column.condition]
+    if given:
+        raise InputError(f"a prediction takes all columns alike, but {shown(given[0])} is a condition; leave it out.")
     moves_curves = spec.network == "conv" and spec.flip == "none"
     if spec.is_augmented and not (data.is_image or moves_curves):
         name = next(name for name in ("flip", "shift", "erase") if getattr(spec, name) not in ("none", 0))
