@@ -12,6 +12,7 @@ from vaelab import data as data_module
 from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
+from vaelab.data.cells import Unseen, in_words, unknown_levels
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
 from vaelab.regressor.fitted import FittedRegressor
@@ -81,12 +82,24 @@ def load_regressor(folder: str | Path) -> FittedRegressor:
 
 @dataclasses.dataclass(frozen=True)
 class NewRows:
-    """Examples for a trained model; the names of the rows, if they have any, with what these are called; splits."""
+    """Examples for a trained model; the names of the rows, if they have any, with what these are called; splits.
+
+    unseen: levels that the model's columns do not have, whose cells are missing in x.
+    """
 
     x: Array
     ids: Array | None = None
     id_name: str = "row"
     split: Array | None = None  # of each row, if these are the data that the model was trained on
+    unseen: Unseen = dataclasses.field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about how the rows were read."""
+        return [
+            f"column {column!r} holds levels that training did not have, read as missing: {in_words(cells)}."
+            for column, cells in self.unseen.items()
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +202,10 @@ def score_anomalies(
 
     rows = new_rows(model, source, data_dir, **reading)
     own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
-    return row_scores.score_rows(model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name)
+    found = row_scores.score_rows(
+        model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name, unseen=rows.unseen
+    )
+    return dataclasses.replace(found, notes=[*found.notes, *rows.notes])
 
 
 def drift(
@@ -220,7 +236,9 @@ def drift(
 
     rows = new_rows(model, source, data_dir, **reading)
     if against is not None:
-        return measure_drift(model, rows.x, new_rows(model, against, data_dir, **reading).x, seed=seed)
+        other = new_rows(model, against, data_dir, **reading)
+        notes = [*rows.notes, *other.notes]
+        return measure_drift(model, rows.x, other.x, notes=notes, seed=seed, unseen=(rows.unseen, other.unseen))
     own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
     if model.facts.fingerprint != own.fingerprint:
         raise InputError(f"{own.name} is not what the model was trained on, {model.facts.name}; give those data.")
@@ -228,7 +246,10 @@ def drift(
     if model.folder is not None:
         store.count_test_opening(model.folder)
     note = f"rows are compared with {len(held[0]):,} validation and {len(held[1]):,} test rows of the model's own data."
-    return measure_drift(model, rows.x, own.x[np.concatenate(held)], own.x[own.splits["train"]], [note], seed)
+    return measure_drift(
+        model, rows.x, own.x[np.concatenate(held)], own.x[own.splits["train"]], [note, *rows.notes], seed,
+        (rows.unseen, {}),
+    )  # fmt: skip
 
 
 def evaluate(model: Fitted, data: Dataset, split: str = "validation", k: int = 64) -> dict[str, Any]:
@@ -273,11 +294,12 @@ def with_split(model: Fitted | FittedSupervised, rows: NewRows, source: Any) -> 
         return rows
     own.pop("fingerprint", None)  # a file that has changed since has no splits, but is read all the same
     data = data_module.load(**own)
-    if data.fingerprint != model.facts.fingerprint or data.x.shape != rows.x.shape:
+    numbers = np.arange(len(data.x)) if data.numbers is None else data.numbers
+    if data.fingerprint != model.facts.fingerprint or len(rows.x) <= numbers.max():
         return rows
-    split = np.full(len(data.x), "", dtype=object)
-    for name, numbers in data.splits.items():
-        split[numbers] = name
+    split = np.full(len(rows.x), "", dtype=object)
+    for name, own_rows in data.splits.items():
+        split[numbers[own_rows]] = name
     return dataclasses.replace(rows, split=split)
 
 
@@ -299,9 +321,15 @@ def new_rows(
         raw = read_folder(Path(source))
         return NewRows(raw.x, np.array(raw.ids), raw.id_name)
     chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
-    x, ids = data_module.new_rows(source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen)
+    unseen: Unseen = {}
+    x, ids = data_module.new_rows(
+        source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen, unseen=unseen
+    )
+    for column in facts.columns:  # what is given, and what a model without missing cells sees, must be known
+        if column.name in unseen and (column.condition or model.scaling.typed is None):
+            raise unknown_levels(unseen[column.name], column, "the new rows")
     if ids is None:
         if "id" in reading:
             raise InputError(f"the new examples have no column {reading['id']!r} with their names; leave `id` out.")
-        return NewRows(x)
-    return NewRows(x, ids, chosen.id or "id")
+        return NewRows(x, unseen=unseen)
+    return NewRows(x, ids, chosen.id or "id", unseen=unseen)

@@ -6,21 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FAR = 1e9  # from which on no one counts digits
+
 
 def number(value: Any, *beside: float) -> str:
-    """A number: two decimals from 10 up, else four significant digits; "–" for None.
+    """A number: two decimals from 10 up, else four significant digits, as from 1e9 up; "–" for None.
 
     `beside` are numbers in the same sentence: all get the decimals that the largest needs.
 
     >>> number(101.234), number(0.97301), number(2e-05), number(16), number(1234), number(None)
     ('101.23', '0.973', '2e-05', '16', '1,234', '–')
-    >>> number(-0.4, 1.05), number(1.05, -0.4)
-    ('-0.400', '1.050')
+    >>> number(-0.4, 1.05), number(1.05, -0.4), number(2.5e12)
+    ('-0.400', '1.050', '2.5e+12')
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
+    if abs(value) >= FAR:
+        return f"{value:.4g}"
     if beside:
         return f"{value:,.{_decimals(max(abs(v) for v in (value, *beside)))}f}"
     if isinstance(value, int):
@@ -34,7 +38,7 @@ def table_value(value: float) -> str:
     >>> table_value(10.2), table_value(34567.8), table_value(3.0), table_value(0.99683), table_value(2.5e9)
     ('10.2', '34,568', '3', '0.9968', '2.5e+09')
     """
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < FAR else f"{value:.4g}"
 
 
 def difference(value: float) -> str:
@@ -57,6 +61,8 @@ def with_error(value: float | None, error: float | None) -> str:
 
     >>> with_error(23.9042, 0.0146), with_error(0.9493, 0.0022), with_error(1523.4, 12.3), with_error(23.9, None)
     ('23.90 ± 0.01', '0.949 ± 0.002', '1,523 ± 12', '23.90')
+    >>> with_error(2.5e12, 1.25e11)
+    '2.50e+12 ± 0.12e+12'
     """
     shown, margin = value_and_error(value, error)
     return f"{shown} ± {margin}" if margin else shown
@@ -66,6 +72,10 @@ def value_and_error(value: float | None, error: float | None) -> tuple[str, str]
     """Both parts of `with_error`; the second is "" without an error."""
     if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
         return number(value), ""
+    if abs(value) >= FAR:
+        power = math.floor(math.log10(abs(value)))
+        shown, margin = value_and_error(value / 10.0**power, error / 10.0**power)
+        return f"{shown}e+{power}", f"{margin}e+{power}"
     decimals = min(8, max(0, -math.floor(math.log10(error)))) if error > 0 else 2
     return f"{value:,.{decimals}f}", f"{error:,.{decimals}f}"
 

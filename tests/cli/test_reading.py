@@ -116,7 +116,7 @@ def test_outputs_name_the_rows_by_their_ids(folder: Path, command: str) -> None:
     assert done.returncode == 0, done.stderr
     rows = rows_of(done.stdout)
     assert [row[0] for row in rows] == ["sample", "s01.0", "s00.1"]
-    own = rows_of(vaelab([*command.split(), "t.csv"], folder).stdout)  # with their splits, but for reconstructions
+    own = rows_of(vaelab([*command.split(), "t.csv"], folder).stdout)  # with their splits
     at = [i for i, name in enumerate(own[0]) if name != "split"]
     whole = {row[0]: [row[i] for i in at] for row in own}
     assert [whole[row[0]] for row in rows] == rows

@@ -123,10 +123,33 @@ def test_two_files_of_one_law_do_not_differ(run: Path, tmp_path: Path) -> None:
     assert (run / "metrics.json").read_text() == before  # the test split is not opened
 
 
-def test_rows_of_the_model_itself_are_told(run: Path) -> None:
+def test_rows_of_the_model_itself_are_told_and_those_in_both_sets_left_out(run: Path) -> None:
     found = vaelab.drift(vaelab.load(run), run.parent / "known.csv")
     assert any("training rows" in note for note in found.notes)
-    assert any("both sets" in note for note in found.notes)
+    held = len(found.reference)
+    assert len(found.score) == 500 - held
+    assert any(f"{held} rows of the file are also among those" in note for note in found.notes)
+    assert abs(found.auc - 0.5) < 4 * found.auc_se
+
+
+def test_equal_rows_of_few_levels_are_no_copies(run: Path) -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.integers(0, 2, (50, 4)).astype(float), rng.normal(size=(50, 4))
+    assert not drift._shared(few, few[:20]).any()
+    assert drift._shared(many, many[10:20]).tolist() == [10 <= i < 20 for i in range(50)]
+
+
+def test_a_new_level_is_a_drift_of_its_column(run: Path, tmp_path: Path) -> None:
+    lines = write(tmp_path / "new.csv", 150, 4).read_text().splitlines()
+    lines[1:61] = [line.rpartition(",")[0] + ",abroad" for line in lines[1:61]]
+    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    found = vaelab.drift(vaelab.load(run), tmp_path / "new.csv")
+    city = next(one for one in found.columns if one.column == "city")
+    assert city.differs
+    assert city.distance == pytest.approx(0.4, abs=0.1)
+    assert city.missing == 0
+    assert any("'city' holds levels that training did not have" in note for note in found.notes)
+    assert any("'abroad' in row 0 and 59 more" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,14 @@ def test_text_becomes_levels_and_is_written_again():
     assert back["n"].tolist() == table["n"].tolist()
 
 
-def test_a_column_is_whole_if_its_training_values_are():
+def test_a_column_has_the_decimals_of_its_training_values():
     whole = np.where(AT % 5 == 0, np.nan, AT * 3.0 - 40)
-    data = from_arrays({"a": REAL, "whole": whole, "half": AT + 0.5, "huge": REAL * 1e100})
-    assert [name for name in data.features if column(data, name).whole] == ["whole"]
+    cents = np.round(REAL * 100) / 100
+    table = {"a": REAL, "whole": whole, "half": AT + 0.5, "cents": cents, "huge": REAL * 1e100, "tiny": REAL * 1e-12}
+    data = from_arrays(table)
+    assert {name: column(data, name).decimals for name in data.features} == {
+        "a": None, "whole": 0, "half": 1, "cents": 2, "huge": None, "tiny": None,
+    }  # fmt: skip
 
 
 def test_levels_of_numbers_are_their_own():

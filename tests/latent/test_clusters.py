@@ -24,6 +24,8 @@ from vaelab.latent.anomaly import anomaly
 from vaelab.latent.clusters import Clustering, open_clusters, sample_class
 from vaelab.latent.manifold import Manifold
 from vaelab.latent.options import Options, encoder_settings
+from vaelab.report import build_cluster_report
+from vaelab.vae.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("short_reference")
 
@@ -198,7 +200,12 @@ def test_without_labels_there_are_clusters_and_no_names(tmp_path: Path) -> None:
     )  # fmt: skip
     assert made.results["labels"] is None
     assert made.results["test"] is None
-    assert (made.folder / "report.html").exists()
+    page = (made.folder / "report.html").read_text()
+    assert "Hungarian" not in page
+    for stability, is_low in ((0.5, True), (0.95, False)):
+        store.write_json(made.folder / "results.json", {**made.results, "stability": stability})
+        page = build_cluster_report(made.folder, Spec).read_text()
+        assert ("another seed gives other clusters" in page) == is_low
     assert sorted(p.stem for p in (made.folder / "figures").iterdir()) == ["components", "em", "pca"]
     with pytest.raises(InputError, match="no labels"):
         sample_class(made.folder, "a", 1)

@@ -333,8 +333,12 @@ def test_predict_writes_ids_means_and_intervals(study: Path, tmp_path: Path) -> 
     done = commands.vaelab(["predict", str(study), str(table), "--interval", "0.5"], tmp_path)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert list(rows[0]) == ["name", "mean", "lower", "upper"]
+    assert list(rows[0]) == ["name", "split", "mean", "lower", "upper"]
     assert (len(rows), rows[5]["name"]) == (300, "row-5x")  # also those without a target
+    data = load(table, target="price", numeric=True)
+    split = {str(name): own for own, numbers in data.splits.items() for name in data.ids[numbers]}
+    assert {row["name"]: row["split"] for row in rows if row["split"]} == split
+    assert rows[5]["split"] == ""
     wide = commands.vaelab(["predict", str(study), str(table), "--out", "all.parquet"], tmp_path)
     assert wide.returncode == 0, wide.stderr
     found = pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pydict()

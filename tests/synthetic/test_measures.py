@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -211,15 +212,17 @@ def test_dates_may_be_written_as_in_the_table_or_as_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "drawn", "expected"),
+    ("decimals", "known", "drawn", "expected"),
     [
-        ([0.0, 70.0], [43.948, -3.0, 99.0], [44.0, 0.0, 70.0]),
-        ([0.5, 1.25], [0.777, 2.0], [0.78, 1.25]),
-        ([1e-12, 3.3333333e-12], [2.2e-12], [2.2e-12]),  # no fewer decimals
-        ([np.float32(143.8), np.float32(0.1)], [99.97], [100.0]),
-        ([1_000.0, 2_000.0], [1_234.5], [1_234.0]),
+        (0, [0.0, 70.0], [43.948, -3.0, 99.0], [44.0, 0.0, 70.0]),
+        (2, [0.5, 1.25], [0.777, 2.0], [0.78, 1.25]),
+        (None, [1e-12, 3.3333333e-12], [2.2e-12], [2.2e-12]),
+        (1, [np.float32(143.8), np.float32(0.1)], [99.97], [100.0]),
     ],
 )
-def test_numbers_are_written_as_in_the_table(known: list[float], drawn: list[float], expected: list[float]) -> None:
-    found = drawing.as_recorded(np.array(drawn)[:, None], [NUMBER], np.array(known)[:, None])
+def test_numbers_are_written_as_in_the_table(
+    decimals: int | None, known: list[float], drawn: list[float], expected: list[float]
+) -> None:
+    column = dataclasses.replace(NUMBER, decimals=decimals)
+    found = drawing.as_recorded(np.array(drawn)[:, None], [column], np.array(known)[:, None])
     assert found[:, 0].tolist() == pytest.approx(expected, abs=1e-15)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,10 @@ from vaelab.cli.options import (
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
 from vaelab.errors import InputError
+
+if TYPE_CHECKING:
+    from vaelab.use import NewRows
+    from vaelab.vae.fitted import Fitted
 
 
 @with_options
@@ -161,9 +166,9 @@ def encode(
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    examples = _examples(model, source, rows)
     mean, deviation = model.encode(examples.x)
-    outputs.write_latents(mean, deviation if std else None, out, use.with_split(model, examples, source))
+    outputs.write_latents(mean, deviation if std else None, out, examples)
 
 
 @with_options
@@ -193,12 +198,29 @@ def predict(
     from vaelab.cli import outputs
 
     if use.predicts_numbers(folder):
-        outputs.write_estimates(use.estimate(folder, source, interval, rows.data_dir, **rows.changes), out)
+        estimates = use.estimate(folder, source, interval, rows.data_dir, **rows.changes)
+        _tell_all(estimates.rows.notes)
+        outputs.write_estimates(estimates, out)
         return
     if interval is not None:
         raise InputError(f"`interval` is for numbers, but {folder} predicts classes; leave it out.")
+    answers = use.predict(folder, source, rows.data_dir, **rows.changes)
+    _tell_all(answers.rows.notes)
+    outputs.write_answers(answers, out)
 
-    outputs.write_answers(use.predict(folder, source, rows.data_dir, **rows.changes), out)
+
+def _examples(model: Fitted, source: str, rows: RowOptions) -> NewRows:
+    """The examples of a file, with their splits where known; what the user should know of them is told."""
+    from vaelab import use
+
+    examples = use.with_split(model, use.new_rows(model, source, rows.data_dir, **rows.changes), source)
+    _tell_all(examples.notes)
+    return examples
+
+
+def _tell_all(notes: Sequence[str]) -> None:
+    for note in notes:
+        tell(f"note: {note}")
 
 
 def decode(
@@ -238,7 +260,7 @@ def reconstruct(
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    examples = _examples(model, source, rows)
     outputs.write_examples(model.reconstruct(examples.x), model.facts, out, examples)
 
 
@@ -257,7 +279,7 @@ def translate(
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    examples = _examples(model, source, rows)
     outputs.write_examples(model.translate(examples.x, parse_values(to)), model.facts, out, examples)
 
 
@@ -283,7 +305,7 @@ def impute(
     from vaelab.cli import outputs
 
     model = use.load(folder)
-    examples = use.new_rows(model, source, rows.data_dir, **rows.changes)
+    examples = _examples(model, source, rows)
     outputs.write_examples(model.impute(examples.x, draws, seed), model.facts, out, examples, is_filled=True)
 
 

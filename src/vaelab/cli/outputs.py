@@ -51,9 +51,10 @@ def write_examples(
         _write(x, [], out)
         return
     if facts.columns:
-        whole = [] if is_filled else [j for j, column in enumerate(facts.columns) if column.whole]
         x = x.copy()
-        x[..., whole] = np.round(x[..., whole])
+        for j, column in enumerate(facts.columns):
+            if column.decimals is not None and not is_filled:
+                x[..., j] = np.round(x[..., j], column.decimals)
         write_table(x, facts, out, rows)
         return
     flat = x.reshape(len(x), -1)
@@ -62,16 +63,17 @@ def write_examples(
 
 def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:
     """Rows (n, D) of a table, or several draws of each (draws, n, D), in the table's own words, as CSV or .parquet;
-    draws are numbered from 1 in a column after that of the row or id.
+    draws are numbered from 1 in a column after that of the row or id, and of the split if known.
     """
     suffix = None if out is None else out.suffix.lower()
     if suffix not in (None, ".csv", ".parquet"):
         raise InputError(f"{out} must end in .csv, .parquet or .npy; choose one of these.")
     draws = x if x.ndim == 3 else x[None]
-    title, own = _names(x.shape[-2], rows)
-    table: dict[str, Array] = {title: np.tile(np.array(own), len(draws))}
+    n = x.shape[-2]
+    first = _first(n, rows)
+    table = {title: np.tile(np.array(cells), len(draws)) for title, cells in first.items()}
     if x.ndim == 3:
-        table["draw"] = np.repeat(np.arange(1, len(draws) + 1), len(own))
+        table["draw"] = np.repeat(np.arange(1, len(draws) + 1), n)
     flat = draws.reshape(-1, draws.shape[-1])
     table |= written_columns(flat, facts.columns)
     _write_columns(table, out, digits_of(facts.dtype))
@@ -101,6 +103,11 @@ def write_estimates(found: Estimates, out: Path | None) -> None:
     _write_columns({**first, "mean": found.mean, "lower": found.lower, "upper": found.upper}, out, 10)
 
 
+def _rounded(values: Array, digits: int) -> Array:
+    """Numbers as they would be read from text with this many digits: 0.1 in single precision is not 0.100000001."""
+    return np.array([float(f"{v:.{digits}g}") for v in values.tolist()]) if values.dtype.kind == "f" else values
+
+
 def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) -> None:
     """Columns (n,) by name, as CSV with this many digits, or as .parquet."""
     if out is not None and out.suffix.lower() == ".parquet":
@@ -108,7 +115,8 @@ def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) ->
         import pyarrow.parquet
 
         buffer = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.table(dict(table)), buffer)
+        rounded = {name: _rounded(values, digits) for name, values in table.items()}
+        pyarrow.parquet.write_table(pyarrow.table(rounded), buffer)
         store.write_atomic(out, buffer.getvalue())
         return
     _send(csv_text(table, digits), out)

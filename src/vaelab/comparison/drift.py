@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from vaelab import store
 from vaelab.comparison.verdicts import holm
+from vaelab.data.cells import Unseen
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
 from vaelab.metrics import auroc, auroc_error
@@ -33,6 +34,7 @@ EXACT = 10_000  # pairs of rows, up to which the law of the Kolmogorov-Smirnov s
 FEWEST = 10  # rows of each kind: two for every fold of the classifier
 FOLDS, TREES, LEAF = 5, 200, 5
 MOST = 2_000  # rows of each kind that the classifier sees
+REPEATED = 0.95  # share of different rows, below which equal rows are no copies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,15 +138,29 @@ def latent_drift(reference: Floats, latents: Floats, seed: int = 0) -> tuple[flo
 
 
 def measure_drift(
-    fitted: Fitted, x: Any, reference: Any, trained: Any = None, notes: Sequence[str] = (), seed: int = 0
-) -> Drift:
+    fitted: Fitted, x: Any, reference: Any, trained: Any = None, notes: Sequence[str] = (), seed: int = 0,
+    unseen: tuple[Unseen, Unseen] = ({}, {}),
+) -> Drift:  # fmt: skip
     """Compare rows x (n, *shape) with reference rows (m, *shape), in the data's own units.
 
+    Rows of x that are also reference rows are left out, unless rows repeat anyway, as those of few levels do: what is
+    in both sets would make them look more alike than chance does.
+
     trained: rows that the model was trained on; copies of them among x are told in a note.
+    unseen: of both, levels that the model's columns do not have, whose cells are missing: they count as levels.
 
     Raises InputError for rows that the model cannot read, and for fewer than 10 of either.
     """
     new, old = fitted.rows(np.asarray(x)), fitted.rows(np.asarray(reference))
+    codes = _with_unseen(fitted, (old, new), (unseen[1], unseen[0]))
+    said = list(notes)
+    shared = _shared(new, old)
+    if shared.any():
+        said.append(
+            f"{counted(int(shared.sum()), 'row')} of the file {'is' if shared.sum() == 1 else 'are'} also among those "
+            "it is compared with, and left out."
+        )
+        new, codes = new[~shared], (codes[0], codes[1][~shared])
     if min(len(new), len(old)) < FEWEST:
         raise InputError(
             f"at least {FEWEST} rows of each are needed to find a drift, but there are {len(new)} rows of the file and "
@@ -154,8 +170,6 @@ def measure_drift(
         before, after = (-fitted.score_samples(part, FINAL_DRAWS).astype(np.float64) for part in (old, new))
         auc, error, p = latent_drift(fitted.encode(old)[0], fitted.encode(new)[0], seed)
     own = {row.tobytes() for row in new}
-    same = len({row.tobytes() for row in old} & own)
-    said = list(notes)
     copies = 0 if trained is None else len({row.tobytes() for row in fitted.rows(np.asarray(trained))} & own)
     if copies:
         equal = "equals a training row" if copies == 1 else "equal training rows"
@@ -163,13 +177,31 @@ def measure_drift(
             f"{counted(copies, 'row')} of the file {equal}: a model fits what it was trained on better, so the "
             "change of the bound is too low."
         )
-    if same:
-        said.append(
-            f"{counted(same, 'row')} {'is' if same == 1 else 'are'} in both sets, which tests take to be independent: "
-            "the AUC is too low, and p-values are too high."
-        )
     score_p = float(stats.mannwhitneyu(after, before).pvalue)
-    return Drift(_columns(fitted, old, new, seed), before, after, score_p, auc, error, p, said)
+    return Drift(_columns(fitted, *codes, seed), before, after, score_p, auc, error, p, said)
+
+
+def _shared(new: Array, old: Array) -> npt.NDArray[np.bool_]:
+    """Which new rows are also among the old; none where rows repeat anyway, so that equal ones need not be the same."""
+    keys, known = [row.tobytes() for row in new], [row.tobytes() for row in old]
+    if min(len(set(keys)) / len(keys), len(set(known)) / len(known)) < REPEATED:
+        return np.zeros(len(new), dtype=bool)
+    there = set(known)
+    return np.array([key in there for key in keys])
+
+
+def _with_unseen(fitted: Fitted, parts: tuple[Array, Array], unseen: tuple[Unseen, Unseen]) -> tuple[Array, Array]:
+    """Both sets of rows, in which every level that the model's columns do not have has a number of its own."""
+    if not any(unseen):
+        return parts
+    coded = tuple(part.astype(np.float64) for part in parts)
+    for j, column in enumerate(fitted.facts.columns):
+        told = [own.get(column.name, {}) for own in unseen]
+        texts = sorted({text for own in told for text in own.values()})
+        for part, own in zip(coded, told, strict=True):
+            for row, text in own.items():
+                part[row, j] = max(column.values) + 1 + texts.index(text)
+    return coded[0], coded[1]
 
 
 def _columns(fitted: Fitted, old: Array, new: Array, seed: int) -> list[ColumnDrift]:

@@ -108,9 +108,9 @@ def build(
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise InputError(f"`seed` must be a whole number from 0 to 2**63 - 1, but got {seed!r}; use 0, 1, 2, ...")
-    targets = None
+    targets, numbers = None, None
     if reading.numeric:
-        raw, targets = with_targets(raw, what)
+        raw, targets, numbers = with_targets(raw, what)
     x, features, cells = _numbers(raw, what, reading.types)
     n, least = len(x), 2 if whole else 5
     if n < least:
@@ -147,7 +147,7 @@ def build(
         notes = (*notes, *sentences(x, columns, left_out))
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
-        groups=placed.groups, left_out=left_out, notes=notes, targets=targets,
+        groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,
     )  # fmt: skip
     return dataclasses.replace(data, source={**source, "seed": seed, "fingerprint": data.fingerprint})
 

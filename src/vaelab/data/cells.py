@@ -29,6 +29,8 @@ FEW_WORDS = 3  # different words among numbers that are no category
 STRAY = 0.05  # share of such words, if there are more
 MISSING = ("<NA>", "NaT", "nan")  # as pandas writes them
 
+Unseen = dict[str, dict[int, str]]  # levels that training did not have: by column and row
+
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
@@ -309,16 +311,23 @@ def reads_as_number(text: str) -> bool:
     return "_" not in text
 
 
-def recode(columns: Columns, known: Sequence[Column], what: str, types: Mapping[str, Type] | None = None) -> Array:
+def recode(
+    columns: Columns,
+    known: Sequence[Column],
+    what: str,
+    types: Mapping[str, Type] | None = None,
+    unseen: Unseen | None = None,
+) -> Array:
     """New rows of a table as numbers (n, D), by the columns of a model: text by the same levels.
 
-    types: as in training; they hold how dates are written.
+    types: as in training; they hold how dates are written. unseen: collects levels that the columns do not have, whose
+    cells are then missing; by default such a level is refused.
     """
     found = []
     for column in known:
         values, name = columns[column.name], column.name
         if column.has_levels:
-            found.append(levels_of(values, column, what))
+            found.append(levels_of(values, column, what, unseen))
         elif not is_text(values):
             found.append(number_column(values, name, what))
         elif column.kind == "date":
@@ -333,16 +342,16 @@ def recode(columns: Columns, known: Sequence[Column], what: str, types: Mapping[
     return narrowed(np.stack(found, axis=1), what, [column.name for column in known])
 
 
-def levels_of(values: Array, column: Column, what: str) -> Floats:
-    """A column's cells (n,) as the values of its levels, NaN where missing."""
+def levels_of(values: Array, column: Column, what: str, unseen: Unseen | None = None) -> Floats:
+    """A column's cells (n,) as the values of its levels, NaN where missing; `unseen` as in `recode`."""
     place = dict(zip(column.levels, column.values, strict=True))
-    out = np.full(len(values), np.nan)
-    for row, text in enumerate(texts_of(values)):
-        if text is not None and text not in place:
-            raise _unknown_level(text, row, column, what)
-        if text is not None:
-            out[row] = place[text]
-    return out
+    texts = texts_of(values)
+    other = {row: text for row, text in enumerate(texts) if text is not None and text not in place}
+    if other and unseen is None:
+        raise unknown_levels(other, column, what)
+    if other and unseen is not None:
+        unseen[column.name] = other
+    return np.array([np.nan if text is None else place.get(text, np.nan) for text in texts], dtype=np.float64)
 
 
 def check_levels(rows: Array, columns: Sequence[Column], what: str) -> None:
@@ -351,18 +360,33 @@ def check_levels(rows: Array, columns: Sequence[Column], what: str) -> None:
         if column.has_levels:
             strange = ~(np.isin(rows[:, j], np.array(column.values, rows.dtype)) | np.isnan(rows[:, j]))
             if strange.any():
-                row = int(np.argmax(strange))
-                raise _unknown_level(
-                    written(float(rows[row, j])), row, dataclasses.replace(column, name=column.name or str(j)), what
-                )
+                other = {int(row): written(float(rows[row, j])) for row in np.flatnonzero(strange)}
+                raise unknown_levels(other, dataclasses.replace(column, name=column.name or str(j)), what)
 
 
-def _unknown_level(text: str, row: int, column: Column, what: str) -> InputError:
+def unknown_levels(other: Mapping[int, str], column: Column, what: str) -> InputError:
+    """The refusal of levels, by row, that are none of their column's."""
     some = ", ".join(column.levels[:8]) + (", ..." if len(column.levels) > 8 else "")
     return InputError(
-        f"column {quote(column.name)} must hold one of {some}, but {what} holds {quote(text)} in row {row}; correct "
-        "it, or leave it empty if it is unknown."
+        f"column {quote(column.name)} must hold one of {some}, but {what} holds {in_words(other)}; correct it, or "
+        "leave it empty if it is unknown."
     )
+
+
+def in_words(other: Mapping[int, str]) -> str:
+    """Texts by row, briefly: each with its first row.
+
+    >>> in_words({3: "d", 7: "d", 9: "e"})
+    "'d' in row 3 and 1 more, 'e' in row 9"
+    """
+    first: dict[str, list[int]] = {}
+    for row, text in other.items():
+        first.setdefault(text, []).append(row)
+    told = [
+        f"{quote(text)} in row {rows[0]}" + (f" and {len(rows) - 1:,} more" if len(rows) > 1 else "")
+        for text, rows in first.items()
+    ]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3:,} more levels" if len(told) > 3 else "")
 
 
 def as_columns(rows: Array, columns: Sequence[Column]) -> dict[str, Array]:
@@ -382,4 +406,4 @@ def as_written(values: Array, column: Column) -> Array:
     return values
 
 
-__all__ = ["Cells", "as_columns", "as_written", "cells_of", "recode"]
+__all__ = ["Cells", "Unseen", "as_columns", "as_written", "cells_of", "recode"]

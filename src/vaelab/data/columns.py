@@ -23,7 +23,8 @@ class Column:
     missing: number of missing values in all rows.
     rare: almost all training rows hold one value, so a standard deviation says little about the others.
     condition: given rather than modelled, such as a batch: the model is of the other columns given this one.
-    whole: all values of a real or positive column in the training rows are whole numbers, so it is written in these.
+    decimals: of the numbers of a real or positive column in the training rows, so that others are written alike; None
+        if they have more than 7.
     """
 
     name: str
@@ -33,7 +34,12 @@ class Column:
     missing: int = 0
     rare: bool = False
     condition: bool = False
-    whole: bool = False
+    decimals: int | None = None
+
+    @property
+    def rounded_to(self) -> int | None:
+        """The decimals of its numbers: 0 for counts; None for levels and dates, and where they have many."""
+        return 0 if self.kind == "count" else self.decimals
 
     @property
     def has_levels(self) -> bool:

@@ -43,6 +43,7 @@ class Dataset:
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)  # columns as read that are no features: why
     notes: tuple[str, ...] = ()  # sentences for the user about how the data were read
     targets: npt.NDArray[np.float64] | None = None  # (N,), in their own units
+    numbers: npt.NDArray[np.int64] | None = None  # (N,) of the rows as read, where those without a target are left out
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from vaelab.data import builtin, readers
 from vaelab.data.arrange import transposed
 from vaelab.data.arrays import build
 from vaelab.data.builtin import Progress
-from vaelab.data.cells import recode, texts_of
+from vaelab.data.cells import Unseen, recode, texts_of
 from vaelab.data.columns import Column
 from vaelab.data.dataset import Array, Dataset, names_of
 from vaelab.data.frames import frame_raw
@@ -198,6 +198,7 @@ def new_rows(
     name: str = "X",
     columns: Sequence[Column] = (),
     reading: Reading = PLAIN,
+    unseen: Unseen | None = None,
 ) -> tuple[Array, Array | None]:
     """New data as rows (n, D) for a model trained on examples of this shape, and their ids (n,) if they have any.
 
@@ -206,13 +207,15 @@ def new_rows(
         uint8, and values that look rescaled to [0, 1] are rejected.
     columns: those of the model; columns of a table are then selected by name, and others ignored.
     reading: how the training data were read; the same holds here, without the target.
+    unseen: collects levels of text that the columns do not have, whose cells are then missing; by default they are
+        refused.
     """
     features = names_of(columns)
     raw, name = _new_raw(x, name, reading)
     x, ids = (x, None) if raw is None else (raw.x, _ids(raw, reading))
     table = _named_columns(raw, features)
     if table is not None and features:
-        rows = recode(_chosen(table, features, name), columns, name, reading.types)
+        rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen)
     else:
         x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_array(x, name)
         _check_width(x, shape, name)

@@ -19,8 +19,8 @@ FEWEST = 3  # different values; two are classes
 LARGEST = 1e70  # fourth powers are added, for the errors of squared errors
 
 
-def with_targets(raw: Raw, what: str) -> tuple[Raw, npt.NDArray[np.float64]]:
-    """The rows whose target is not missing, and their targets (n,)."""
+def with_targets(raw: Raw, what: str) -> tuple[Raw, npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The rows whose target is not missing, their targets (n,), and their numbers (n,)."""
     if raw.y is None:
         raise InputError(f"a numeric target is needed, but {what} has none; name it as `target` (in Python: y).")
     if raw.x_test is not None:
@@ -44,7 +44,7 @@ def with_targets(raw: Raw, what: str) -> tuple[Raw, npt.NDArray[np.float64]]:
             f"a numeric target must have at least {FEWEST} different values, but {_called(raw)} has {distinct}; use "
             "`vaelab classify` for classes."
         )
-    return raw, y
+    return raw, y, np.flatnonzero(there)
 
 
 def target_values(values: Any, name: str) -> npt.NDArray[np.float64]:

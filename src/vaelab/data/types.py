@@ -27,6 +27,7 @@ LOW = 0.45  # of the largest value: the mean of counts, at most
 TAIL = 0.02  # of the rows, at most, that hold the largest value of a count
 RARE_SHARE = 0.01  # rows that differ from a rare column's common value
 FEW_SAMPLE = 2_000  # rows from which the common value of a column is found
+MOST_DECIMALS = 7
 SAMPLE = 20_000  # rows from which shapes of distributions are judged
 
 
@@ -272,7 +273,7 @@ def _check_values(values: Array, kind: Kind, names: Sequence[str], j: int, what:
 
 
 def _counted(x: Array, columns: Sequence[Column], train: npt.NDArray[np.int64]) -> tuple[Column, ...]:
-    """The columns with the number of their missing values, and whether they are rare or whole in the training rows."""
+    """The columns with the number of their missing values, and the decimals and rarity in the training rows."""
     missing, there, common = (np.zeros(x.shape[1], np.int64) for _ in range(3))
     some = x[train[:: -(-len(train) // FEW_SAMPLE)]]
     middle = np.nanmedian(np.where(np.isnan(some).all(0), 0.0, some), axis=0)
@@ -290,10 +291,27 @@ def _counted(x: Array, columns: Sequence[Column], train: npt.NDArray[np.int64]) 
             column,
             missing=int(m),
             rare=bool(rare and column.kind in ("real", "date")),
-            whole=bool(is_whole and column.kind in ("real", "positive")),
+            decimals=number if column.kind in ("real", "positive") else None,
         )
-        for column, m, rare, is_whole in zip(columns, missing, is_rare, whole & (there > 0), strict=True)
+        for column, m, rare, number in zip(columns, missing, is_rare, _decimals(some, whole, there > 0), strict=True)
     )
+
+
+def _decimals(some: Array, whole: Flags, there: Flags) -> list[int | None]:
+    """The fewest decimals of some values (n, D) of each column, up to rounding in float32; 0 only where all are whole;
+    None without values, and if there are more than 7.
+    """
+    found: list[int | None] = [0 if is_whole and any_ else None for is_whole, any_ in zip(whole, there, strict=True)]
+    left = np.flatnonzero(~whole & there)
+    for decimals in range(1, MOST_DECIMALS + 1):
+        values = some[:, left].astype(np.float64)
+        tolerance = np.minimum(1e-6 * np.abs(values), 10.0 ** -(decimals + 1))
+        fits = ((np.abs(np.round(values, decimals) - values) <= tolerance) | np.isnan(values)).all(0)
+        fits &= ~np.isnan(values).all(0)
+        for j in left[fits]:
+            found[j] = decimals
+        left = left[~fits]
+    return found
 
 
 def _parts(rows: npt.NDArray[np.int64], x: Array) -> Iterator[npt.NDArray[np.int64]]:

@@ -24,8 +24,9 @@ def written_columns(rows: Array, columns: Sequence[Column]) -> dict[str, Array]:
     table = {}
     for j, column in enumerate(columns):
         values = as_written(rows[:, j], column)
-        can_be_whole = column.kind == "count" or column.whole
-        is_whole = can_be_whole and bool(((values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)).all())
+        is_whole = column.rounded_to == 0 and bool(
+            ((values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)).all()
+        )
         table[column.name or f"x{j}"] = values.astype(np.int64) if is_whole else values
     return table
 

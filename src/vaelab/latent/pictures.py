@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vaelab.data import Dataset
 from vaelab.latent import UNKNOWN, Clusters
+from vaelab.latent.described import assigned, cluster_names
 from vaelab.plots import clusters as plots
 from vaelab.plots.dataset import features, viewable
 from vaelab.plots.labels import budget_data, confusion_data, plot_budget, plot_confusion, plot_coverage
@@ -65,17 +66,17 @@ def _name(clusters: Clusters, code: int) -> str:
 
 def _draw_plane(view: Shown, path: Path) -> Path:
     rows, split = latent_rows(view.data)
-    codes = None if view.data.labels is None else view.data.labels[rows]
     m = view.clusters.mixture
+    if view.clusters.table is None:
+        codes = assigned(view.shares[rows], view.clusters.reject)
+        classes, named = cluster_names(len(m.weights_)), np.arange(len(m.weights_))
+    else:
+        assert view.data.labels is not None
+        codes, classes, named = view.data.labels[rows], view.data.classes, component_classes(view.clusters)
     plane = plots.plane_data(
-        view.mean[rows],
-        codes,
-        view.data.classes,
-        m.means_,
-        m.covariances_,
-        component_classes(view.clusters),
-        m.weights_,
-    )
+        view.mean[rows], codes, classes, m.means_, m.covariances_, named, m.weights_,
+        are_clusters=view.clusters.table is None,
+    )  # fmt: skip
     return plots.plot_plane(plane, path, f"The mixture, PCA of {split} latents")
 
 

@@ -12,7 +12,7 @@ import tomli_w
 
 from vaelab import store
 from vaelab.data import Dataset, describe
-from vaelab.data.cells import as_written
+from vaelab.data.cells import Unseen, as_written
 from vaelab.engine.process import one_thread
 from vaelab.engine.rows import as_tensor
 from vaelab.errors import InputError
@@ -93,9 +93,12 @@ def conformal_p_values(scores: Any, calibration: Any, own: Any = False) -> Float
 
 def score_rows(
     fitted: Fitted, data: Dataset, x: Any, contamination: float | None = None, *, ids: Array | None = None,
-    id_name: str = "row",
+    id_name: str = "row", unseen: Unseen | None = None,
 ) -> RowScores:  # fmt: skip
     """Score rows x (n, *shape) by a model trained on `data`, whose validation and test rows calibrate.
+
+    unseen: levels that the columns do not have, whose cells are missing in x. No calibration row has one, so a row with
+        one has the lowest p-value; each adds log(n + 1) nats to its score, of n training rows (the rule of succession).
 
     contamination: largest p-value of an anomaly: the share of normal rows that are flagged; by default 0.01, or the
     smallest that the number of calibration rows allows. The test split is opened, which is counted.
@@ -130,6 +133,9 @@ def score_rows(
             -exact.score_samples(part, FINAL_DRAWS).astype(np.float32).astype(np.float64) for part in (known, rows)
         )
         p_value = conformal_p_values(score, calibration, own)
+        new = _counts(unseen or {}, len(rows))
+        score = score + new * np.log(len(data.splits["train"]) + 1)
+        p_value[new > 0] = 1 / (len(known) + 1)
         is_anomaly = p_value <= limit
         chosen = np.flatnonzero(is_anomaly)
         chosen = chosen[np.argsort(-score[chosen], kind="stable")][: _rows_within(fitted, MOST_EXPLAINED)]
@@ -138,6 +144,8 @@ def score_rows(
             some = known[:: -(-len(known) // _rows_within(fitted, MOST_CALIBRATED))]
             for row, found in zip(chosen.tolist(), _reasons(fitted, rows[chosen], some), strict=True):
                 strange[row] = found
+        for row, found in _new_levels(fitted, rows, unseen or {}, 1 / (len(known) + 1)).items():
+            strange[row] = [*found, *strange[row]][:MOST_REASONS]
     notes = _notes(fitted, data, rows, int(own.sum()), contamination, limit, is_anomaly, len(chosen))
     is_table = bool(fitted.facts.columns)
     return RowScores(score, p_value, is_anomaly, strange, calibration, limit, notes, ids, id_name, is_table)
@@ -192,6 +200,30 @@ def _reasons(fitted: Fitted, rows: Array, known: Array) -> list[list[Reason]]:
             told = as_written(np.array([rows[row, kept[j]], value]), facts).tolist()
             found[row].append(Reason(facts.name or f"x{kept[j]}", told[0], told[1], p_value))
         rows[active, kept[column]], named[active, column] = expected, True
+    return found
+
+
+def _counts(unseen: Unseen, rows: int) -> npt.NDArray[np.int64]:
+    """How many cells of each row (n,) hold a level that its column does not have."""
+    numbers = [row for cells in unseen.values() for row in cells]
+    return np.bincount(np.array(numbers, dtype=np.int64), minlength=rows)
+
+
+def _new_levels(fitted: Fitted, rows: Array, unseen: Unseen, p_value: float) -> dict[int, list[Reason]]:
+    """The cells of rows (n, D) with a level that their column does not have, by row."""
+    found: dict[int, list[Reason]] = {}
+    places = {column.name: j for j, column in enumerate(fitted.facts.columns)}
+    kept = np.arange(rows.shape[1]) if fitted.scaling.kept is None else fitted.scaling.kept
+    for name, cells in unseen.items():
+        j, numbers = places[name], list(cells)
+        if j in kept:
+            at = np.stack([np.arange(len(numbers)), np.full(len(numbers), np.flatnonzero(kept == j)[0])], 1)
+            expected = conditionals.expected(fitted, rows[numbers], at)
+        else:
+            assert fitted.scaling.fill is not None
+            expected = np.full(len(numbers), fitted.scaling.fill[j])
+        for row, told in zip(numbers, as_written(expected, fitted.facts.columns[j]).tolist(), strict=True):
+            found.setdefault(row, []).append(Reason(name, cells[row], told, p_value))
     return found
 
 

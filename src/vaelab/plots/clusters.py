@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba_array
+from matplotlib.patheffects import withStroke
 
 from vaelab.plots import examples, space, style
 from vaelab.plots.features import Features, features_data
 from vaelab.plots.models import colour
-from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.plots.style import GREY, INK, MUTED, ORANGE, Floats, Ints
 
 MAX_POINTS, MAX_ROWS = 4_000, 20
 ELLIPSE = 2.0  # standard deviations, which contain 86 % of a 2-d Gaussian
@@ -25,23 +26,25 @@ class Plane:
     """Points and components, projected on the points' first two principal components."""
 
     points: Floats  # (n, 2)
-    codes: Ints | None  # (n,), -1 where there is no class
+    codes: Ints  # (n,), -1 where there is no class
     classes: list[str]
     ellipses: Floats  # (K, 120, 2) at two standard deviations
     named: Ints  # (K,) class of each component, -1 unknown
     weights: Floats  # (K,)
     shares: Floats  # (2,) of the variance
+    are_clusters: bool = False  # classes are the components themselves, by number
 
 
 def plane_data(
     points: Floats,
-    codes: Ints | None,
+    codes: Ints,
     classes: Sequence[str],
     means: Floats,
     covariances: Floats,
     named: Ints,
     weights: Floats,
     limit: int = MAX_POINTS,
+    are_clusters: bool = False,
 ) -> Plane:
     """Latents (n, L), and the mixture's means (K, L) and covariances (K, L, L), on two principal components."""
     points = np.asarray(points, dtype=np.float64)
@@ -59,10 +62,11 @@ def plane_data(
     roots = vectors2 * np.sqrt(np.maximum(values2, 0))[:, None, :]
     ellipses = ((means - centre) @ axes)[:, None, :] + (roots @ circle).transpose(0, 2, 1)
     keep = np.sort(np.random.default_rng(0).permutation(len(points))[:limit])
-    own = None if codes is None else np.asarray(codes)[keep]
+    own = np.asarray(codes)[keep]
     return Plane(
-        (points[keep] - centre) @ axes, own, [str(c) for c in classes], ellipses, np.asarray(named), weights, shares
-    )
+        (points[keep] - centre) @ axes, own, [str(c) for c in classes], ellipses, np.asarray(named), weights, shares,
+        are_clusters,
+    )  # fmt: skip
 
 
 def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA") -> Path:
@@ -74,15 +78,12 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     known = to_rgba_array([*colours, GREY])
     size = float(np.clip(14_000 / max(1, len(data.points)), 5, 22))
     look: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.55, "zorder": 2}
-    if data.codes is None:
-        axes.scatter(data.points[:, 0], data.points[:, 1], color=GREY, **look)
-    else:
-        shapes = np.array([*markers, style.MARKERS[0]])[data.codes]
-        for marker in sorted(set(shapes.tolist())):
-            mine = shapes == marker
-            axes.scatter(data.points[mine, 0], data.points[mine, 1], c=known[data.codes[mine]], marker=marker, **look)
+    shapes = np.array([*markers, style.MARKERS[0]])[data.codes]
+    for marker in sorted(set(shapes.tolist())):
+        mine = shapes == marker
+        axes.scatter(data.points[mine, 0], data.points[mine, 1], c=known[data.codes[mine]], marker=marker, **look)
     strength = np.clip(data.weights / max(float(data.weights.max(initial=0)), 1e-12), 0.25, 1)
-    inks = known[data.named] if len(data.classes) else np.tile(to_rgba_array(BLUE), (len(data.named), 1))
+    inks = known[data.named]
     halo = LineCollection(list(data.ellipses), colors="white", linewidths=3.2 * strength, zorder=3, alpha=0.8)
     axes.add_collection(halo)
     axes.add_collection(LineCollection(list(data.ellipses), colors=inks, linewidths=1.9 * strength, zorder=4))
@@ -97,14 +98,22 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     for i, name in enumerate(names):
         at = 0.97 - 0.045 * i
         axes.scatter([1.035], [at], s=36, color=colours[i], marker=markers[i], transform=axes.transAxes, clip_on=False)
-        owned = int((data.named == i).sum())
-        style.note(axes, 1.06, at, f"{name}   ({owned})", color=INK)
+        owned = data.codes == i if data.are_clusters else data.named == i
+        style.note(axes, 1.06, at, f"{name}   ({int(owned.sum()):,})", color=INK)
     if len(names) and (data.named < 0).any():
         at = 0.97 - 0.045 * len(names) - 0.02
         style.note(axes, 1.02, at, f"○ unknown   ({(data.named < 0).sum()})", color=MUTED)
     ellipses = "ellipses: components at two standard deviations"
-    named = f"dots: examples by true class  ·  {ellipses} by predicted class (count)"
-    style.heading(figure, title, named if len(data.classes) else f"dots: examples  ·  {ellipses}")
+    if data.are_clusters:
+        outline = [withStroke(linewidth=3, foreground="white")]
+        for number, (x, y) in enumerate(data.ellipses.mean(1).tolist()):
+            if axes.viewLim.contains(x, y):
+                axes.text(x, y, data.classes[number], ha="center", va="center", fontsize=10, fontweight="bold",
+                          color=INK, fontfamily=style.FONT, zorder=5, path_effects=outline)  # fmt: skip
+        said = f"dots: examples by cluster (count)  ·  {ellipses}"
+    else:
+        said = f"dots: examples by true class  ·  {ellipses} by predicted class (count)"
+    style.heading(figure, title, said)
     return style.save(figure, path)
 
 

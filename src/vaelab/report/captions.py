@@ -229,8 +229,9 @@ def cluster_captions(data: Mapping[str, Any]) -> dict[str, str]:
     found = dict(CLUSTER)
     if not labelled:
         found["pca"] = (
-            "The latents projected on their first two principal components: examples as dots, components as ellipses "
-            "at two standard deviations. What overlaps here may be separate in other dimensions."
+            "The latents projected on their first two principal components: examples as dots in the colour of "
+            "their cluster, components as ellipses at two standard deviations. What overlaps "
+            "here may be separate in other dimensions."
         )
     if image:
         return found

@@ -38,6 +38,7 @@ METHODS = {
     "neighbours": "nearest labelled latents only",
 }
 
+STABLE = 0.8  # adjusted Rand index of EM starts, below which clusters depend on the seed
 NAMED = {"graph": "Propagated over nearest neighbours", "umap": "With a mixture on a UMAP of the latents"}
 
 
@@ -105,6 +106,10 @@ def _course(results: Mapping[str, Any]) -> list[str]:
         said.append(f"{NAMED.get(best, best)}, the same labels reach {sound[best]:.1%}.")
     if results.get("stability") is not None:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
+        if results["stability"] < STABLE:
+            said.append(
+                "That is low: another seed gives other clusters. Compare several --seed, or ask for fewer --components."
+            )
     return said
 
 

@@ -19,7 +19,6 @@ Floats = npt.NDArray[np.float64]
 COMPONENTS = (1, 2, 4, 8, 16)  # Gaussians among which the lowest BIC chooses
 PER_COMPONENT = 10  # training rows at least
 FIT_ROWS, DRAWS = 5_000, 5  # of training, at most; and of each one's posterior
-MOST_DECIMALS = 7
 
 
 def _of_model(fitted: Fitted, data: Dataset, n: int, seed: int) -> Floats:
@@ -60,12 +59,12 @@ def draw(fitted: Fitted, data: Dataset, n: int, prior: str = "model", seed: int 
 
 
 def as_recorded(rows: Floats, columns: Sequence[Column], train: npt.NDArray[Any]) -> Floats:
-    """Rows (n, D) whose numbers have as many decimals as those of training rows (N, D), and stay in their range.
+    """Rows (n, D) whose numbers have as many decimals as the columns, and stay in the range of training rows (N, D).
 
     A model of densities draws 43.948 where the table has whole years, and -0.1 where it has many zeros and nothing
     below: that alone would tell synthetic rows from real ones.
 
-    >>> as_recorded(np.array([[43.948], [-3.0]]), [Column("age")], np.array([[0.0], [70.0]])).tolist()
+    >>> as_recorded(np.array([[43.948], [-3.0]]), [Column("age", decimals=0)], np.array([[0.0], [70.0]])).tolist()
     [[44.0], [0.0]]
     """
     found = np.array(rows, np.float64)
@@ -74,16 +73,7 @@ def as_recorded(rows: Floats, columns: Sequence[Column], train: npt.NDArray[Any]
         known = known[~np.isnan(known)]
         if not len(known) or (columns and columns[j].has_levels):
             continue
-        decimals = _decimals(known)
+        decimals = columns[j].rounded_to if columns else None
         own = found[:, j] if decimals is None else np.round(found[:, j], decimals)
         found[:, j] = np.clip(own, known.min(), known.max())
     return found
-
-
-def _decimals(values: Floats) -> int | None:
-    """The fewest decimals with which all values (n,) can be written, up to rounding in float32; None if more than 7."""
-    tolerance = 1e-6 * np.abs(values)
-    for decimals in range(MOST_DECIMALS + 1):
-        if (np.abs(np.round(values, decimals) - values) <= np.minimum(tolerance, 10.0 ** -(decimals + 1))).all():
-            return decimals
-    return None

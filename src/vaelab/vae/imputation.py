@@ -126,8 +126,8 @@ def as_cells(fitted: Fitted, values: Array, width: int) -> Array:
     for j, column in enumerate(fitted.facts.columns):
         if column.condition:
             own[:, j] = np.nan
-        elif column.kind == "count" or column.whole:
-            own[:, j] = np.round(own[:, j])
+        elif column.rounded_to is not None:
+            own[:, j] = np.round(own[:, j], column.rounded_to)
         elif column.has_levels:
             levels = np.array(column.values)
             own[:, j] = levels[np.abs(own[:, j, None] - levels).argmin(1)]
