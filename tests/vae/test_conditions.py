@@ -17,7 +17,7 @@ from vaelab.api import load, train
 from vaelab.data import from_arrays
 from vaelab.data.dataset import Dataset
 from vaelab.errors import InputError
-from vaelab.vae.conditions import cells, drawn, known, places, typical
+from vaelab.vae.conditions import cells, drawn, extrapolated, known, places, typical
 from vaelab.vae.estimator import VAE
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.leakage import leakage
@@ -123,6 +123,26 @@ def test_it_is_read_back_from_its_folder(fitted: tuple[Fitted, Dataset]) -> None
 def test_what_is_no_condition_or_level_is_refused(fitted: tuple[Fitted, Dataset], given: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         cells(fitted[0], given)
+
+
+def test_values_beyond_the_training_rows_are_told(fitted: tuple[Fitted, Dataset]) -> None:
+    model, data = fitted
+    ages = data.flat[data.splits["train"]][:, places(model)["age"]]
+    assert extrapolated(model, {"age": float(np.median(ages)), "batch": "A"}) == []
+    (note,) = extrapolated(model, {"age": "4000"})
+    assert note.startswith(f"age = 4000 is outside the training rows, {ages.min():.6g} to {ages.max():.6g}")
+    with pytest.raises(InputError, match=r"age must be a number such as 3.5, but got '61,5'"):
+        cells(model, {"age": "61,5"})
+
+
+def test_a_condition_of_one_value_cannot_be_given_another(tmp_path: Path) -> None:
+    own = table()[0]
+    own["place"] = np.array(["here"] * N, dtype=object)
+    data = from_arrays({name: own[name] for name in ("c0", "c1", "batch", "place")}, condition=["batch", "place"])
+    model = train(data, {"hidden": "4", "epochs": 1}, out=tmp_path / "run", figures=False).model
+    assert model.sample(2, given={"place": "here"}).shape == (2, 4)
+    with pytest.raises(InputError, match="must hold one of here"):
+        model.sample(2, given={"place": "there"})
 
 
 def test_a_missing_condition_tells_the_decoder_nothing_and_stays_missing(tmp_path: Path) -> None:

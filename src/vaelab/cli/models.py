@@ -137,10 +137,12 @@ def sample(
     """Generate examples: decoder means at samples from the prior or a class, or with --noise samples of x itself."""
     from vaelab import use
     from vaelab.cli import outputs
+    from vaelab.vae.conditions import extrapolated
 
     if class_name is None:
-        model = use.load(folder)
-        examples = model.sample(n, seed, noise, parse_values(given or []))
+        model, values = use.load(folder), parse_values(given or [])
+        examples = model.sample(n, seed, noise, values)
+        _tell_all(extrapolated(model, values))
     elif given:
         raise InputError("a class and conditions cannot both be given; leave out --class or --given.")
     else:
@@ -277,10 +279,13 @@ def translate(
     """What rows would be under other conditions, such as another batch: what the latents hold stays."""
     from vaelab import use
     from vaelab.cli import outputs
+    from vaelab.vae.conditions import extrapolated
 
     model = use.load(folder)
-    examples = _examples(model, source, rows)
-    outputs.write_examples(model.translate(examples.x, parse_values(to)), model.facts, out, examples)
+    examples, values = _examples(model, source, rows), parse_values(to)
+    translated = model.translate(examples.x, values)
+    _tell_all(extrapolated(model, values))
+    outputs.write_examples(translated, model.facts, out, examples)
 
 
 @with_options

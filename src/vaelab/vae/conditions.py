@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.data.cells import as_written, recode
-from vaelab.errors import InputError, unknown_name
+from vaelab.data import Column
+from vaelab.data.cells import as_written, reads_as_number, recode
+from vaelab.errors import InputError, shown, unknown_name
 
 if TYPE_CHECKING:
     from vaelab.vae.fitted import Fitted
@@ -87,8 +88,32 @@ def changed(fitted: Fitted, rows: Array, to: Mapping[Any, Any]) -> Array:
     return rows
 
 
+def extrapolated(fitted: Fitted, given: Mapping[Any, Any]) -> list[str]:
+    """What the user should know of given values: numbers beyond those of the training rows."""
+    found = []
+    for j, value in cells(fitted, given).items():
+        column = fitted.facts.columns[j]
+        if column.has_levels or not fitted.is_conditional:
+            continue
+        own = known(fitted)[:, j]
+        if not own.min() <= value <= own.max():
+            low, high, far = (_told(number, column) for number in (own.min(), own.max(), value))
+            found.append(
+                f"{column.name} = {far} is outside the training rows, {low} to {high}: the model extrapolates."
+            )
+    return found
+
+
+def _told(value: float, column: Column) -> str:
+    told = as_written(np.array([value]), column)[0]
+    return told if isinstance(told, str) else f"{told:.6g}"
+
+
 def cells(fitted: Fitted, given: Mapping[Any, Any]) -> dict[int, float]:
-    """Values of conditions, by column number: levels by their name."""
+    """Values of conditions, by column number: levels by their name.
+
+    Raises InputError for a name or a value that is not known, and for a condition whose effect is not.
+    """
     found = places(fitted)
     if given and not found:
         raise InputError(f"{fitted.facts.name} has no conditions, so none can be given; train with `condition` first.")
@@ -97,6 +122,16 @@ def cells(fitted: Fitted, given: Mapping[Any, Any]) -> dict[int, float]:
         if name not in found:
             raise unknown_name("condition", name, found)
         column = dataclasses.replace(fitted.facts.columns[found[name]], name=name)
+        if isinstance(value, str) and not column.has_levels and column.kind != "date" and not reads_as_number(value):
+            raise InputError(f"condition {name} must be a number such as 3.5, but got {shown(value)}; write it so.")
         told = np.array([value if isinstance(value, (int, float)) else str(value)], dtype=object)
-        values[found[name]] = float(recode({name: told}, [column], "the condition", fitted.facts.reading.types)[0, 0])
+        own = float(recode({name: told}, [column], "the condition", fitted.facts.reading.types)[0, 0])
+        kept, fill = fitted.scaling.kept, fitted.scaling.fill
+        if kept is not None and fill is not None and found[name] not in kept and own != fill[found[name]]:
+            only = _told(float(fill[found[name]]), column)
+            raise InputError(
+                f"condition {name} was {only} in all training rows, so what it does is not known, but got "
+                f"{shown(str(value))}; leave it out."
+            )
+        values[found[name]] = own
     return values
