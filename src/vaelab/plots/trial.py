@@ -52,11 +52,13 @@ def latent_data(
     *,
     limit: int = MAX_POINTS,
     standard: bool = True,
+    active: Bools | None = None,
 ) -> Latent:
     """Panels of at most `limit` points from posterior means (N, d).
 
     labels: (N,) codes into `classes`, -1 for none. kl: (d,) nats per example. Rows with NaN are not drawn.
-    standard: whether the prior is standard normal; if so, it is drawn.
+    standard: whether the prior is standard normal; if so, it is drawn. active: which dimensions (d,) are in use; by
+    default those whose means vary.
     """
     means = np.asarray(means, dtype=np.float64)
     N, d = means.shape
@@ -80,7 +82,8 @@ def latent_data(
             Panel(drawn[:, [i, j]], f"z{i + 1}", f"z{j + 1}", standard),
             Panel(scores, names[0], names[1], False),
         ]
-    active = means[sound].var(0) > ACTIVE_VARIANCE if len(sound) else np.zeros(d, dtype=bool)
+    if active is None:
+        active = means[sound].var(0) > ACTIVE_VARIANCE if len(sound) else np.zeros(d, dtype=bool)
     return Latent(panels, codes, known, kl[order], order, active[order], N)
 
 

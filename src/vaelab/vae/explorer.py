@@ -25,8 +25,8 @@ from vaelab.errors import InputError, StoreError
 from vaelab.report.explorer import Explore, Explorer
 from vaelab.vae import conditions
 from vaelab.vae.decoder_export import decoder_data, packed
-from vaelab.vae.evaluate import ACTIVE_VARIANCE
 from vaelab.vae.fitted import Fitted
+from vaelab.vae.pictures import active
 from vaelab.vae.table_export import packed_rows, table_data
 from vaelab.wording import counted
 
@@ -75,7 +75,7 @@ def _explore(data: Dataset, folders: Mapping[str, Path], test_is_open: bool, not
 def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
     """The JSON-able data of the script, for trained models by name."""
     rows, split_of = _rows(data, splits)
-    latents = {name: _Latents.of(fitted, data.flat[rows]) for name, fitted in models.items()}
+    latents = {name: _Latents.of(fitted, data.flat[rows], active(fitted, data)) for name, fitted in models.items()}
     most = min(_most(latent, POINT_BYTES // len(models)) for latent in latents.values())
     labels = None if data.labels is None else data.labels[rows]
     keep = _stratified(labels, len(rows), most)
@@ -144,7 +144,7 @@ class _Latents:
     standard: bool  # whether the prior is the standard normal
 
     @classmethod
-    def of(cls, fitted: Fitted, rows: Array) -> _Latents:
+    def of(cls, fitted: Fitted, rows: Array, in_use: npt.NDArray[np.bool_]) -> _Latents:
         means, stds = fitted.encode(rows)
         # A model that diverged still gets a page: keep positions finite.
         means = np.clip(np.nan_to_num(means.astype(np.float64)), -1e6, 1e6)
@@ -152,9 +152,7 @@ class _Latents:
         centre, unit = fitted.prior_moments
         kl = 0.5 * (((means - centre) / unit) ** 2 + (stds / unit) ** 2 - 1 - 2 * np.log(stds / unit))
         order = [int(k) for k in np.argsort(-kl.mean(0), kind="stable")]
-        variance = (means / unit).var(0)
-        active = [k for k in order if variance[k] > ACTIVE_VARIANCE]
-        return cls(means, order, active, fitted.model.prior.is_standard)
+        return cls(means, order, [k for k in order if in_use[k]], fitted.model.prior.is_standard)
 
     @property
     def held(self) -> list[int]:

@@ -13,6 +13,7 @@ from vaelab import plots, store
 from vaelab.data import Dataset
 from vaelab.plots import space
 from vaelab.plots.dataset import EXAMPLES, columns_of, features, spread_rows, viewable
+from vaelab.vae.evaluate import ACTIVE_VARIANCE
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.quantities import drawn, quantities, reconstructed
 
@@ -38,7 +39,9 @@ def draw_run(fitted: Fitted, data: Dataset, name: str) -> list[Path]:
     }
     losses = plots.losses_data(run.history, {k: v for k, v in reference.items() if v is not None})
     labels = None if data.labels is None else data.labels[rows]
-    latent = plots.latent_data(means, labels, data.classes, kl, standard=fitted.model.prior.is_standard)
+    latent = plots.latent_data(
+        means, labels, data.classes, kl, standard=fitted.model.prior.is_standard, active=active(fitted, data)
+    )
     made = fitted.reconstruct(examples) if data.is_image else reconstructed(fitted, examples)
     reconstructions = plots.reconstructions_data(
         viewable(examples.reshape(-1, *data.shape), data),
@@ -77,6 +80,14 @@ def latent_rows(data: Dataset) -> tuple[npt.NDArray[np.int64], str]:
     split = "validation" if len(data.splits["validation"]) >= 500 else "train"
     rows = data.splits[split]
     return rows[:: -(-len(rows) // LATENT_POINTS)], split
+
+
+def active(fitted: Fitted, data: Dataset) -> npt.NDArray[np.bool_]:
+    """Which latent dimensions (L,) are in use, by the validation rows, as metrics count them."""
+    means, _ = fitted.encode(data.flat[data.splits["validation"]])
+    means = np.clip(np.nan_to_num(means.astype(np.float64)), -1e6, 1e6)  # a model that diverged still gets a page
+    found: npt.NDArray[np.bool_] = means.var(0) > ACTIVE_VARIANCE * fitted.prior_moments[1] ** 2
+    return found
 
 
 def new_examples(fitted: Fitted, data: Dataset, seed: int = 0) -> dict[str, Any]:
@@ -122,7 +133,9 @@ def draw_latent(fitted: Fitted, data: Dataset, kl: Any, path: Path, title: str) 
     labels = None if data.labels is None else data.labels[rows]
     standard = fitted.model.prior.is_standard
     means, _ = fitted.encode(data.flat[rows])
-    latent = plots.latent_data(means, labels, data.classes, np.asarray(kl), standard=standard)
+    latent = plots.latent_data(
+        means, labels, data.classes, np.asarray(kl), standard=standard, active=active(fitted, data)
+    )
     title = f"{title}, {split} examples"
     if fitted.spec.latent_dim != 2 or not standard:  # the map uses quantiles of the standard normal
         return plots.plot_latent(latent, path, title)
