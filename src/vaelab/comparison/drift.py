@@ -22,8 +22,8 @@ from vaelab.errors import InputError
 from vaelab.metrics import auroc, auroc_error
 from vaelab.plots.drift import plot_drift
 from vaelab.report import build_drift_report
-from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.vae.fitted import Array, Fitted
+from vaelab.vae.row_costs import row_costs
 from vaelab.vae.spec import Spec
 from vaelab.wording import counted
 
@@ -167,7 +167,7 @@ def measure_drift(
             f"{len(old)} to compare them with; give more."
         )
     with one_thread():
-        before, after = (-fitted.score_samples(part, FINAL_DRAWS).astype(np.float64) for part in (old, new))
+        before, after = (row_costs(fitted, part) for part in (old, new))
         auc, error, p = latent_drift(fitted.encode(old)[0], fitted.encode(new)[0], seed)
     own = {row.tobytes() for row in new}
     copies = 0 if trained is None else len({row.tobytes() for row in fitted.rows(np.asarray(trained))} & own)

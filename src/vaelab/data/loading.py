@@ -23,7 +23,7 @@ from vaelab.data.limits import name_of
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading
-from vaelab.data.values import as_array, chunks, place, quote, to_numbers
+from vaelab.data.values import LARGEST, LARGEST_TABLE, as_array, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
 MATRIX = ("matrix.mtx.gz", "matrix.mtx")  # in a folder as Cell Ranger writes it
@@ -289,10 +289,12 @@ def _named_columns(raw: Raw | None, features: Sequence[str]) -> Mapping[str, Arr
 
 def _as_trained(rows: Array, dtype: np.dtype[Any]) -> Array:
     """Rows of a table in the type of the training rows, so that a row is the same number by number in any table."""
-    if dtype != np.uint8:
-        return rows.astype(dtype, copy=False)
-    is_whole = bool(((rows == np.round(rows)) & (rows >= 0) & (rows <= 255)).all())
-    return rows.astype(np.uint8 if is_whole else np.float32, copy=False)
+    is_whole = dtype == np.uint8 and bool(((rows == np.round(rows)) & (rows >= 0) & (rows <= 255)).all())
+    if is_whole or rows.dtype.kind != "f":
+        return rows.astype(dtype if is_whole or dtype != np.uint8 else np.float32, copy=False)
+    kind = np.dtype(np.float32) if dtype == np.uint8 else dtype
+    most = LARGEST if kind == np.float32 else LARGEST_TABLE  # what lies beyond is as far out as can be, not infinite
+    return np.clip(rows, -most, most).astype(kind, copy=False)
 
 
 def _chosen(columns: Mapping[str, Array], features: Sequence[str], name: str) -> Mapping[str, Array]:

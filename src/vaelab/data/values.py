@@ -187,7 +187,7 @@ def _checked(piece: Array, start: int, array: Array, what: str, features: Sequen
     if np.isinf(piece).any() or (piece.ndim > 2 and np.isnan(piece).any()):
         _refuse_nonfinite(array, what, features)
     if max(float(np.fmax.reduce(piece, axis=None)), -float(np.fmin.reduce(piece, axis=None))) > LARGEST:
-        index = np.unravel_index(int(np.argmax(np.abs(piece))), piece.shape)
+        index = np.unravel_index(int(np.nanargmax(np.abs(piece))), piece.shape)
         where = place((start + int(index[0]), *(int(i) for i in index[1:])), features)
         raise InputError(
             f"{what} must stay within ±{LARGEST:.2g}, the range of float32, but holds "

@@ -18,9 +18,9 @@ from vaelab.engine.rows import as_tensor
 from vaelab.errors import InputError
 from vaelab.plots.row_scores import plot_row_scores
 from vaelab.report import build_row_scores_report
-from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.vae import conditionals
 from vaelab.vae.fitted import Array, Fitted
+from vaelab.vae.row_costs import row_costs
 from vaelab.vae.spec import Spec
 from vaelab.wording import counted
 
@@ -55,7 +55,8 @@ class Reason:
 class RowScores:
     """How strange n rows are.
 
-    score: (n,) -log p(x) in nats, the bound. p_value: (n,) conformal. is_anomaly: (n,) p_value <= contamination.
+    score: (n,) -log p(x) in nats, the bound, as `row_costs` compares rows with missing cells. p_value: (n,) conformal.
+    is_anomaly: (n,) p_value <= contamination.
     strange: of each row, the columns that make it so, the strangest first; empty for rows that are not flagged.
     calibration: (m,) scores of rows of the model's own data that it was not trained on.
     """
@@ -129,9 +130,7 @@ def score_rows(
     # matrix products depend on the other rows: so they are computed in double precision and rounded to single.
     exact = fitted.double()
     with one_thread():
-        calibration, score = (
-            -exact.score_samples(part, FINAL_DRAWS).astype(np.float32).astype(np.float64) for part in (known, rows)
-        )
+        calibration, score = (row_costs(exact, part).astype(np.float32).astype(np.float64) for part in (known, rows))
         p_value = conformal_p_values(score, calibration, own)
         new = _counts(unseen or {}, len(rows))
         score = score + new * np.log(len(data.splits["train"]) + 1)
