@@ -293,6 +293,8 @@ def _as_trained(rows: Array, dtype: np.dtype[Any]) -> Array:
     if is_whole or rows.dtype.kind != "f":
         return rows.astype(dtype if is_whole or dtype != np.uint8 else np.float32, copy=False)
     kind = np.dtype(np.float32) if dtype == np.uint8 else dtype
+    if rows.dtype.itemsize < kind.itemsize:
+        return rows.astype(kind)
     most = LARGEST if kind == np.float32 else LARGEST_TABLE  # what lies beyond is as far out as can be, not infinite
     return np.clip(rows, -most, most).astype(kind, copy=False)
 
