@@ -41,6 +41,16 @@ def table_value(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < FAR else f"{value:.4g}"
 
 
+def significant(value: float) -> str:
+    """A value in any unit: at most five significant digits, the same digits in every unit.
+
+    >>> significant(1.5), significant(1.23456e-5), significant(225000.0), significant(1.0707e11), significant(0.0)
+    ('1.5', '1.2346e-05', '225000', '1.0707e+11', '0')
+    """
+    rounded = float(f"{value:.5g}")
+    return f"{rounded:.0f}" if 1e4 <= abs(rounded) < 1e7 else f"{rounded:.5g}"
+
+
 def difference(value: float) -> str:
     """The size of a difference of two numbers, which itself is known less well: two significant digits.
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, special
 
 from vaelab.errors import InputError
 from vaelab.inverse import problems, scores
 from vaelab.inverse.coordinates import Frame, Support
 from vaelab.inverse.expressions import Expression, Forward
+from vaelab.inverse.forward import along, pullback
 from vaelab.inverse.lines import FAMILIES, draw_ends, ends_of, is_inside, lines
 from vaelab.inverse.refine import refine
 
@@ -42,12 +43,44 @@ def forward_of(name, x):
         ("2**3**x0 - 4/3", lambda a, b: 2 ** (3**a) - 4 / 3),
         ("7", lambda a, b: np.full_like(a, 7)),
         ("atan(x0) + tanh(+x1)", lambda a, b: np.arctan(a) + np.tanh(b)),
+        ("where(x0 > 0, x0, 2*x1)", lambda a, b: np.where(a > 0, a, 2 * b)),
+        ("where(x0 <= 0, sqrt(-x0), log(x0))", lambda a, b: np.log(a)),
+        ("where(x0 > 0.5, sqrt(x0 - 0.5), 0)", lambda a, b: np.sqrt(np.maximum(a - 0.5, 0))),
+        ("(x0 >= x1) * x0 + (x0 != x1) + (x1 < x0) - (x0 == 1)", lambda a, b: (a >= b) * a + 1.0 + (b < a)),
+        ("min(x0, x1, 0.5) + max(x0, x1)", lambda a, b: np.minimum(np.minimum(a, b), 0.5) + np.maximum(a, b)),
+        ("atan2(x0, x1) - arctan2(x1, -x0)", lambda a, b: np.arctan2(a, b) - np.arctan2(b, -a)),
+        ("log10(x0) + log2(x1) + ln(x0) + log1p(x1)", lambda a, b: np.log10(a) + np.log2(b) + np.log(a) + np.log1p(b)),
+        ("hypot(x0, 3*x1) + square(x0)", lambda a, b: np.hypot(a, 3 * b) + a**2),
+        (
+            "sinh(x0) * cosh(x1) + asinh(x0) + acosh(1 + x1)",
+            lambda a, b: np.sinh(a) * np.cosh(b) + np.arcsinh(a) + np.arccosh(1 + b),
+        ),
+        (
+            "atanh(x0) + asin(x0) + arccos(x1) + arcsin(x1) + arctan(x0)",
+            lambda a, b: np.arctanh(a) + np.arcsin(a) + np.arccos(b) + np.arcsin(b) + np.arctan(a),
+        ),
+        ("sign(x0 - x1) * x0 + abs(x0 - x1)", lambda a, b: np.sign(a - b) * a + np.abs(a - b)),
+        (
+            "floor(5*x0) + ceil(5*x1) + round(3*x0) + trunc(-3*x1) + x0",
+            lambda a, b: np.floor(5 * a) + np.ceil(5 * b) + np.round(3 * a) + np.trunc(-3 * b) + a,
+        ),
+        ("clip(x0, 0.2, x1 + 0.3) + pow(x0, 2.5)", lambda a, b: np.clip(a, 0.2, b + 0.3) + a**2.5),
+        ("7*x0 % 1 + mod(-x1, 0.3)", lambda a, b: 7 * a % 1 + np.mod(-b, 0.3)),
+        ("erf(x0) + erfc(x1) + sigmoid(x0)", lambda a, b: special.erf(a) + special.erfc(b) + special.expit(a)),
+        ("exp2(x0) + expm1(x1) + sinc(x0)", lambda a, b: np.exp2(a) + np.expm1(b) + np.sinc(a)),
+        ("radians(x0) + degrees(x1)", lambda a, b: np.deg2rad(a) + np.rad2deg(b)),
     ],
 )
-def test_an_expression_is_the_function_it_spells(text, value):
+def test_an_expression_is_the_function_it_spells_and_has_its_derivative(text, value):
     x = np.random.default_rng(0).uniform(0, 1, size=(2, 3, 4))
-    found = Expression(text, 2)([torch.from_numpy(part) for part in x])
-    np.testing.assert_allclose(found, value(*x), rtol=1e-12)
+    own = torch.from_numpy(x)
+    expression = lambda v: Expression(text, 2)(v.unbind()) + 0 * v[0]  # noqa: E731 - a constant has no graph
+    np.testing.assert_allclose(expression(own), value(*x), rtol=1e-12)
+    direction = np.random.default_rng(1).normal(size=x.shape)
+    slope = (value(*(x + 1e-6 * direction)) - value(*(x - 1e-6 * direction))) / 2e-6
+    np.testing.assert_allclose(along(expression, own, torch.from_numpy(direction)), slope, rtol=1e-6, atol=1e-7)
+    gradient = pullback(expression, own, torch.ones(3, 4, dtype=torch.float64)) * torch.from_numpy(direction)
+    np.testing.assert_allclose(gradient.sum(0), slope, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +91,6 @@ def test_an_expression_is_the_function_it_spells(text, value):
         ("x0.real", "x0.real", 1),
         ("x0 + x2", "x2", 6),
         ("x0 + x01", "x01", 6),
-        ("x0 if x1 else 1", "x0 if x1 else 1", 1),
         ("(lambda: x0)()", "lambda: x0", 2),
         ("x0 + 'a'", "'a'", 6),
         ("x0 + True", "True", 6),
@@ -87,6 +119,12 @@ def test_what_is_not_allowed_is_named_with_its_place(text, what, place):
         ("x0 ^ 2", "`^` is not a power here, write ** at character 1"),
         ("sin(x0, x1)", "`sin` takes one argument at character 1"),
         ("sin(*x0)", "`sin` takes one argument"),
+        ("atan2(x0)", "`atan2` takes two arguments at character 1"),
+        ("1 + max(x0)", "`max` takes two arguments or more at character 5"),
+        ("where(x0, 1)", "`where` takes three arguments"),
+        ("0 < x0 < 1", "compare two values at a time"),
+        ("x0 if x0 > 0 else 1", "write it like where(x0 > 0, x0, 1), at character 1"),
+        ("x0 and x1", "write it like (x0 > 0) * (x1 > 0), at character 1"),
         ("x0 + 1e999", "a number must be finite at character 6"),
         ("x0 + " + "9" * 400, "a number must be finite"),
         ("x0\x00", "is not an expression"),
@@ -224,7 +262,7 @@ def test_a_problem_of_your_own_is_checked():
         ((x * np.nan, None, ["x0"]), "x must be finite"),
         ((x[:3], None, ["x0"]), "at least 10"),
         ((x, None, lambda v: v.sum()), "must keep the first axis"),
-        ((x, None, lambda v: v.numpy()), "returns a torch tensor"),
+        ((x, None, lambda v: tuple(v)), "returns a torch tensor"),
     ]:
         with pytest.raises(InputError, match=message):
             problems.create("own", *arguments)
@@ -252,7 +290,7 @@ def test_problems_load_from_files(tmp_path):
     x = np.random.default_rng(0).uniform(size=(60, 2))
     np.savez(tmp_path / "pairs.npz", x=x, y=x.sum(1))
     problem = problems.load(str(tmp_path / "pairs.npz"), ["x0 + x1"], noise=0.5)
-    assert (problem.noise, problem.gate) == (0.5, 1.0)
+    assert (problem.noise.tolist(), problem.gate.tolist()) == ([0.5], [1.0])
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "own.toml").write_text('x = "x.npy"\nforward = ["x0 * x1", "x0"]\n')
     assert problems.load(str(tmp_path / "own.toml")).y_shape == (2,)
@@ -269,7 +307,35 @@ def test_problems_load_from_files(tmp_path):
         ('forward = "x0"', "needs either `x`"),
         ('forwards = "x0"', "did you mean 'forward'"),
         ("forward = ", "cannot be read"),
+        ("forward = 3\ninputs = [{low = 0, high = 1}]", "but got 3"),
+        ('forward = "x0"\nnoise = [0.1, 1]\ninputs = [{low = 0, high = 1}]', "is one number, or a list of 1"),
+        (
+            'forward = "x0"\nnoise = "5%"\ninputs = [{low = 0, high = 1}]',
+            "is a number, or a list of one per output, but got '5%'",
+        ),
+        (
+            'forward = "x0"\nnoise = true\ninputs = [{low = 0, high = 1}]',
+            "is a number, or a list of one per output, but got True",
+        ),
+        ('forward = "x0"\nnoise = nan\ninputs = [{low = 0, high = 1}]', "must be at least 0, but got nan"),
+        (
+            'forward = "x0"\ngate = "x"\ninputs = [{low = 0, high = 1}]',
+            "is a number, or a list of one per output, but got 'x'",
+        ),
+        ('forward = "x0"\ngate = -1\ninputs = [{low = 0, high = 1}]', "must be above 0, but got -1"),
+        ('forward = "x0"\ninputs = [{low = -inf, high = inf}]', "`low of x0` is a bound and must be finite"),
+        ('forward = "x0"\ninputs = [{low = "0", high = 1}]', "`low of x0` is a bound and must be one number"),
+        ('forward = "x0"\ninputs = []', "at least one input"),
+        ('forward = "x0"\ninputs = 3', "`inputs` is a list"),
+        ('forward = "x0"\nexamples = true\ninputs = [{low = 0, high = 1}]', "`examples` must be a whole number"),
+        ('forward = "x0"\nexamples = 1000000000000\ninputs = [{low = 0, high = 1}]', "from 10 to 100000000"),
+        ('forward = "x0"\nx = 3', "`x` of bad.toml is the name of an .npy file, but got 3"),
+        ('forward = "x0"\nx = "missing.npy"', "missing.npy cannot be read"),
+        ('forward = "x0"\nx = "pairs.npz"', "pairs.npz must be an .npy file of one array"),
+        ('forward = "x0"\nx = "empty.npy"', "empty.npy cannot be read"),
+        ('forward = "x0"\ny = "x.npy"\ninputs = [{low = 0, high = 1}]', "needs `x`, the file of its pairs"),
     ]:
+        (tmp_path / "empty.npy").touch()
         (tmp_path / "bad.toml").write_text(text)
         with pytest.raises(InputError, match=message):
             problems.load(str(tmp_path / "bad.toml"))
@@ -358,8 +424,8 @@ def test_refinement_solves_linear_least_squares_in_few_steps():
     rng = np.random.default_rng(0)
     A, y = torch.from_numpy(rng.normal(size=(6, 3))), torch.from_numpy(rng.normal(size=(4, 6)))
     exact = torch.linalg.lstsq(A.expand(4, 6, 3), y[..., None]).solution[..., 0]
-    for differentiable in (True, False):
-        out = refine(lambda u: u @ A.T, torch.zeros(4, 3, dtype=torch.float64), y, 15, differentiable=differentiable)
+    for derivative in ("forward", "reverse", "differences"):
+        out = refine(lambda u: u @ A.T, torch.zeros(4, 3, dtype=torch.float64), y, 15, derivative=derivative)
         torch.testing.assert_close(out.u, exact, atol=1e-5, rtol=1e-5)
     # with a steep penalty on u < 0 it is the least squares of numbers that are not negative
     free = refine(lambda u: u @ A.T, exact, y, 100, penalty=lambda u: 100 * (-u).clamp_min(0))

@@ -293,7 +293,7 @@ def test_the_walk_lowers_the_misfit_and_keeps_the_prior_where_all_fit(inverted):
     assert abs(calibration.energy_distance(reference, drawn[0].double().numpy())) < 0.05
 
 
-def test_from_python_by_arrays():
+def test_from_python_by_arrays(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (3_000, 2))
     model = vaelab.ConditionalVAE(["x0**2 + x1**2"], **QUICK, seed=1).fit(x)
@@ -305,7 +305,10 @@ def test_from_python_by_arrays():
     assert model.sample([0.5, 0.2], 7).shape == (2, 7, 2)
     pairs_only = vaelab.ConditionalVAE(**QUICK).fit(x, (x**2).sum(1))
     assert pairs_only.sample([0.3], 5).shape == (1, 5, 2)
-    with pytest.raises(InputError, match="solutions need the forward function"):
-        pairs_only.solve([0.3])
+    again = vaelab.ConditionalVAE.load(pairs_only.save(tmp_path / "pairs"))
+    np.testing.assert_array_equal(again.sample([0.3], 5), pairs_only.sample([0.3], 5))
+    for unknown in (pairs_only, again):
+        with pytest.raises(InputError, match="solutions need the forward function"):
+            unknown.solve([0.3])
     with pytest.raises(InputError, match="not fitted yet"):
         vaelab.ConditionalVAE().sample([0.3])

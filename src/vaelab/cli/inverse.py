@@ -29,7 +29,10 @@ def invert(
         list[str] | None,
         typer.Option("--forward", metavar="EXPRESSION", help="such as 'cos(49*x0 + 42*x1)'; one per output"),
     ] = None,
-    noise: Annotated[float | None, typer.Option(help="standard deviation of the noise on y = f(x)")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="standard deviation of the noise on y = f(x), or one per output: 0.1,20"),
+    ] = None,
     settings: Settings = None,
     trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
     search: Annotated[
@@ -81,12 +84,14 @@ def invert(
     from vaelab.inverse import problems, run
     from vaelab.inverse.config import InversionConfig
     from vaelab.inverse.spec import DEFAULTS
+    from vaelab.inverse.units import parse_numbers
 
     keep_freed_memory()
     if previous is not None:
         chosen, loaded = InversionConfig.read(previous if resume is None else run.preparation(resume) / "config.toml")
     else:
-        loaded = problems.load(problem or "", forward or [], noise, seed)
+        level = None if noise is None else parse_numbers("noise", noise)
+        loaded = problems.load(problem or "", forward or [], level, seed)
         chosen = InversionConfig.create(
             loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
             spectrum=spectrum, baselines=baselines, npe=npe,
@@ -107,12 +112,21 @@ def solve(
     refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
     walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="largest misfit of a solution in y's units, or one per output: 0.1,20; default: that of the run",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="an .npz file for the full solutions")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find distinct solutions for measurements, ranked by how well they reproduce them."""
     from vaelab.cli import terminal
     from vaelab.inverse import solve as solving
+    from vaelab.inverse.units import parse_numbers
 
-    found = solving.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, out=out)
+    tolerance = None if gate is None else parse_numbers("gate", gate)
+    found = solving.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=tolerance, out=out)
     print_json(found) if as_json else terminal.print_solutions(found)

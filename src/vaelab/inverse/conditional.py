@@ -20,7 +20,8 @@ from vaelab.engine.networks import Parameters, fast_products
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse.coordinates import Frame
-from vaelab.inverse.problems import Function, Problem
+from vaelab.inverse.problems import Problem
+from vaelab.inverse.units import Bounds, each_value
 from vaelab.vae.epoch import VAEStack
 from vaelab.vae.model import Model
 from vaelab.vae.objectives import Cost, CostOf, Noise, Objective, Weights, reconstruction
@@ -34,8 +35,9 @@ Array = npt.NDArray[Any]
 class Coordinates:
     """Converts between a problem's own units and the model's: frames of x and y, then column scaling.
 
-    With `spectrum` the network also gets the magnitudes of y's Fourier transform along the last axis: for a wave they
-    show the frequency directly, which a network would otherwise have to learn from the curve.
+    y is in units of `y_scale` before anything else; x with `bounds` is first mapped to where there are none. With
+    `spectrum` the network also gets the magnitudes of y's Fourier transform along the last axis: for a wave they show
+    the frequency directly, which a network would otherwise have to learn from the curve.
     """
 
     x: Frame
@@ -43,74 +45,97 @@ class Coordinates:
     scaling: Scaling
     y_shape: tuple[int, ...]
     spectrum: bool
+    y_scale: npt.NDArray[np.float64]  # (outputs,)
+    bounds: Bounds | None = None
 
     def x_own(self, model_x: Tensor) -> Tensor:
         """Examples (..., *x_shape) from the model's values (..., D)."""
         r = self.x.size
         scale, offset = (torch.from_numpy(a[:r]).to(model_x) for a in (self.scaling.scale, self.scaling.offset))
-        return self.x.own(model_x * scale + offset)
+        x = self.x.own(model_x * scale + offset)
+        if self.bounds is None:
+            return x
+        lead = x.shape[: x.ndim - len(self.x.shape)]
+        return self.bounds.own(x.reshape(*lead, -1)).reshape(x.shape)
 
     def x_model(self, x: Array) -> Tensor:
         """The model's values (n, D), float64, of examples in their own units."""
         r = self.x.size
-        return torch.from_numpy((self.x.coordinates(x) - self.scaling.offset[:r]) / self.scaling.scale[:r])
+        free = x if self.bounds is None else self.bounds.free(x)
+        return torch.from_numpy((self.x.coordinates(free) - self.scaling.offset[:r]) / self.scaling.scale[:r])
 
-    def y_own(self, model_y: Tensor) -> Tensor:
-        """Measurements (..., *y_shape) from the model's values (..., C)."""
+    def y_relative(self, model_y: Tensor) -> Tensor:
+        """Measurements (..., V) in units of `y_scale` from the model's values (..., C)."""
         r = self.x.size
         scale, offset = (torch.from_numpy(a[r:]).to(model_y) for a in (self.scaling.scale, self.scaling.offset))
-        seen = self.y.own(model_y * scale + offset)
-        return seen[..., : math.prod(self.y_shape)].reshape(*seen.shape[:-1], *self.y_shape)
+        return self.y.own(model_y * scale + offset)[..., : math.prod(self.y_shape)]
 
     def y_model(self, y: Array) -> Tensor:
         """The model's values (n, C), float64, of measurements in their own units."""
         r = self.x.size
-        c = self.y.coordinates(see(y, self.spectrum))
+        c = self.y.coordinates(see(y, self.y_scale, self.spectrum))
         return torch.from_numpy((c - self.scaling.offset[r:]) / self.scaling.scale[r:])
 
 
-def see(y: Array, spectrum: bool) -> Array:
-    """The network's input for measurements (n, *y_shape): their values and, for curves, their spectra (n, V)."""
-    flat = y.reshape(len(y), -1)
+def see(y: Array, scale: npt.NDArray[np.float64], spectrum: bool) -> Array:
+    """The network's input for measurements (n, *y_shape): their values and, for curves, their spectra (n, V).
+
+    In units of `scale` (outputs,).
+    """
+    relative = (y.reshape(len(y), len(scale), -1) / scale[:, None]).reshape(y.shape)
+    flat = relative.reshape(len(y), -1)
     if not spectrum:
         return flat
     points = y.shape[-1]
-    waves = np.abs(np.fft.rfft(y * np.hanning(points + 2)[1:-1], n=2 * points, axis=-1))
+    waves = np.abs(np.fft.rfft(relative * np.hanning(points + 2)[1:-1], n=2 * points, axis=-1))
     return np.concatenate([flat, waves.reshape(len(y), -1)], 1)
 
 
 def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordinates]:
     """A problem's pairs as rows [x, y] in their frames, and the inverse."""
     train_x, train_y = problem.rows("train")
-    x, y = Frame.of(train_x), Frame.of(see(train_y, spectrum), problem.noise)
+    bounds = problem.bounds
+    if bounds is None:
+        of_x, all_x, scale = train_x, problem.x, problem.x_unit
+    else:
+        of_x, all_x, scale = bounds.free(train_x), bounds.free(problem.x), np.where(bounds.bounded, 1.0, problem.x_unit)
+    of_y, all_y = (see(y, problem.y_scale, spectrum) for y in (train_y, problem.y))
+    x = dataclasses.replace(Frame.of(of_x, scale), shape=problem.x_shape)
+    noise = _noise_seen(problem, of_y.shape[1])
+    # Only in units of the noise are the directions that hold nothing else principal ones.
+    y = Frame.of(of_y, noise if problem.outputs > 1 and noise.all() else 1.0, noise)
     if not x.size or not y.size:
         raise InputError("x and y must vary over the examples, but one of them is constant; there is nothing to learn.")
-    seen = y.coordinates(see(problem.y, spectrum))
-    rows = np.concatenate([x.coordinates(problem.x), seen], 1).astype(np.float32)
+    rows = np.concatenate([x.coordinates(all_x), y.coordinates(all_y)], 1).astype(np.float32)
     data = Dataset(problem.name, rows, problem.splits, condition=y.size, source=problem.source)
-    return data, Coordinates(x, y, Scaling.standardised(data), problem.y_shape, spectrum)
+    return data, Coordinates(x, y, Scaling.standardised(data), problem.y_shape, spectrum, problem.y_scale, bounds)
 
 
-def misfit(forward: Function, x: Tensor, y: Tensor) -> Tensor:
-    """Half the summed squares of f(x) - y per example (n,), for x (n, *x_shape) and y (n, *y_shape)."""
-    return 0.5 * (forward(x) - y).reshape(len(x), -1).square().sum(1)
+def _noise_seen(problem: Problem, columns: int) -> Array:
+    """The noise of each column of `see`; of a spectrum over several outputs their root mean square."""
+    relative = problem.noise / problem.y_scale
+    values = each_value(relative, problem.y_shape)
+    waves = columns - len(values)
+    of_wave = relative if len(problem.y_shape) > 1 else np.sqrt(np.mean(relative**2, keepdims=True))
+    return np.concatenate([values, np.repeat(of_wave, waves // len(of_wave))])
 
 
 def cost(problem: Problem, space: Coordinates) -> CostOf:
-    """x_loss, the distortion, plus y_loss, the misfit of f(E[x|z, y]); loss = mean(wx x_loss + wy y_loss).
+    """loss = mean(wx x_loss + wy y_loss): the distortion, and half the summed squares of f(E[x|z, y]) - y.
 
-    Both are per example and stored unweighted; if wy is 0, the forward function is not called.
+    Both are per example and stored unweighted; if wy is 0, the forward function is not called. y is in units of the
+    problem's y_scale, and f is computed in double precision, in which every unit has room.
     """
 
     def of_outputs(model: Model, parameters: Parameters, outputs: Tensor, rows: Tensor, weights: Weights) -> Cost:
         of_x = reconstruction(model, parameters, outputs, rows, weights)
         if weights.wy is None:
             return of_x
-        K, B, _ = rows.shape
         y = model.split(rows)[1]
         assert y is not None
-        found, measured = space.x_own(model.likelihood.mean(outputs, parameters)), space.y_own(y)
-        missed = misfit(problem.forward, found.flatten(0, 1), measured.flatten(0, 1)).view(K, B)
+        found = space.x_own(model.likelihood.mean(outputs, parameters))
+        residual = problem.relative(found.flatten(0, 1)) - space.y_relative(y).flatten(0, 1)
+        missed = 0.5 * residual.square().sum(1).to(of_x.loss).view(rows.shape[:2])
         return dataclasses.replace(of_x, loss=of_x.loss + weights.wy[:, 0] * missed.mean(1), misfit=missed)
 
     return of_outputs
@@ -204,8 +229,8 @@ class Sampler:
         """Like `draw`, after `steps` of a random walk in the latent space; also the number of forward evaluations.
 
         Preconditioned Crank-Nicolson (Cotter et al. 2013): z' = cos(a) z + sin(a) e keeps the prior, and is accepted
-        with probability exp(-(r'^2 - r^2) / (2 gate^2)), r the root mean squared misfit. This moves a candidate
-        between two solutions to one of them, without derivatives.
+        with probability exp(-(r'^2 - r^2) / 2), r the root mean squared misfit in units of the gates. This moves a
+        candidate between two solutions to one of them, without derivatives.
         """
         given = self.space.y_model(y)
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
@@ -213,11 +238,14 @@ class Sampler:
         x = self.decode(z, given)
         if not steps:
             return x, 0
-        target = torch.from_numpy(y.reshape(len(y), 1, -1))
+        tolerance = torch.from_numpy(each_value(problem.gate / problem.y_scale, problem.y_shape))
+        target = torch.from_numpy(problem.relative_y(y))[:, None]
 
         def missed(x: Tensor) -> Tensor:
-            flat = problem.forward(self.space.x_own(x.double()).flatten(0, 1))
-            return (flat.reshape(*x.shape[:2], -1) - target).square().mean(-1)
+            found = problem.relative(self.space.x_own(x.double()).flatten(0, 1)).view(*x.shape[:2], -1)
+            missed = ((found - target) / tolerance).square().mean(-1)
+            priced: Tensor = missed.nan_to_num(nan=math.inf)  # where f fails, any other x is better
+            return priced
 
         with torch.no_grad():
             price = missed(x)
@@ -226,7 +254,7 @@ class Sampler:
                 other = math.cos(angle) * z + math.sin(angle) * torch.randn(z.shape, generator=generator).to(z)
                 proposed = self.decode(other, given)
                 new = missed(proposed)
-                chance = torch.exp((price - new) / (2 * problem.gate**2))
+                chance = torch.exp((price - new) / 2)
                 taken = torch.rand(price.shape, generator=generator, dtype=price.dtype) < chance
                 z, x = torch.where(taken[..., None], other, z), torch.where(taken[..., None], proposed, x)
                 price = torch.where(taken, new, price)

@@ -13,6 +13,7 @@ from vaelab import store
 from vaelab.errors import InputError, unknown_name
 from vaelab.inverse import problems
 from vaelab.inverse.fitted import WALK
+from vaelab.inverse.forward import UNKNOWN
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
@@ -79,6 +80,8 @@ class InversionConfig:
                 f"and {self.walk}."
             )
         spec_of(problem, self.settings)
+        if problem.forward is UNKNOWN:
+            raise InputError("`invert` scores solutions, which need the forward function; give it to `create`.")
         if self.yardstick not in YARDSTICKS:
             raise unknown_name("yardstick", self.yardstick, YARDSTICKS)
         if not self.trials:

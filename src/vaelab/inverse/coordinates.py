@@ -13,7 +13,9 @@ from torch import Tensor
 Array = npt.NDArray[Any]
 ROWS = 20_000  # examples used to compute the frame
 NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is constant
+CONSTANT = 1e-20  # variance, in units of the spread, below which there is none
 MARGIN = 5e-4  # of a range, by which solutions stay inside it
+CURVE = 16  # from this many values up a vector counts as a curve
 LARGEST = 2_000  # above this many features, every feature is its own direction
 
 
@@ -21,7 +23,8 @@ LARGEST = 2_000  # above this many features, every feature is its own direction
 class Support:
     """The support of the examples: ranges of all values and of steps to the next, as rows of normal c <= bound.
 
-    Solutions must share what all examples have in common, such as a decreasing curve.
+    Solutions must share what all examples have in common, such as a decreasing curve. Values are in units of the
+    frame's scale.
     """
 
     normals: npt.NDArray[np.float64]  # (C, r), each in units of its range
@@ -32,16 +35,16 @@ class Support:
         """The ranges over examples (n, *shape), narrowed slightly so that solutions are strictly inside."""
         flat = np.eye(int(np.prod(frame.shape))).reshape(-1, *frame.shape)
         functionals = [flat.reshape(len(flat), -1)]
-        if frame.shape[-1] > 2:  # two adjacent values are not a curve
+        if len(frame.shape) > 1 or frame.shape[-1] >= CURVE:  # a few separate inputs have no next one
             functionals.append(np.diff(flat, axis=-1).reshape(len(flat), -1).T)
         rows = np.concatenate([functionals[0], *functionals[1:]])
-        normals, constant = rows @ frame.basis.T, rows @ frame.mean
+        normals = rows @ frame.basis.T
         c = frame.coordinates(examples[:: -(-len(examples) // ROWS)])
         low, high = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
         for piece in np.array_split(c, -(-len(c) // 1000)):
             values = piece @ normals.T
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        wide = high - low > 1e-9 * max(1.0, float(np.abs(constant).max()))
+        wide = high - low > 1e-9
         normals, low, high = normals[wide], low[wide], high[wide]
         size = (high - low)[:, None]
         normals = np.concatenate([normals / size, -normals / size])
@@ -57,27 +60,35 @@ class Support:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """x = mean + c basis: own values (..., D) from coordinates (..., r), r <= D; the basis is orthonormal.
+    """x = mean + scale (c basis): own values (..., D) from coordinates (..., r), r <= D; the basis is orthonormal.
 
     Directions without variation carry no information; a model would have to learn to keep them constant, with small
-    errors, while the frame is exact.
+    errors, while the frame is exact. In units of `scale` columns are comparable, whatever their own units.
     """
 
     mean: npt.NDArray[np.float64]  # (D,)
     basis: npt.NDArray[np.float64]  # (r, D)
     shape: tuple[int, ...]  # of one example in its original shape
+    scale: npt.NDArray[np.float64]  # (D,)
 
     @classmethod
-    def of(cls, examples: Array, noise: float = 0.0) -> Frame:
-        """The principal directions of examples (n, *shape) whose variance is neither negligible nor below noise^2."""
+    def of(cls, examples: Array, scale: Any = 1.0, noise: Any = 0.0) -> Frame:
+        """The principal directions of examples (n, *shape) whose variance is neither negligible nor that of the noise.
+
+        scale: the unit of each value (D,) or of all; noise: its standard deviation in own units, likewise.
+        """
         flat = examples.reshape(len(examples), -1)
         rows = flat[:: -(-len(flat) // ROWS)].astype(np.float64)
-        mean, D = rows.mean(0), flat.shape[1]
+        D = flat.shape[1]
+        scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), (D,)).copy()
+        mean = rows.mean(0)
         if D > LARGEST:
-            return cls(mean, np.eye(D), examples.shape[1:])
-        variance, directions = np.linalg.eigh(np.cov(rows, rowvar=False).reshape(D, D))
-        kept = variance > max(NEGLIGIBLE * float(variance[-1]), noise**2, 1e-30)
-        return cls(mean, directions[:, kept].T[::-1].copy(), examples.shape[1:])
+            return cls(mean, np.eye(D), examples.shape[1:], scale)
+        relative = np.broadcast_to(noise, (D,)) / scale
+        variance, directions = np.linalg.eigh(np.cov(rows / scale, rowvar=False).reshape(D, D))
+        unexplained = np.square(relative) @ np.square(directions)
+        kept = (variance > max(NEGLIGIBLE * float(variance[-1]), CONSTANT)) & (variance > unexplained)
+        return cls(mean, directions[:, kept].T[::-1].copy(), examples.shape[1:], scale)
 
     @property
     def size(self) -> int:
@@ -87,11 +98,11 @@ class Frame:
         """c (n, r) of examples (n, *shape)."""
         flat = examples.reshape(len(examples), -1)
         found: npt.NDArray[np.float64] = np.concatenate(
-            [(piece - self.mean) @ self.basis.T for piece in np.array_split(flat, -(-len(flat) // ROWS))]
+            [((piece - self.mean) / self.scale) @ self.basis.T for piece in np.array_split(flat, -(-len(flat) // ROWS))]
         )
         return found
 
     def own(self, c: Tensor) -> Tensor:
-        """Examples (..., *shape) from coordinates c (..., r), in the type of c; differentiable."""
-        mean, basis = torch.from_numpy(self.mean).to(c), torch.from_numpy(self.basis).to(c)
-        return (mean + c @ basis).reshape(*c.shape[:-1], *self.shape)
+        """Examples (..., *shape) from coordinates c (..., r), in double precision; differentiable."""
+        mean, basis, scale = (torch.from_numpy(a) for a in (self.mean, self.basis, self.scale))
+        return (mean + scale * (c.double() @ basis)).reshape(*c.shape[:-1], *self.shape)

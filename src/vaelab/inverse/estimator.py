@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from vaelab.errors import InputError
 from vaelab.inverse import problems
 from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
 from vaelab.inverse.fitted import WALK, Inverter, Solutions
-from vaelab.inverse.problems import Function, Problem
+from vaelab.inverse.forward import UNKNOWN, Function
+from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 
@@ -25,9 +25,16 @@ Array = npt.NDArray[Any]
 class ConditionalVAE:
     """p(x | y) as a conditional VAE: posterior draws of x given y, and distinct solutions of y = f(x).
 
-    forward: f, as a function of a batch of x in torch or as expressions such as ["cos(49*x0 + 42*x1)"]; without one
-    there are draws but no solutions. noise: the standard deviation of y about f(x). spectrum: whether the network also
-    gets the spectrum of y (default: if y is a curve). settings: those of Spec, such as epochs=30.
+    forward: f, as a function of a batch of x in torch or NumPy, as a torch module, or as expressions such as
+    ["cos(49*x0 + 42*x1)"]; without one there are draws but no solutions. It is called with a copy of x, in double
+    precision where it takes that; its derivative is taken in forward or reverse mode, or by finite differences.
+    noise: the standard deviation of y about f(x); gate: the largest misfit of a solution, by default 0.1 standard
+    deviations of every output; both in y's own units, a number or one per output. bounds: (low, high) or None for each
+    input, outside of which there is no draw and no solution; by default the ranges of those inputs whose examples end
+    abruptly, as under a uniform prior; "none": no bounds. spectrum: whether the network also gets the spectrum of y
+    (default: if y is a curve). settings: those of Spec, such as epochs=30.
+
+    Every input and output may have its own unit: answers do not depend on the units.
 
     >>> x = np.random.default_rng(0).uniform(-1, 1, size=(2_000, 2))
     >>> model = ConditionalVAE(["x0**2 + x1**2"], epochs=3, hidden="32", batch_size=100).fit(x)
@@ -42,12 +49,15 @@ class ConditionalVAE:
         self,
         forward: Function | Sequence[str] | None = None,
         *,
-        noise: float = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        gate: float | Sequence[float] | None = None,
+        bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
         spectrum: bool | None = None,
         seed: int = 0,
         **settings: Any,
     ):
-        self.forward, self.noise, self.spectrum, self.seed, self.settings = forward, noise, spectrum, seed, settings
+        self.forward, self.noise, self.gate, self.bounds = forward, noise, gate, bounds
+        self.spectrum, self.seed, self.settings = spectrum, seed, settings
         self._inverter: Inverter | None = None
 
     def __repr__(self) -> str:
@@ -55,14 +65,17 @@ class ConditionalVAE:
         return f"ConditionalVAE({state})"
 
     def fit(self, x: Any, y: Any = None) -> ConditionalVAE:
-        """Train on pairs x (n, *x_shape), y (n, *y_shape); without y it is f(x) plus noise. Returns itself."""
-        forward: Any = self.forward
-        if forward is None:
-            if y is None:
-                raise InputError("without a forward function, y must be given with x.")
-            shape = np.asarray(y).shape[1:]
-            forward = functools.partial(_unknown, shape=shape)
-        return self.fit_problem(problems.create("problem", x, y, forward, noise=self.noise, seed=self.seed))
+        """Train on pairs x (n, *x_shape), y (n, *y_shape); without y it is f(x) plus noise. Returns itself.
+
+        Examples whose y is NaN or infinite, as of failed simulations, are left out; `inverter.problem.failed` is their
+        number.
+        """
+        if self.forward is None and y is None:
+            raise InputError("without a forward function, y must be given with x.")
+        problem = problems.create(
+            "problem", x, y, self.forward, noise=self.noise, gate=self.gate, bounds=self.bounds, seed=self.seed
+        )
+        return self.fit_problem(problem)
 
     def fit_problem(self, problem: Problem) -> ConditionalVAE:
         """Train on a problem, such as `inverse.problems.built_in("two-birds")`. Returns itself."""
@@ -85,19 +98,23 @@ class ConditionalVAE:
         """Like `sample`, as input for the posterior checks."""
         return self.inverter.draw(y, n, seed)
 
-    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK) -> list[Solutions]:
-        """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples."""
-        if self.forward is None:
-            raise InputError("solutions need the forward function: ConditionalVAE(forward=...).")
-        return self.inverter.solve(y, n, refine, seed, walk)
+    def solve(
+        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
+    ) -> list[Solutions]:
+        """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.
+
+        gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
+        """
+        return self.inverter.solve(y, n, refine, seed, walk, gate)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""
         return c2st(self.draw(y, len(reference), seed), np.asarray(reference), seed)
 
     def energy_distance(self, y: Any, reference: Any, seed: int = 0) -> float:
-        """Energy distance between draws for one y and reference draws (n, *x_shape)."""
-        return energy_distance(self.draw(y, len(reference), seed), np.asarray(reference))
+        """Energy distance between draws for one y and reference draws (n, *x_shape), in units of each input's range."""
+        unit = self.inverter.problem.x_unit.reshape(self.inverter.problem.x_shape)
+        return energy_distance(Draws(self.sample(y, len(reference), seed) / unit), np.asarray(reference) / unit)
 
     def calibration(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Calibration:
         """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
@@ -115,11 +132,12 @@ class ConditionalVAE:
     def load(cls, folder: str | Path, forward: Function | None = None) -> ConditionalVAE:
         """The model of a run folder; a forward function that is not an expression must be given again."""
         inverter = Inverter.load(folder, forward)
-        model = cls(inverter.problem.forward, noise=inverter.problem.noise, spectrum=inverter.space.spectrum)
+        problem = inverter.problem
+        model = cls(
+            None if problem.forward is UNKNOWN else problem.forward, noise=problem.noise.tolist(),
+            gate=problem.gate.tolist(),
+            bounds="none" if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
+            spectrum=inverter.space.spectrum,
+        )  # fmt: skip
         model._inverter = inverter
         return model
-
-
-def _unknown(x: Any, shape: tuple[int, ...]) -> Any:
-    """A placeholder for an unknown forward function: right shape, finite, no gradient."""
-    return x.new_zeros(len(x), *shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -13,12 +14,27 @@ from vaelab.errors import InputError, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-FUNCTIONS = (
-    "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp", "log", "sqrt", "abs",
-)  # fmt: skip
+# Functions with their number of arguments; min and max take two or more. Named as in torch, except for SPELLED.
+FUNCTIONS: dict[str, int] = {
+    **dict.fromkeys((
+        "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "arcsin",
+        "arccos", "arctan", "exp", "exp2", "expm1", "log", "ln", "log2", "log10", "log1p", "sqrt", "square", "abs",
+        "sign", "floor", "ceil", "round", "trunc", "sigmoid", "erf", "erfc", "sinc", "radians", "degrees",
+    ), 1),
+    **dict.fromkeys(("atan2", "arctan2", "hypot", "pow", "mod", "min", "max"), 2),
+    **dict.fromkeys(("where", "clip"), 3),
+}  # fmt: skip
+SPELLED = {
+    "ln": "log", "mod": "remainder", "min": "minimum", "max": "maximum", "radians": "deg2rad", "degrees": "rad2deg",
+}  # fmt: skip
+NUMBERS = ("no arguments", "one argument", "two arguments", "three arguments")
+COMPARISONS: dict[type, str] = {
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
+}  # fmt: skip
 CONSTANTS = {"pi": math.pi, "e": math.e}
 OPERATORS: dict[type, str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.USub: "neg", ast.UAdd: "pos",
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "remainder",
+    ast.USub: "neg", ast.UAdd: "pos",
 }  # fmt: skip
 LONGEST, DEEPEST = 1000, 50  # limits: characters and nesting levels of an expression
 
@@ -26,8 +42,8 @@ LONGEST, DEEPEST = 1000, 50  # limits: characters and nesting levels of an expre
 class Expression:
     """One checked expression of the inputs, such as cos(49*x0 + 42*x1).
 
-    Allowed are numbers, x0 to x<inputs - 1>, pi, e, + - * / **, brackets, and the functions in FUNCTIONS. Raises
-    InputError that names what is not allowed and its position.
+    Allowed are numbers, x0 to x<inputs - 1>, pi, e, + - * / % **, brackets, the functions in FUNCTIONS, and comparisons
+    such as x0 > 1, which are 1 or 0. Raises InputError that names what is not allowed and its position.
 
     >>> import torch
     >>> x = torch.tensor([[1.0], [2.0]])
@@ -76,13 +92,37 @@ class Expression:
             return -operand if isinstance(node.op, ast.USub) else operand
         if isinstance(node, ast.Call):
             assert isinstance(node.func, ast.Name)
-            applied: Tensor = getattr(torch, node.func.id)(self._value(node.args[0], inputs))
+            name = node.func.id
+            if name == "where":
+                return self._chosen(node.args, inputs)
+            function = getattr(torch, SPELLED.get(name, name))
+            arguments = [self._value(argument, inputs) for argument in node.args]
+            applied: Tensor = functools.reduce(function, arguments) if name in ("min", "max") else function(*arguments)
             return applied
+        if isinstance(node, ast.Compare):
+            left, right = self._value(node.left, inputs), self._value(node.comparators[0], inputs)
+            compared: Tensor = getattr(torch, COMPARISONS[type(node.ops[0])])(left, right)
+            return compared.to(inputs[0].dtype)
         assert isinstance(node, ast.BinOp)
         combined: Tensor = getattr(torch, OPERATORS[type(node.op)])(
             self._value(node.left, inputs), self._value(node.right, inputs)
         )
         return combined
+
+    def _chosen(self, arguments: Sequence[ast.expr], inputs: Sequence[Tensor]) -> Tensor:
+        """where(condition, a, b): a where the condition is not 0, else b.
+
+        Each is given inputs that carry a derivative only where it is chosen: elsewhere its own may be infinite or NaN,
+        as of sqrt(x0) for x0 <= 0, and reverse mode multiplies it by 0.
+        """
+        import torch
+
+        condition = self._value(arguments[0], inputs) != 0
+        a, b = (
+            self._value(branch, [torch.where(own, x, x.detach()) for x in inputs])
+            for branch, own in ((arguments[1], condition), (arguments[2], ~condition))
+        )
+        return torch.where(condition, a, b)
 
     def _check(self, node: ast.expr, depth: int) -> None:
         if depth > DEEPEST:
@@ -93,9 +133,18 @@ class Expression:
         elif isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
             self._check(node.operand, depth + 1)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
-            if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
-                self._refuse(node, f"`{node.func.id}` takes one argument")
-            self._check(node.args[0], depth + 1)
+            name, wanted = node.func.id, FUNCTIONS[node.func.id]
+            several = name in ("min", "max")
+            right = len(node.args) >= wanted if several else len(node.args) == wanted
+            if not right or node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+                self._refuse(node, f"`{name}` takes {NUMBERS[wanted]}{' or more' if several else ''}")
+            for argument in node.args:
+                self._check(argument, depth + 1)
+        elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+            if len(node.ops) > 1:
+                self._refuse(node, "compare two values at a time, such as (0 < x0) * (x0 < 1)")
+            self._check(node.left, depth + 1)
+            self._check(node.comparators[0], depth + 1)
         elif isinstance(node, ast.Name) and (node.id in CONSTANTS or self._is_input(node.id)):
             pass
         elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
@@ -108,6 +157,10 @@ class Expression:
                 self._refuse(node, "a number must be finite")
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
             self._refuse(node, "`^` is not a power here, write **")
+        elif isinstance(node, ast.IfExp | ast.BoolOp):
+            part = ast.get_source_segment(self.text, node)
+            instead = "where(x0 > 0, x0, 1)" if isinstance(node, ast.IfExp) else "(x0 > 0) * (x1 > 0)"
+            self._refuse(node, f"`{part}` is not allowed, write it like {instead},")
         else:
             culprit = node.func if isinstance(node, ast.Call) else node
             part = ast.get_source_segment(self.text, culprit) or type(node).__name__
@@ -120,7 +173,7 @@ class Expression:
         place = len(self.text.encode()[: node.col_offset].decode()) + 1  # ast counts bytes
         names = "x0" if self.inputs == 1 else f"x0 to x{self.inputs - 1}"
         raise InputError(
-            f"{rule} at character {place} of {shown(self.text)}; use {names}, pi, e, numbers, + - * / ** and "
+            f"{rule} at character {place} of {shown(self.text)}; use {names}, pi, e, numbers, + - * / % ** < > and "
             f"{', '.join(FUNCTIONS)}."
         )
 

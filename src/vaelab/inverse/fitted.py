@@ -9,38 +9,47 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vaelab import store
 from vaelab.data import Scaling
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, StoreError
-from vaelab.inverse import methods
+from vaelab.inverse import methods, scores
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
-from vaelab.inverse.expressions import Forward
+from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
-from vaelab.inverse.problems import Function, Problem
+from vaelab.inverse.problems import Problem
+from vaelab.inverse.units import Bounds, Floats, check_gate
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 WALK = 12  # steps of the random walk in the latent space before refinement
 ARRAYS = (
-    "x_mean", "x_basis", "y_mean", "y_basis", "scaling_offset", "scaling_scale", "support_normals", "support_bounds",
+    "x_mean", "x_basis", "x_scale", "y_mean", "y_basis", "y_scale", "scaling_offset", "scaling_scale",
+    "ground_mean", "ground_basis", "ground_scale", "support_normals", "support_bounds",
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solutions:
-    """Distinct solutions x (s, *x_shape) of one y, best first, with their root mean squared misfit (s,).
+    """Distinct solutions x (s, *x_shape) of one y, best first, with the misfit (s, outputs) of each output.
 
-    They were refined, filtered by the gates and de-duplicated: solutions, not posterior samples.
+    They were refined, filtered by the gates and de-duplicated: solutions, not posterior samples. `rmse` (s,) is the
+    root mean squared misfit: of one output in y's own unit; of several the root mean square over all, each in
+    standard deviations of that output. `nearest` (*x_shape) is the candidate with the smallest rmse, whether it passed
+    or not, `miss` (outputs,) its misfit: if there is no solution, the nearest miss.
     """
 
     x: Array
-    rmse: npt.NDArray[np.float64]
+    rmse: Floats
+    misfit: Floats
+    nearest: Array
+    miss: Floats
     candidates: int
     evaluations: int  # of the forward function
 
@@ -55,7 +64,7 @@ class Inverter:
     problem: Problem
     fitted: Fitted
     space: Coordinates
-    support: Support
+    ground: Ground
     history: Sequence[Mapping[str, Any]] = ()
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of its training
@@ -63,10 +72,6 @@ class Inverter:
     @property
     def spec(self) -> Spec:
         return self.fitted.spec
-
-    @property
-    def ground(self) -> Ground:
-        return Ground(self.space.x, self.support)
 
     @property
     def sampler(self) -> Sampler:
@@ -87,31 +92,49 @@ class Inverter:
             drawn = self.sampler.draw(self.problem.curves(y), n, seed, noise=True)
             return Draws(self.space.x_own(drawn.double()).numpy())
 
-    def solve(self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK) -> list[Solutions]:
-        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape)."""
-        y = self.problem.curves(y)
+    def solve(
+        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
+    ) -> list[Solutions]:
+        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape).
+
+        gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
+        """
+        problem = self.problem
+        if gate is not None:
+            problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
+        y = problem.curves(y)
         x, calls = self.candidates(y, n, seed, walk)
+        found = []
         with one_thread():
             if refine:
                 x, refined = methods.refine_candidates(self.problem, self.ground, x, y, refine)
                 calls += refined.evaluations
-            kept = [methods.distinct(self.problem, own, measured) for own, measured in zip(x, y, strict=True)]
-        return [Solutions(own, missed, n, calls // len(y) + n) for own, missed in kept]
+            missed = scores.misfits(problem, x, y)
+            for own, measured, each in zip(x, y, missed, strict=True):
+                kept, misfit = methods.distinct(problem, own, measured)
+                pooled = scores.pooled(problem, each)
+                best = int(np.argmin(np.where(np.isnan(pooled), np.inf, pooled)))
+                rmse = scores.pooled(problem, misfit)
+                found.append(Solutions(kept, rmse, misfit, own[best], each[best], n, calls // len(y) + n))
+        return found
 
     def save(self, folder: Path, metrics: Mapping[str, Any], overwrite: bool = False) -> Inverter:
         """Write the run folder; returns this model with that folder."""
         fitted = self.fitted.save(folder, self.history, metrics, overwrite)
-        space, problem = self.space, self.problem
+        space, problem, ground = self.space, self.problem, self.ground
         arrays = (
-            space.x.mean, space.x.basis, space.y.mean, space.y.basis, space.scaling.offset, space.scaling.scale,
-            self.support.normals, self.support.bounds,
+            space.x.mean, space.x.basis, space.x.scale, space.y.mean, space.y.basis, space.y.scale,
+            space.scaling.offset, space.scaling.scale, ground.frame.mean, ground.frame.basis, ground.frame.scale,
+            ground.support.normals, ground.support.bounds,
         )  # fmt: skip
         digest = store.save_arrays(folder / "problem.safetensors", dict(zip(ARRAYS, arrays, strict=True)))
         about = {
             "name": problem.name, "family": problem.name if problem.family else None, "spectrum": space.spectrum,
-            "forward": list(problem.forward.texts) if isinstance(problem.forward, Forward) else None,
-            "x_shape": list(problem.x_shape), "y_shape": list(problem.y_shape), "noise": problem.noise,
-            "gate": problem.gate, "spread": problem.spread, "source": dict(problem.source), "sha256": digest,
+            "forward": _stored(problem.forward),
+            "x_shape": list(problem.x_shape), "y_shape": list(problem.y_shape), "noise": problem.noise.tolist(),
+            "gate": problem.gate.tolist(), "x_scale": problem.x_scale.tolist(), "y_scale": problem.y_scale.tolist(),
+            "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
+            "source": dict(problem.source), "sha256": digest,
         }  # fmt: skip
         store.write_json(folder / "problem.json", about)
         return dataclasses.replace(self, fitted=fitted)
@@ -125,23 +148,51 @@ class Inverter:
         about = store.read_json(folder / "problem.json")
         fitted = Fitted.load(folder, conditional=True)
         arrays = store.load_arrays(folder / "problem.safetensors", about["sha256"])
-        parts = [arrays[name] for name in ARRAYS]
-        shapes = tuple(about["x_shape"]), tuple(about["y_shape"])
-        # The network's input is longer than y if it includes the spectrum.
-        seen = (len(parts[2]),)
+        if "x_scale" not in about:
+            raise StoreError(f"{folder} is of an older version, without a unit for each input; run `invert` again.")
+        x_shape, y_shape = tuple(about["x_shape"]), tuple(about["y_shape"])
+        noise, gate, x_scale, y_scale = (
+            np.array(about[name], dtype=np.float64) for name in ("noise", "gate", "x_scale", "y_scale")
+        )
+        bounds = None if about["bounds"] is None else Bounds.of(about["bounds"], x_shape)
+        seen = len(arrays["y_mean"])  # longer than y if it includes the spectrum
         space = Coordinates(
-            Frame(parts[0], parts[1], shapes[0]), Frame(parts[2], parts[3], seen), Scaling(parts[4], parts[5]),
-            shapes[1], about["spectrum"],
+            Frame(arrays["x_mean"], arrays["x_basis"], x_shape, arrays["x_scale"]),
+            Frame(arrays["y_mean"], arrays["y_basis"], (seen,), arrays["y_scale"]),
+            Scaling(arrays["scaling_offset"], arrays["scaling_scale"]), y_shape, about["spectrum"], y_scale, bounds,
         )  # fmt: skip
-        if forward is None:
-            if about["forward"] is None:
-                raise InputError(
-                    f"the forward function of {folder} is a Python function and not stored; load it with `forward`."
-                )
-            forward = Forward(about["forward"], shapes[0][0])
+        frame = Frame(arrays["ground_mean"], arrays["ground_basis"], x_shape, arrays["ground_scale"])
+        ground = Ground(frame, Support(arrays["support_normals"], arrays["support_bounds"]))
+        function = _function(folder, about["forward"] if forward is None else forward, space, ground)
         problem = Problem(
-            about["name"], np.empty((0, *shapes[0])), np.empty((0, *shapes[1])), forward, {}, about["noise"],
-            about["gate"], about["spread"], FAMILIES.get(about["family"]), about["source"],
+            about["name"], np.empty((0, *x_shape)), np.empty((0, *y_shape)), function, {}, noise, gate, x_scale,
+            y_scale, bounds, FAMILIES.get(about["family"]), about["source"],
         )  # fmt: skip
         run = store.load_run(folder)
-        return cls(problem, fitted, space, Support(parts[6], parts[7]), run.history, run.metrics)
+        return cls(problem, fitted, space, ground, run.history, run.metrics)
+
+
+def _stored(forward: ForwardFunction) -> list[str] | None:
+    """Expressions; none if there is no forward function; None for a Python function, which is not stored."""
+    if forward is UNKNOWN:
+        return []
+    return None if forward.texts is None else list(forward.texts)
+
+
+def _function(
+    folder: Path, forward: Function | Sequence[str] | None, space: Coordinates, ground: Ground
+) -> ForwardFunction:
+    """The forward function of a run, checked on draws from the ranges of its examples."""
+    if forward is None:
+        raise InputError(
+            f"the forward function of {folder} is a Python function and not stored; load it with `forward`."
+        )
+    if isinstance(forward, Sequence) and not forward:
+        return UNKNOWN
+    drawn = torch.randn(1_000, space.x.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = space.x_own(drawn).numpy()
+    outside = ground.support.excess(torch.from_numpy(ground.frame.coordinates(x))).sum(1)
+    function, y = ForwardFunction.checked(forward, x[outside.argsort(stable=True).numpy()])
+    if y.shape[1:] != space.y_shape:
+        raise InputError(f"f(x) must have the shape of y, {space.y_shape}, but `forward` gives {y.shape[1:]}.")
+    return function

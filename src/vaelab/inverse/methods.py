@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +19,14 @@ from vaelab.inverse.lines import NEAR, ends_of, lines
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.refine import Refined, refine
 from vaelab.inverse.scores import Score
+from vaelab.inverse.units import each_value
 
 Array = npt.NDArray[Any]
 # The k-th chunk of candidates (curves, n, *x_shape), and its number of forward evaluations.
 Starts = Callable[[int], tuple[Array, int]]
 CHUNK_ROWS = 20_000  # candidates refined at once
 MOST_CHUNKS = 200
+DONE = 1e-6  # relative misfit at which refinement ends
 CURVE = 40  # stored points of a recall curve
 
 
@@ -64,36 +65,40 @@ class Ground:
     @classmethod
     def of(cls, problem: Problem) -> Ground:
         x, _ = problem.rows("train")
-        frame = Frame.of(x)
+        frame = Frame.of(x, problem.x_unit)
         return cls(frame, Support.of(x, frame))
 
 
 def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, steps: int) -> tuple[Array, Refined]:
-    """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x."""
+    """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x.
+
+    A row is done at a misfit of 1e-6 of y's spread, or of y itself where y is smaller than that.
+    """
     m, n = x.shape[:2]
     frame = ground.frame
     # Leaving the support by a hundredth of a range costs as much as a misfit equal to the gate.
-    weight = 100 * problem.gate * math.sqrt(max(1, math.prod(problem.y_shape)))
-    # In units of each coordinate's spread the damping is equal for all.
+    weight = 100 * float(np.linalg.norm(each_value(problem.gate / problem.y_scale, problem.y_shape)))
     u = torch.from_numpy(frame.coordinates(x.reshape(m * n, *problem.x_shape)))
-    target = torch.from_numpy(y.reshape(m, -1)).repeat_interleave(n, 0)
+    target = torch.from_numpy(problem.relative_y(y)).repeat_interleave(n, 0)
+    done = DONE * target.square().mean(1).sqrt().clamp(max=1)
 
     def forward(c: Tensor) -> Tensor:
-        return problem.forward(frame.own(c)).reshape(len(c), -1)
+        return problem.relative(frame.own(c))
 
     def penalty(c: Tensor) -> Tensor:
         return weight * ground.support.excess(c)
 
     pieces = [
-        refine(forward, a, b, steps, differentiable=problem.is_differentiable, penalty=penalty)
-        for a, b in zip(u.split(CHUNK_ROWS), target.split(CHUNK_ROWS), strict=True)
+        refine(forward, a, b, steps, derivative=problem.forward.derivative, done=c, penalty=penalty)
+        for a, b, c in zip(*(whole.split(CHUNK_ROWS) for whole in (u, target, done)), strict=True)
     ]
-    done = Refined(
+    refined = Refined(
         torch.cat([p.u for p in pieces]),
         torch.cat([p.rmse for p in pieces], 1),
         sum(p.evaluations for p in pieces),
     )
-    return frame.own(done.u).view(m, n, *problem.x_shape).numpy(), done
+    found: Array = frame.own(refined.u).view(m, n, *problem.x_shape).numpy()
+    return found if problem.bounds is None else problem.bounds.clip(found), refined
 
 
 def attempt(
@@ -155,14 +160,14 @@ def from_prior(problem: Problem, n: int, curves: int, seed: int) -> Starts:
 def nearest(problem: Problem, n: int, y: Array) -> Starts:
     """The training examples with the nearest y, the next n in each chunk."""
     x, known = problem.rows("train")
-    flat = known.reshape(len(known), -1)
+    flat = problem.relative_y(known)
     index = NearestNeighbors(algorithm="brute").fit(flat)
     order: list[Array] = []
 
     def starts(chunk: int) -> tuple[Array, int]:
         if not order or order[0].shape[1] < min(len(x), (chunk + 1) * n):
             reach = min(len(x), max(4, 2 * (chunk + 1)) * n)
-            order[:] = [index.kneighbors(y.reshape(len(y), -1), reach, return_distance=False)]
+            order[:] = [index.kneighbors(problem.relative_y(y), reach, return_distance=False)]
         return x[order[0][:, chunk * n : (chunk + 1) * n]], 0
 
     return starts
@@ -210,14 +215,14 @@ def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations:
 def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
     """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
 
-    Two differ if any value differs by more than 0.02 of the range of x.
-    Returns solutions (s, *x_shape) and their root mean squared misfit (s,).
+    Two differ if any value differs by more than 0.02 of the range of its input.
+    Returns solutions (s, *x_shape) and the misfit (s, outputs) of each, in y's own units.
     """
+    missed = scores.misfits(problem, x[None], y[None])[0]
     passing = scores.passes(scores.gates(problem, x[None], y[None]))[0]
-    missed = scores.rmse(problem, x[None], y[None])[0]
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(len(x), -1) / problem.x_unit
     kept: list[int] = []
-    for i in np.argsort(missed, kind="stable"):
-        if passing[i] and all(np.abs(flat[i] - flat[j]).max() > NEAR * problem.spread for j in kept):
+    for i in np.argsort(scores.pooled(problem, missed), kind="stable"):
+        if passing[i] and all(np.abs(flat[i] - flat[j]).max() > NEAR for j in kept):
             kept.append(int(i))
     return x[kept], missed[kept]

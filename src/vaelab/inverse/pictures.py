@@ -32,8 +32,9 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
         x = own.x[shown]
         flat = apply(problem.forward, x.reshape(-1, *problem.x_shape))
         data = plots.solved_data(
-            x, reference[shown], flat.reshape(*x.shape[:2], *problem.y_shape), y[shown], passing[shown]
-        )
+            x, reference[shown], flat.reshape(*x.shape[:2], *problem.y_shape), y[shown], passing[shown],
+            problem.x_scale, problem.y_scale,
+        )  # fmt: skip
         drawn.append(plots.plot_solved(data, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
     elif len(problem.x_shape) == 1:
         pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in shown]
@@ -47,7 +48,11 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
         drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and cost"))
     if own.rmse is not None:
         rmse = own.rmse.reshape(len(own.rmse), -1)
-        drawn.append(plots.plot_refinement(rmse, problem.gate, folder / "refinement.png"))
+        inside = float(scores.gates(problem, own.x, y)["rmse"].mean())
+        unit, gate = "in standard deviations of y", float((problem.gate / problem.y_scale).min())
+        if problem.outputs == 1:
+            unit, gate, rmse = "in the unit of y", float(problem.gate[0]), rmse * problem.y_scale
+        drawn.append(plots.plot_refinement(rmse, gate, inside, unit, folder / "refinement.png"))
     drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
     return drawn
 

@@ -54,13 +54,13 @@ def _coordinates(model: Inverter, x: Array) -> Array:
     lead = x.shape[: x.ndim - len(shape)]
     if len(shape) == 1:
         return x
-    return model.space.x.coordinates(x.reshape(-1, *shape)).reshape(*lead, -1)
+    return model.ground.frame.coordinates(x.reshape(-1, *shape)).reshape(*lead, -1)
 
 
 def _against_exact(model: Inverter, seed: int) -> dict[str, Any] | None:
     """C2ST and energy distance from draws of the exact posterior, which has a density only if y is noisy."""
     problem = model.problem
-    if problem.family is None or not problem.noise:
+    if problem.family is None or not problem.noise.any():
         return None
     x, y = (part[:REFERENCES] for part in problem.rows("test"))
     rng = np.random.default_rng([seed, 0xB0])
@@ -90,13 +90,15 @@ def exact_posterior(problem: Problem, ends: Array, y: Array, n: int, rng: np.ran
         pairs = u.view(-1, 2, 2)
         return problem.forward(pairs[..., :1] * (1 - t) + pairs[..., 1:] * t).flatten(1)
 
+    (noise,) = problem.noise
+
     def log_density(u: Array) -> Array:
         missed = ((apply(problem.forward, lines(u)) - y) ** 2).reshape(len(u), -1).sum(1)
-        return np.where(is_inside(u), -0.5 * missed / problem.noise**2, -np.inf)
+        return np.where(is_inside(u), -0.5 * missed / noise**2, -np.inf)
 
     modes = problem.family.solutions(ends)
     J = jacobian(forward, torch.from_numpy(modes))
-    precision, axes = (a.numpy() for a in torch.linalg.eigh(J.mT @ J / problem.noise**2))
+    precision, axes = (a.numpy() for a in torch.linalg.eigh(J.mT @ J / noise**2))
     scale = np.minimum(1 / np.sqrt(np.maximum(precision, 1e-12)), 0.5)  # 0.5: along a continuum y is uninformative
     u = modes[rng.integers(len(modes), size=n)]
     log_p = log_density(u)

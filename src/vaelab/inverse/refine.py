@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from vaelab.inverse.forward import Derivative, along, rows_of_jacobian
 
 DAMPING, EASE, BRAKE = 1e-2, 0.2, 4.0  # of Levenberg-Marquardt: at the start, after a success, after a failure
 DIFFERENCE = 1e-5  # of a coordinate, for finite differences
@@ -29,15 +29,16 @@ def refine(
     y: Tensor,
     steps: int,
     *,
-    differentiable: bool = True,
-    done: float = 1e-6,
+    derivative: Derivative = "forward",
+    done: float | Tensor = 1e-6,
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
     """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Marquardt 1963).
 
     u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M). `penalty` maps (n, P) to (n, C), whose squares
-    are added: 0 where u is allowed. A row whose root mean squared misfit is below `done` without a penalty is finished
-    and costs nothing more. If forward has no derivatives, finite differences are used.
+    are added: 0 where u is allowed. A row whose root mean squared misfit is at most `done`, a number or (n,), without a
+    penalty is finished and costs nothing more. `derivative`: how that of forward is taken. u and y are in units of
+    their spread, in which steps, damping and `done` have one size.
 
     >>> square = lambda u: u.square()
     >>> start = torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
@@ -68,7 +69,7 @@ def refine(
         fresh = rows[stale[rows]]
         if len(fresh):
             at = residual[fresh, :M] + y[fresh]
-            slopes[fresh, :M] = jacobian(forward, u[fresh], at if not differentiable else None)
+            slopes[fresh, :M] = jacobian(forward, u[fresh], derivative, at)
             if penalty is not None:
                 slopes[fresh, M:] = jacobian(penalty, u[fresh])
             evaluations += len(fresh) * P
@@ -77,7 +78,7 @@ def refine(
         normal = J.mT @ J
         gradient = (J.mT @ r[..., None])[..., 0]
         scale = normal.diagonal(dim1=1, dim2=2)
-        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-30  # for directions in which f is flat, as along a continuum
+        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-300  # for directions in which f is flat, as along a continuum
         damped = normal + torch.diag_embed(damping[rows, None] * scale + floor)
         step = torch.linalg.solve_ex(damped, gradient)[0]
         trial = u[rows] - torch.where(step.isfinite(), step, 0)
@@ -93,27 +94,24 @@ def refine(
     return Refined(u, torch.stack(history), evaluations)
 
 
-def jacobian(forward: Callable[[Tensor], Tensor], u: Tensor, at: Tensor | None = None) -> Tensor:
-    """d forward / d u (n, M, P), one direction at a time: rows are independent, so one pass serves all of them.
+def jacobian(
+    forward: Callable[[Tensor], Tensor], u: Tensor, derivative: Derivative = "forward", at: Tensor | None = None
+) -> Tensor:
+    """d forward / d u (n, M, P): one pass per direction, or per output in reverse mode, serves all rows.
 
-    `at`: forward(u), the base point of finite differences if forward has no derivatives.
+    `at`: forward(u), if it is known, the base point of finite differences.
     """
-    _prepare_forward_mode()
+    n, P = u.shape
+    if derivative == "differences" and at is None:
+        at = forward(u).detach()
+    if derivative == "reverse":
+        return rows_of_jacobian(forward, u)
     columns = []
-    for p in range(u.shape[1]):
-        direction = torch.zeros_like(u)
-        direction[:, p] = 1
-        if at is None:
-            columns.append(torch.func.jvp(forward, (u,), (direction,))[1])
+    for direction in torch.eye(P).to(u):
+        if derivative == "forward":
+            columns.append(along(forward, u, direction.expand(n, -1)))
         else:
             with torch.no_grad():
+                assert at is not None
                 columns.append((forward(u + DIFFERENCE * direction) - at) / DIFFERENCE)
     return torch.stack(columns, -1)
-
-
-@functools.cache
-def _prepare_forward_mode() -> None:
-    """Its first use makes PyTorch compile some rules with a function that PyTorch has deprecated."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
-        torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))

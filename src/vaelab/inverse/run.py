@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vaelab import store
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
-from vaelab.inverse import methods, npe, posterior, search
+from vaelab.inverse import methods, npe, posterior, scores, search
 from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.judging import LONG, NETWORK, REFINED, Attempts, judge
@@ -26,6 +26,7 @@ from vaelab.inverse.training import train
 from vaelab.report.inverse import build_inverse_report
 from vaelab.store.folders import default_folder
 from vaelab.vae.spec import Spec
+from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +50,7 @@ class InversionWatch:
     epoch: Callable[[int], None] = lambda epoch: None
     trial: Callable[[search.Trial], None] = lambda trial: None
     note: Callable[[str], None] = lambda text: None
+    stage: Callable[[str], None] = lambda text: None  # what comes next, such as "training 2 models"
 
 
 def begin(
@@ -94,22 +96,32 @@ def preparation(folder: Path) -> Path:
 def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: InversionWatch) -> Inversion:
     """Search and train from the last checkpoint; score, draw, and move the run to its final folder."""
     partial = preparation(folder)
+    if problem.failed:
+        watch.note(
+            f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: y is NaN or infinite."
+        )
     with store.StudyLock(partial), one_thread():
         specs, tried = specs_of(problem, config.settings), list[search.Trial]()
         if config.trials:
+            watch.stage(f"searching in {counted(config.trials, 'trial')}")
             spec, tried = search.search(problem, config, partial, watch.trial)
             specs = [spec]
+        examples = counted(len(problem.splits["train"]), "example")
+        watch.stage(f"training {counted(len(specs), 'model')} for {specs[0].epochs} epochs on {examples}")
         model = train(problem, specs, work=partial, spectrum=config.spectrum, progress=watch.epoch)
         if config.npe and not npe.is_installed():
             watch.note(npe.MISSING)
+        scored = counted(len(problem.splits["test"]), "measurement")
+        watch.stage(f"solving {scored}" + (", also by methods without a network" if config.baselines else ""))
         judged = judge(
             model, config.samples, config.refine, config.seed, config.walk, config.baselines,
             config.npe and npe.is_installed(),
         )  # fmt: skip
         seconds = {"search": sum(trial.seconds for trial in tried), "train": model.seconds, **judged.seconds}
         results = summary(model, judged, seconds, config.samples, config.refine, config.walk)
+        watch.stage("checking posterior draws, drawing the page")
         results["posterior"] = posterior.check(model, config.seed)
-        results["examples"] = len(problem.splits["train"])
+        results["examples"], results["failed"] = len(problem.splits["train"]), problem.failed
         if config.trials:
             rows = [trial.as_dict() for trial in tried]
             results["search"] = {"yardstick": config.yardstick, "space": config.space.to_json(), "trials": rows}
@@ -158,7 +170,7 @@ def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
     """The candidates left after the gates and de-duplication: solutions, not used as a score."""
     _, y = problem.rows("test")
     kept = [methods.distinct(problem, x, measured) for x, measured in zip(own.x, y, strict=True)]
-    missed = np.concatenate([rmse for _, rmse in kept])
+    missed = np.concatenate([scores.pooled(problem, misfit) for _, misfit in kept])
     return {
         "label": "solutions: filtered by the gates, without duplicates; not a score",
         "distinct": float(np.mean([len(x) for x, _ in kept])),

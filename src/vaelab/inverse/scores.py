@@ -17,21 +17,40 @@ Bools = npt.NDArray[np.bool_]
 PEARSON_GATE = 0.8
 
 
-def rmse(problem: Problem, x: Array, y: Array) -> npt.NDArray[np.float64]:
-    """Root mean squared error (curves, n) of f(x) for candidates x (curves, n, *x_shape) of y (curves, *y_shape)."""
+def misfits(problem: Problem, x: Array, y: Array) -> npt.NDArray[np.float64]:
+    """The root mean squared error (curves, n, outputs) of each output of f(x), in its own unit.
+
+    Candidates x (curves, n, *x_shape) of y (curves, *y_shape).
+    """
     m, n = x.shape[:2]
-    found = apply(problem.forward, x.reshape(m * n, *problem.x_shape)).reshape(m, n, -1)
-    missed: npt.NDArray[np.float64] = np.sqrt(np.mean((found - y.reshape(m, 1, -1)) ** 2, -1))
+    found = problem.relative_y(apply(problem.forward, x.reshape(m * n, *problem.x_shape))).reshape(m, n, -1)
+    residual = (found - problem.relative_y(y)[:, None]).reshape(m, n, problem.outputs, -1)
+    missed: npt.NDArray[np.float64] = np.sqrt(np.mean(residual**2, -1)) * problem.y_scale
     return missed
 
 
+def pooled(problem: Problem, missed: Array) -> npt.NDArray[np.float64]:
+    """One misfit (...) from those of the outputs (..., outputs): the root mean square, each in units of its spread.
+
+    With a single output it is that output's misfit in its own unit.
+    """
+    unit = problem.y_scale if problem.outputs > 1 else 1.0
+    found: npt.NDArray[np.float64] = np.sqrt(np.mean((missed / unit) ** 2, -1))
+    return found
+
+
+def rmse(problem: Problem, x: Array, y: Array) -> npt.NDArray[np.float64]:
+    """The pooled misfit (curves, n) of candidates x (curves, n, *x_shape) of y (curves, *y_shape)."""
+    return pooled(problem, misfits(problem, x, y))
+
+
 def gates(problem: Problem, x: Array, y: Array) -> dict[str, Bools]:
-    """Which candidates (curves, n) pass each gate. `rmse`: f(x) reproduces y.
+    """Which candidates (curves, n) pass each gate. `rmse`: every output of f(x) reproduces that of y.
 
     Lines also have `slope`, the least-squares slope of x0 below and of x1 above 0, and `pearson`, the absolute
     correlation of both with a straight line above 0.8.
     """
-    passed = {"rmse": rmse(problem, x, y) < problem.gate}
+    passed: dict[str, Bools] = {"rmse": np.asarray((misfits(problem, x, y) < problem.gate).all(-1))}
     if problem.family is not None:
         t = np.linspace(-1, 1, x.shape[-1])
         t /= np.linalg.norm(t)

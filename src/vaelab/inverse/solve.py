@@ -12,37 +12,44 @@ import numpy as np
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import WALK, Inverter
 from vaelab.inverse.run import Array
+from vaelab.inverse.units import check_gate
 
 
 def solve(
     folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
-    out: str | Path | None = None,
+    gate: Any = None, out: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; `out`: an .npz to write."""
+    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; `out`: an .npz to write.
+
+    gate: the largest misfit of a solution in y's own units, a number or one per output; default: the run's. A
+    measurement's `nearest` is the candidate of the smallest misfit, also where no one is a solution.
+    """
     if out is not None and Path(out).suffix != ".npz":
         raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
     model = Inverter.load(folder)
     measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
     began = time.perf_counter()
-    found = model.solve(measured, samples, refine, seed, walk)
+    found = model.solve(measured, samples, refine, seed, walk, gate)
     seconds = time.perf_counter() - began
     if out is not None:
         curve = np.repeat(np.arange(len(found)), [len(s) for s in found])
-        x, missed = (np.concatenate(parts) for parts in zip(*((s.x, s.rmse) for s in found), strict=True))
-        np.savez(Path(out), curve=curve, x=x, rmse=missed)
+        x, rmse, misfit = (np.concatenate([getattr(s, name) for s in found]) for name in ("x", "rmse", "misfit"))
+        np.savez(Path(out), curve=curve, x=x, rmse=rmse, misfit=misfit)
     return {
         "run": str(folder),
         "samples": samples,
         "refine": refine,
         "seconds": seconds,
-        "gate": model.problem.gate,
+        "gate": (model.problem.gate if gate is None else check_gate(gate, model.problem.outputs)).tolist(),
+        "y_scale": model.problem.y_scale.tolist(),
         "curves": [
             {
                 "candidates": own.candidates, "evaluations": own.evaluations,
                 "solutions": [
-                    {"rank": rank, "rmse": float(missed), "x": _described(x)}
-                    for rank, (x, missed) in enumerate(zip(own.x, own.rmse, strict=True), 1)
+                    {"rank": rank, "rmse": float(rmse), "misfit": misfit.tolist(), "x": _described(x)}
+                    for rank, (x, rmse, misfit) in enumerate(zip(own.x, own.rmse, own.misfit, strict=True), 1)
                 ],
+                "nearest": {"misfit": own.miss.tolist(), "x": _described(own.nearest)},
             }
             for own in found
         ],

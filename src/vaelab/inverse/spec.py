@@ -53,8 +53,8 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
         )
     if spec.wy > 0 and not problem.is_differentiable:
         raise InputError(
-            "`wy` needs a forward function with a gradient, but this one has none; leave wy at 0, which ranks samples "
-            "by f alone."
+            "`wy` needs a forward function with a gradient, but this one has none, or one that finite differences "
+            "contradict; leave wy at 0, which ranks samples by f alone."
         )
     return spec
 

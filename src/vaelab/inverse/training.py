@@ -14,8 +14,9 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack
 from vaelab.errors import TrainingFailed
 from vaelab.inverse import conditional
-from vaelab.inverse.coordinates import Support
+from vaelab.inverse.coordinates import CURVE
 from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.study import jobs
@@ -26,9 +27,6 @@ from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
-
-CURVE = 16  # minimum number of points of a curve, whose spectrum is also fed to the network
-
 
 CHOICE_DRAWS = 256  # of the importance-weighted bound used for the choice
 
@@ -55,7 +53,7 @@ def train_members(
     members = [Member(m.name, resolve(m.spec, data)) for m in members]
     trained: dict[str, Inverter | Outcome] = {}
     with one_thread():
-        support = Support.of(problem.rows("train")[0], space.x)
+        ground = Ground.of(problem)
         for part in stacks(members, data.shape, 1, system):
             feed = Feed(data, part[0].spec, space.scaling)
             conditional.audit(Stack([m.spec for m in part], feed, system.method), system.method.objective(part[0].spec))
@@ -69,7 +67,7 @@ def train_members(
                 assert done is not None
                 fitted = Fitted.of(feed, member.spec, torch.from_numpy(done.state.arrays["best"]))
                 metrics = _metrics(fitted, feed)
-                trained[member.name] = Inverter(problem, fitted, space, support, done.history, metrics, done.seconds)
+                trained[member.name] = Inverter(problem, fitted, space, ground, done.history, metrics, done.seconds)
     return [trained[member.name] for member in members]
 
 

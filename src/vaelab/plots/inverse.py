@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
-from vaelab.wording import number
+from vaelab.wording import significant
 
 SHOWN = 3  # curves
 RANKED = 8  # most coordinates shown
@@ -30,14 +30,31 @@ class Solved:
     reproduced: Floats  # (k, n, outputs, points)
     measured: Floats  # (k, outputs, points)
     passing: Bools  # (k, n)
+    x_unit: str = ""  # in words, unless each input is in its own
+    y_unit: str = ""
 
 
-def solved_data(x: Floats, reference: Floats, reproduced: Floats, measured: Floats, passing: Bools) -> Solved:
-    """The first curves; arrays with one output get an axis for it."""
+def solved_data(
+    x: Floats, reference: Floats, reproduced: Floats, measured: Floats, passing: Bools,
+    x_scale: Floats, y_scale: Floats,
+) -> Solved:  # fmt: skip
+    """The first curves; arrays with one output get an axis for it.
+
+    Inputs or outputs whose scales (parts,) differ by more than a factor of ten are shown in units of these.
+    """
     k = slice(SHOWN)
     outputs = reproduced if reproduced.ndim == 4 else reproduced[:, :, None]
     targets = measured if measured.ndim == 3 else measured[:, None]
-    return Solved(x[k], reference[k], outputs[k], targets[k], passing[k])
+    x_unit, y_unit = (_common_unit(scale) for scale in (x_scale, y_scale))
+    return Solved(
+        x[k] / x_unit, reference[k] / x_unit, outputs[k] / y_unit, targets[k] / y_unit, passing[k],
+        "in units of each range" if x_unit.size > 1 else "", "in standard deviations" if y_unit.size > 1 else "",
+    )  # fmt: skip
+
+
+def _common_unit(scale: Floats) -> Floats:
+    """1, or if one axis does not suit all parts, their scales (parts, 1)."""
+    return scale[:, None] if scale.max() > 10 * scale.min() else np.ones(1)
 
 
 def _curves(axes: Axes, curves: Floats, colours: Sequence[str], alpha: float = 0.35) -> None:
@@ -67,14 +84,15 @@ def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Pa
             _curves(panels[1], data.reproduced[row, :, i], colours)
             panels[1].plot(data.measured[row, i], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
             _curves(panels[2], data.reproduced[row, :, i] - data.measured[row, i], colours)
-        largest = float(np.abs(data.reproduced[row] - data.measured[row, None]).max())
+        largest = float(np.abs(data.reproduced[row] - data.measured[row, None]).max()) or 1.0
         panels[2].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0e}" if 0 < abs(v) < 1e-3 else f"{v:g}"))
-        panels[2].set_ylim(-1.1 * max(largest, 1e-9), 1.1 * max(largest, 1e-9))
+        panels[2].set_ylim(-1.1 * largest, 1.1 * largest)
         for axes in panels:
             axes.set_xlim(-1, points)
             axes.autoscale_view(scalex=False)
         if row == 0:
-            for axes, name in zip(panels, ("inputs x", "f(x) and y", "f(x) - y"), strict=True):
+            units = [f", {unit}" if unit else "" for unit in (data.x_unit, data.y_unit, data.y_unit)]
+            for axes, name in zip(panels, map(str.__add__, ("inputs x", "f(x) and y", "f(x) - y"), units), strict=True):
                 style.name_axes(axes, y=name)
         if row == k - 1:
             for axes in panels:
@@ -165,13 +183,18 @@ def plot_race(data: Race, path: str | Path, title: str = "Recall and cost") -> P
     return style.save(figure, path)
 
 
-def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "Misfit by refinement step") -> Path:
-    """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step."""
+def plot_refinement(
+    rmse: Floats, gate: float, inside: float, unit: str, path: str | Path, title: str = "Misfit by refinement step"
+) -> Path:
+    """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step.
+
+    unit: in words, of both the misfit and the gate; inside: the share of candidates that pass it for every output.
+    """
     figure = style.canvas(3.7)
-    inside = float((rmse[-1] < gate).mean())
-    style.heading(figure, title, f"{inside:.1%} of the candidates are below the gate, {number(gate)}")
+    style.heading(figure, title, f"{inside:.1%} of the candidates are within the gate, {significant(gate)}")
     axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
-    steps, levels = np.arange(len(rmse)), np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-9)
+    steps = np.arange(len(rmse))
+    levels = np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-8 * gate)  # 0 has no logarithm
     axes.set_yscale("log")
     axes.fill_between(steps, levels[0], levels[4], color=LIGHT, alpha=0.3, linewidth=0)
     axes.fill_between(steps, levels[1], levels[3], color=LIGHT, alpha=0.5, linewidth=0)
@@ -181,7 +204,7 @@ def plot_refinement(rmse: Floats, gate: float, path: str | Path, title: str = "M
     style.note(axes, 1.02, float(levels[2, -1]), "median", transform=axes.get_yaxis_transform(), color=BLUE)
     axes.set_xlim(0, max(1, len(rmse) - 1))
     style.whole_ticks(axes)
-    style.name_axes(axes, x="step", y="misfit of f(x), root mean square; bands: 50 % and 80 % of the candidates")
+    style.name_axes(axes, x="step", y=f"misfit of f(x), {unit}; bands: 50 % and 80 % of the candidates")
     return style.save(figure, path)
 
 

@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted
+from vaelab.wording import counted, significant
 
 PICTURES = ("candidates", "ends", "race", "refinement", "calibration", "losses")
 
@@ -31,14 +31,15 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         "inverse.html.jinja",
         title=str(problem["name"]),
         headline=headline(results),
-        course=_course(results, spec, float(problem["noise"])),
+        course=_course(results, spec, any(problem["noise"])),
         cards=_cards(results),
         methods=_methods(results),
         search_table=_search(search) if search else None,
         best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=INVERSE),
         settings=settings(spec, searched, spec_type),
         data=pairs(
-            {k: problem[k] for k in ("forward", "x_shape", "y_shape", "noise", "gate", "spectrum") if k in problem}
+            {k: problem[k] for k in ("forward", "x_shape", "y_shape", "spectrum") if k in problem}
+            | {k: ", ".join(map(significant, problem[k])) for k in ("noise", "gate")}
         ),
         epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
@@ -61,7 +62,7 @@ def headline(results: Mapping[str, Any]) -> str:
     return f"Of {shape}, {kept} pass every gate, and they find {_share(results['recall'])} of all solutions."
 
 
-def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noise: float) -> list[str]:
+def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noisy: bool) -> list[str]:
     seconds, spent = results["seconds"], words.duration(results["network"]["seconds"])
     kinds = ("walk", "latent step"), ("refine", "refinement step")
     moves = [counted(results[name], what) for name, what in kinds if results[name]]
@@ -71,7 +72,7 @@ def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noise: float) -
         f"Training took {words.duration(seconds['train'])}, the candidates {spent}{refined}; no candidates were "
         "filtered out.",
     ]
-    if noise and results["recall"] is not None:
+    if noisy and results["recall"] is not None:
         told.append("Recall counts the solutions of the noise-free y; noise shifts them.")
     filtered = results["filtered"]
     told.append(

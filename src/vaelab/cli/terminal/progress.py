@@ -236,8 +236,10 @@ class LiveComparison(ComparisonWatch):
 
 
 @contextlib.contextmanager
-def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None], Callable[[str], None]]]:
-    """Progress of an inverse problem, with a line per trial on a terminal; notes everywhere."""
+def inversion(
+    total: int,
+) -> Iterator[tuple[Callable[[int], None], Callable[[Any], None], Callable[[str], None], Callable[[str], None]]]:
+    """Progress of an inverse problem, with a line per trial on a terminal; notes and a line per stage everywhere."""
     console = errors()
 
     def told(trial: Any) -> None:
@@ -246,4 +248,9 @@ def inversion(total: int) -> Iterator[tuple[Callable[[int], None], Callable[[Any
             console.print(f"trial {trial.number}: {value}  ({trial.seconds:.0f} s)", highlight=False)
 
     with epochs(total) as progress:
-        yield progress, told, lambda text: print(f"note: {text}", file=sys.stderr)
+        yield (
+            progress,
+            told,
+            lambda text: print(f"note: {text}", file=sys.stderr),
+            lambda text: print(text, file=sys.stderr),
+        )
