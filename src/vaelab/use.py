@@ -306,19 +306,19 @@ def with_split(model: Fitted | FittedSupervised, rows: NewRows, source: Any) -> 
 def new_rows(
     model: Fitted | FittedSupervised, source: Any, data_dir: str | Path | None = None, **reading: Any
 ) -> NewRows:
-    """Examples for a trained model from a file, a folder of pictures, a built-in name or arrays, in order.
+    """Examples for a trained model from a file, pictures, a built-in name or arrays, in order.
 
-    Columns of a table are matched by name; pictures are sorted by folder and file name.
+    Columns of a table are matched by name; pictures, one or a folder, are in the natural order of their names.
 
     reading: options of `vaelab.data.Reading` that differ from those of the training data, such as id="patient".
     """
     facts = model.facts
     if isinstance(source, str) and source in data_module.BUILTIN:
         return NewRows(data_module.load(source, data_dir=data_dir).x)
-    if isinstance(source, str | Path) and Path(source).is_dir() and len(facts.shape) > 1:
-        from vaelab.data.images import read_folder  # imports Pillow
+    if isinstance(source, str | Path) and len(facts.shape) > 1 and data_module.are_pictures(Path(source)):
+        from vaelab.data.images import read_pictures  # imports Pillow
 
-        raw = read_folder(Path(source))
+        raw = read_pictures(Path(source), facts.shape)
         return NewRows(raw.x, np.array(raw.ids), raw.id_name)
     chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
     unseen: Unseen = {}

@@ -92,6 +92,74 @@ def test_shapes(shape):
     assert data.flat.shape == (20, np.prod(shape[1:]))
 
 
+def objects(parts):
+    out = np.empty(len(parts), dtype=object)
+    out[:] = parts
+    return out
+
+
+def test_channels_last_are_no_channels_first():
+    for shape in (8, 8, 1), (8, 8, 3), (3, 8, 3), (12, 8, 4), (2, 3, 1), (6, 6, 6):
+        assert from_arrays(np.random.default_rng(0).random((9, *shape))).shape == shape
+
+
+def test_new_examples_with_channels_first_are_told_how_to_move_them():
+    with pytest.raises(InputError, match=r"has \(3, 64, 64\); use np\.moveaxis\(x, 1, -1\)\."):
+        rows_for(np.zeros((2, 3, 64, 64)), (64, 64, 3), dtype_hint="float32")
+
+
+@pytest.mark.parametrize("axes", [(1, 3), (3, 1), (1, 1, 3), (3, 1, 1), (1, 3, 1)])
+def test_values_along_one_axis_are_curves_and_no_images(axes):
+    data = from_arrays(X.reshape(20, *axes))
+    np.testing.assert_array_equal(data.x, X)
+    assert not data.is_image
+    assert data.notes == (f"examples of shape {axes} are read as 3 values each.",)
+    np.testing.assert_array_equal(rows_for(X.reshape(20, *axes), (3,), dtype_hint="float32"), X)
+    image = np.repeat(X[:, :, None], 2, 2).reshape(20, 3, 2)
+    assert from_arrays(image).shape == (3, 2)
+
+
+def test_an_array_of_equal_arrays_is_stacked():
+    pictures = X.reshape(20, 3, 1) + np.arange(2)
+    np.testing.assert_array_equal(from_arrays(objects(list(pictures))).x, pictures.astype(np.float32))
+
+
+def test_masked_cells_of_a_table_are_missing():
+    masked = np.ma.masked_less(X, 0)
+    np.testing.assert_array_equal(from_arrays(masked).x, np.where(X < 0, np.nan, X))
+    whole = np.ma.masked_greater(np.arange(60).reshape(20, 3) % 11, 8)
+    np.testing.assert_array_equal(from_arrays(whole).x, whole.astype(float).filled(np.nan))
+    records = np.ma.array(np.zeros(9, [("a", float), ("b", int), ("c", "S2"), ("d", "M8[D]")]))
+    records["a"], records["b"], records["c"] = np.arange(9) / 7, np.arange(9), [b"x", b"y", b"z"] * 3
+    records["d"] = np.arange(9) ** 2
+    records.mask[3] = (True, True, True, True)
+    found = from_arrays(records)
+    assert [column.kind for column in found.columns] == ["real", "real", "categorical", "date"]
+    assert np.isnan(found.x).sum(0).tolist() == [1, 1, 1, 1]
+    assert np.isnan(found.x[3]).all()
+
+
+SCALES = {
+    "8 bits as numbers": (lambda u: np.round(u * 255), "whole numbers up to 255"),
+    "8 bits, smoothed": (lambda u: u * 255, "x / 255"),
+    "around 0": (lambda u: u * 2 - 1, "(x + 1) / 2"),
+    "shares": (lambda u: u, ""),
+    "normalised": (lambda u: (u - 0.45) / 0.22, ""),
+    "16 bits": (lambda u: np.round(u * 65535).astype(np.uint16), ""),
+    "8 bits": (lambda u: np.round(u * 255).astype(np.uint8), ""),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_images_on_other_scales_are_told(name):
+    scaled, part = SCALES[name]
+    u = np.linspace(0, 1, 20 * 24).reshape(20, 6, 4)
+    data = from_arrays(scaled(u))
+    np.testing.assert_array_equal(data.x, scaled(u).astype(data.x.dtype))
+    assert len(data.notes) == bool(part)
+    assert part in "".join(data.notes)
+
+
 NOT_A_CLASS = np.linspace(0, 1, 20)
 REFUSED = {
     "nan in an image": (with_value(np.nan, shape=(20, 3, 4)), "row 5, pixel (1, 1)"),
@@ -116,9 +184,16 @@ REFUSED = {
     "1-D": (X[:, 0], "has 1 dimensions, (20,); use .reshape(-1, 1)"),
     "5-D": (np.ones((2,) * 5), "has 5 dimensions, (2, 2, 2, 2, 2); reshape"),
     "number": (3.0, "has 0 dimensions"),
-    "channels first": (np.ones((20, 3, 8, 8)), "channels last, (N, H, W, C), but has shape (20, 3, 8, 8)"),
+    **{
+        f"channels first {shape}": (
+            np.ones((20, *shape)),
+            f"last, (N, H, W, C), but has shape {(20, *shape)}; use np.mov",
+        )
+        for shape in [(1, 8, 8), (2, 8, 8), (3, 8, 8), (4, 8, 8), (1, 4, 4), (3, 4, 4), (3, 8, 12), (16, 28, 28)]
+    },
     "ragged": ([[1.0], [1.0, 2.0]], "rectangular, but its rows differ in length; give"),
-    "masked": (np.ma.masked_less(X, 0), f"no masked entries, but has {(X < 0).sum()}; fill them"),
+    "ragged objects": (objects([np.ones((8, 8)), np.ones((9, 8))] * 4), "have the shapes (8, 8), (9, 8); give every"),
+    "masked image": (np.ma.masked_less(X.reshape(20, 3, 1) + np.zeros(4), 0), "no masked entries, but has"),
     "bfloat16": (torch.tensor(X).bfloat16(), "BFloat16"),
 }
 

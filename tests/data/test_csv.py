@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 
 from vaelab.data import Reading, describe_source, load, new_rows
@@ -98,6 +103,102 @@ def test_a_file_without_a_header_is_refused_or_its_columns_are_numbered(tmp_path
     assert data.notes == ("'t.data' has no header: its columns are named c1 to c3.",)
 
 
+PLAIN = FRAME.to_csv(index=False)
+BOTH = ("a", "b")
+
+
+def zipped(**members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), text)
+    return out.getvalue()
+
+
+# A file, its name, the names of its columns, and a part of the note on it; all hold the numbers of FRAME.
+ALIKE = {
+    "mark of order": (PLAIN.encode("utf-8-sig"), "t.csv", BOTH, ""),
+    "UTF-16": (PLAIN.encode("utf-16"), "t.csv", BOTH, ""),
+    "UTF-16, big end first": (b"\xfe\xff" + PLAIN.encode("utf-16-be"), "t.csv", BOTH, ""),
+    "UTF-16 without a mark": (PLAIN.encode("utf-16-le"), "t.csv", BOTH, ""),
+    "UTF-16 with tabs, as Excel's Unicode text": (PLAIN.replace(",", "\t").encode("utf-16"), "t.txt", BOTH, ""),
+    "Latin-1": (PLAIN.replace("a", "größe", 1).encode("latin-1"), "t.csv", ("größe", "b"), "Windows-1252 (Latin-1)"),
+    "Windows-1252": (PLAIN.replace("a", "€", 1).encode("cp1252"), "t.csv", ("€", "b"), "Windows-1252 (Latin-1)"),
+    "old Mac": (PLAIN.replace("\n", "\r").encode(), "t.csv", BOTH, ""),
+    "Windows": (PLAIN.replace("\n", "\r\n").encode(), "t.csv", BOTH, ""),
+    "comments before": (f"# by X\n#\n# on 1, May\n\n{PLAIN}".encode(), "t.csv", BOTH, ""),
+    "comments between": (PLAIN.replace("\n", "\n# note\n", 3).encode(), "t.csv", BOTH, "3 lines of 't.csv' starting"),
+    "names in a comment": (f"##v1\n#{PLAIN}".encode(), "t.csv", ("#a", "b"), ""),
+    "empty lines": (f"\n\n{PLAIN}\n\n".encode(), "t.csv", BOTH, ""),
+    "Excel tells the separator": (f"sep=;\n{PLAIN.replace(',', ';')}".encode(), "t.csv", BOTH, ""),
+    "lines end with a separator": (PLAIN.replace("\n", ",\n").encode(), "t.csv", BOTH, ""),
+    "rows end with a separator": (PLAIN.replace("\n", ",\n").replace("b,", "b", 1).encode(), "t.csv", BOTH, ""),
+    "names end with a separator": (PLAIN.replace("b", "b,", 1).encode(), "t.csv", BOTH, ""),
+    "spaces around": (PLAIN.replace(",", " , ").encode(), "t.csv", BOTH, ""),
+    "spaces between": (PLAIN.replace(",", " ").encode(), "t.txt", BOTH, ""),
+    "aligned": (FRAME.to_string(index=False).encode(), "t.txt", BOTH, ""),
+    "write.table of R": (FRAME.to_csv(sep=" ", quoting=2).replace('"" ', "", 1).encode(), "t.txt", BOTH, ""),
+    "gzip": (gzip.compress(PLAIN.encode()), "t.csv.gz", BOTH, ""),
+    "bzip2": (bz2.compress(PLAIN.encode()), "t.csv.bz2", BOTH, ""),
+    "xz": (lzma.compress(PLAIN.encode()), "t.csv.xz", BOTH, ""),
+    "Zstandard": (pyarrow.compress(PLAIN.encode(), "zstd", asbytes=True), "t.csv.zst", BOTH, ""),
+    "zip": (zipped(t_csv=PLAIN), "t.csv.zip", BOTH, ""),
+    "zip of macOS": (zipped(t_csv=PLAIN, __MACOSX___t_csv="?"), "t.zip", BOTH, ""),
+    "packed twice over": (gzip.compress(PLAIN.encode("utf-16")), "t.csv.gz", BOTH, ""),
+    "typographic minus": (PLAIN.replace("-", "−").encode(), "t.csv", BOTH, "is text such as"),
+    "units": (PLAIN.replace(",", " mm,").replace("a mm", "a").encode(), "t.csv", BOTH, "column 'a' is text such as"),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_same_table_as_programs_write_it(tmp_path, name):
+    content, file, features, note = ALIKE[name]
+    (tmp_path / file).write_bytes(content)
+    data = load(tmp_path / file)
+    assert data.features == features
+    np.testing.assert_allclose(data.x, FRAME.to_numpy(), rtol=1e-6)
+    assert bool(data.notes) == bool(note)
+    assert note in " ".join(data.notes)
+    assert load(**data.source).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("written", "sep", "expected"),
+    [
+        (lambda v: f"{v:,}", ",", 1), (lambda v: f"{v:,}", ";", 1), (lambda v: f"{v:,}".replace(",", " "), ";", 1),
+        (lambda v: f"{v:,}".replace(",", "'"), ",", 1), (lambda v: f"{v:,}".replace(",", "\u202f"), ",", 1),
+        (lambda v: f"{v:,}".replace(",", ".") + ",50", ";", 1), (lambda v: f"{v}%", ",", 1),
+        (lambda v: f"€ {v}.50", ",", 1), (lambda v: f"{v / 4:.4E}".replace("E", "D"), ",", 0.25),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_write_them(tmp_path, written, sep, expected):
+    values = RNG.integers(1_000, 99_999_999, N)
+    text = pd.DataFrame({"a": [written(int(v)) for v in values], "b": range(N)}).to_csv(index=False, sep=sep)
+    data = load(write(tmp_path / "t.csv", text), drop=["b"])
+    half = 0.5 if ("50" in written(1)) else 0
+    np.testing.assert_allclose(data.x[:, 0], values * expected + half, rtol=1e-4)
+    assert data.notes[0].startswith("column 'a' is text such as ")
+    kept = load(tmp_path / "t.csv", types={"a": "categorical"})
+    assert kept.columns[0].kind == "categorical"
+
+
+def test_points_that_may_separate_thousands_are_told(tmp_path):
+    values = [5, 12_345, 999, 1_000, 20_500] * 8
+    mixed = rows("a;b", lambda i: f"{values[i]:,}".replace(",", ".") + f";{i}.5")
+    assert (
+        "column 'a' holds whole numbers beside some with three decimals"
+        in load(write(tmp_path / "t.csv", mixed)).notes[0]
+    )
+    plain = rows("a;b", lambda i: f"{i + 0.125:.3f};{i}.5")
+    assert not load(write(tmp_path / "p.csv", plain)).notes
+
+
+@pytest.mark.parametrize("cell", ["v1.{}", "{}A", "12:{}", "1 {} x y", "10.0.0.{}", "+49 {}-1"])
+def test_text_with_digits_is_no_number(tmp_path, cell):
+    text = rows("a,b", lambda i: f"{cell.format(i % 4)},{i / 3:.2f}")
+    assert load(write(tmp_path / "t.csv", text)).columns[0].kind == "categorical"
+
+
 # --- cells ----------------------------------------------------------------------------------------
 
 
@@ -140,6 +241,19 @@ def test_further_words_for_a_missing_value(tmp_path):
         path, data.shape, dtype_hint=data.x.dtype, columns=data.columns, reading=Reading.from_dict(data.source)
     )
     np.testing.assert_array_equal(new, data.x)
+
+
+def test_words_for_missing_values_are_pointed_at(tmp_path):
+    """Several words among numbers, words that are most of a column, and words that would be levels."""
+    several = rows("a,b", lambda i: f"{['k.A.', '-', 'n.d.', '<0.1', 'leer'][i // 8] if i % 8 == 0 else i / 7},{i * i}")
+    assert "row 0 holds 'k.A.', one of 5 such cells among 40; correct it, add" in message(
+        write(tmp_path / "several.csv", several)
+    )
+    most = rows("a,b", lambda i: f"{'k.A.' if i % 5 else i / 7},{i * i}")
+    assert "row 1 holds 'k.A.', one of 32 such cells among 40" in message(write(tmp_path / "most.csv", most))
+    level = write(tmp_path / "level.csv", rows("a,b", lambda i: f"{'mf-'[i % 3]},{i * i % 17}"))
+    assert "column 'a' has a level '-', which may stand for a missing value: add it to `na` if so." in load(level).notes
+    assert load(level, na=["-"]).columns[0].levels == ("f", "m")
 
 
 def test_namibia_and_none_are_no_missing_values(tmp_path):
@@ -195,7 +309,8 @@ BAD = {
     "gzip of nothing": (gzip.compress(b""), "nothing is in it"),
     "twice": (b"a,b,a\n1,2,3\n", "has 'a' twice; rename"),
     "ragged": (b"a;b\n1;2\n3\n", "Row #3: Expected 2 columns, got 1"),
-    "latin-1": ("a;b\n1;K\xf6ln\n".encode("latin-1"), "row 0 of column 'b' does not"),
+    "xz cut": (lzma.compress(FRAME.to_csv(index=False).encode())[:-9], "whole xz file"),
+    "bzip2 cut": (bz2.compress(FRAME.to_csv(index=False).encode())[:-9], "whole bzip2 file"),
 }
 
 

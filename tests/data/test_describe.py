@@ -109,3 +109,54 @@ def test_conditions_are_part_of_the_fingerprint() -> None:
         from_arrays(x, features=["a", "b", "ab"], condition=given).fingerprint for given in ([], ["a", "b"], ["ab"])
     ]
     assert len(set(prints)) == 3
+
+
+def write_mixed(folder: Path) -> Path:
+    """60 rows; y and colour each miss 6."""
+    path = folder / "mixed.csv"
+    lines = [
+        f"{i / 7:.3f},{'' if i % 10 == 0 else ['red', 'green', 'blue'][i % 3]},{'' if i % 10 == 1 else i % 17 + 0.25},"
+        f"2020-01-{i % 28 + 1:02}"
+        for i in range(60)
+    ]
+    path.write_text("a,colour,y,day\n" + "\n".join(lines))
+    return path
+
+
+def test_a_numeric_target_with_missing_values_is_described_as_regress_takes_it(tmp_path: Path) -> None:
+    found = describe_source(write_mixed(tmp_path), Reading(target="y"))
+    y = np.array([i % 17 + 0.25 for i in range(60) if i % 10 != 1])
+    assert "refused" not in found
+    assert found["examples"] == 54
+    assert (found["target"]["low"], found["target"]["high"]) == (y.min(), y.max())
+    assert found["target"]["mean"] == pytest.approx(y.mean())
+    assert "6 rows without a target were left out." in found["notes"]
+    assert any("`vaelab regress` takes this target; as classes: " in note for note in found["notes"])
+    text = describe_text(found)
+    assert "y, a number from 0.25 to 16.25, mean " in text
+
+
+def test_a_refused_target_leaves_the_columns_described(tmp_path: Path) -> None:
+    found = describe_source(write_mixed(tmp_path), Reading(target="colour"))
+    assert "row 0 has none" in found["refused"]
+    columns = {column["name"]: column for column in found["columns"]}
+    assert {name: column["kind"] for name, column in columns.items()} == {"a": "real", "y": "real", "day": "date"}
+    assert columns["y"]["missing"] == 6
+    assert columns["y"]["missing_share"] == pytest.approx(0.1)
+    assert "6 (10%)" in describe_text(found)
+
+
+def test_a_refused_table_says_what_each_column_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "a,b,c,day\n" + "\n".join(f"{'inf' if i == 2 else i},,{'xxy'[i % 3]},2020-01-0{i}" for i in range(1, 9))
+    )
+    found = describe_source(path)
+    assert "infinite (inf)" in found["refused"]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    head, a, b, c, day = describe_text(found).partition("over all rows:\n")[2].splitlines()
+    assert head.split() == ["name", "kind", "missing", "low", "high", "levels"]
+    assert a.split() == ["a", "number", "0", "1", "8"]
+    assert b.split() == ["b", "number", "8", "(100%)"]
+    assert c.split() == ["c", "text", "0", "2:", "x", "(5),", "y", "(3)"]
+    assert day.split() == ["day", "date", "0", "2020-01-01", "2020-01-08"]

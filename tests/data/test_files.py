@@ -304,16 +304,12 @@ BAD_CSV = {
     "ragged": ("a,b\n1,2\n3\n4,5\n", "Row #3: Expected 2 columns, got 1"),
     "no header": ("1.5,2\n3,4\n", "one name is '1.5', which looks like data; add a header line"),
     "unnamed column": ("a,,c\n1,2,3\n", "column 1 has none, ''; only the first may"),
-    "utf-16": ("a,b\n1,2\n".encode("utf-16"), "UTF-16 or binary; save it as UTF-8"),
-    "utf-16 without mark": ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 or binary"),
-    "latin-1": ("größe,b\n1,2\n".encode("latin-1"), "byte 2 of its header is not"),
     "decimal comma": (
         "a,b\n" + "".join(f'"{i},5",{i}\n' for i in range(9)),
         "column 'a' holds '0,5' in row 0; replace the decimal commas",
     ),
     "twice": ("a,b,a\n1,2,3\n", "has 'a' twice; rename"),
     "text alone": (csv("a", "Berlin"), "all 8 examples are the same"),
-    "latin-1 below": ("a,city\n1,K\xf6ln\n".encode("latin-1"), "row 0 of column 'city' does not; save it as UTF-8"),
     "empty columns": ("a,b\n" + ",\n" * 6, "all of them are empty or hold names or free text"),
     "infinite": (
         "a,b\n1,2\n3,inf\n4,5\n6,2\n7,8\n",
@@ -323,7 +319,16 @@ BAD_CSV = {
         "a,b\n1,9007199254740993\n3,3\n4,5\n6,2\n7,8\n",
         "holds 9007199254740993 at row 0, column 'b', which would be rounded; drop it, or make it the `id`",
     ),
-    "header alone": ("a,b\n", "0"),
+    "header alone": ("a,b\n", "must hold rows below its header, but has 0"),
+    "header alone, cut": ("a,b", "must hold rows below its header, but has 0"),
+    "lines alone": ("\n\n# a\n", "holds nothing but empty lines and comments"),
+    "no encoding": (b"a,b\n1,K\x81ln\n", "UTF-16 or Windows-1252 (Latin-1), but byte 7 is in none of them"),
+    "one byte wrong": (
+        "a,b\n1,Köln\n".encode() + b"2,K\xf6ln\n",
+        "as most of it is, but byte 15 is not; save it as UTF-8",
+    ),
+    "binary": (b"\0\1,\xff\n1,2\n", "looks binary"),
+    "last name": ("a,b,\n1,2,3\n4,5,6\n", "column 2 has none, ''"),
     "long header": ("a" * 2_000_000, "valid header line, but: field larger than field limit"),
     "quote open": ('a,"b\n1,2\n', "valid header line"),
 }
@@ -363,7 +368,7 @@ def test_paths_that_are_no_data_files(tmp_path):
     assert "is not" in message("a\0b.npy")
     assert r"'a\nb.npy'" in message(tmp_path / "a\nb.npy")
     assert "not" in message(tmp_path / ("x" * 300 + ".npy"))
-    assert "starts with \"b'PK" in message(write(tmp_path / "t.xlsx", b"PK\x05\x06 and more"))
+    assert "starts with \"b'PK" in message(write(tmp_path / "t.bin", b"PK\x05\x06 and more"))
 
 
 def test_names_that_are_no_data_sets():
@@ -503,16 +508,52 @@ def test_a_folder_of_pictures_is_new_examples_for_a_model(tmp_path):
         assert (rows.id_name, len(rows.ids), rows.ids[0].split("/")[0]) == ("file", len(rows.x), "bar")
 
 
-def test_pictures_that_do_not_fit_are_named(tmp_path):
+def test_a_folder_with_pictures_at_two_depths_or_with_a_target_is_refused(tmp_path):
     save_pictures(tmp_path / "a")
-    Image.new("RGB", (33, 21)).save(tmp_path / "a" / "999.png")
-    assert "'999.png' is RGB, 33 wide and 21 high" in message(tmp_path / "a")
-    Image.new("L", (33, 20)).save(tmp_path / "a" / "999.png")
-    assert "'999.png' is grey" in message(tmp_path / "a")
-    Image.new("RGBA", (33, 20)).save(tmp_path / "a" / "999.png")
-    assert "'999.png' is RGBA; save it as RGB" in message(tmp_path / "a")
-    (tmp_path / "a" / "999.png").write_bytes((tmp_path / "a" / "000.png").read_bytes()[:200])
-    assert "'999.png' cannot be read as a picture: " in message(tmp_path / "a")
     assert "takes its labels from its subfolders" in message(tmp_path / "a", target="y")
     save_pictures(tmp_path / "a" / "b")
     assert "are in both" in message(tmp_path / "a")
+
+
+FOREIGN = {
+    "t.mat": "is a file of MATLAB; save one of its arrays by numpy.save",
+    "t.xlsx": "is a spreadsheet; save its sheet as .csv",
+    "t.pt": "pickled Python objects, which are never loaded; save arrays by numpy.save",
+    "t.JSON": "is a text in another form than a table; export it as .csv",
+    "t.nii.gz": "is an array in a form that is not read",
+    "t.tar.gz": "is an archive; unpack it",
+    "t.heic": "is a picture in a form that is not read; save it as .png",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_that_are_not_read_are_named_with_what_helps(tmp_path, name):
+    for content in (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\0\0\0\x18ftyp", gzip.compress(b"hello")):
+        assert FOREIGN[name] in message(write(tmp_path / name, content))
+
+
+def test_text_and_packed_files_of_no_known_ending(tmp_path):
+    assert "if it is a table, rename it to .csv" in message(write(tmp_path / "t.dat", "a,b\n1,2\n"))
+    assert "packed by gzip (it starts with" in message(write(tmp_path / "t.gz", gzip.compress(b"hello")))
+
+
+def test_structured_arrays_in_files_are_tables_and_further_arrays_are_told(tmp_path):
+    records = np.array([(i / 7, i % 3) for i in range(30)], [("a", float), ("b", int)])
+    np.save(tmp_path / "t.npy", records)
+    np.savez(tmp_path / "t.npz", x=records, y=np.arange(30) % 2, ids=np.arange(30))
+    for name in ("t.npy", "t.npz"):
+        data = load(tmp_path / name)
+        assert data.features == ("a", "b")
+        np.testing.assert_allclose(data.x[:, 0], records["a"], rtol=1e-6)
+    assert data.classes == ("0", "1")
+    assert "'t.npz' holds 'ids', too, which is left out." in data.notes
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    odd = tmp_path / "gr\udcf6.csv"
+    odd.write_text("a,b\n1,2\n")
+    assert r"but 'gr\udcf6.csv' has none; rename it" in message(odd)
+    pictures = tmp_path / "pictures"
+    save_pictures(pictures)
+    (pictures / "000.png").rename(pictures / "gr\udcf6.png")
+    assert r"but 'gr\udcf6.png' has none; rename it" in message(pictures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -231,3 +233,21 @@ def test_files_beyond_the_limit_are_refused_before_they_are_read(tmp_path, monke
     monkeypatch.setattr("vaelab.data.limits.MAX_UNPACKED_BYTES", 1000)
     for path in paths:
         assert "must unpack to at most 2000 bytes" in message(path)
+
+
+def test_tables_of_other_libraries_are_refused_with_the_way_to_a_data_frame():
+    table = pl.DataFrame({"a": np.arange(9) / 7})
+    for given, way in (
+        (table.lazy(), "LazyFrame of polars; use .collect()"),
+        (table.to_arrow(), "Table of pyarrow; use"),
+    ):
+        with pytest.raises(InputError, match=re.escape(way)):
+            from_arrays(given)
+    with pytest.raises(InputError, match=r"is a generator; use list\(x\)"):
+        from_arrays(row for row in np.ones((9, 2)))
+
+
+def test_a_label_that_pandas_calls_missing_is_none():
+    labels = pd.array(["a", "b", pd.NA] * 4, dtype="string")
+    with pytest.raises(InputError, match="row 2 has none: nothing, NA or the like"):
+        from_arrays(np.arange(24.0).reshape(12, 2), labels)

@@ -18,6 +18,12 @@ from vaelab.store import (
 # New folders
 
 
+def test_a_folder_whose_name_is_no_text_is_not_made(tmp_path):
+    with pytest.raises(StoreError, match="is no name in UTF-8; choose another"):
+        new_folder(tmp_path / "l\udcf6")
+    assert not list(tmp_path.iterdir())
+
+
 def test_new_folder_is_made_or_taken_if_empty(tmp_path):
     folder = tmp_path / "a" / "b"
     assert new_folder(folder) == folder

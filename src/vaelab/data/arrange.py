@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.data.cells import is_date, is_text, missing_or_text, reads_as_number, texts_of
+from vaelab.data.cells import is_date, is_text, missing_or_text, texts_of
 from vaelab.data.dataset import Array
 from vaelab.data.dates import formats_of
 from vaelab.data.limits import check_dense
 from vaelab.data.raw import Raw
 from vaelab.data.reading import Reading
+from vaelab.data.stray import reads_as_number
 from vaelab.data.values import Columns, as_array, quote
 from vaelab.errors import InputError, unknown_name
 

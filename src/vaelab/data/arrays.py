@@ -15,7 +15,7 @@ from vaelab.data.dataset import SPLITS, Array, Dataset
 from vaelab.data.frames import frame_raw
 from vaelab.data.groups import Placed, place_rows
 from vaelab.data.labels import encode, label_values
-from vaelab.data.notes import sentences
+from vaelab.data.notes import of_arrays, sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
 from vaelab.data.reading import DATE_FORMAT, PLAIN, Reading, kind_of
@@ -145,6 +145,7 @@ def build(
             formats = {name: DATE_FORMAT + form for name, form in cells.formats.items()}
             source = {**source, **({"types": {**source.get("types", {}), **formats}} if formats else {})}
         notes = (*notes, *sentences(x, columns, left_out))
+    notes = (*notes, *of_arrays(np.shape(raw.x) if cells is None else (), x))
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,

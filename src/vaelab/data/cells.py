@@ -17,6 +17,7 @@ from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import Array
 from vaelab.data.raw import Category
 from vaelab.data.reading import DATE_FORMAT, Type, kind_of
+from vaelab.data.stray import marker_notes, reads_as_number, refuse_stray
 from vaelab.data.types import numeric_order, written
 from vaelab.data.values import Columns, narrowed, quote, refuse_rounded
 from vaelab.errors import InputError
@@ -24,9 +25,6 @@ from vaelab.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 MANY_LEVELS = 20  # of text; more than that, if they are half of the rows, are names or free text
-SOME = 10  # different numbers in a column of numbers, among which a word is no category
-FEW_WORDS = 3  # different words among numbers that are no category
-STRAY = 0.05  # share of such words, if there are more
 MISSING = ("<NA>", "NaT", "nan")  # as pandas writes them
 
 Unseen = dict[str, dict[int, str]]  # levels that training did not have: by column and row
@@ -134,7 +132,7 @@ class _Table:
 
     def _text(self, name: str, texts: Array, is_typed: bool) -> None:
         if not is_typed:
-            _refuse_stray_text(texts, name, self.what)
+            refuse_stray(texts, name, self.what)
             forms = dates.formats_of(texts)
             if forms:
                 if len(forms) > 1:
@@ -155,6 +153,7 @@ class _Table:
             if why:
                 self.left_out[name] = why
                 return
+        self.notes += marker_notes(own, name)
         place = {text: float(i) for i, text in enumerate(own)}
         self.levels[len(self.names)] = own
         self._keep(name, np.array([np.nan if text is None else place[text] for text in texts]))
@@ -272,43 +271,6 @@ def _not_a_date(texts: Array, name: str, what: str) -> InputError:
         f"{what} must hold dates in column {quote(name)}, but holds {quote(cell)}; tell how they are written with a "
         f'type such as "{DATE_FORMAT}%d %b %Y".'
     )
-
-
-def _refuse_stray_text(texts: Array, name: str, what: str) -> None:
-    """Rejects a few words among numbers, which are no category."""
-    told = [(row, text) for row, text in enumerate(texts) if text is not None]
-    strange = [(row, text) for row, text in told if not reads_as_number(text)]
-    if not strange:
-        return
-    row, text = strange[0]
-    if 2 * sum(_has_comma(text) for _, text in strange) > len(told):
-        raise InputError(
-            f"{what} must write numbers with a decimal point, but column {quote(name)} holds {quote(text)} in row "
-            f"{row}; replace the decimal commas."
-        )
-    values, words = {text for _, text in told} - {text for _, text in strange}, {text for _, text in strange}
-    is_stray = len(words) <= FEW_WORDS or len(strange) <= STRAY * len(told)
-    if not is_stray or len(values) <= min(SOME, len(told) / 2):
-        return
-    count = f"one of {len(strange)} such cells" if len(strange) > 1 else "the only such cell"
-    raise InputError(
-        f"{what} must hold numbers in column {quote(name)}, but row {row} holds {quote(text)}, {count} among "
-        f"{len(told)}; correct it, or add it to `na` if it stands for a missing value."
-    )
-
-
-def _has_comma(text: str) -> bool:
-    whole, comma, digits = text.strip().lstrip("+-").partition(",")
-    return bool(comma) and (whole.isdigit() or not whole) and digits.isdigit()
-
-
-def reads_as_number(text: str) -> bool:
-    """Whether text is a plain number: Python also reads "309_1" as one."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
 
 
 def recode(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,29 +11,34 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
-from vaelab.data import limits
 from vaelab.data.arrow import column_of
+from vaelab.data.columns import LEVELLED
 from vaelab.data.dataset import Array
-from vaelab.data.dialect import SAMPLE_BYTES, Dialect, dialect_of
-from vaelab.data.limits import check_file, name_of, reason
+from vaelab.data.dialect import SAMPLE_BYTES, Dialect, dialect_of, squeezed
+from vaelab.data.limits import name_of
+from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
-from vaelab.data.reading import Reading
+from vaelab.data.reading import PLAIN, Reading, kind_of
+from vaelab.data.unpack import from_windows, plain_name, text_of
 from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError
+from vaelab.wording import counted
 
 MAX_ROW_BYTES = 64 << 20  # per row; columns are converted in blocks of this size
 MANY_COLUMNS = 1000
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "?")
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "?")
+UNNAMED = "\0"  # stands for the name of a column after the last delimiter, which is no name
 CODES = re.compile(r"[A-Z]{2}")
 ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[0-9]')
 QUOTE = re.compile(b'"')
+BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # no text in any encoding by bytes has them
 ZERO_CODE = r"^\s*[+-]?0[0-9]+$"
 COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+$"
 
 
 def read_table(path: Path, reading: Reading) -> Raw:
-    """The columns of a .csv or .tsv, plain or gzipped."""
-    return _File(path, reading.na).raw()
+    """The columns of a .csv or .tsv, plain or packed."""
+    return _File(path, reading).raw()
 
 
 def read_label_column(path: Path) -> Array:
@@ -50,29 +53,51 @@ def read_label_column(path: Path) -> Array:
 
 def read_csv(path: Path, na: Sequence[str] = ()) -> Columns:
     """The columns of a .csv, each as numbers (missing: NaN), dates, or objects (text; missing: None)."""
-    columns: Columns = _File(path, na).raw().x
+    columns: Columns = _File(path, Reading(na=tuple(na))).raw().x
     return columns
 
 
 class _File:
     """A .csv file that is being read."""
 
-    def __init__(self, path: Path, na: Sequence[str]):
-        self.path, self.name, self.na = path, name_of(path), tuple(na)
-        self.missing = list(dict.fromkeys([*MISSING, *na]))
-        self.content = _content(path, self.name)
-        start = self.content.slice(0, min(SAMPLE_BYTES, self.content.size)).to_pybytes()
-        if len(start) < self.content.size:
-            start = start[: start.rfind(b"\n") + 1] or start
-        self.dialect: Dialect = dialect_of(start, path, self.name)
-        self.has_quotes = QUOTE.search(self.content) is not None
+    def __init__(self, path: Path, reading: Reading = PLAIN):
+        self.path, self.name, self.na = path, name_of(path), reading.na
+        self.missing = list(dict.fromkeys([*MISSING, *self.na]))
+        self.levelled = {name for name, kind in reading.types.items() if kind_of(kind) in LEVELLED}
         self.notes: list[str] = []
+        self.comments: list[str] = []
+        self._open(text_of(path))
+
+    def _open(self, content: Any) -> None:
+        """The dialect of the content, which is in UTF-8; what is not is taken as Windows-1252."""
+        start = content.slice(0, min(SAMPLE_BYTES, content.size)).to_pybytes()
+        if len(start) < content.size:
+            start = start[: start.rfind(b"\n") + 1] or start
+        if b"\0" in start.partition(b"\n")[0] or (not _is_utf8(start) and BINARY.search(start)):
+            raise InputError(
+                f"{self.name} must be a text file, but looks binary; name it by what it is, or save it as .csv."
+            )
+        if not _is_utf8(start):
+            self._open_windows(content)
+            return
+        self.dialect: Dialect = dialect_of(start, self.path, self.name)
+        self.content = squeezed(content) if self.dialect.delimiter == " " else content
+        self.has_quotes = QUOTE.search(self.content) is not None
+
+    def _open_windows(self, content: Any) -> None:
+        self.notes = [f"{self.name} is not in UTF-8, and is read as Windows-1252 (Latin-1)."]
+        self._open(from_windows(content, self.name))
 
     def raw(self) -> Raw:
         """The columns."""
         header = self.dialect.header
         texts = {header[j]: pyarrow.string() for j in self.dialect.quoted}
         table = self._table(texts)
+        if any(pyarrow.types.is_binary(field.type) for field in table.schema):  # not in UTF-8 further down
+            self._open_windows(self.content)
+            return self.raw()
+        if self.dialect.has_last:
+            table = self._without_last(table)
         zeros = self._with_leading_zeros(table)
         if zeros:
             again = self._read(
@@ -86,10 +111,27 @@ class _File:
             if pyarrow.types.is_string(values.type):
                 values = self._text(column, values, column in keep)
             columns[column] = column_of(values, column, self.name)[0]
+        for name in (header[j] for j in self.dialect.unclear if columns[header[j]].dtype.kind == "f"):
+            self.notes.append(
+                f"column {quote(name)} holds whole numbers beside some with three decimals: if their points separate "
+                "thousands, remove them."
+            )
         if not self.dialect.has_header:
             self.notes.append(f"{self.name} has no header: its columns are named c1 to c{len(header)}.")
-        stem = self.path.name.removesuffix(".gz")
+        if self.comments:
+            self.notes.append(f"{counted(len(self.comments), 'line')} of {self.name} starting with # left out.")
+        stem = self.path.name[: len(plain_name(self.path))]
         return Raw(Path(stem).stem, columns, features=tuple(columns), notes=tuple(self.notes))
+
+    def _without_last(self, table: Any) -> Any:
+        """Without the empty cells after the last delimiter of each row."""
+        last = table.column(UNNAMED)
+        if last.null_count < len(last):
+            raise InputError(
+                f"{self.name} must name every column, but the last one has no name and holds "
+                f"{quote(last.drop_null()[0].as_py())}; name it."
+            )
+        return table.drop_columns(UNNAMED)
 
     def _table(self, texts: dict[str, Any]) -> Any:
         """The whole file. Many columns are read faster if their type is told; where that fails, it was not theirs."""
@@ -103,7 +145,8 @@ class _File:
         return self._read(column_types=texts, null_values=self.missing)
 
     def _read(self, **convert: Any) -> Any:
-        dialect = self.dialect
+        dialect, self.comments = self.dialect, []
+        names = [*dialect.header, *([UNNAMED] if dialect.has_last else [])]
         try:
             return pyarrow.csv.read_csv(
                 pyarrow.BufferReader(self.content),
@@ -111,10 +154,14 @@ class _File:
                 read_options=pyarrow.csv.ReadOptions(
                     use_threads=False,
                     block_size=MAX_ROW_BYTES,
-                    column_names=list(dialect.header),
-                    skip_rows=1 if dialect.has_header else 0,
+                    column_names=names,
+                    skip_rows=dialect.skipped + dialect.has_header,
                 ),
-                parse_options=pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=self.has_quotes),
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter=dialect.delimiter,
+                    newlines_in_values=self.has_quotes,
+                    invalid_row_handler=self._unlike_others,
+                ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=not dialect.quoted,
@@ -124,6 +171,13 @@ class _File:
             )
         except pyarrow.ArrowInvalid as error:
             raise InputError(_fault(str(error), self.name)) from None
+
+    def _unlike_others(self, row: Any) -> str:
+        """What to do with a row of another number of cells: comments are left out, others refused."""
+        if not (row.text or "").lstrip().startswith("#"):
+            return "error"
+        self.comments.append(row.text)
+        return "skip"
 
     def _with_leading_zeros(self, table: Any) -> list[str]:
         """Columns read as whole numbers that are codes such as 01: the zeros would be lost."""
@@ -159,7 +213,19 @@ class _File:
                 return values.cast(kind)
             except pyarrow.ArrowInvalid:
                 continue
-        return values
+        return values if name in self.levelled else self._numerals(name, values)
+
+    def _numerals(self, name: str, values: Any) -> Any:
+        """Text as numbers, if all of it is numbers with units or separated thousands; and a note on it."""
+        found = as_numbers(values, self.dialect.decimal)
+        if found is None:
+            return values
+        first = values.drop_null()[0].as_py()
+        number = found.drop_null()[0].as_py()
+        self.notes.append(
+            f"column {quote(name)} is text such as {quote(first)}, and read as numbers such as {number:.10g}."
+        )
+        return found
 
     def _codes(self, name: str, values: Any) -> Any:
         """Codes of two letters, among which NA is one: Namibia."""
@@ -177,32 +243,12 @@ class _File:
         return again
 
 
-def _content(path: Path, name: str) -> Any:
-    """The bytes of a file, unpacked."""
-    size = check_file(path)
-    with open(path, "rb") as file:
-        is_packed = file.read(2) == b"\x1f\x8b"
-    if not is_packed:
-        if size > limits.MAX_UNPACKED_BYTES:
-            raise _too_large(name, size)
-        return pyarrow.memory_map(str(path)).read_buffer()
+def _is_utf8(content: bytes) -> bool:
     try:
-        with gzip.open(path, "rb") as packed:
-            content = packed.read(limits.MAX_UNPACKED_BYTES + 1)
-    except (EOFError, zlib.error, OSError) as error:
-        raise InputError(f"{name} must be a whole gzip file, but: {reason(error)}; download it again.") from None
-    if len(content) > limits.MAX_UNPACKED_BYTES:
-        raise _too_large(name, len(content))
-    if not content:
-        raise InputError(f"{name} must hold a table, but nothing is in it; recreate it.")
-    return pyarrow.py_buffer(content)
-
-
-def _too_large(name: str, size: int) -> InputError:
-    return InputError(
-        f"{name} must hold at most {limits.MAX_UNPACKED_BYTES} bytes of text, but has {size} or more; save it as "
-        "Parquet or .npy."
-    )
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fault(message: str, name: str) -> str:
@@ -211,6 +257,6 @@ def _fault(message: str, name: str) -> str:
         return f"{name} must have rows below {MAX_ROW_BYTES} bytes, but one cell or row is larger; remove it."
     if "Expected" in message and "columns" in message:
         return f"{name} must have as many cells in each row as its header, but: {told}; repair that row."
-    if "Empty CSV" in message:
+    if "Empty CSV" in message or "skip initial" in message:
         return f"{name} must hold rows below its header, but has 0; it is empty, add data."
     return f"{name} must be a valid .csv in UTF-8, but: {told}; repair it."

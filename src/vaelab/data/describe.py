@@ -1,7 +1,9 @@
-"""Describes a data set, as a JSON-able dict and as a table; also data that training rejects."""
+"""Describes a data set as a JSON-able dict; also data that training rejects."""
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +16,6 @@ from vaelab.data.dataset import Array, Dataset
 from vaelab.data.duplicates import near_copies
 from vaelab.data.groups import groups_by_split
 from vaelab.data.loading import PathLike, from_raw, read_source
-from vaelab.data.notes import ASKED
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading
 from vaelab.data.values import as_array, chunks
@@ -22,9 +23,9 @@ from vaelab.errors import InputError
 from vaelab.wording import counted
 
 MANY = 256  # distinct values are counted up to here
-LISTED = 20  # names and columns shown in the table
+COMMON = 20  # values of a column of text as read that are listed
 COLUMNS = 1000  # columns described individually in the dict: the first
-WIDE = 48  # characters of the levels of a column
+CURVE = 8  # columns; fewer are no curve
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -86,7 +87,10 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
     for j, name in enumerate(names):
         column = dataset.columns[j] if dataset.columns else Column(name)
         numbers = [float(values[j]) for values in (statistics.mean, statistics.std, statistics.low, statistics.high)]
-        facts: dict[str, Any] = {"name": name, "kind": column.kind, "missing": column.missing}
+        share = column.missing / max(1, len(dataset.x))
+        facts: dict[str, Any] = {
+            "name": name, "kind": column.kind, "missing": column.missing, "missing_share": share,
+        }  # fmt: skip
         if column.has_levels:
             cells = dataset.flat[dataset.splits["train"], j]
             counts = [
@@ -106,17 +110,37 @@ def _columns(dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
 def describe_source(source: PathLike, reading: Reading = PLAIN, *, seed: int = 0, **where: Any) -> dict[str, Any]:
     """Describes data as `load` would read them; if it fails, what could be read, with the reason under "refused".
 
+    A target that has no classes, but numbers, is described as one to predict, as `regress` reads it.
     where: further keyword arguments of `read_source`. Raises InputError if nothing can be read.
     """
     raw, kept = read_source(source, reading, **where)
     try:
-        data = from_raw(raw, kept, seed)
-        facts = describe(data)
-        # Images are not compared: that takes long, and they are rarely replicates of each other.
-        notes = facts["notes"] + ([] if data.is_image else list(near_copies(data)))
-        return {**facts, "notes": notes, "stored_as": _stored_as(raw.x)}
+        return _described(from_raw(raw, kept, seed), raw)
     except InputError as error:
-        return {**_describe_raw(raw), "refused": str(error)}
+        if raw.y is None:
+            return {**_describe_raw(raw), "refused": str(error)}
+        return _without_classes(raw, kept, seed, str(error))
+
+
+def _described(data: Dataset, raw: Raw) -> dict[str, Any]:
+    facts = describe(data)
+    # Images are not compared: that takes long, and they are rarely replicates of each other.
+    notes = facts["notes"] + ([] if data.is_image else list(near_copies(data)))
+    return {**facts, "notes": notes, "stored_as": _stored_as(raw.x)}
+
+
+def _without_classes(raw: Raw, kept: Mapping[str, Any], seed: int, refusal: str) -> dict[str, Any]:
+    """Data whose target may be why they are refused: with it as a number to predict, else without it."""
+    try:
+        facts = _described(from_raw(raw, {**kept, "numeric": True}, seed), raw)
+        return {**facts, "notes": [*facts["notes"], f"`vaelab regress` takes this target; as classes: {refusal}"]}
+    except InputError:
+        pass  # the refusal of its classes is told
+    try:
+        data = from_raw(dataclasses.replace(raw, y=None, y_test=None, target=None), kept, seed)
+    except InputError:
+        return {**_describe_raw(raw), "refused": refusal}
+    return {**_described(data, raw), "refused": refusal}
 
 
 def _stored_as(x: Any) -> str:
@@ -129,8 +153,8 @@ def _stored_as(x: Any) -> str:
 def _describe_raw(raw: Raw) -> dict[str, Any]:
     """Shape, type, range and missing values of data as read."""
     if isinstance(raw.x, Mapping):
-        columns = [{"name": name, **_describe_values(values[:, None])} for name, values in raw.x.items()]
         length = len(next(iter(raw.x.values()))) if raw.x else 0
+        columns = [_describe_column(name, values) for name, values in raw.x.items()]
         found: dict[str, Any] = {
             "name": raw.name,
             "examples": length,
@@ -152,6 +176,24 @@ def _describe_raw(raw: Raw) -> dict[str, Any]:
     if raw.y is not None:
         found["labels"] = {"examples": len(raw.y), "dtype": str(np.asarray(raw.y).dtype)}
     return found
+
+
+def _describe_column(name: str, values: Array) -> dict[str, Any]:
+    """A column as read: what it holds, how many values are missing, and its range or its most common values."""
+    found = {"name": name, **_describe_values(values[:, None])}
+    if is_text(values):
+        counts = collections.Counter(str(value) for value in values if value is not None)
+        found |= {"kind": "text", "levels": dict(counts.most_common(COMMON)), "level_count": len(counts)}
+    elif is_date(values):
+        there = values[~np.isnat(values)] if values.dtype.kind == "M" else values
+        found |= {"kind": "date", "missing": len(values) - len(there)}
+        if values.dtype.kind == "M" and len(there):
+            low, high = there.min(), there.max()
+            found |= {"low": str(low.astype("M8[D]")), "high": str(high.astype("M8[D]"))}
+    else:
+        low, high = found.get("range") or (None, None)
+        found |= {"kind": "number", "low": low, "high": high}
+    return {**found, "missing_share": found.get("missing", 0) / max(1, len(values))}
 
 
 def _describe_values(x: Array) -> dict[str, Any]:
@@ -216,135 +258,13 @@ def _treated_as(dataset: Dataset) -> str:
     if not dataset.is_image:
         constant = int(dataset.statistics.constant.sum())
         leaving = f", {constant} of them constant" if constant else ""
-        return f"table of {dataset.shape[0]} columns{leaving}"
-    channels = f" with {dataset.shape[2]} channels" if len(dataset.shape) == 3 else ""
+        count = counted(dataset.shape[0], "column")
+        if not dataset.features and dataset.shape[0] >= CURVE:
+            return f"table of {count} without names{leaving}, which convolutions take as curves"
+        return f"table of {count}{leaving}"
+    channels = f" with {counted(dataset.shape[2], 'channel')}" if len(dataset.shape) == 3 else ""
     depth = "8-bit images" if dataset.is_8bit and high > 1 else f"images with values from {low:g} to {high:g}"
     return f"{depth} of {dataset.shape[0]} x {dataset.shape[1]} pixels{channels}"
 
 
-def describe_text(description: Mapping[str, Any]) -> str:
-    """The description as compact, readable lines."""
-    lines = [(label, text) for label, text in _facts(description) if text]
-    width = max(len(label) for label, _ in lines)
-    body = "\n".join(f"{label:<{width}}  {_plain(text)}" for label, text in lines)
-    columns = description.get("columns") or []
-    table = _column_table(columns, max([len(columns), *description.get("shape", [])]))
-    rows = "all rows" if "refused" in description else "the training rows"
-    return f"{body}\n\ncolumns, over {rows}:\n{table}" if table else body
-
-
-def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lengths = found.get("shape", [])
-    shape = " x ".join(str(length) for length in lengths) or "1"
-    unit = "" if len(lengths) != 1 else " feature" if lengths[0] == 1 else " features"
-    size = f"{counted(found['examples'], 'example')} of {shape}{unit}" if "examples" in found else ""
-    span = found.get("range")
-    distinct = found.get("distinct_values")
-    is_numeric = not set(found.get("kinds", {})) & {"binary", "categorical", "ordinal", "date"}
-    spread = "" if not span or not is_numeric else f"{span[0]:g} to {span[1]:g} in all rows"
-    if distinct is not None and spread:
-        spread += f", {counted(distinct, 'different value')}" + (" (binary)" if found.get("binary") else "")
-    constant = found.get("constant_features") or {"count": 0, "names": []}
-    missing = found.get("missing") or 0
-    lacking = found.get("missing_columns") or {}
-    ids = found.get("ids")
-    asked = [f"{name} ({why})" for name, why in (found.get("left_out") or {}).items() if why in ASKED]
-    return [
-        ("data", str(found.get("name", ""))),
-        ("size", size),
-        ("type", f"{_types(found)}, {_bytes(found['bytes'])}" if "dtype" in found else ""),
-        ("kinds", ", ".join(f"{count:,} {kind}" for kind, count in found.get("kinds", {}).items())),
-        ("ids", f"{ids['name']}, such as {', '.join(ids['such_as'])}" if ids else ""),
-        ("left out", _some(asked)),
-        ("values", spread),
-        (
-            "missing",
-            counted(missing, "value") + (f" ({_listed(lacking)})" if lacking else "")
-            if missing
-            else "none"
-            if span
-            else "",
-        ),
-        ("infinite", counted(found["infinite"], "value") if found.get("infinite") else ""),
-        (
-            "constant",
-            _constant(constant, unit),
-        ),
-        ("splits", ", ".join(f"{name} {count:,}" for name, count in found.get("splits", {}).items())),
-        ("groups", ", ".join(f"{name} {count:,}" for name, count in (found.get("groups") or {}).items())),
-        ("classes", f"{len(found['classes'])}: {_listed(found['classes'])}" if found.get("classes") else ""),
-        ("treated as", str(found.get("treated_as", ""))),
-        ("likelihood", f"{found['likelihood']} (suggested)" if "likelihood" in found else ""),
-        ("refused", str(found.get("refused", ""))),
-        *(("note", str(note)) for note in found.get("notes") or ()),
-    ]
-
-
-def _constant(constant: Mapping[str, Any], unit: str) -> str:
-    if not constant["count"]:
-        return ""
-    names = f": {_some(constant['names'])}" if unit else ""  # of a table; pixels have no names
-    return f"{counted(constant['count'], 'feature')} in the training rows{names}"
-
-
-def _types(found: Mapping[str, Any]) -> str:
-    """The type as stored, and as trained on."""
-    stored = found.get("stored_as", found["dtype"])
-    return str(stored) if stored == found["dtype"] else f"{stored}, trained as {found['dtype']}"
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return _some([f"{name} ({count:,})" for name, count in counts.items()])
-
-
-def _some(names: list[str]) -> str:
-    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(name if len(name) <= 40 else name[:37] + "..." for name in names[:LISTED]) + more
-
-
-def _plain(text: str) -> str:
-    """Text on one line without control characters: class and file names may contain terminal escapes."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
-def _bytes(count: int) -> str:
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.3g} {unit}"
-
-
-def _column_table(columns: list[Mapping[str, Any]], total: int) -> str:
-    if not columns:
-        return ""
-    known = ("name", "kind", "condition", "dtype", "missing", "mean", "std", "low", "high", "levels")
-    shown = columns[:LISTED]
-    titles = [title for title in known if any(column.get(title) not in (None, 0) or title == "low" for column in shown)]
-    rows = [titles] + [[_cell(column.get(title)) for title in titles] for column in shown]
-    widths = [max(len(row[number]) for row in rows) for number in range(len(titles))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if title in ("name", "kind", "levels") else cell.rjust(width)
-            for title, cell, width in zip(titles, row, widths, strict=True)
-        )
-        for row in rows
-    ]
-    more = [f"and {total - LISTED:,} more columns"] if total > LISTED else []
-    return "\n".join([line.rstrip() for line in lines] + more)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if value is True:
-        return "yes"
-    if isinstance(value, Mapping):
-        told = f"{len(value)}: " + ", ".join(f"{level} ({count:,})" for level, count in value.items())
-        return _plain(told if len(told) <= WIDE else told[: WIDE - 3] + "...")
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return _plain(text if len(text) <= 32 else text[:29] + "...")
-
-
-__all__ = ["describe", "describe_source", "describe_text"]
+__all__ = ["describe", "describe_source"]

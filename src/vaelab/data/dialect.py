@@ -8,8 +8,12 @@ import io
 import itertools
 import re
 from pathlib import Path
+from typing import Any
+
+import pyarrow
 
 from vaelab.data.limits import READ_BYTES, reason
+from vaelab.data.unpack import plain_name
 from vaelab.data.values import quote
 from vaelab.errors import InputError
 
@@ -17,9 +21,13 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_BYTES = 4 << 20
 SAMPLE_ROWS, SAMPLE_CELLS = 100, 400_000
 FEW_ROWS = 5  # with fewer, numbers in the first row are not told from data
+SEPARATOR = re.compile(r"(?i)sep=.")
 RISING = 5  # so many rising numbers are names, such as masses, if those below do not rise
 HEADERLESS = (".data",)  # endings of files that often have no header
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+WHOLE = re.compile(r"[+-]?\d{1,3}")
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
@@ -30,6 +38,9 @@ class Dialect:
     header: names of its columns; the first is empty if it has no name. has_header: whether they are in the file.
     quoted: columns whose cells are all quoted while others are not, by number: codes, not numbers.
     fractions: columns of numbers with a decimal sign in the first rows.
+    skipped: lines before the header: comments, empty ones, Excel's "sep=;".
+    unclear: columns, by number, whose decimal points may separate thousands: 1.234 beside 56.
+    has_last: whether rows end with a delimiter, so that there is one more cell, always empty, than names.
     """
 
     delimiter: str
@@ -38,21 +49,41 @@ class Dialect:
     has_header: bool = True
     quoted: frozenset[int] = frozenset()
     fractions: frozenset[int] = frozenset()
+    skipped: int = 0
+    has_last: bool = False
+    unclear: frozenset[int] = frozenset()
 
 
 def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
     """The dialect of a file from its first bytes, whole lines."""
-    text = _decoded(start, name)
+    text = start.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    skipped, told = _lines_before(text)
+    text = "".join(text.split("\n", skipped)[skipped:])
+    if not text.strip():
+        raise InputError(f"{name} must hold a table, but holds nothing but empty lines and comments; add data.")
     first, _, rest = text.partition("\n")
-    delimiter = _delimiter(first, rest, ".tsv" if path.name.lower().removesuffix(".gz").endswith(".tsv") else "")
+    if len(first) >= READ_BYTES * 2:
+        raise InputError(
+            f"{name} must have a header line below {2 * READ_BYTES} bytes, but it is longer; is this a .csv?"
+        )
+    plain = plain_name(path)
+    delimiter = told or _delimiter(first, rest, ".tsv" if plain.endswith(".tsv") else "")
+    if delimiter == " ":
+        first, rest = _squeezed(first), _squeezed(rest)
     header = [cell.strip() for cell in _header_cells(first, delimiter, name)]
     most = max(2, min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, len(header))))
     rows = [row for row in _rows(rest, delimiter, most) if row]
-    if rows and all(len(row) == len(header) + 1 for row in rows):
+    ends = len(header) > 1 and not header[-1]  # with a delimiter
+    width = len(header) - ends
+    has_more = bool(rows) and all(len(row) == width + 1 for row in rows)
+    has_last = has_more and not any(row[-1].strip() for row in rows)
+    if has_last or (ends and not has_more):
+        header = header[:width]
+    elif has_more and not ends:
         header = ["", *header]  # R's write.table gives row names no header
-    rows = [row for row in rows if len(row) == len(header)]
+    rows = [row[: len(header)] for row in rows if len(row) == len(header) + has_last]
     has_header = _is_header(header, rows)
-    if not has_header and not path.name.lower().removesuffix(".gz").endswith(HEADERLESS):
+    if not has_header and not plain.endswith(HEADERLESS):
         number = next((cell for cell in header if is_number(cell)), header[0])
         raise InputError(
             f"{name} must start with a header that names every column, but one name is {quote(number)}, which looks "
@@ -60,28 +91,45 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
         )
     if not has_header:
         names = [f"c{j + 1}" for j in range(len(header))]
-        return Dialect(delimiter, _decimal(delimiter, [header, *rows]), tuple(names), False)
+        decimal = _decimal(delimiter, [header, *rows])
+        return Dialect(delimiter, decimal, tuple(names), False, skipped=skipped, has_last=has_last)
     _check_names(header, name)
     quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
     decimal = _decimal(delimiter, rows)
-    return Dialect(delimiter, decimal, tuple(header), True, quoted, _fractions(rows, decimal) - quoted)
+    fractions = _fractions(rows, decimal) - quoted
+    unclear = _unclear(rows) if decimal == "." else frozenset()
+    return Dialect(delimiter, decimal, tuple(header), True, quoted, fractions, skipped, has_last, unclear)
 
 
-def _decoded(start: bytes, name: str) -> str:
-    line = start.partition(b"\n")[0]
-    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
-        raise InputError(f"{name} must be in UTF-8, but looks like UTF-16 or binary; save it as UTF-8.")
-    if len(line) >= READ_BYTES * 2:
-        raise InputError(
-            f"{name} must have a header line below {2 * READ_BYTES} bytes, but it is longer; is this a .csv?"
-        )
-    try:
-        line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{name} must be in UTF-8, but byte {error.start} of its header is not; save it as UTF-8."
-        ) from None
-    return start.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+def _lines_before(text: str) -> tuple[int, str]:
+    """How many lines come before the header, and the delimiter that Excel's "sep=;" tells.
+
+    A last comment with as many cells as the line below it is the header.
+    """
+    count, told, above = 0, "", ""
+    for line in io.StringIO(text):
+        if SEPARATOR.fullmatch(line.strip("\n")):
+            told = line[4]
+        elif line.strip() and not line.startswith("#"):
+            is_header = above.startswith("#") and any(
+                1 < _width(above, sign) == _width(line, sign) for sign in DELIMITERS
+            )
+            return count - is_header, told
+        count, above = count + 1, line
+    return count, told
+
+
+def _width(line: str, delimiter: str) -> int:
+    return len(_rows(line, delimiter, 1)[0])
+
+
+def squeezed(content: Any) -> Any:
+    """A table of columns between spaces, as bytes, with one space between cells and none around rows."""
+    return pyarrow.py_buffer(_squeezed(content.to_pybytes().decode("utf-8-sig")).encode())
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"(?m)^ +| +$", "", re.sub(r"[ \t]+", " ", text))
 
 
 def _delimiter(first: str, rest: str, ending: str) -> str:
@@ -95,7 +143,19 @@ def _delimiter(first: str, rest: str, ending: str) -> str:
         same = sum(length in (cells, cells + 1) for length in rows) / len(rows) if rows else 1.0
         scores.append((cells > 1, same > 0.8, cells, sign))
     best = max(scores, key=lambda score: score[:3])
-    return best[3] if best[0] else ","
+    if best[0]:
+        return best[3]
+    return " " if _is_between_spaces(first, rest) else ","
+
+
+def _is_between_spaces(first: str, rest: str) -> bool:
+    """Whether cells are cut by spaces: as many in all rows, and numbers among them."""
+    cells = len(_rows(_squeezed(first), " ", 1)[0])
+    rows = [row for row in _rows(_squeezed(rest[:READ_BYTES]), " ", 20) if row]
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1 or cells < 2 or not lengths <= {cells, cells + 1}:
+        return False
+    return any(all(is_number(cell) or cell in ("NA", "") for cell in column) for column in zip(*rows, strict=True))
 
 
 def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
@@ -172,10 +232,21 @@ def _check_names(header: list[str], name: str) -> None:
 def _decimal(delimiter: str, rows: list[list[str]]) -> str:
     if delimiter == ",":
         return "."
-    cells = [cell for row in rows for cell in row]
-    commas = any(COMMA_NUMBER.fullmatch(cell.strip()) for cell in cells if "," in cell)
-    points = any(POINT_NUMBER.fullmatch(cell.strip()) for cell in cells if "." in cell)
+    cells = [cell.strip() for row in rows for cell in row]
+    commas = any(COMMA_NUMBER.fullmatch(cell) or GERMAN.fullmatch(cell) for cell in cells if "," in cell)
+    points = any(POINT_NUMBER.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in cells if "." in cell)
     return "," if commas and not points else "."
+
+
+def _unclear(rows: list[list[str]]) -> frozenset[int]:
+    found = set()
+    for j, column in enumerate(zip(*rows, strict=True)):
+        cells = [cell.strip() for cell in column if cell.strip()]
+        pointed = [cell for cell in cells if THOUSANDS.fullmatch(cell)]
+        whole = [cell for cell in cells if WHOLE.fullmatch(cell)]
+        if pointed and whole and len(pointed) + len(whole) == len(cells):
+            found.add(j)
+    return frozenset(found)
 
 
 def _fractions(rows: list[list[str]], decimal: str) -> frozenset[int]:

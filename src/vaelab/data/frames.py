@@ -13,6 +13,8 @@ from vaelab.data.raw import Category, Raw
 from vaelab.data.values import EXACT, Columns, quote
 from vaelab.errors import InputError
 
+WAYS = {"polars": {"LazyFrame": ".collect()"}, "pyarrow": {"Table": ".to_pandas()", "RecordBatch": ".to_pandas()"}}
+
 
 def frame_raw(x: Any, name: str, every_level: bool = False) -> Raw | None:
     """A data frame of pandas or polars, a mapping of arrays, a structured array, an AnnData or a sparse matrix; None if
@@ -31,6 +33,9 @@ def frame_raw(x: Any, name: str, every_level: bool = False) -> Raw | None:
         if np.ndim(x) != 1:
             raise InputError(f"{name} must have one record per row, but has shape {np.shape(x)}; reshape it.")
         return _raw(name, ((each, x[each]) for each in names))
+    if (library := type(x).__module__.partition(".")[0]) in WAYS and type(x).__name__ in WAYS[library]:
+        way = WAYS[library][type(x).__name__]
+        raise InputError(f"{name} must be a data frame, but is a {type(x).__name__} of {library}; use {way}.")
     if getattr(x, "columns", None) is None or not callable(getattr(x, "__getitem__", None)):
         return None
     labels = [str(each) for each in x.columns]
@@ -70,6 +75,8 @@ def _raw(name: str, items: Iterable[tuple[Any, Any]], every_level: bool = False)
 def series(values: Any, label: str, name: str, every_level: bool = False) -> tuple[Array, Category | None]:
     """A column of any library as an array, and its levels if it is categorical."""
     dtype = getattr(values, "dtype", None)
+    if isinstance(values, np.ma.MaskedArray):
+        values = _unmasked(values)
     category = _category(values, dtype, every_level)
     if category is not None:
         texts = np.asarray(values, dtype=object)
@@ -83,12 +90,28 @@ def series(values: Any, label: str, name: str, every_level: bool = False) -> tup
             found[:] = values
     else:
         found = np.asarray(values)
+    if found.dtype.kind == "S":
+        found = np.char.decode(found, "utf-8", "replace")
     if found.ndim != 1:
         raise InputError(
             f"a column must hold one value per row, but column {quote(label)} of {name} has shape {found.shape}; use "
             "one column per value."
         )
     return found, None
+
+
+def _unmasked(values: Any) -> Array:
+    """A masked column with its masked cells missing."""
+    if not np.ma.is_masked(values):
+        return np.asarray(values)
+    if values.dtype.kind in "buif":
+        return np.asarray(values.astype(np.float64).filled(np.nan))
+    if values.dtype.kind in "mM":
+        return np.asarray(values.filled(np.array("NaT", values.dtype)))
+    found = np.ma.getdata(values)
+    found = (np.char.decode(found, "utf-8", "replace") if found.dtype.kind == "S" else found).astype(object)
+    found[np.ma.getmaskarray(values)] = None
+    return np.asarray(found)
 
 
 def _nullable(values: Any, dtype: Any) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaelab.data.cells import missing_or_text
 from vaelab.data.dataset import Array
 from vaelab.data.values import as_array, quote, short, type_name
 from vaelab.errors import InputError, unknown_name
@@ -38,8 +39,11 @@ def label_values(y: Any, n: int) -> Array:
 
 def _object_labels(values: Array) -> Array:
     for row, value in enumerate(values):
-        if value is None or (isinstance(value, float) and value != value):
-            raise InputError(f"every example needs a label, but row {row} has none; drop it or give its class.")
+        if missing_or_text(value) is None:
+            raise InputError(
+                f"every example needs a label, but row {row} has none: nothing, NA or the like; drop it or give its "
+                "class (if NA is a class, write it otherwise)."
+            )
     if all(isinstance(value, str) for value in values):
         return values.astype(np.str_)
     if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):

@@ -33,6 +33,7 @@ class Stream(Protocol):
 
 def check_file(path: Path) -> int:
     """The size in bytes of a regular, readable file; anything else is rejected without opening it."""
+    check_name(path)
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -50,6 +51,16 @@ def check_file(path: Path) -> int:
     if not os.access(path, os.R_OK):
         raise InputError(f"the data file must be readable, but {name_of(path)} is not; change its permissions.")
     return status.st_size
+
+
+def check_name(path: Path) -> None:
+    """Rejects a path that is not text, which no page and no table of results could name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"a file must have a name in UTF-8, but {name_of(path)} has none; rename it, or use a locale in UTF-8."
+        ) from None
 
 
 def check_dense(rows: int, columns: int, what: str) -> None:

@@ -19,11 +19,12 @@ from vaelab.data.cells import Unseen, recode, texts_of
 from vaelab.data.columns import Column
 from vaelab.data.dataset import Array, Dataset, names_of
 from vaelab.data.frames import frame_raw
-from vaelab.data.limits import name_of
+from vaelab.data.limits import check_name, name_of
 from vaelab.data.own_splits import arrange_rows
+from vaelab.data.picture_files import is_picture
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading
-from vaelab.data.values import LARGEST, LARGEST_TABLE, as_array, chunks, place, quote, to_numbers
+from vaelab.data.values import LARGEST, LARGEST_TABLE, as_array, as_examples, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
 MATRIX = ("matrix.mtx.gz", "matrix.mtx")  # in a folder as Cell Ranger writes it
@@ -147,21 +148,23 @@ def read_source(
     return raw, kept | ({} if raw.target is None else {"target": raw.target})
 
 
-def _read(path: Path, reading: Reading) -> Raw:
+def _read(path: Path, reading: Reading, shape: tuple[int, ...] = ()) -> Raw:
+    """The content of a file or a folder; `shape` is that of a model's examples, where it is known."""
+    check_name(path)
     if not os.path.isdir(path):
-        return readers.read(path, reading)
+        return _read_pictures(path, reading.target, shape) if is_picture(path) else readers.read(path, reading)
     matrix = next((path / name for name in MATRIX if (path / name).is_file()), None)
-    return _read_folder(path, reading.target) if matrix is None else readers.read(matrix, reading)
+    return _read_pictures(path, reading.target, shape) if matrix is None else readers.read(matrix, reading)
 
 
-def _read_folder(path: Path, target: str | None) -> Raw:
+def _read_pictures(path: Path, target: str | None, shape: tuple[int, ...]) -> Raw:
     if target is not None:
         raise InputError(
             f"a folder of pictures takes its labels from its subfolders, but target is {quote(target)}; leave it out."
         )
-    from vaelab.data.images import read_folder  # imports Pillow
+    from vaelab.data.images import read_pictures  # imports Pillow
 
-    return read_folder(path)
+    return read_pictures(path, shape)
 
 
 def _kind(name: str) -> Kind:
@@ -211,13 +214,13 @@ def new_rows(
         refused.
     """
     features = names_of(columns)
-    raw, name = _new_raw(x, name, reading)
+    raw, name = _new_raw(x, name, reading, shape)
     x, ids = (x, None) if raw is None else (raw.x, _ids(raw, reading))
     table = _named_columns(raw, features)
     if table is not None and features:
         rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen)
     else:
-        x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_array(x, name)
+        x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_examples(x, name)
         _check_width(x, shape, name)
         rows = to_numbers(x, name, features)
     if rows.shape[1:] != shape and rows.shape[1:] != (int(np.prod(shape)),):
@@ -251,13 +254,13 @@ def new_columns(x: Any, columns: Sequence[Column], *, name: str = "X", reading: 
     return dict(zip(places, array.T, strict=True))
 
 
-def _new_raw(x: Any, name: str, reading: Reading) -> tuple[Raw | None, str]:
+def _new_raw(x: Any, name: str, reading: Reading, shape: tuple[int, ...] = ()) -> tuple[Raw | None, str]:
     """New data as read, if they are a file or a table, and what they are called."""
     raw: Raw | None
     if isinstance(x, (str, os.PathLike)):
         path = Path(x).expanduser().absolute()
         name = name_of(path)
-        raw = _read(path, dataclasses.replace(reading, target=None))
+        raw = _read(path, dataclasses.replace(reading, target=None), shape)
     else:
         raw = frame_raw(x, name)
     if raw is not None and reading.transpose:
@@ -324,7 +327,8 @@ def _wrong_width(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> I
     wanted, has = int(np.prod(shape)), int(np.prod(found[1:]))
     if wanted != has:
         return InputError(f"the model was trained on {wanted} features, but {name} has {has}; give the same features.")
-    return InputError(f"the model was trained on examples of shape {shape}, but {name} has {found[1:]}; reshape it.")
+    remedy = "use np.moveaxis(x, 1, -1)" if found[2:] + found[1:2] == shape else "reshape it"
+    return InputError(f"the model was trained on examples of shape {shape}, but {name} has {found[1:]}; {remedy}.")
 
 
 def _as_bytes(rows: Array, name: str) -> Array:

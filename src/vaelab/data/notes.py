@@ -1,4 +1,4 @@
-"""What the user should know about a table: columns that look like ids, columns left out, columns that hardly vary."""
+"""What the user should know: columns that look like ids, are left out or hardly vary; images on other scales."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from vaelab.data.columns import Column
 from vaelab.data.dataset import Array
-from vaelab.data.values import quote
+from vaelab.data.values import chunks, is_curve, quote
 from vaelab.wording import counted
 
 LISTED = 5
+TOP, MUCH = 255, 0.9  # of images in [0, 255] and in [-1, 1]
 ASKED = ("dropped", "the groups", "the splits")  # why columns are left out, where the user said so
 ID_NAME = re.compile(
     r"(?i)(^|[^a-z])(id|ids|no|nr|num|index|key|code|uuid|barcode|identifier)$|^id([^a-z]|$)|[a-z](ID|Id)$"
@@ -54,6 +55,25 @@ def sentences(x: Array, columns: Sequence[Column], left_out: Mapping[str, str]) 
         verb = "holds" if len(rare) == 1 else "hold"
         found.append(f"{counted(len(rare), 'column')} {verb} one value in almost all training rows: {names(rare)}.")
     return tuple(found)
+
+
+def of_arrays(shape: tuple[int, ...], x: Array) -> tuple[str, ...]:
+    """The notes on examples x that are no table with names; shape (N, ...) is theirs as given."""
+    if is_curve(shape):
+        return (f"examples of shape {shape[1:]} are read as {counted(x.shape[1], 'value')} each.",)
+    if x.ndim == 2 or x.dtype == np.uint8:
+        return ()
+    low, high, is_whole = np.inf, -np.inf, True
+    for _, piece in chunks(x):
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        is_whole = is_whole and bool((piece == np.round(piece)).all())
+    if low >= 0 and high == TOP and is_whole:
+        return ('values are whole numbers up to 255: if these are images of 8 bits, x.astype("uint8") says so.',)
+    if low >= 0 and TOP / 2 < high <= TOP:
+        return ("values reach from 0 to 255: if these are images, x / 255 makes their values shares of white.",)
+    if -1 <= low < -MUCH and MUCH < high <= 1:
+        return ("values reach from -1 to 1: if these are images, (x + 1) / 2 makes their values shares of white.",)
+    return ()
 
 
 def names(found: Sequence[str]) -> str:

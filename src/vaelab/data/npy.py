@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from vaelab.data.dataset import Array
+from vaelab.data.frames import frame_raw
 from vaelab.data.limits import MAX_MEMBERS, MAX_UNPACKED_BYTES, check_file, name_of, read_array, reason
 from vaelab.data.raw import Raw
 from vaelab.data.values import quote
@@ -22,7 +24,7 @@ from vaelab.errors import InputError, unknown_name
 X_KEYS = ("x", "X", "data", "images")
 
 
-Y_KEYS = ("y", "labels", "target")
+Y_KEYS = ("y", "Y", "labels", "label", "target", "targets")
 
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
@@ -100,7 +102,23 @@ def read_npz(path: Path, target: str | None) -> Raw:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} must be a whole .npz, but it is damaged: {reason(error)}; recreate it.") from None
-    return Raw(path.stem, **arrays, target=target if target in members else None)
+    unused = [key for key in members if key not in wanted.values()]
+    notes = (
+        ()
+        if not unused
+        else (f"{name} holds {_known(unused)}, too, which {'is' if len(unused) == 1 else 'are'} left out.",)
+    )
+    raw = array_raw(path.stem, arrays.pop("x"))
+    return dataclasses.replace(raw, **arrays, target=target if target in members else None, notes=notes)
+
+
+def array_raw(stem: str, x: Array) -> Raw:
+    """An array as read; a structured one as its columns."""
+    return frame_raw(x, stem) or Raw(stem, x)
+
+
+def _known(keys: Iterable[str]) -> str:
+    return ", ".join(quote(key, 30) for key in list(keys)[:8])
 
 
 def _npz_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
@@ -138,7 +156,7 @@ def _npz_members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipIn
 
 def _npz_keys(members: Mapping[str, Any], target: str | None, name: str) -> dict[str, str]:
     """Which key holds which part: x, y, x_test, y_test."""
-    known = ", ".join(quote(key, 30) for key in list(members)[:8])
+    known = _known(members)
     if target is not None and target not in members and not Path(target).expanduser().is_file():
         raise unknown_name(f"key or label file for {name}:", target, members)
     if "x_train" in members:
@@ -153,7 +171,7 @@ def _npz_keys(members: Mapping[str, Any], target: str | None, name: str) -> dict
         if len(named) != 1 and len(rest) != 1:
             raise InputError(
                 f"{name} must hold one array, or x and y, or x_train, y_train, x_test and y_test, but "
-                f"holds {known or 'nothing'}; rename them."
+                f"holds {known or 'nothing'}; rename them: numpy.savez(file, x=..., y=...)."
             )
         wanted = {"x": named[0] if len(named) == 1 else rest[0]}
         labels = [key for key in Y_KEYS if key in members and key != wanted["x"]]

@@ -115,7 +115,7 @@ def _group_10x(file: Any, name: str) -> Any:
     if len(found) != 1:
         raise InputError(
             f"{name} must hold one matrix of 10x Genomics ({', '.join(PARTS_10X)}), but holds {_keys(file)}; if it is "
-            "an AnnData, rename it to .h5ad."
+            "an AnnData, rename it to .h5ad, else save one of its arrays by numpy.save."
         )
     return found[0]
 

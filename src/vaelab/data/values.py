@@ -17,7 +17,16 @@ from vaelab.errors import InputError
 LARGEST = float(np.finfo(np.float32).max) / 4
 LARGEST_TABLE = 1e150  # of a table's numbers, whose squares are added
 LOSS = 1e-4  # of rounding a column to float32, as a share of its range
+MOST_CHANNELS = 4  # of pictures: grey, grey and alpha, RGB, RGB and alpha
 EXACT = 2**24  # float32 represents every whole number up to here
+REMEDIES = {  # for arrays of other types
+    "c": "give its real and imaginary parts, or np.abs(x)",
+    "U": "give a data frame, whose columns may be text, or x.astype(float) if it is numbers",
+    "S": "give a data frame, whose columns may be text, or x.astype(float) if it is numbers",
+    "M": "give a data frame, whose columns may be dates, or (x - x.min()) / np.timedelta64(1, 'D')",
+    "m": "give x / np.timedelta64(1, 's')",
+    "V": "give one record per row, (N,)",
+}
 Columns = Mapping[str, Array]  # a table as read: one array (N,) per column, with its own type
 
 
@@ -52,10 +61,16 @@ def place(index: tuple[int, ...], features: Sequence[str] = ()) -> str:
 
 
 def as_array(x: Any, what: str) -> Array:
-    """x as an array of any type, shared if possible; masked, sparse and ragged input is rejected."""
+    """x as an array of any type, shared if possible; sparse and ragged input is rejected. Masked cells of a table are
+    missing values.
+    """
     if callable(getattr(x, "toarray", None)):
         raise InputError(f"{what} must be a dense array, but is sparse ({type(x).__name__}); use its .toarray().")
+    if isinstance(x, (set, frozenset, Iterator)):
+        raise InputError(f"{what} must be an array or a list, but is a {type(x).__name__}; use list(x).")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        if x.ndim == 2 and x.dtype.kind in "buif":
+            return np.where(np.ma.getmaskarray(x), np.nan, np.ma.getdata(x).astype(np.float64))
         count = int(np.ma.getmaskarray(x).sum())
         raise InputError(f"{what} must have no masked entries, but has {count}; fill them with .filled(value).")
     try:
@@ -73,15 +88,35 @@ def as_array(x: Any, what: str) -> Array:
         ) from None
 
 
+def as_examples(x: Any, what: str) -> Array:
+    """x as an array of examples: an array of equal arrays is stacked, and curves (N, 1, L) or (N, L, 1) are (N, L)."""
+    array = as_array(x, what)
+    if array.ndim == 1 and array.dtype.kind == "O" and len(array) and all(np.ndim(each) for each in array):
+        shapes = sorted({np.shape(each) for each in array})
+        if len(shapes) > 1:
+            raise InputError(
+                f"{what} must be rectangular, but its examples have the shapes {short(shapes[0])}, {short(shapes[1])}"
+                f"{', ...' if len(shapes) > 2 else ''}; give every example the same shape."
+            )
+        array = as_array(np.stack(list(array)), what)
+    return array.reshape(len(array), -1) if is_curve(array.shape) else array
+
+
+def is_curve(shape: tuple[int, ...]) -> bool:
+    """Whether examples (N, ...) of more than one axis have values along one of them alone."""
+    return len(shape) in (3, 4) and 0 not in shape and sum(length > 1 for length in shape[1:]) <= 1
+
+
 def to_numbers(x: Any, what: str, features: Sequence[str] = ()) -> Array:
     """x checked, as uint8 or float32 (N, *shape), C-contiguous; not copied if it already is.
 
     A table (N, D) may have missing values (NaN), and is float64 if float32 would lose differences between its rows.
     """
-    array = as_array(x, what)
-    _check_shape(array, what)
+    array = as_examples(x, what)
     if array.dtype.kind not in "buifO":
-        raise InputError(f"{what} must hold real numbers, but its type is {type_name(array.dtype)}; convert it first.")
+        remedy = REMEDIES.get(array.dtype.kind, "convert it first")
+        raise InputError(f"{what} must hold real numbers, but its type is {type_name(array.dtype)}; {remedy}.")
+    _check_shape(array, what)
     if array.dtype == np.bool_:
         return np.ascontiguousarray(array).view(np.uint8)
     if array.dtype == np.uint8:
@@ -165,10 +200,16 @@ def _check_shape(array: Array, what: str) -> None:
         raise InputError(
             f"{what} must hold examples with features, but its shape is {array.shape}; it is empty, add data."
         )
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
+    if array.ndim == 4 and _has_channels_first(array.shape):
         raise InputError(
             f"{what} must have its channels last, (N, H, W, C), but has shape {array.shape}; use np.moveaxis(x, 1, -1)."
         )
+
+
+def _has_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether (N, a, b, c) is far likelier (N, C, H, W): few a before a larger b and c, or before two equal ones."""
+    _, a, b, c = shape
+    return a < b == c or (a <= MOST_CHANNELS < min(b, c))
 
 
 def _nonfinite(what: str, count: int, total: int, kind: str, where: str, why: str = "") -> str:

@@ -117,7 +117,11 @@ def is_occupied(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Raise OSError unless `path`, or its nearest existing parent, is writable."""
+    """Raise OSError unless `path`, or its nearest existing parent, is writable, and its name is text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise OSError(errno.EILSEQ, f"{name_of(path)} is no name in UTF-8; choose another") from None
     place = path.absolute()
     while not os.path.lexists(place):
         place = place.parent

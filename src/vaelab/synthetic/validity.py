@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import Column, Reading, dates
-from vaelab.data.cells import is_text, number_column, reads_as_number, texts_of
+from vaelab.data.cells import is_text, number_column, texts_of
 from vaelab.data.reading import DATE_FORMAT
+from vaelab.data.stray import reads_as_number
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

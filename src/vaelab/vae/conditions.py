@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import Column
-from vaelab.data.cells import as_written, reads_as_number, recode
+from vaelab.data.cells import as_written, recode
+from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError, shown, unknown_name
 
 if TYPE_CHECKING:

@@ -1,0 +1,66 @@
+"""Words in a column of numbers: typing errors, and what may stand for a missing value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vaelab.data.dataset import Array
+from vaelab.data.values import quote
+from vaelab.errors import InputError
+
+SOME = 10  # different numbers in a column of numbers, among which a word is no category
+FEW_WORDS = 3  # different words among numbers that are no category
+FRACTIONS = 3  # more different numbers than this with a decimal point make a column of numbers, too
+STRAY = 0.25  # share of such words, if there are more
+MARKERS = ("-", "--", "---", ".", "*", "n.a.", "N.A.", "n.d.", "n/d", "k.A.", "k. A.", "keine Angabe", "#NA", "s.o.")
+
+
+def refuse_stray(texts: Array, name: str, what: str) -> None:
+    """Rejects a few words among numbers, which are no category."""
+    told = [(row, text) for row, text in enumerate(texts) if text is not None]
+    strange = [(row, text) for row, text in told if not reads_as_number(text)]
+    if not strange:
+        return
+    row, text = strange[0]
+    if 2 * sum(_has_comma(text) for _, text in strange) > len(told):
+        raise InputError(
+            f"{what} must write numbers with a decimal point, but column {quote(name)} holds {quote(text)} in row "
+            f"{row}; replace the decimal commas."
+        )
+    values, words = {text for _, text in told} - {text for _, text in strange}, {text for _, text in strange}
+    is_stray = len(words) <= FEW_WORDS or len(strange) <= STRAY * len(told)
+    is_numeric = len(values) > min(SOME, len(told) / 2) or sum("." in text for text in values) > FRACTIONS
+    if not (is_stray and is_numeric):
+        return
+    count = f"one of {len(strange)} such cells" if len(strange) > 1 else "the only such cell"
+    raise InputError(
+        f"{what} must hold numbers in column {quote(name)}, but row {row} holds {quote(text)}, {count} among "
+        f"{len(told)}; correct it, add it to `na` if it stands for a missing value, or make the column categorical."
+    )
+
+
+def _has_comma(text: str) -> bool:
+    whole, comma, digits = text.strip().lstrip("+-").partition(",")
+    return bool(comma) and (whole.isdigit() or not whole) and digits.isdigit()
+
+
+def reads_as_number(text: str) -> bool:
+    """Whether text is a plain number: Python also reads "309_1" as one."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def marker_notes(levels: Sequence[str], name: str) -> list[str]:
+    """A note for each level of a column of text that may stand for a missing value.
+
+    >>> marker_notes(["f", "m", "-"], "sex")
+    ["column 'sex' has a level '-', which may stand for a missing value: add it to `na` if so."]
+    """
+    return [
+        f"column {quote(name)} has a level {quote(marker)}, which may stand for a missing value: add it to `na` if so."
+        for marker in levels
+        if marker in MARKERS
+    ]
