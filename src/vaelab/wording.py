@@ -72,7 +72,7 @@ def with_error(value: float | None, error: float | None) -> str:
     >>> with_error(23.9042, 0.0146), with_error(0.9493, 0.0022), with_error(1523.4, 12.3), with_error(23.9, None)
     ('23.90 ± 0.01', '0.949 ± 0.002', '1,523 ± 12', '23.90')
     >>> with_error(2.5e12, 1.25e11)
-    '2.50e+12 ± 0.12e+12'
+    '2.5e+12 ± 0.1e+12'
     """
     shown, margin = value_and_error(value, error)
     return f"{shown} ± {margin}" if margin else shown
