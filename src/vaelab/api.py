@@ -449,6 +449,7 @@ def invert(
     seed: int = 0,
     spectrum: bool | None = None,
     baselines: bool = True,
+    flow: bool = True,
     npe: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -464,7 +465,8 @@ def invert(
     refine: damped Gauss-Newton steps per candidate. walk: random-walk steps in the latent space before refinement.
     seed: for training and sampling.
     spectrum: also feed the spectrum of y to the network; by default for curves.
-    baselines: also run methods without a network. npe: also sbi's neural posterior estimation.
+    baselines: also run methods without a network. flow: of noisy y, also train a flow, which draws where it is better
+        on validation. npe: also sbi's neural posterior estimation.
     out: the run's folder; by default runs/<problem>-<time>. Until it finishes, its files are in <out>.partial.
     overwrite: replace existing output. watch: receives progress events.
 
@@ -480,7 +482,7 @@ def invert(
     """
     config = InversionConfig.create(
         problem, settings or {}, space, yardstick, trials=trials, samples=samples, refine=refine, walk=walk,
-        seed=seed, spectrum=spectrum, baselines=baselines, npe=npe,
+        seed=seed, spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
     )  # fmt: skip
     return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=watch)
 

@@ -55,6 +55,12 @@ def invert(
         ),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the baseline methods")] = True,
+    flow: Annotated[
+        bool,
+        typer.Option(
+            "--flow/--no-flow", help="of noisy y, also train a flow, which draws where it is better on validation"
+        ),
+    ] = True,
     npe: Annotated[
         bool,
         typer.Option("--npe", help="also run sbi's neural posterior estimation with the same training time; needs sbi"),
@@ -94,7 +100,7 @@ def invert(
         loaded = problems.load(problem or "", forward or [], level, seed)
         chosen = InversionConfig.create(
             loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
-            spectrum=spectrum, baselines=baselines, npe=npe,
+            spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
         )  # fmt: skip
     with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
         watch = run.InversionWatch(*progress)

@@ -7,6 +7,7 @@ and the loss is another objective. Spec, stack, likelihoods, optimizer, records 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -63,6 +64,55 @@ class Coordinates:
         r = self.x.size
         free = x if self.bounds is None else self.bounds.free(x)
         return torch.from_numpy((self.x.coordinates(free) - self.scaling.offset[:r]) / self.scaling.scale[:r])
+
+    @functools.cached_property
+    def axes(self) -> npt.NDArray[np.float64] | None:
+        """The standard deviation of each value of x (V,), where there are no bounds; None if x has fewer directions."""
+        if self.x.size < len(self.x.mean):
+            return None
+        along: npt.NDArray[np.float64] = self.x.scale * np.linalg.norm(
+            self.x.basis * self.scaling.scale[: self.x.size, None], axis=0
+        )
+        return along
+
+    def x_axes(self, x: Array) -> Tensor:
+        """Standardised values (n, V) of examples, not turned to principal directions: what depends on a single input
+        stays simple. `x_model` where x has fewer directions than values.
+        """
+        if self.axes is None:
+            return self.x_model(x)
+        free = x.reshape(len(x), -1) if self.bounds is None else self.bounds.free(x)
+        return torch.from_numpy((free - self.x.mean) / self.axes)
+
+    def x_of_axes(self, values: Tensor) -> Tensor:
+        """Examples (..., *x_shape) from `x_axes` (..., V)."""
+        if self.axes is None:
+            return self.x_own(values)
+        free = torch.from_numpy(self.x.mean) + torch.from_numpy(self.axes) * values.double()
+        return (free if self.bounds is None else self.bounds.own(free)).reshape(*free.shape[:-1], *self.x.shape)
+
+    @property
+    def log_turn(self) -> float:
+        """log |d a / d m| of `x_axes` values a in those of `x_model`, m."""
+        if self.axes is None:
+            return 0.0
+        frame = self.x
+        return float((np.log(self.scaling.scale[: frame.size]) + np.log(frame.scale / self.axes)).sum())
+
+    def log_jacobian(self, x: Array) -> npt.NDArray[np.float64]:
+        """log |d m / d x| (n,) of the model's values m, at examples x (n, *x_shape) in their own units.
+
+        Raises InputError where all examples lie in fewer directions than x has values: then x has no density.
+        """
+        frame = self.x
+        if frame.size < len(frame.mean):
+            raise InputError(
+                f"x varies in {frame.size} directions, but has {len(frame.mean)} values, so it has no density; give x "
+                "without what follows from the rest."
+            )
+        constant = -np.log(frame.scale).sum() - np.log(self.scaling.scale[: frame.size]).sum()
+        found: npt.NDArray[np.float64] = np.full(len(x), constant)
+        return found if self.bounds is None else found + self.bounds.log_slope(x)
 
     def y_relative(self, model_y: Tensor) -> Tensor:
         """Measurements (..., V) in units of `y_scale` from the model's values (..., C)."""

@@ -44,6 +44,7 @@ class InversionConfig:
     seed: int = 0
     spectrum: bool | None = None
     baselines: bool = True
+    flow: bool = True
     npe: bool = False
 
     @classmethod

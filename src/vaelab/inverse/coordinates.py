@@ -88,7 +88,10 @@ class Frame:
         variance, directions = np.linalg.eigh(np.cov(rows / scale, rowvar=False).reshape(D, D))
         unexplained = np.square(relative) @ np.square(directions)
         kept = (variance > max(NEGLIGIBLE * float(variance[-1]), CONSTANT)) & (variance > unexplained)
-        return cls(mean, directions[:, kept].T[::-1].copy(), examples.shape[1:], scale)
+        basis = directions[:, kept].T[::-1].copy()
+        # Else the sign of a direction hangs on the last digits of the examples, and so on their unit.
+        basis *= np.where(basis @ np.cos(np.arange(D)) < 0, -1.0, 1.0)[:, None]
+        return cls(mean, basis, examples.shape[1:], scale)
 
     @property
     def size(self) -> int:

@@ -13,21 +13,26 @@ import torch
 
 from vaelab import store
 from vaelab.data import Scaling
+from vaelab.engine.noise import row_keys
 from vaelab.engine.process import one_thread
+from vaelab.engine.rows import Batches, chunk
 from vaelab.errors import InputError, StoreError
 from vaelab.inverse import methods, scores
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
+from vaelab.inverse.flow import Flow
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.units import Bounds, Floats, check_gate
+from vaelab.vae import evaluate
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
+DENSITY_DRAWS = 1_024  # of the importance-weighted bound
 WALK = 12  # steps of the random walk in the latent space before refinement
 ARRAYS = (
     "x_mean", "x_basis", "x_scale", "y_mean", "y_basis", "y_scale", "scaling_offset", "scaling_scale",
@@ -68,6 +73,7 @@ class Inverter:
     history: Sequence[Mapping[str, Any]] = ()
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of its training
+    flow: Flow | None = None  # draws in the model's stead, where validation prefers it
 
     @property
     def spec(self) -> Spec:
@@ -87,10 +93,35 @@ class Inverter:
             return self.space.x_own(x.double()).numpy(), calls
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
-        """Posterior draws x ~ p(x|z, y), z ~ p(z), for measurements y (curves, *y_shape)."""
+        """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z)."""
+        y = self.problem.curves(y)
         with one_thread():
-            drawn = self.sampler.draw(self.problem.curves(y), n, seed, noise=True)
-            return Draws(self.space.x_own(drawn.double()).numpy())
+            if self.flow is None:
+                return Draws(self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy())
+            return Draws(self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy())
+
+    def log_prob(self, x: Any, y: Any, draws: int = DENSITY_DRAWS) -> tuple[Floats, Floats]:
+        """log p(x | y) (n,) in nats of pairs x (n, *x_shape) and y (n, *y_shape), in own units, and its standard error.
+
+        By the flow it is exact, and the error 0; else the importance-weighted bound, which is too low on average.
+        """
+        x, y = np.asarray(x, dtype=np.float64), self.problem.curves(y)
+        if x.shape != (len(y), *self.problem.x_shape):
+            raise InputError(
+                f"x must have the shape {(len(y), *self.problem.x_shape)}, one example for each y, but has {x.shape}."
+            )
+        slope = self.space.log_jacobian(x)
+        with one_thread():
+            own, given = self.space.x_model(x), self.space.y_model(y)
+            if self.flow is not None:
+                density = self.flow.log_prob(self.space.x_axes(x), given).double().numpy()
+                return density + slope + self.space.log_turn, np.zeros(len(x))
+            rows = torch.cat([own, given], 1).to(self.fitted.row)
+            size = chunk(rows.shape[1], evaluate.BOUND_DRAWS)
+            batches = Batches(len(rows), ((piece, row_keys(piece)) for piece in rows.split(size)))
+            model = self.fitted
+            cost, variance = evaluate.importance_costs(model.model, model.parameters, self.spec, batches, draws)
+            return slope - cost.numpy(), variance.sqrt().numpy()
 
     def solve(
         self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
@@ -135,6 +166,7 @@ class Inverter:
             "gate": problem.gate.tolist(), "x_scale": problem.x_scale.tolist(), "y_scale": problem.y_scale.tolist(),
             "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
             "source": dict(problem.source), "sha256": digest,
+            "flow": None if self.flow is None else self.flow.save(folder),
         }  # fmt: skip
         store.write_json(folder / "problem.json", about)
         return dataclasses.replace(self, fitted=fitted)
@@ -169,7 +201,9 @@ class Inverter:
             y_scale, bounds, FAMILIES.get(about["family"]), about["source"],
         )  # fmt: skip
         run = store.load_run(folder)
-        return cls(problem, fitted, space, ground, run.history, run.metrics)
+        of_flow = about.get("flow")
+        flow = None if of_flow is None else Flow.load(folder, of_flow, space.x.size, space.y.size)
+        return cls(problem, fitted, space, ground, run.history, run.metrics, flow=flow)
 
 
 def _stored(forward: ForwardFunction) -> list[str] | None:

@@ -26,6 +26,7 @@ from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 TRAIN, VALIDATION, SCORE = 100_000, 3_000, 50  # examples of a built-in problem
+FEW = 20_000  # examples of a custom problem, up to which a tenth of them, and not a twentieth, is for validation
 FEWEST, MOST = 10, 10**8  # examples of a custom problem; values of x that are drawn
 EXACT = 1e-4  # of the spread of y: a larger misfit of the examples is noise
 
@@ -186,7 +187,8 @@ def create(
         if against is not None:
             raise InputError(against)
     x, measured, failed = x[finite], measured[finite], int((~finite).sum())
-    splits = split_rows(len(x), None, seed, validation=0.05, test=min(0.2, SCORE / len(x)))
+    held = 0.1 if len(x) <= FEW else 0.05
+    splits = split_rows(len(x), None, seed, validation=held, test=min(0.2, SCORE / len(x)))
     known = splits["train"]
     x_scale, y_scale = RANGE * spread(x[known], x.shape[1]), spread(measured[known], outputs)
     own = default_gate(y_scale, level, measured[0].size // outputs) if gate is None else check_gate(gate, outputs)

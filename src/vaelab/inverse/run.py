@@ -108,7 +108,7 @@ def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: In
             specs = [spec]
         examples = counted(len(problem.splits["train"]), "example")
         watch.stage(f"training {counted(len(specs), 'model')} for {specs[0].epochs} epochs on {examples}")
-        model = train(problem, specs, work=partial, spectrum=config.spectrum, progress=watch.epoch)
+        model = train(problem, specs, work=partial, spectrum=config.spectrum, flow=config.flow, progress=watch.epoch)
         if config.npe and not npe.is_installed():
             watch.note(npe.MISSING)
         scored = counted(len(problem.splits["test"]), "measurement")
@@ -161,6 +161,7 @@ def summary(
         "kl": model.metrics["kl"],
         "verdict": model.metrics["verdict"],
         "bound": model.metrics["neg_elbo"],
+        "compared": model.metrics.get("compared"),
         "baselines": [a.as_dict() for a in judged.attempts if a.name not in (NETWORK, REFINED)],
         "network": own.as_dict(),
     }

@@ -8,14 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from vaelab import store
 from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack
 from vaelab.errors import TrainingFailed
 from vaelab.inverse import conditional
+from vaelab.inverse import flow as flows
 from vaelab.inverse.coordinates import CURVE
 from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.flow import Flow
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.settings.yardsticks import SEARCH_DRAWS
@@ -77,11 +81,13 @@ def train(
     *,
     work: Path | None = None,
     spectrum: bool | None = None,
+    flow: bool = True,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> Inverter:
     """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
 
-    Raises TrainingFailed if all losses became non-finite.
+    flow: for a noisy problem, also train a flow, which draws instead of the model if its -log p(x | y) is lower on
+    validation. Raises TrainingFailed if all losses became non-finite.
     """
     members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
     trained = train_members(problem, members, work, spectrum, progress)
@@ -90,7 +96,32 @@ def train(
         failure = next(model.failure for model in trained if isinstance(model, Outcome))
         raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
     best = min(models, key=lambda model: float(model.metrics["neg_log_p"]))
-    return dataclasses.replace(best, seconds=sum(model.seconds for model in models))
+    best = dataclasses.replace(best, seconds=sum(model.seconds for model in models))
+    return _beside_flow(best, work) if flow and problem.is_noisy else best
+
+
+def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
+    """The model with a flow that draws in its stead, if that is better on validation."""
+    problem, space = model.problem, model.space
+    if space.x.size > flows.WIDEST:
+        return model
+    train, held = (
+        (space.x_axes(x), space.y_model(y)) for x, y in (problem.rows(name) for name in ("train", "validation"))
+    )
+    sizes = space.x.size, space.y.size
+    if work is not None and (work / "flow.json").is_file():
+        found = Flow.load(work, store.read_json(work / "flow.json"), *sizes)
+    else:
+        found = flows.fit(train, held, model.spec.seed, flows.LONGER * int(model.spec.epochs))
+        if work is not None:
+            store.write_json(work / "flow.json", found.save(work))
+    unit = float(np.log(space.scaling.scale[: space.x.size]).sum())  # in which the model's bound is
+    beside = float(model.metrics["neg_log_p"]), found.neg_log_p - space.log_turn + unit
+    is_better = beside[1] < beside[0]
+    compared = {"conditional VAE": beside[0], "flow": beside[1], "draws": "flow" if is_better else "conditional VAE"}
+    metrics = {**model.metrics, "neg_log_p": min(beside), "compared": compared}
+    seconds = model.seconds + found.seconds
+    return dataclasses.replace(model, metrics=metrics, seconds=seconds, flow=found if is_better else None)
 
 
 def _metrics(fitted: Fitted, feed: Feed) -> dict[str, Any]:

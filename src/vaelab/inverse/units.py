@@ -6,6 +6,7 @@ The parts of an array (n, *shape) are the inputs or outputs along its first axis
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,15 @@ class Bounds:
         inside = ((flat - low) / size).clamp(EDGE, 1 - EDGE)
         found: Floats = torch.where(torch.from_numpy(self.bounded), torch.special.ndtri(inside), flat).numpy()
         return found
+
+    def log_slope(self, x: Array) -> Floats:
+        """The sum of log dt / dx over the values of each of the examples (n, ...); -inf outside of the bounds."""
+        flat = torch.from_numpy(x.reshape(len(x), -1).astype(np.float64))
+        _, size = self._ends(flat)
+        slopes = -torch.log(size) + 0.5 * torch.from_numpy(self.free(x)).square() + 0.5 * math.log(2 * math.pi)
+        inside = torch.from_numpy((flat.numpy() >= self.low) & (flat.numpy() <= self.high))
+        found = torch.where(torch.from_numpy(self.bounded), slopes, 0.0).masked_fill(~inside, -math.inf)
+        return np.asarray(found.sum(1).numpy())
 
     def own(self, t: Tensor) -> Tensor:
         """Examples (..., V) from free coordinates; differentiable."""

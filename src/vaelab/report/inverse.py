@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, significant
+from vaelab.wording import counted, number, significant
 
 PICTURES = ("candidates", "ends", "race", "refinement", "calibration", "losses")
 
@@ -134,6 +134,10 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     cards.append(Card("all gates, all candidates", Cell(verdict), "every candidate must pass"))
     if results["recall"] is not None:
         cards.append(Card("recall", Cell(_share(results["recall"])), "fraction of all solutions found"))
+    compared = results.get("compared")
+    if compared is not None:
+        beside = f"-log p(x|y): flow {number(compared['flow'])}, VAE {number(compared['conditional VAE'])} nats"
+        cards.append(Card("posterior draws by", Cell(str(compared["draws"])), f"lower on validation; {beside}"))
     return [*cards, Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")]
 
 

@@ -279,6 +279,16 @@ def importance_bound(
 
     `batches` contain chunks sized for `BOUND_DRAWS` draws at once.
     """
+    cost, variance = importance_costs(model, parameters, spec, batches, draws)
+    cost, N = cost + log_jacobian, batches.rows
+    return Bound(float(cost.mean()), float(cost.std()) / math.sqrt(N), math.sqrt(float(variance.sum())) / N, draws)
+
+
+@torch.no_grad()
+def importance_costs(
+    model: Model, parameters: Parameters, spec: Spec, batches: Batches, draws: int
+) -> tuple[Tensor, Tensor]:
+    """The terms of `importance_bound` (N,) in the model's units, and their variances (N,) by the draws."""
     dtype = next(iter(parameters.values())).dtype
     cost, variance = torch.empty(2, batches.rows, dtype=torch.float64)
     for place, x, keys in batches:
@@ -291,11 +301,10 @@ def importance_bound(
             log_w = model.prior.log_prob(z, parameters) - q.log_prob(eps) - nll(model, parameters, z, x)  # (1, S, n)
             pieces.append(log_w[0].double().cpu())
         log_w = torch.cat(pieces)  # (k, n)
-        cost[place] = log_jacobian + math.log(draws) - torch.logsumexp(log_w, 0)
+        cost[place] = math.log(draws) - torch.logsumexp(log_w, 0)
         share = torch.softmax(log_w, 0)  # delta method: var log mean w = sum (w / sum w)^2 - 1 / k
         variance[place] = (share.square().sum(0) - 1 / draws).clamp_min(0)
-    N = batches.rows
-    return Bound(float(cost.mean()), float(cost.std()) / math.sqrt(N), math.sqrt(float(variance.sum())) / N, draws)
+    return cost, variance
 
 
 @dataclasses.dataclass(frozen=True)

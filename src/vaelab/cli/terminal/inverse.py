@@ -36,6 +36,10 @@ def print_inversion(results: Mapping[str, Any]) -> None:
     gates = ", ".join(f"{name} {share(passed)}" for name, passed in results["gates"].items() if name != "all_pass")
     verdict = "passed by all" if results["gates"]["all_pass"] else "not passed by all"
     console.print(f"gates: {gates}; {verdict} candidates", highlight=False)
+    compared = results.get("compared")
+    if compared is not None:
+        beside = f"flow {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
+        console.print(f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats: {beside})", highlight=False)
     seconds = results["seconds"]
     paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
     console.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)

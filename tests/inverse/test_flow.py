@@ -1,0 +1,103 @@
+"""The flow p(x | y): a density of mass one that its draws follow, kept and read back, used where validation says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from vaelab import ConditionalVAE
+from vaelab.errors import InputError
+from vaelab.inverse import flow
+
+SETTINGS: dict[str, Any] = {"epochs": 25, "hidden": "16", "batch_size": 100, "lr": 5e-3, "beta": 1.0}
+
+
+def squares(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """y = x^2 plus noise, x uniform in [-1, 1] and in a unit of its own: two modes."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (n, 1))
+    return 1e-6 * x, x[:, 0] ** 2 + 0.05 * rng.normal(size=n)
+
+
+@pytest.fixture(scope="module")
+def model() -> ConditionalVAE:
+    return ConditionalVAE(**SETTINGS).fit(*squares(1_500))
+
+
+def test_validation_chooses_and_both_values_are_kept(model: ConditionalVAE) -> None:
+    compared = model.inverter.metrics["compared"]
+    assert compared["draws"] == "flow"  # two modes, which a Gaussian decoder blurs
+    assert model.inverter.flow is not None
+    assert compared["flow"] < compared["conditional VAE"]
+    plain = ConditionalVAE(flow=False, **SETTINGS).fit(*squares(1_500))
+    assert plain.inverter.flow is None
+    assert plain.inverter.metrics["neg_log_p"] == compared["conditional VAE"]
+
+
+def test_its_density_has_mass_one_within_the_bounds_and_is_near_the_true_one(model: ConditionalVAE) -> None:
+    ends = model.inverter.problem.bounds
+    assert ends is not None
+    grid = np.linspace(ends.low[0], ends.high[0], 801)
+    for y in (0.3, 0.6):
+        log_p, error = model.log_prob(grid[:, None], np.full(801, y))
+        assert not error.any()
+        assert integrate.trapezoid(np.exp(log_p), grid) == pytest.approx(1, abs=0.02)
+        true = stats.norm.pdf(y, (grid * 1e6) ** 2, 0.05)
+        true /= integrate.trapezoid(true, grid)
+        assert integrate.trapezoid(np.abs(np.exp(log_p) - true), grid) < 0.5  # twice the total variation
+    assert model.log_prob([[2e-6]], [0.5])[0][0] == -np.inf
+
+
+def test_draws_follow_its_density(model: ConditionalVAE) -> None:
+    drawn = model.sample([0.5], 4_000)[0, :, 0]
+    grid = np.linspace(-1e-6, 1e-6, 2_001)
+    log_p, _ = model.log_prob(grid[:, None], np.full(2_001, 0.5))
+    cumulative = integrate.cumulative_trapezoid(np.exp(np.maximum(log_p, -700)), grid, initial=0)
+    assert stats.kstest(np.interp(drawn, grid, cumulative / cumulative[-1]), "uniform").pvalue > 1e-4
+    np.testing.assert_array_equal(drawn, model.sample([0.5], 4_000)[0, :, 0])
+    assert (model.sample([0.5], 50, seed=1) != model.sample([0.5], 50)).any()
+
+
+def test_it_is_read_back_from_its_folder(model: ConditionalVAE, tmp_path: Path) -> None:
+    again = ConditionalVAE.load(model.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.sample([0.2, 0.9], 20), model.sample([0.2, 0.9], 20))
+    x, y = squares(30, 1)
+    np.testing.assert_array_equal(again.log_prob(x, y)[0], model.log_prob(x, y)[0])
+
+
+def test_a_linear_model_has_the_density_of_the_exact_posterior() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2_000, 1))
+    y = x + 0.5 * rng.normal(size=(2_000, 1))
+    fitted = ConditionalVAE(flow=False, bounds="none", **SETTINGS | {"epochs": 60, "latent_dim": 1}).fit(x, y)
+    held = fitted.inverter.problem.rows("validation")
+    log_p, error = fitted.log_prob(*held)
+    exact = stats.norm.logpdf(held[0][:, 0], 0.8 * held[1][:, 0], 0.2**0.5)
+    assert (log_p - exact).mean() == pytest.approx(0, abs=0.03)
+    assert error.max() < 0.1
+
+
+def test_the_same_seed_gives_the_same_flow_and_the_average_is_no_worse_than_chance() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(300, 2)))
+    y = x[:, :1] + 0.1 * torch.from_numpy(rng.normal(size=(300, 1)))
+    fits = [flow.fit((x[:250], y[:250]), (x[250:], y[250:]), 3, 4) for _ in range(2)]
+    assert fits[0].neg_log_p == fits[1].neg_log_p
+    np.testing.assert_array_equal(fits[0].draw(y[:1], 5), fits[1].draw(y[:1], 5))
+    assert fits[0].neg_log_p < 2 * 0.5 * np.log(2 * np.pi * np.e) + 0.5  # of a standard normal, roughly
+
+
+def test_x_without_a_density_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.uniform(size=(300, 1)), 2, axis=1)
+    y = x[:, 0] + 0.1 * rng.normal(size=300)
+    model = ConditionalVAE(bounds="none", **SETTINGS | {"epochs": 1}).fit(x, y)
+    with pytest.raises(InputError, match="varies in 1 directions, but has 2 values"):
+        model.log_prob(x[:2], y[:2])
+    with pytest.raises(InputError, match="one example for each y"):
+        model.log_prob(x[:2], y[:3])
