@@ -1,4 +1,4 @@
-"""Databases of studies whose folders have names that mean something elsewhere."""
+"""Databases of studies: folders whose names mean something elsewhere, and what cannot be written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
+from vaelab.errors import StoreError
 from vaelab.settings.space import Space
 from vaelab.study.trials import Trials
 from vaelab.vae.spec import Spec
@@ -23,3 +25,17 @@ def test_each_folder_has_a_database_of_its_own(name: str, tmp_path: Path) -> Non
         with contextlib.closing(sqlite3.connect(folder / "study.db")) as database:
             assert database.execute("SELECT count(*) FROM trials").fetchone() == (count,)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "what?two"])
+
+
+def test_a_database_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    trials = Trials(tmp_path / "study.db", Space.parse({"lr": (1e-4, 1e-2, "log")}, Spec), "random", 0, 1)
+    with contextlib.closing(trials):
+        (number,) = trials.cohort(1)
+        trials._storage.engine.dispose()
+        limit = lambda connection, _: connection.execute("PRAGMA query_only=ON")  # noqa: E731
+        sqlalchemy.event.listen(trials._storage.engine, "connect", limit)
+        with pytest.raises(
+            StoreError, match=r"cannot write .*study.db: attempt to write a readonly database; free"
+        ) as e:
+            trials.report(number, 1, 0.5)
+        assert "\n" not in str(e.value)

@@ -192,11 +192,17 @@ def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp
         train(digits, spec, out=tmp_path / "none", timeout=0)
 
 
-def test_ctrl_c_says_what_is_kept(digits: Dataset, tmp_path: Path) -> None:
+def test_ctrl_c_says_what_is_kept(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pressed(done: int) -> None:
-        raise KeyboardInterrupt
+        if done == 2:
+            raise KeyboardInterrupt
 
     told: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        train(digits, SPEC, out=tmp_path / "run", figures=False, progress=pressed, note=told.append)
-    assert told == [f"interrupted; the checkpoint is in {tmp_path / 'run.partial'}, and `resume` continues from there."]
+    for name, seconds in (("early", 100.0), ("late", 0.0)):
+        monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", seconds)
+        with pytest.raises(KeyboardInterrupt):
+            train(digits, SPEC, out=tmp_path / name, figures=False, progress=pressed, note=told.append)
+    assert told == [
+        "interrupted before the first checkpoint; `resume` starts again from the first epoch.",
+        f"interrupted; the checkpoint is in {tmp_path / 'late.partial'}, and `resume` continues from there.",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -79,6 +80,18 @@ def main() -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        from vaelab.store import in_words
+
+        reason, remedy = in_words(error)
+        tell(f"vaelab: {f'{error.filename}: ' if error.filename else ''}{reason}; {remedy}.")
+        sys.exit(2)
+    except MemoryError as error:
+        tell(f"vaelab: memory is short: {error or 'no more can be allocated'}; use fewer rows or a smaller model.")
+        sys.exit(1)
     except RuntimeError as error:
         if type(error).__module__.startswith("vaelab"):
             tell(f"vaelab: {error}")

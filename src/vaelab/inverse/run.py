@@ -130,11 +130,13 @@ def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: In
             "seconds": seconds["train"], "inverse": results,
         }  # fmt: skip
         model = model.save(folder, metrics, overwrite=True)  # left by an interrupted finish, if present
-        np.save(folder / "measurements.npy", problem.rows("test")[1])
+        with store.writing(folder):
+            np.save(folder / "measurements.npy", problem.rows("test")[1])
         draw(model, judged, folder / "figures", results["posterior"]["calibration"])
         for name in ("config.toml", "study.db"):
             if (partial / name).exists():
-                shutil.copy2(partial / name, folder / name)
+                with store.writing(folder / name):
+                    shutil.copy2(partial / name, folder / name)
         build_inverse_report(folder, Spec)
     shutil.rmtree(partial)
     return Inversion(folder, model, results | {"run": str(folder)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import WALK, Inverter
 from vaelab.inverse.run import Array
@@ -34,7 +36,9 @@ def solve(
     if out is not None:
         curve = np.repeat(np.arange(len(found)), [len(s) for s in found])
         x, rmse, misfit = (np.concatenate([getattr(s, name) for s in found]) for name in ("x", "rmse", "misfit"))
-        np.savez(Path(out), curve=curve, x=x, rmse=rmse, misfit=misfit)
+        written = io.BytesIO()
+        np.savez(written, curve=curve, x=x, rmse=rmse, misfit=misfit)
+        store.write_atomic(out, written.getvalue())
     return {
         "run": str(folder),
         "samples": samples,

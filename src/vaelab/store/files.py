@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -10,7 +11,7 @@ import os
 import secrets
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -137,13 +138,30 @@ def name_of(path: str | Path) -> str:
 
 def fail(verb: str, path: Path, error: OSError | ValueError) -> NoReturn:
     """The one-line StoreError for an operating system error."""
-    if isinstance(error, OSError):
-        reason = error.strerror or type(error).__name__
-        reason = reason[0].lower() + reason[1:]
-        remedy = _REMEDIES.get(error.errno or 0, "check the path")
-    else:
-        reason, remedy = str(error), "choose another name"
+    reason, remedy = in_words(error) if isinstance(error, OSError) else (str(error), "choose another name")
     raise StoreError(f"cannot {verb} {name_of(path)}: {reason}; {remedy}.") from error
+
+
+def in_words(error: OSError) -> tuple[str, str]:
+    """Reason and remedy of an operating system error. NumPy's, of a file it could not write whole, has no number."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    remedy = "free some space and try again" if error.errno is None else _REMEDIES.get(error.errno, "check the path")
+    return reason[0].lower() + reason[1:], remedy
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """A one-line StoreError if what is written to `path` inside does not fit or is not allowed.
+
+    >>> with writing("/dev/full"):
+    ...     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    Traceback (most recent call last):
+    vaelab.errors.StoreError: cannot write /dev/full: no space left on device; free some space and try again.
+    """
+    try:
+        yield
+    except OSError as error:
+        fail("write", Path(path), error)
 
 
 def write_through(path: Path, data: bytes | str) -> None:

@@ -29,7 +29,7 @@ Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
 
 
 class WorkerDied(RuntimeError):
-    """The same job killed its worker several times in a row."""
+    """A job failed in its worker, or killed it several times in a row."""
 
 
 class Crew:
@@ -95,6 +95,11 @@ class Crew:
                             idle.append(process)
                         elif "error" in message:
                             raise StoreError(message["error"])
+                        elif "failure" in message:
+                            raise WorkerDied(
+                                f"a worker failed while training {_names(process.job)}: {message['failure']}; "
+                                "finished work is kept, and can be resumed."
+                            )
                         else:
                             waiting.appendleft(self._replace(process))
                             idle.append(self._processes[-1])
@@ -115,13 +120,16 @@ class Crew:
         job, deaths, reason = process.job, process.deaths + 1, process.bury()
         self._processes.remove(process)
         if deaths >= MAX_DEATHS:
-            names = ", ".join(m.name for m in job.members)
             raise WorkerDied(
-                f"a worker died {deaths} times in a row ({reason}) while training {names}; if memory is short, "
+                f"a worker died {deaths} times in a row ({reason}) while training {_names(job)}; if memory is short, "
                 "use fewer `workers` or a smaller `batch_size`, then resume."
             )
         self._processes.append(_Process(self._opening, process.own))
         return job, deaths
+
+
+def _names(job: Job) -> str:
+    return ", ".join(member.name for member in job.members)
 
 
 def gpu(device: str, number: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from vaelab.engine.seeds import derive_seed
+from vaelab.errors import StoreError
 from vaelab.settings.space import Space
 from vaelab.study.front import spread
 
@@ -83,6 +84,21 @@ def _without_sync(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+@contextlib.contextmanager
+def _recording(path: Path) -> Iterator[None]:
+    """Errors of the database, which come from three libraries, as one line."""
+    try:
+        yield
+    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__ or getattr(causes[-1], "orig", None)) is not None:
+            causes.append(cause)
+        raise StoreError(
+            f"cannot write {path}: {' '.join(str(causes[-1]).split())}; free some space, or check that its folder can "
+            "be written, then resume: finished work is kept."
+        ) from error
+
+
 class Trials:
     """Suggests trials in cohorts and records their reports; all state is in the database.
 
@@ -102,9 +118,10 @@ class Trials:
     ):
         """`first` has the parameters of the first trials, which no sampler suggests."""
         self.space, self.sampler, self.seed, self.size, self.first = space, sampler, seed, size, first
-        with contextlib.closing(sqlite3.connect(path)) as database:
+        self._path = path
+        with _recording(path), contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
-        with _quiet():
+        with _quiet(), _recording(path):
             # A path is no part of a URL, in which ?, % and {} of a folder's name would have a meaning.
             self._storage = optuna.storages.RDBStorage(
                 "sqlite://",
@@ -144,7 +161,8 @@ class Trials:
         """Requeue the trials that a dead process left running: each keeps its number, parameters and seed."""
         lost = [t for t in self.all() if t.state == TrialState.RUNNING]
         for trial in lost:
-            self._storage.set_trial_state_values(self._ids[trial.number], TrialState.WAITING)
+            with _recording(self._path):
+                self._storage.set_trial_state_values(self._ids[trial.number], TrialState.WAITING)
             self._memory.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         return len(lost)
 
@@ -172,10 +190,11 @@ class Trials:
             self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
         assert trial.number == number, f"asked for trial {number}, got {trial.number}"
         self._asked[number] = trial
-        if number < len(self._ids):
-            self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
-        else:  # all of it in one transaction
-            self._ids.append(self._storage.create_new_trial(self._study_id, self._trials[number]))
+        with _recording(self._path):
+            if number < len(self._ids):
+                self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+            else:  # all of it in one transaction
+                self._ids.append(self._storage.create_new_trial(self._study_id, self._trials[number]))
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
@@ -211,7 +230,8 @@ class Trials:
         trial = self._trials[number]
         if rung not in trial.intermediate_values:
             self._memory.set_trial_intermediate_value(trial._trial_id, rung, value)
-            self._storage.set_trial_intermediate_value(self._ids[number], rung, value)
+            with _recording(self._path):
+                self._storage.set_trial_intermediate_value(self._ids[number], rung, value)
 
     def prune(self, number: int, facts: Mapping[str, Any]) -> None:
         self._tell(number, TrialState.PRUNED, facts)
@@ -233,11 +253,12 @@ class Trials:
             trial.set_user_attr(name, fact)
         self._study.tell(trial, value, state=state)
         ended, own = self._trials[number], self._ids[number]
-        for name, fact in ended.user_attrs.items():
-            self._storage.set_trial_user_attr(own, name, fact)
-        for name, fact in ended.system_attrs.items():
-            self._storage.set_trial_system_attr(own, name, fact)
-        self._storage.set_trial_state_values(own, state, ended.values)
+        with _recording(self._path):
+            for name, fact in ended.user_attrs.items():
+                self._storage.set_trial_user_attr(own, name, fact)
+            for name, fact in ended.system_attrs.items():
+                self._storage.set_trial_system_attr(own, name, fact)
+            self._storage.set_trial_state_values(own, state, ended.values)
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[int]:

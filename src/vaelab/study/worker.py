@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,25 @@ import numpy as np
 
 from vaelab.data import SPLITS, Column, Dataset
 from vaelab.errors import InputError
+from vaelab.store import writing
 from vaelab.study.task import Task
 
 
 def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
     """Write a data set to a file that all workers memory-map, so that they share one copy; returns how to open it."""
-    folder.mkdir(parents=True, exist_ok=True)
     x = folder / "x.npy"
-    if isinstance(data.x, np.memmap) and str(data.x.filename).endswith(".npy"):
-        x = Path(str(data.x.filename))  # already memory-mapped: avoid a second large copy
-    else:
-        np.save(x, data.x)
-    for name, rows in data.splits.items():
-        np.save(folder / f"{name}.npy", rows)
     of_rows = {"labels": data.labels, "groups": data.groups, "ids": data.ids, "targets": data.targets}
     held = [name for name, values in of_rows.items() if values is not None]
-    for name in held:
-        np.save(folder / f"{name}.npy", np.asarray(of_rows[name]))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(data.x, np.memmap) and str(data.x.filename).endswith(".npy"):
+            x = Path(str(data.x.filename))  # already memory-mapped: avoid a second large copy
+        else:
+            np.save(x, data.x)
+        for name, rows in data.splits.items():
+            np.save(folder / f"{name}.npy", rows)
+        for name in held:
+            np.save(folder / f"{name}.npy", np.asarray(of_rows[name]))
     facts = {
         "name": data.name,
         "classes": data.classes,
@@ -88,8 +92,7 @@ def _leave_with_parent(parent: int) -> None:
 def main() -> None:
     """Serve jobs until standard input ends."""
     _leave_with_parent(int(sys.argv[1]))
-    from vaelab.engine.process import keep_freed_memory, one_thread
-    from vaelab.study import jobs
+    from vaelab.engine.process import keep_freed_memory
 
     keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -97,6 +100,21 @@ def main() -> None:
 
     def say(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
+
+    try:
+        _serve(say)
+    except InputError as error:
+        say(error=str(error))
+    except Exception as error:  # told to the parent, which a traceback among other output does not reach
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        say(failure=f"{reason} ({Path(place.filename).name}, line {place.lineno})")
+
+
+def _serve(say: Callable[..., None]) -> None:
+    """Do the jobs of standard input, one a line."""
+    from vaelab.engine.process import one_thread
+    from vaelab.study import jobs
 
     opening = json.loads(sys.stdin.readline())
     task: Task = importlib.import_module(opening["task"]).TASK  # module named by the parent
@@ -109,10 +127,7 @@ def main() -> None:
     with one_thread():
         for line in sys.stdin:
             job = jobs.Job.from_json(line, task.spec_type)
-            try:
-                say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, system, feed, progress)])
-            except InputError as error:
-                say(error=str(error))
+            say(outcomes=[dataclasses.asdict(o) for o in jobs.run(job, system, feed, progress)])
 
 
 if __name__ == "__main__":

@@ -131,7 +131,10 @@ def train(
         try:
             _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, folder, seconds, progress)
         except KeyboardInterrupt:
-            note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
+            if jobs.begun_with(partial, "start0"):
+                note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
+            else:
+                note("interrupted before the first checkpoint; `resume` starts again from the first epoch.")
             raise
         model = Fitted.load(folder, custom=custom)
         changes: dict[str, Any] = {
