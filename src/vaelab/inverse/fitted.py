@@ -21,6 +21,7 @@ from vaelab.inverse import methods, scores
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
+from vaelab.inverse.examples import Examples
 from vaelab.inverse.flow import Flow
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function
 from vaelab.inverse.lines import FAMILIES
@@ -73,6 +74,7 @@ class Inverter:
     history: Sequence[Mapping[str, Any]] = ()
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of its training
+    examples: Examples | None = None  # further candidates, nearest to a measurement
     flow: Flow | None = None  # draws in the model's stead, where validation prefers it
 
     @property
@@ -128,6 +130,9 @@ class Inverter:
     ) -> list[Solutions]:
         """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape).
 
+        From n candidates of the network and the n training examples with the nearest y, refined alike: examples often
+        find more solutions where many fit, the network where few do.
+
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         """
         problem = self.problem
@@ -137,6 +142,8 @@ class Inverter:
         x, calls = self.candidates(y, n, seed, walk)
         found = []
         with one_thread():
+            if self.examples is not None:
+                x = np.concatenate([x, self.examples.nearest(problem, self.ground.frame, y, n)], 1)
             if refine:
                 x, refined = methods.refine_candidates(self.problem, self.ground, x, y, refine)
                 calls += refined.evaluations
@@ -146,7 +153,7 @@ class Inverter:
                 pooled = scores.pooled(problem, each)
                 best = int(np.argmin(np.where(np.isnan(pooled), np.inf, pooled)))
                 rmse = scores.pooled(problem, misfit)
-                found.append(Solutions(kept, rmse, misfit, own[best], each[best], n, calls // len(y) + n))
+                found.append(Solutions(kept, rmse, misfit, own[best], each[best], len(own), calls // len(y) + len(own)))
         return found
 
     def save(self, folder: Path, metrics: Mapping[str, Any], overwrite: bool = False) -> Inverter:
@@ -166,6 +173,7 @@ class Inverter:
             "gate": problem.gate.tolist(), "x_scale": problem.x_scale.tolist(), "y_scale": problem.y_scale.tolist(),
             "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
             "source": dict(problem.source), "sha256": digest,
+            "examples": None if self.examples is None else self.examples.save(folder),
             "flow": None if self.flow is None else self.flow.save(folder),
         }  # fmt: skip
         store.write_json(folder / "problem.json", about)
@@ -201,9 +209,9 @@ class Inverter:
             y_scale, bounds, FAMILIES.get(about["family"]), about["source"],
         )  # fmt: skip
         run = store.load_run(folder)
-        of_flow = about.get("flow")
-        flow = None if of_flow is None else Flow.load(folder, of_flow, space.x.size, space.y.size)
-        return cls(problem, fitted, space, ground, run.history, run.metrics, flow=flow)
+        examples = None if about["examples"] is None else Examples.load(folder, about["examples"])
+        flow = None if about["flow"] is None else Flow.load(folder, about["flow"], space.x.size, space.y.size)
+        return cls(problem, fitted, space, ground, run.history, run.metrics, examples=examples, flow=flow)
 
 
 def _stored(forward: ForwardFunction) -> list[str] | None:

@@ -6,6 +6,8 @@ import dataclasses
 import time
 from typing import Any
 
+import numpy as np
+
 from vaelab.engine.process import one_thread
 from vaelab.inverse import methods, npe, scores
 from vaelab.inverse.fitted import WALK, Array, Inverter
@@ -31,6 +33,9 @@ class Attempts:
 NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
 
 
+BOTH = "conditional VAE and nearest examples"  # half of each, as `solve` uses them
+
+
 LONG, LONGER = "multi-start, 20 x the candidates", 20
 
 
@@ -45,9 +50,10 @@ def judge(
 ) -> Attempts:
     """Candidates for the scored curves, n each, from the network and from methods without one, unfiltered.
 
-    Multi-start and nearest examples get the same refinement at equal candidates, equal forward evaluations and equal
-    time; rejection gets the same number of evaluations; the exact sampler, if available, is the upper limit. With
-    `estimation` also sbi's neural posterior estimation, trained on the same examples for at most the same time.
+    Multi-start, nearest examples, and the network together with these get the same refinement at equal candidates,
+    equal forward evaluations and equal time; rejection gets the same number of evaluations; the exact sampler, if
+    available, is the upper limit. With `estimation` also sbi's neural posterior estimation, trained on the same
+    examples for at most the same time.
     """
     problem, ground = inverter.problem, inverter.ground
     reference, y = problem.rows("test")
@@ -73,9 +79,16 @@ def judge(
         if baselines:
             own = attempts[-1]
             begun = time.perf_counter()
+            near = methods.nearest(problem, n, y)
+
+            def both(chunk: int) -> tuple[Array, int]:
+                x, calls = inverter.candidates(y, n // 2, seed + chunk, walk)
+                return np.concatenate([x, near(chunk)[0][:, : n - n // 2]], 1), calls
+
             for name, starts in (
+                (BOTH, both),
                 ("multi-start", methods.from_prior(problem, n, len(y), seed)),
-                ("nearest examples", methods.nearest(problem, n, y)),
+                ("nearest examples", near),
             ):
                 attempts.append(tried(f"{name}, equal candidates", starts, refine))
                 if refine:

@@ -27,6 +27,9 @@ Starts = Callable[[int], tuple[Array, int]]
 CHUNK_ROWS = 20_000  # candidates refined at once
 MOST_CHUNKS = 200
 DONE = 1e-6  # relative misfit at which refinement ends
+EXACT = 1e-5  # of the spread of y: the misfit of candidates that have converged
+SAME = 5e-4  # of the range of an input, within which they are the same root
+ISOLATED = 4  # of them for each root, at least, where solutions are isolated
 CURVE = 40  # stored points of a recall curve
 
 
@@ -215,14 +218,24 @@ def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations:
 def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
     """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
 
-    Two differ if any value differs by more than 0.02 of the range of its input.
+    Two differ if any value differs by more than 0.02 of the range of its input: along a continuum of solutions there is
+    no natural distance. Where candidates that solve y exactly meet in few points instead, solutions are isolated, and
+    such candidates differ by more than 0.0005.
     Returns solutions (s, *x_shape) and the misfit (s, outputs) of each, in y's own units.
     """
     missed = scores.misfits(problem, x[None], y[None])[0]
     passing = scores.passes(scores.gates(problem, x[None], y[None]))[0]
     flat = x.reshape(len(x), -1) / problem.x_unit
-    kept: list[int] = []
-    for i in np.argsort(scores.pooled(problem, missed), kind="stable"):
-        if passing[i] and all(np.abs(flat[i] - flat[j]).max() > NEAR for j in kept):
-            kept.append(int(i))
+    order = [int(i) for i in np.argsort(scores.pooled(problem, missed), kind="stable") if passing[i]]
+
+    def apart(chosen: list[int], distance: float, kept: list[int]) -> list[int]:
+        kept = list(kept)
+        for i in chosen:
+            if not kept or (np.abs(flat[kept] - flat[i]).max(1) > distance).all():
+                kept.append(i)
+        return kept
+
+    exact = [i for i in order if (missed[i] <= EXACT * problem.y_scale).all()]
+    points = apart(exact, SAME, [])
+    kept = apart(order, NEAR, points if len(exact) >= ISOLATED * len(points) else [])
     return x[kept], missed[kept]

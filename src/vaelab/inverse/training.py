@@ -18,6 +18,7 @@ from vaelab.errors import TrainingFailed
 from vaelab.inverse import conditional
 from vaelab.inverse import flow as flows
 from vaelab.inverse.coordinates import CURVE
+from vaelab.inverse.examples import Examples
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.flow import Flow
 from vaelab.inverse.methods import Ground
@@ -58,6 +59,7 @@ def train_members(
     trained: dict[str, Inverter | Outcome] = {}
     with one_thread():
         ground = Ground.of(problem)
+        examples = Examples.of(problem, ground.frame)
         for part in stacks(members, data.shape, 1, system):
             feed = Feed(data, part[0].spec, space.scaling)
             conditional.audit(Stack([m.spec for m in part], feed, system.method), system.method.objective(part[0].spec))
@@ -71,7 +73,9 @@ def train_members(
                 assert done is not None
                 fitted = Fitted.of(feed, member.spec, torch.from_numpy(done.state.arrays["best"]))
                 metrics = _metrics(fitted, feed)
-                trained[member.name] = Inverter(problem, fitted, space, ground, done.history, metrics, done.seconds)
+                trained[member.name] = Inverter(
+                    problem, fitted, space, ground, done.history, metrics, done.seconds, examples
+                )
     return [trained[member.name] for member in members]
 
 

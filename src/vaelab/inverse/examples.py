@@ -1,0 +1,53 @@
+"""Training pairs that a run keeps: those whose y is nearest to a measurement are candidates, too."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from vaelab import store
+from vaelab.inverse.coordinates import Frame
+from vaelab.inverse.problems import Problem
+
+Array = npt.NDArray[Any]
+FILE = "examples.safetensors"
+BYTES = 16_000_000  # in a run folder, at most
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Coordinates c (N, r) of x in a frame, and y (N, V) in units of its spread, both in single precision."""
+
+    c: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, problem: Problem, frame: Frame) -> Examples:
+        """The training pairs of a problem, as many as 16 MB hold."""
+        x, y = problem.rows("train")
+        most = max(1, BYTES // (4 * (frame.size + y[0].size)))
+        x, y = x[:most], y[:most]
+        return cls(frame.coordinates(x).astype(np.float32), problem.relative_y(y).astype(np.float32))
+
+    def nearest(self, problem: Problem, frame: Frame, y: Array, n: int) -> Array:
+        """The x (curves, min(n, N), *x_shape) whose y are nearest to measurements y (curves, *y_shape)."""
+        index = NearestNeighbors(algorithm="brute").fit(self.y)
+        rows = index.kneighbors(problem.relative_y(y), min(n, len(self.c)), return_distance=False)
+        x: Array = frame.own(torch.from_numpy(self.c[rows].astype(np.float64))).numpy()
+        return x if problem.bounds is None else problem.bounds.clip(x)
+
+    def save(self, folder: Path) -> str:
+        """In a run folder; returns the checksum."""
+        return store.save_arrays(folder / FILE, {"c": self.c, "y": self.y})
+
+    @classmethod
+    def load(cls, folder: Path, sha256: str) -> Examples:
+        """From a run folder."""
+        arrays = store.load_arrays(folder / FILE, sha256)
+        return cls(arrays["c"], arrays["y"])
