@@ -10,9 +10,11 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+import commands
 from vaelab import ConditionalVAE
 from vaelab.errors import InputError
 from vaelab.inverse import flow
+from vaelab.inverse.calibration import Draws, expected_coverage
 
 SETTINGS: dict[str, Any] = {"epochs": 25, "hidden": "16", "batch_size": 100, "lr": 5e-3, "beta": 1.0}
 
@@ -101,3 +103,35 @@ def test_x_without_a_density_is_refused() -> None:
         model.log_prob(x[:2], y[:2])
     with pytest.raises(InputError, match="one example for each y"):
         model.log_prob(x[:2], y[:3])
+
+
+def test_credible_regions_of_exact_draws_hold_what_they_promise_and_narrow_ones_do_not() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(1_500, 2)) * [1, 1e6]
+    truth = y + rng.normal(size=(1_500, 2)) * [0.5, 0.5e6]
+    exact, narrow, shifted = (
+        Draws(y[:, None] + rng.normal(size=(1_500, 60, 2)) * width * [0.5, 0.5e6] + shift)
+        for width, shift in ((1.0, 0.0), (0.6, 0.0), (1.0, [1.0, 0.0]))
+    )
+    found = expected_coverage(exact, truth)
+    assert found.p_value > 1e-3
+    for level in (0.5, 0.9):
+        assert found.at(level) == pytest.approx(level, abs=4 * (level * (1 - level) / 1_500) ** 0.5)
+    assert expected_coverage(narrow, truth).p_value < 1e-6
+    assert expected_coverage(shifted, truth).p_value < 1e-6
+
+
+def test_draws_of_a_file_are_those_of_python(model: ConditionalVAE, tmp_path: Path) -> None:
+    folder = model.save(tmp_path / "run")
+    expected = model.sample([0.2, 0.9], 3)
+    for name, text in (("plain.csv", "0.2\n0.9\n"), ("head.csv", "energy;\n0,2;\n0,9;\n")):
+        (tmp_path / name).write_text(text)
+        done = commands.vaelab(["draw", str(folder), "--y", name, "-n", "3"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        head, *rows = [line.split(",") for line in done.stdout.splitlines()]
+        assert head == ["measurement", "draw", "x0"]
+        assert [row[:2] for row in rows] == [[str(m), str(d)] for m in (0, 1) for d in (1, 2, 3)]
+        np.testing.assert_allclose([float(row[2]) for row in rows], expected.ravel(), 1e-6)
+    done = commands.vaelab(["draw", str(folder), "--y", "plain.csv", "--out", "draws.txt"], tmp_path)
+    assert done.returncode == 2
+    assert "must end in .csv or .parquet" in done.stderr

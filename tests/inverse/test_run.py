@@ -146,7 +146,7 @@ def test_bad_measurements_are_refused(inverted, tmp_path):
     for name, message in [
         ("short.npy", "must have the shape (n, 50)"),
         ("short.csv", "must hold 50 numbers, but holds 49"),
-        ("words.csv", "cannot be read"),
+        ("words.csv", "must hold 50 numbers, but holds 2"),
         ("missing.npy", "is not a file"),
     ]:
         with pytest.raises(InputError) as refused:

@@ -136,3 +136,18 @@ def solve(
     tolerance = None if gate is None else parse_numbers("gate", gate)
     found = solving.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=tolerance, out=out)
     print_json(found) if as_json else terminal.print_solutions(found)
+
+
+def draw(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
+    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements: .npy, or .csv with one per row")],
+    n: Annotated[int, typer.Option("-n", "--n", min=1, max=1_000_000, help="draws per measurement")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
+    out: Annotated[Path | None, typer.Option(help=".csv or .parquet; default: CSV on standard output")] = None,
+) -> None:
+    """Draw x from the posterior p(x | y) of each measurement y: samples for means and intervals, not solutions."""
+    from vaelab.cli import outputs
+    from vaelab.inverse import solve as solving
+
+    outputs.check_table(out)
+    outputs.write_columns(solving.draw(folder, y, n, seed), out)

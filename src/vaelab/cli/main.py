@@ -54,6 +54,7 @@ COMMANDS = (
     models.translate,
     inverse.invert,
     inverse.solve,
+    inverse.draw,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -76,14 +76,12 @@ def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | No
         table["draw"] = np.repeat(np.arange(1, len(draws) + 1), n)
     flat = draws.reshape(-1, draws.shape[-1])
     table |= written_columns(flat, facts.columns)
-    _write_columns(table, out, digits_of(facts.dtype))
+    write_columns(table, out, digits_of(facts.dtype))
 
 
 def write_scores(found: RowScores, out: Path | None) -> None:
     """Scores of n rows as CSV or .parquet: row or id, score, p_value, is_anomaly; of a table also why it is one."""
-    suffix = None if out is None else out.suffix.lower()
-    if suffix not in (None, ".csv", ".parquet"):
-        raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
+    check_table(out)
     names = np.arange(len(found.score)) if found.ids is None else np.asarray(found.ids)
     table: dict[str, Array] = {
         found.id_name: names, "score": found.score, "p_value": found.p_value,
@@ -91,16 +89,14 @@ def write_scores(found: RowScores, out: Path | None) -> None:
     }  # fmt: skip
     if found.is_table:
         table["strange"] = np.array(["; ".join(map(str, own)) for own in found.strange], dtype=object)
-    _write_columns(table, out, 7)
+    write_columns(table, out, 7)
 
 
 def write_estimates(found: Estimates, out: Path | None) -> None:
     """Means and intervals (n,) as CSV or .parquet: row or id, split if known, mean, lower, upper."""
-    suffix = None if out is None else out.suffix.lower()
-    if suffix not in (None, ".csv", ".parquet"):
-        raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
+    check_table(out)
     first = {title: np.array(cells) for title, cells in _first(len(found.mean), found.rows).items()}
-    _write_columns({**first, "mean": found.mean, "lower": found.lower, "upper": found.upper}, out, 10)
+    write_columns({**first, "mean": found.mean, "lower": found.lower, "upper": found.upper}, out, 10)
 
 
 def _rounded(values: Array, digits: int) -> Array:
@@ -108,7 +104,13 @@ def _rounded(values: Array, digits: int) -> Array:
     return np.array([float(f"{v:.{digits}g}") for v in values.tolist()]) if values.dtype.kind == "f" else values
 
 
-def _write_columns(table: Mapping[str, Array], out: Path | None, digits: int) -> None:
+def check_table(out: Path | None) -> None:
+    """Reject a file that cannot hold a table."""
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
+
+
+def write_columns(table: Mapping[str, Array], out: Path | None, digits: int = 10) -> None:
     """Columns (n,) by name, as CSV with this many digits, or as .parquet."""
     if out is not None and out.suffix.lower() == ".parquet":
         import pyarrow

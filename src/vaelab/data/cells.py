@@ -368,4 +368,4 @@ def as_written(values: Array, column: Column) -> Array:
     return values
 
 
-__all__ = ["Cells", "Unseen", "as_columns", "as_written", "cells_of", "recode"]
+__all__ = ["Cells", "Unseen", "as_columns", "as_written", "cells_of", "reads_as_number", "recode"]

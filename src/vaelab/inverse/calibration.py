@@ -36,6 +36,40 @@ class Draws:
         return self.x
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Coverage:
+    """Credibilities (m,) of the true values, in (0, 1): uniform under the correct posterior; p-value of that."""
+
+    credibility: npt.NDArray[np.float64]
+    p_value: float
+
+    def at(self, level: float) -> float:
+        """The share of true values within credible regions of a level."""
+        return float((self.credibility <= level).mean())
+
+
+def expected_coverage(draws: Draws, truth: Array, seed: int = 0) -> Coverage:
+    """How often regions that hold a share of the draws hold the truth, over all values of x together (TARP).
+
+    A region is a ball about a random point, that of another truth; its credibility is the share of draws nearer to the
+    point than the truth is. Under the correct posterior it is uniform, and, unlike ranks value by value, it can only be
+    so for all points if the posterior is correct (Lemos et al. 2023). p-value: Kolmogorov and Smirnov's test.
+
+    draws (curves, n, ...) of x given the y of truth (curves, ...).
+    """
+    x = draws.posterior("expected coverage")
+    m, n = x.shape[:2]
+    own = np.asarray(truth, dtype=np.float64).reshape(m, -1)
+    spread = own.std(0)
+    unit = np.where(spread > 0, spread, 1.0)
+    rng = np.random.default_rng(seed)
+    points = own[(np.arange(m) + rng.integers(1, m)) % m] / unit
+    far = np.linalg.norm(x.reshape(m, n, -1) / unit - points[:, None], axis=2)
+    below = (far < np.linalg.norm(own / unit - points, axis=1)[:, None]).sum(1)
+    credibility = (below + rng.random(m)) / (n + 1)  # continuous, so that the test is exact
+    return Coverage(credibility, float(stats.kstest(credibility, "uniform").pvalue))
+
+
 def c2st(draws: Draws, reference: Array, seed: int = 0) -> float:
     """Accuracy of a classifier between draws (1, n, ...) for one y and reference draws (n, ...); 0.5 is perfect.
 

@@ -12,7 +12,15 @@ import numpy.typing as npt
 from vaelab import store
 from vaelab.errors import InputError
 from vaelab.inverse import problems
-from vaelab.inverse.calibration import Calibration, Draws, c2st, calibration, energy_distance
+from vaelab.inverse.calibration import (
+    Calibration,
+    Coverage,
+    Draws,
+    c2st,
+    calibration,
+    energy_distance,
+    expected_coverage,
+)
 from vaelab.inverse.fitted import WALK, Inverter, Solutions
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
@@ -128,6 +136,10 @@ class ConditionalVAE:
     def calibration(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Calibration:
         """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
         return calibration(self.draw(y, n, seed), np.asarray(x))
+
+    def expected_coverage(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Coverage:
+        """Coverage of credible regions (TARP) on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
+        return expected_coverage(self.draw(y, n, seed), np.asarray(x), seed)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write a run folder; `vaelab solve` and `load` read it."""

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from vaelab.engine.seeds import derive_seed
-from vaelab.inverse.calibration import Draws, c2st, calibration, energy_distance
+from vaelab.inverse.calibration import Draws, c2st, calibration, energy_distance, expected_coverage
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.lines import ends_of, is_inside, lines
 from vaelab.inverse.problems import Problem, apply
@@ -25,6 +25,7 @@ CURVES, DRAWS, BINS, BAND = (
     0.99,
 )  # of the calibration: pairs, draws per pair, rank bins, coverage of their band
 REFERENCES, REFERENCE_DRAWS = 5, 500  # measurements compared with the exact posterior, and draws per measurement
+LEVELS = (0.5, 0.9)  # of credible regions
 STEPS = 400  # of the chains that sample the exact posterior
 
 
@@ -45,7 +46,9 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
         "counts": counts.tolist(), "band": [int(low), int(high)],
         "inside": float(((counts >= low) & (counts <= high)).mean()),
     }  # fmt: skip
-    return {"calibration": ranks, "reference": _against_exact(model, seed)}
+    covered = expected_coverage(drawn, _coordinates(model, x), seed)
+    coverage = {"p_value": covered.p_value, "levels": {str(level): covered.at(level) for level in LEVELS}}
+    return {"calibration": ranks, "coverage": coverage, "reference": _against_exact(model, seed)}
 
 
 def _coordinates(model: Inverter, x: Array) -> Array:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from vaelab import store
+from vaelab.data.cells import number_column, reads_as_number
+from vaelab.data.csv import read_csv
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import WALK, Inverter
 from vaelab.inverse.run import Array
@@ -60,12 +62,38 @@ def solve(
     }  # fmt: skip
 
 
+def draw(folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0) -> dict[str, Array]:
+    """Posterior draws for the measurements in a file, as columns: measurement, draw, x0, x1, ...; of curves
+    x0_0, x0_1, ... with the number of the point.
+    """
+    model = Inverter.load(folder)
+    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
+    x = model.draw(measured, n, seed).x.reshape(len(measured) * n, -1)
+    inputs = model.problem.x_shape[0]
+    points = x.shape[1] // inputs
+    names = [f"x{k}" if points == 1 else f"x{k}_{p}" for k in range(inputs) for p in range(points)]
+    numbers = {
+        "measurement": np.repeat(np.arange(len(measured)), n),
+        "draw": np.tile(np.arange(1, n + 1), len(measured)),
+    }
+    return numbers | dict(zip(names, x.T, strict=True))
+
+
 def _described(x: Array) -> list[Any]:
     """A solution as numbers: its values, or for curves the first and last ones."""
     if x.ndim >= 2 and x.shape[-1] > 4:
         return [[float(v) for v in ends] for ends in np.stack([x[..., 0], x[..., -1]], -1).reshape(-1, 2)]
     listed: list[Any] = json.loads(json.dumps(x.tolist()))
     return listed
+
+
+def _rows(path: Path) -> Array:
+    """The numbers of a CSV file (n, V), with or without a header."""
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    separator = next((sign for sign in ";\t" if sign in first), ",")
+    if all(reads_as_number(cell.strip()) for cell in first.split(separator)):
+        return np.loadtxt(path, delimiter=separator, ndmin=2)
+    return np.stack([number_column(np.asarray(v), name, path.name) for name, v in read_csv(path).items()], 1)
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Array:
@@ -77,7 +105,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> Array:
             values: Array = np.load(path, allow_pickle=False)
             return values
         if path.suffix == ".csv":
-            rows: Array = np.loadtxt(path, delimiter=",", ndmin=2)
+            rows = _rows(path)
             wanted = int(np.prod(shape))
             if rows.shape[1] != wanted:
                 raise InputError(f"a row of {path.name} must hold {wanted} numbers, but holds {rows.shape[1]}.")

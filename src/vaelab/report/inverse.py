@@ -110,10 +110,12 @@ def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
 
 def _posterior(posterior: Mapping[str, Any]) -> list[str]:
     """How well the unrefined draws match the posterior."""
-    ranks, exact = posterior["calibration"], posterior["reference"]
+    ranks, exact, coverage = posterior["calibration"], posterior["reference"], posterior["coverage"]
+    held = " and ".join(f"{float(level):.0%} hold {_share(own)}" for level, own in coverage["levels"].items())
     told = (
         f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs {_share(ranks['inside'])} "
-        "of the rank bins are within the 99 % band of a calibrated model."
+        f"of the rank bins are within the 99 % band of a calibrated model; credible regions of {held} of the true x "
+        f"(TARP, p = {coverage['p_value']:.2g})."
     )
     if exact is None:
         return [told]
