@@ -138,7 +138,8 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
         cards.append(Card("recall", Cell(_share(results["recall"])), "fraction of all solutions found"))
     compared = results.get("compared")
     if compared is not None:
-        beside = f"-log p(x|y): flow {number(compared['flow'])}, VAE {number(compared['conditional VAE'])} nats"
+        flow, vae = number(compared["flow"]), number(compared["conditional VAE"])
+        beside = f"-log p(x|y): flow {flow}, VAE {vae} nats, x in units of its spread"
         cards.append(Card("posterior draws by", Cell(str(compared["draws"])), f"lower on validation; {beside}"))
     return [*cards, Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")]
 

@@ -39,7 +39,10 @@ def print_inversion(results: Mapping[str, Any]) -> None:
     compared = results.get("compared")
     if compared is not None:
         beside = f"flow {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
-        console.print(f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats: {beside})", highlight=False)
+        console.print(
+            f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats, x in units of its spread: {beside})",
+            highlight=False,
+        )
     seconds = results["seconds"]
     paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
     console.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)
