@@ -373,3 +373,11 @@ def test_anomaly_scores_say_when_they_fail() -> None:
     assert "without a model" in found["bound"]["sentence"]
     assert "typicality" not in found
     assert not judge(other, own)["bound"]["failed"]
+
+
+def test_a_mixture_without_variance_is_refused_in_words():
+    z = np.repeat(np.eye(3), 20, axis=0)
+    with pytest.raises(InputError, match="`floor` = 0 is too small for points so alike"):
+        LatentMixture(3, floor=0.0).fit(z)
+    with pytest.raises(InputError, match="`floor` must be a number"):
+        LatentMixture(3, floor="small").fit(z)

@@ -6,6 +6,7 @@ import ast
 import math
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -24,6 +25,13 @@ def test_clean_text_is_one_short_line_without_mathtext(name: str) -> None:
     assert "\n" not in text
     assert len(text.replace(r"\$", "$")) <= 20
     assert text.count("$") == text.count(r"\$")
+
+
+def test_a_matplotlibrc_that_asks_for_latex_changes_nothing(tmp_path: Path) -> None:
+    data = plots.latent_data(np.arange(20.0)[:, None], None, None, np.ones(1))
+    plain = plots.plot_latent(data, tmp_path / "plain.png", "a_b $").read_bytes()
+    with matplotlib.rc_context({"text.usetex": True}):
+        assert plots.plot_latent(data, tmp_path / "latex.png", "a_b $").read_bytes() == plain
 
 
 def test_shortened_names_stay_apart() -> None:

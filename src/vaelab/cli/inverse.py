@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from vaelab.errors import InputError
 
 
 def invert(
+    context: typer.Context,
     problem: Annotated[
         str | None,
         typer.Argument(
@@ -81,8 +83,8 @@ def invert(
     ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
     fixed = parse_settings(settings or [], Spec) | ({} if epochs is None else {"epochs": epochs})
     previous = config if resume is None else resume
-    if previous is not None and (problem or forward or noise is not None or fixed or ranges):
-        raise InputError("an existing inversion already has its problem, settings and space; leave them out.")
+    if previous is not None:
+        _refuse_changes(context, {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"})
     if previous is None and problem is None:
         raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
     from vaelab.cli import terminal
@@ -109,6 +111,18 @@ def invert(
         else:
             found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
+
+
+def _refuse_changes(context: typer.Context, allowed: Collection[str]) -> None:
+    """Reject options beside --resume or --config, whose inversion has them all already, rather than ignore them."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in allowed:
+            named = parameter.opts[0] if parameter.opts[0].startswith("-") else "PROBLEM"
+            raise InputError(
+                f"an existing inversion already has its problem, settings, space and options; leave out {named}, or "
+                "start another."
+            )
 
 
 def solve(

@@ -52,6 +52,11 @@ def resolve_training(spec: ModelSpec, data: Dataset) -> dict[str, object]:
         if reason is not None:
             fused.tell_unavailable(reason)
         changes["engine"] = "fused" if reason is None else "autograd"
+        if spec.engine == "fused" and not spec.replace(**changes).fuses:
+            raise InputError(
+                "`engine` = fused has kernels for `network` = mlp, `precision` = float32, `device` = cpu, and of VAEs "
+                "for `prior` = normal and `samples` = 1; use these, or leave `engine` to auto."
+            )
     if spec.precision == "bf16" and not has_bfloat16(device):
         raise InputError("`precision` = bf16 needs a processor that multiplies bfloat16, which this one does not.")
     return changes

@@ -96,6 +96,7 @@ class Inverter:
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
         """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z)."""
+        _check_counts(n=(n, 1))
         y = self.problem.curves(y)
         with one_thread():
             if self.flow is None:
@@ -135,6 +136,7 @@ class Inverter:
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         """
+        _check_counts(n=(n, 1), refine=(refine, 0), walk=(walk, 0))
         problem = self.problem
         if gate is not None:
             problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
@@ -212,6 +214,13 @@ class Inverter:
         examples = None if about["examples"] is None else Examples.load(folder, about["examples"])
         flow = None if about["flow"] is None else Flow.load(folder, about["flow"], space.x.size, space.y.size)
         return cls(problem, fitted, space, ground, run.history, run.metrics, examples=examples, flow=flow)
+
+
+def _check_counts(**counts: tuple[int, int]) -> None:
+    """Reject what is no whole number, or below its least value."""
+    for name, (value, least) in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
 
 
 def _stored(forward: ForwardFunction) -> list[str] | None:

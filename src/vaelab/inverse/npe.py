@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from vaelab.inverse.problems import Problem
 
 Array = npt.NDArray[Any]
 NAME = "neural posterior estimation"
+PACED = 3  # epochs trained first, to know what an epoch costs
 MISSING = "sbi is not installed, so its row is left out; run `pip install vaelab[sbi]`."
 
 
@@ -38,13 +38,18 @@ def fit(problem: Problem, space: Coordinates, seconds: float, seed: int = 0) -> 
     x, y = space.x_model(train_x).float(), space.y_model(train_y).float()
     with warnings.catch_warnings(), one_thread(), torch.random.fork_rng():
         warnings.simplefilter("ignore")  # of sbi and its dependencies
-        torch.manual_seed(seed)
-        inference = NPE(density_estimator="nsf", show_progress_bars=False).append_simulations(x, y)
+
+        def train(epochs: int) -> Any:
+            torch.manual_seed(seed)
+            inference = NPE(density_estimator="nsf", show_progress_bars=False).append_simulations(x, y)
+            return inference.train(max_num_epochs=epochs)
+
+        # One call, as its users train: a resumed one goes on with sbi's count of epochs without improvement, and so
+        # stops early. It has no time limit, so how many epochs fit is told by the time of the first ones.
         began = time.perf_counter()
-        for epoch in itertools.count(1):
-            flow = inference.train(max_num_epochs=epoch, resume_training=epoch > 1)
-            if time.perf_counter() - began > seconds or inference.epoch <= epoch:
-                break
+        train(PACED)
+        spent = time.perf_counter() - began
+        flow = train(max(1, int((seconds - spent) / (spent / PACED))))
 
     def sample(measured: Array, n: int, seed: int) -> Array:
         with warnings.catch_warnings(), one_thread(), torch.random.fork_rng(), torch.no_grad():

@@ -121,8 +121,9 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"`{name}` must be a whole number of at least 1, but got {value!r}.")
         for name in ("tol", "floor"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"`{name}` must be at least 0, but got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, float | int | np.number) or not 0 <= value < math.inf:
+                raise InputError(f"`{name}` must be a number of at least 0, but got {value!r}.")
         if self.covariance not in get_args(Covariance):
             raise unknown_name("covariance", str(self.covariance), get_args(Covariance))
 
@@ -133,7 +134,15 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged_` says it
-            return em.fit(z)
+            try:
+                return em.fit(z)
+            except ValueError as error:  # scikit-learn's word for a variance of 0
+                if "ill-defined empirical covariance" not in str(error):
+                    raise
+                raise InputError(
+                    f"a component has no variance in some direction: `floor` = {self.floor:g} is too small for points "
+                    f"so alike; raise it, such as to 1e-6, or use fewer than {self.components} `components`."
+                ) from error
 
     def _keep(self, weights: Floats, means: Floats, covariances: Floats) -> None:
         order = np.argsort(-weights, kind="stable")

@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
@@ -234,6 +235,8 @@ def as_float(mapping: Mapping[str, Any] | None, key: str) -> float:
 def save(figure: Figure, path: str | Path) -> Path:
     """Writes the figure as PNG, atomically."""
     buffer = io.BytesIO()
+    for text in figure.findobj(Text):  # the user's matplotlibrc may ask for LaTeX, which not every machine has
+        text.set_usetex(False)
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 4})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -81,7 +82,8 @@ def prepare(module: str) -> None:
     all must use the same.
     """
     done = folder() / module
-    if done.exists():
+    is_damaged = done.exists() and not _is_readable(module)
+    if done.exists() and not is_damaged:
         return
     with (folder() / "lock").open("w") as lock:
         try:
@@ -89,10 +91,33 @@ def prepare(module: str) -> None:
         except BlockingIOError:
             say("waiting for the kernels that another process prepares ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
+        if done.exists() and not is_damaged:
             return
         say("preparing kernels for this machine, once ...")
         began = time.perf_counter()
-        importlib.import_module(module)
+        if is_damaged or not _is_readable(module):
+            _clear()
+            importlib.import_module(module)
         say(f"prepared in {time.perf_counter() - began:.0f} s")
         done.touch()
+
+
+def _is_readable(module: str) -> bool:
+    """Import what was prepared; False, and told, if its files are damaged."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever unpickling damaged bytes raises
+        say(f"the kernels prepared in {folder()} cannot be read ({type(error).__name__}: {error})")
+        return False
+    return True
+
+
+def _clear() -> None:
+    """Remove compiled kernels, in memory and on disk: kernels of two compilations may round differently."""
+    for name in [name for name in sys.modules if ".fused." in name and name.startswith("vaelab.")]:
+        del sys.modules[name]
+    for path in folder().iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
