@@ -132,3 +132,24 @@ def test_a_terminal_without_the_signs_of_a_name_shows_their_codes(tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "gr\\xf6\\xdfe" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 116. TiB"), "not enough memory (Unable to allocate 116. TiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (OSError(28, "No space left on device", "runs/a"), "runs/a: no space left on device"),
+        (OSError("115008 requested and 51168 written"), "115008 requested and 51168 written; free some space"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("vaelab.use.load", fails)
+    done = vaelab(["evaluate", "run"], tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr

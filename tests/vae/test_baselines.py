@@ -274,7 +274,10 @@ def test_what_it_means_that_nothing_won():
     assert (unused.meaning, unused.fate) == ("the latents were not used", "collapsed")
     assert unused.advice.endswith("Lower `beta`, which is 50. Lower `lr`, add `warmup`, or give more `epochs`.")
     none, _ = made_up(2.11, 0.01)  # its standard error is 0.01
-    assert none.nothing(0.4, 1.0).meaning == "no shared structure was found"
+    nothing = none.nothing(0.4, 1.0)
+    assert nothing.meaning == "no shared structure was found"
+    assert nothing.fate == "failed to beat the model without latents"
+    assert "not linear, give more `epochs`" in nothing.advice
 
 
 def test_a_study_that_is_not_trained_enough_does_not_blame_the_data(tmp_path):

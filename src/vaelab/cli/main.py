@@ -69,6 +69,7 @@ def _terminated(*_: object) -> NoReturn:
 def main() -> None:
     """Entry point: exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; a backend that is not there would stop the import
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of columns in a terminal that has no signs for them
@@ -91,9 +92,12 @@ def main() -> None:
         tell(f"vaelab: {f'{error.filename}: ' if error.filename else ''}{reason}; {remedy}.")
         sys.exit(2)
     except MemoryError as error:
-        tell(f"vaelab: memory is short: {error or 'no more can be allocated'}; use fewer rows or a smaller model.")
-        sys.exit(1)
+        tell(f"vaelab: not enough memory ({str(error) or 'no amount told'}); ask for fewer rows, samples or workers.")
+        sys.exit(2)
     except RuntimeError as error:
+        if "can't allocate memory" in str(error):  # PyTorch's word for it
+            tell("vaelab: not enough memory; ask for fewer rows, samples or workers, or a smaller `batch_size`.")
+            sys.exit(2)
         if type(error).__module__.startswith("vaelab"):
             tell(f"vaelab: {error}")
             sys.exit(1)

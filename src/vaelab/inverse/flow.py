@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-import zuko
 from torch import Tensor
 
 from vaelab import store
@@ -78,6 +77,8 @@ class Flow:
 
 
 def _network(x_size: int, y_size: int, seed: int) -> Any:
+    import zuko  # and with it torch.distributions, half a second that other commands need not wait
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return zuko.flows.NSF(x_size, y_size, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)

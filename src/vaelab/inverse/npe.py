@@ -17,7 +17,6 @@ from vaelab.inverse.problems import Problem
 
 Array = npt.NDArray[Any]
 NAME = "neural posterior estimation"
-PACED = 3  # epochs trained first, to know what an epoch costs
 MISSING = "sbi is not installed, so its row is left out; run `pip install vaelab[sbi]`."
 
 
@@ -45,11 +44,13 @@ def fit(problem: Problem, space: Coordinates, seconds: float, seed: int = 0) -> 
             return inference.train(max_num_epochs=epochs)
 
         # One call, as its users train: a resumed one goes on with sbi's count of epochs without improvement, and so
-        # stops early. It has no time limit, so how many epochs fit is told by the time of the first ones.
+        # stops early. It has no time limit, so how many epochs fit is told by the time of one.
         began = time.perf_counter()
-        train(PACED)
+        flow = train(1)
         spent = time.perf_counter() - began
-        flow = train(max(1, int((seconds - spent) / (spent / PACED))))
+        epochs = int((seconds - spent) / spent)
+        if epochs > 1:
+            flow = train(epochs)
 
     def sample(measured: Array, n: int, seed: int) -> Array:
         with warnings.catch_warnings(), one_thread(), torch.random.fork_rng(), torch.no_grad():

@@ -197,7 +197,11 @@ class Baselines:
         """What it means that even the best VAE is no better than the model without latents; its rate, and its beta."""
         shown = [one for one in self.found if one.is_shown]
         if not shown and not self.left_out:
-            return Nothing("no shared structure was found")
+            fate = "collapsed" if rate < COLLAPSE_RATE else "failed to beat the model without latents"
+            further = (
+                "Linear models find none; for structure that is not linear, give more `epochs`." if self.found else ""
+            )
+            return Nothing("no shared structure was found", fate, further)
         advice = "Lower `lr`, add `warmup`, or give more `epochs`"
         meaning, fate = "the latents were not used", "collapsed"
         if rate >= COLLAPSE_RATE:

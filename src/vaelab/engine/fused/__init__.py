@@ -114,7 +114,7 @@ def _is_readable(module: str) -> bool:
 
 def _clear() -> None:
     """Remove compiled kernels, in memory and on disk: kernels of two compilations may round differently."""
-    for name in [name for name in sys.modules if ".fused." in name and name.startswith("vaelab.")]:
+    for name in [name for name in sys.modules if ".fused." in name and name.split(".")[0] == __name__.split(".")[0]]:
         del sys.modules[name]
     for path in folder().iterdir():
         if path.is_dir():
