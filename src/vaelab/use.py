@@ -12,7 +12,7 @@ from vaelab import data as data_module
 from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
-from vaelab.data.cells import Unseen, in_words, unknown_levels
+from vaelab.data.cells import Unseen, rows_in_words, unknown_levels
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError
 from vaelab.regressor.fitted import FittedRegressor
@@ -97,7 +97,7 @@ class NewRows:
     def notes(self) -> list[str]:
         """What the user should know about how the rows were read."""
         return [
-            f"column {column!r} holds levels that training did not have, read as missing: {in_words(cells)}."
+            f"column {column!r} holds levels that training did not have, read as missing: {rows_in_words(cells)}."
             for column, cells in self.unseen.items()
         ]
 

@@ -135,3 +135,19 @@ def test_draws_of_a_file_are_those_of_python(model: ConditionalVAE, tmp_path: Pa
     done = commands.vaelab(["draw", str(folder), "--y", "plain.csv", "--out", "draws.txt"], tmp_path)
     assert done.returncode == 2
     assert "must end in .csv or .parquet" in done.stderr
+
+
+def test_inputs_that_go_together_have_a_density_of_mass_one_by_which_validation_chooses() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_500, 2)) @ [[1.0, 3.0], [0.0, 0.5]] * [1, 1e3]
+    y = np.abs(x[:, 0]) + 0.2 * rng.normal(size=1_500)
+    model = ConditionalVAE(bounds="none", **SETTINGS | {"epochs": 8}).fit(x, y)
+    inverter = model.inverter
+    assert inverter.flow is not None
+    a, b = np.linspace(-4, 4, 161), np.linspace(-1.4e4, 1.4e4, 281)
+    grid = np.stack(np.meshgrid(a, b, indexing="ij"), -1).reshape(-1, 2)
+    density = np.exp(model.log_prob(grid, np.ones(len(grid)))[0]).reshape(161, 281)
+    assert integrate.trapezoid(integrate.trapezoid(density, b, axis=1), a) == pytest.approx(1, abs=0.03)
+    own = model.log_prob(*inverter.problem.rows("validation"))[0].mean()
+    unit = np.log(inverter.space.x.scale).sum()  # figures are told in units of the spread
+    assert -own - unit == pytest.approx(inverter.metrics["compared"]["flow"], abs=1e-4)

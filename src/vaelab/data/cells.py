@@ -330,15 +330,15 @@ def unknown_levels(other: Mapping[int, str], column: Column, what: str) -> Input
     """The refusal of levels, by row, that are none of their column's."""
     some = ", ".join(column.levels[:8]) + (", ..." if len(column.levels) > 8 else "")
     return InputError(
-        f"column {quote(column.name)} must hold one of {some}, but {what} holds {in_words(other)}; correct it, or "
+        f"column {quote(column.name)} must hold one of {some}, but {what} holds {rows_in_words(other)}; correct it, or "
         "leave it empty if it is unknown."
     )
 
 
-def in_words(other: Mapping[int, str]) -> str:
+def rows_in_words(other: Mapping[int, str]) -> str:
     """Texts by row, briefly: each with its first row.
 
-    >>> in_words({3: "d", 7: "d", 9: "e"})
+    >>> rows_in_words({3: "d", 7: "d", 9: "e"})
     "'d' in row 3 and 1 more, 'e' in row 9"
     """
     first: dict[str, list[int]] = {}
@@ -368,4 +368,4 @@ def as_written(values: Array, column: Column) -> Array:
     return values
 
 
-__all__ = ["Cells", "Unseen", "as_columns", "as_written", "cells_of", "reads_as_number", "recode"]
+__all__ = ["Cells", "Unseen", "as_columns", "as_written", "cells_of", "recode"]

@@ -20,7 +20,6 @@ from torch import Tensor
 from vaelab import store
 from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
-from vaelab.errors import TrainingFailed
 
 Array = npt.NDArray[Any]
 TRANSFORMS, HIDDEN, BINS = 5, (64, 64), 8
@@ -94,7 +93,7 @@ def fit(
 
     Adam with a cosine schedule over 5,400 steps, in at most `epochs` epochs; a running average of the weights is what
     is judged and kept.
-    Raises TrainingFailed if the loss becomes non-finite.
+    If the loss becomes NaN, training ends with the best weights before, of an infinite value if there are none.
     """
     (x, y), (held_x, held_y) = ([part.float() for part in pair] for pair in (train, validation))
     batch = min(len(x), max(LEAST_BATCH if len(x) > 2 * LEAST_BATCH else 16, min(MOST_BATCH, len(x) // 180)))
@@ -124,12 +123,9 @@ def fit(
                     torch._foreach_lerp_(means, weights, 1 - min(AVERAGE, (1 + step) / (10 + step)))
             with torch.no_grad():
                 value = float(-average(held_y).log_prob(held_x).mean())
-            last = float(loss.detach())
-            if not math.isfinite(last):
-                raise TrainingFailed(f"the flow's loss became {last} in epoch {epoch}.")
             if value < best:
                 best, best_epoch, kept = value, epoch, copy.deepcopy(average.state_dict())
-            if epoch - best_epoch >= PATIENCE:
+            if epoch - best_epoch >= PATIENCE or math.isnan(value):
                 break
     average.load_state_dict(kept)
     return Flow(average, best, time.perf_counter() - began)

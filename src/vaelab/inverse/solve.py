@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vaelab import store
-from vaelab.data.cells import number_column, reads_as_number
+from vaelab.data.cells import number_column
 from vaelab.data.csv import read_csv
+from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import WALK, Inverter
 from vaelab.inverse.run import Array

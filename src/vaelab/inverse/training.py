@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,10 +121,13 @@ def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
         if work is not None:
             store.write_json(work / "flow.json", found.save(work))
     unit = float(np.log(space.scaling.scale[: space.x.size]).sum())  # in which the model's bound is
-    beside = float(model.metrics["neg_log_p"]), found.neg_log_p - space.log_turn + unit
-    is_better = beside[1] < beside[0]
-    compared = {"conditional VAE": beside[0], "flow": beside[1], "draws": "flow" if is_better else "conditional VAE"}
-    metrics = {**model.metrics, "neg_log_p": min(beside), "compared": compared}
+    vae, other = float(model.metrics["neg_log_p"]), found.neg_log_p - space.log_turn + unit
+    is_better = other < vae
+    compared = {
+        "conditional VAE": vae, "flow": other if math.isfinite(other) else None,
+        "draws": "flow" if is_better else "conditional VAE",
+    }  # fmt: skip
+    metrics = {**model.metrics, "neg_log_p": min(vae, other), "compared": compared}
     seconds = model.seconds + found.seconds
     return dataclasses.replace(model, metrics=metrics, seconds=seconds, flow=found if is_better else None)
 
