@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,11 +18,25 @@ from unittest import mock
 from vaelab.cli.main import main
 
 
+@contextlib.contextmanager
+def own_signals() -> Iterator[None]:
+    """Put back what a command changes for its process: it ignores signals at its end."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    handlers, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
+
+
 def vaelab(arguments: Sequence[str], cwd: Path) -> CompletedProcess[str]:
     """What `vaelab ARGUMENTS` prints and returns in a folder; options are parsed and errors told as ever."""
     out, err = io.StringIO(), io.StringIO()
-    handler, code = signal.getsignal(signal.SIGTERM), 0
+    code = 0
     with (
+        own_signals(),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -32,8 +46,6 @@ def vaelab(arguments: Sequence[str], cwd: Path) -> CompletedProcess[str]:
             main()
         except SystemExit as left:
             code = int(left.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
     return CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
 
 
@@ -51,7 +63,9 @@ def process(arguments: Sequence[str], cwd: Path, timeout: float = 60) -> Complet
 
 # Processes that tests kill are forked from one that has imported everything, and so begin at once.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["vaelab.api", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator"])
+FORKS.set_forkserver_preload(
+    ["vaelab.api", "vaelab.cli.app", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator"]
+)
 
 
 def start(arguments: Sequence[str | Path], errors: Path | None = None, code: str = "") -> BaseProcess:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 
 # Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
@@ -70,3 +73,28 @@ def tables() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load("digits")
+
+
+@contextlib.contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user who owns nothing, where tests run as root, whom no permission stops."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder that cannot be written."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    try:
+        with without_rights():
+            yield folder
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)

@@ -8,6 +8,7 @@ import pytest
 
 from vaelab.errors import StoreError
 from vaelab.store import (
+    building,
     save_run,
 )
 
@@ -57,3 +58,10 @@ def run_python(code, *arguments, **named):
 
 def snapshot(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def build(folder, overwrite=False, text="new", **options):
+    """A study that consists of its config.toml."""
+    with building(folder, overwrite, **options) as place:
+        (place / "config.toml").write_text(text)
+    return folder

@@ -18,8 +18,9 @@ ROOT = Path(vaelab.__file__).parent
 
 # Rooms: the names that stand directly below vaelab. Those of one row do not import each other.
 ROWS = (
-    ("errors", "metrics", "wording"),
-    ("registry", "settings", "data", "store"),
+    ("errors", "metrics", "signals", "wording"),
+    ("registry", "data", "store"),
+    ("settings",),
     ("engine", "plots", "report"),
     ("study",),
     ("vae",),
@@ -35,8 +36,8 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
 # What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
 WITHOUT_TORCH = (
-    "errors", "metrics", "wording", "registry", "settings", "data", "store", "study.config", "study.task", "vae.spec",
-    "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
+    "errors", "metrics", "signals", "wording", "registry", "settings", "data", "store", "study.config", "study.task",
+    "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]

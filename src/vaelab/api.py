@@ -20,6 +20,7 @@ from vaelab.inverse.problems import Problem
 from vaelab.latent import clusters as clustering
 from vaelab.latent.options import Options
 from vaelab.regressor.task import TASK as REGRESSOR
+from vaelab.settings import checks
 from vaelab.settings.space import Space
 from vaelab.settings.spec import check_idle
 from vaelab.study import tune as tuning
@@ -51,7 +52,7 @@ def as_dataset(
     >>> sorted(set("aaabbbcccddd"[row] for row in data.splits["test"]))
     ['c']
     """
-    given = dict(reading or {})
+    given = {} if reading is None else checks.table("`reading`", reading)
     for name in given:
         if name not in READING:
             raise unknown_name("option of `reading`", name, READING)
@@ -66,6 +67,10 @@ def as_dataset(
     if given.pop("na", ()):
         raise InputError("`na` is for files: in arrays and data frames missing values are NaN or None; leave it out.")
     return data_module.from_arrays(x, y, seed=seed, numeric=numeric, **given)
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    return {} if given is None else checks.table("`settings`", given)
 
 
 def train(
@@ -112,9 +117,12 @@ def train(
     >>> run.encoder(run.data.rows("validation"))[0].shape
     torch.Size([180, 2])
     """
-    if not isinstance(spec, Spec):
-        check_idle(spec or {}, Spec)
-    chosen = spec if isinstance(spec, Spec) else Spec.create(**(spec or {}))
+    if isinstance(spec, Spec):
+        chosen = spec
+    else:
+        settings = {} if spec is None else checks.table("`spec`", spec)
+        check_idle(settings, Spec)
+        chosen = Spec.create(**settings)
     return training.train(
         as_dataset(x, y, split_seed, reading), chosen, out=out, starts=starts, overwrite=overwrite, resume=resume,
         open_test=open_test, figures=figures, encoder=encoder, decoder=decoder, timeout=timeout, progress=progress,
@@ -182,7 +190,7 @@ def tune(
     (3, 8, 8)
     """
     config = Config.create(
-        VAE, _space(space, VAE), settings or {}, trials=trials, timeout=timeout, seed=seed, sampler=sampler,
+        VAE, _space(space, VAE), _settings(settings), trials=trials, timeout=timeout, seed=seed, sampler=sampler,
         purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
@@ -243,7 +251,7 @@ def classify(
     (1, 10)
     """
     config = Config.create(
-        CLASSIFIER, _space(space, CLASSIFIER), settings or {}, trials=trials, timeout=timeout, seed=seed,
+        CLASSIFIER, _space(space, CLASSIFIER), _settings(settings), trials=trials, timeout=timeout, seed=seed,
         sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
@@ -310,7 +318,7 @@ def regress(
     True
     """
     config = Config.create(
-        REGRESSOR, _space(space, REGRESSOR), settings or {}, trials=trials, timeout=timeout, seed=seed,
+        REGRESSOR, _space(space, REGRESSOR), _settings(settings), trials=trials, timeout=timeout, seed=seed,
         sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
@@ -429,7 +437,7 @@ def cluster(
     )  # fmt: skip
     if run is None and isinstance(x, str | Path) and is_run(x):
         model = load(x)
-        x, run = data_module.load(**model.facts.source), model.folder
+        x, run = data_module.load_again(model.facts.source), model.folder
     return clustering.cluster(
         as_dataset(x, y, split_seed, reading), options, run=run, settings=settings, starts=starts, out=out,
         overwrite=overwrite, resume=resume, say=say, progress=progress,
@@ -481,7 +489,7 @@ def invert(
     'total'
     """
     config = InversionConfig.create(
-        problem, settings or {}, space, yardstick, trials=trials, samples=samples, refine=refine, walk=walk,
+        problem, _settings(settings), space, yardstick, trials=trials, samples=samples, refine=refine, walk=walk,
         seed=seed, spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
     )  # fmt: skip
     return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=watch)
@@ -527,7 +535,7 @@ def judge_synthetic(
     ({'train': 84, 'test': 24, 'synthetic': 84}, 1.0)
     """
     fitted = run if isinstance(run, Fitted) else load(run)
-    own = data_module.load(**fitted.facts.source) if data is None else data
+    own = data_module.load_again(fitted.facts.source) if data is None else data
     known = fitted.facts.reading.to_dict()
     chosen = None if reading is None else data_module.Reading.create(**{**known, **reading})
     return judging.synthetic(

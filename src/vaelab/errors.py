@@ -18,14 +18,14 @@ class TrainingFailed(RuntimeError):
     """The loss or a gradient became non-finite."""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(what: str, name: object, known: Iterable[str]) -> InputError:
     """The error for an unknown name: suggests the nearest known one, or lists all.
 
     >>> print(unknown_name("setting", "latent_dims", ["latent_dim", "lr"]))
     unknown setting 'latent_dims'; did you mean 'latent_dim'?
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
     return InputError(f"unknown {what} {shown(name)}; {hint}")
 

@@ -14,9 +14,10 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
 from vaelab.data.cells import Unseen, rows_in_words, unknown_levels
 from vaelab.engine.process import one_thread
-from vaelab.errors import InputError
+from vaelab.errors import InputError, shown
 from vaelab.regressor.fitted import FittedRegressor
 from vaelab.regressor.scores import LEVEL, half_width
+from vaelab.settings import checks
 from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.supervised.fitted import FittedSupervised
 from vaelab.vae.custom_networks import CustomNetworks
@@ -47,7 +48,7 @@ def is_run(source: str | Path) -> bool:
 
 def run_folder(folder: str | Path) -> Path:
     """The run folder itself, or the best run of a study."""
-    folder = Path(folder)
+    folder = checks.folder("folder", folder)
     if (folder / "problem.json").is_file():
         raise InputError(f"{folder} is the run of an inverse problem; use `vaelab solve`.")
     if (folder / "study.db").exists() and not (folder / "best").exists():
@@ -62,7 +63,7 @@ def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fit
 
     encoder, decoder: the custom torch modules of the run, if any; files contain only their weights.
     """
-    folder, custom = Path(folder), CustomNetworks.of(encoder, decoder)
+    folder, custom = checks.folder("folder", folder), CustomNetworks.of(encoder, decoder)
     if (folder / "mixture.json").is_file():
         from vaelab.latent import clusters as clustering
 
@@ -171,6 +172,11 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None,
     return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes, rows)
 
 
+def _check_model(model: Any) -> None:
+    if not isinstance(model, Fitted):
+        raise InputError(f"`model` must be a trained VAE, as `vaelab.load` returns, but got {shown(model)}.")
+
+
 def score_anomalies(
     model: Fitted,
     source: Any,
@@ -200,8 +206,9 @@ def score_anomalies(
     """
     from vaelab.latent import row_scores  # imports scikit-learn and matplotlib
 
+    _check_model(model)
     rows = new_rows(model, source, data_dir, **reading)
-    own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
+    own = data or data_module.load_again(model.facts.source, data_dir=data_dir)
     found = row_scores.score_rows(
         model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name, unseen=rows.unseen
     )
@@ -234,12 +241,14 @@ def drift(
     """
     from vaelab.comparison.drift import measure_drift  # imports scikit-learn and matplotlib
 
+    _check_model(model)
+    checks.seed("seed", seed)
     rows = new_rows(model, source, data_dir, **reading)
     if against is not None:
         other = new_rows(model, against, data_dir, **reading)
         notes = [*rows.notes, *other.notes]
         return measure_drift(model, rows.x, other.x, notes=notes, seed=seed, unseen=(rows.unseen, other.unseen))
-    own = data or data_module.load(**{**model.facts.source, **({"data_dir": data_dir} if data_dir else {})})
+    own = data or data_module.load_again(model.facts.source, data_dir=data_dir)
     if model.facts.fingerprint != own.fingerprint:
         raise InputError(f"{own.name} is not what the model was trained on, {model.facts.name}; give those data.")
     held = [own.splits[name] for name in ("validation", "test")]
@@ -293,7 +302,7 @@ def with_split(model: Fitted | FittedSupervised, rows: NewRows, source: Any) -> 
     if named != own["source"]:
         return rows
     own.pop("fingerprint", None)  # a file that has changed since has no splits, but is read all the same
-    data = data_module.load(**own)
+    data = data_module.load_again(own)
     numbers = np.arange(len(data.x)) if data.numbers is None else data.numbers
     if data.fingerprint != model.facts.fingerprint or len(rows.x) <= numbers.max():
         return rows

@@ -116,6 +116,24 @@ def kept_start(starts: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """A text whose control characters, which a terminal would obey, are written as escapes; lines stay.
+
+    >>> printable("a\\x1b[31mb\\u202e"), printable("two\\nlines")
+    ('a\\\\x1b[31mb\\\\u202e', 'two\\nlines')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The same, with new lines written as escapes, too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def possessive(name: str) -> str:
     """The possessive of a name.
 

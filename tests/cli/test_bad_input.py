@@ -114,7 +114,7 @@ def test_the_package_lists_its_public_names_alone() -> None:
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom vaelab.cli.main import app\n"
+        "import sys\nfrom vaelab.cli.app import app\n"
         "try:\n    app(['tune', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'sklearn', 'optuna', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules)\n"
         "print('heavy:', sorted(heavy), file=sys.stderr)"

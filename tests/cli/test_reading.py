@@ -14,7 +14,7 @@ import typer.main
 from PIL import Image
 
 from commands import vaelab
-from vaelab.cli.main import app
+from vaelab.cli.app import app
 from vaelab.cli.reading import DataOptions, RowOptions, parse_types, with_options
 from vaelab.errors import InputError
 
@@ -80,7 +80,7 @@ def test_types_come_from_options_and_files(tmp_path: Path) -> None:
     for text, said in ("age", "COLUMN=KIND"), ("=real", "COLUMN=KIND"), ("no.toml", "does not exist"):
         with pytest.raises(InputError, match=said):
             parse_types([text])
-    for name, said in ("empty", "a table \\[types\\]"), ("broken", "must be a TOML file"):
+    for name, said in ("empty", "a table \\[types\\]"), ("broken", "is not TOML"):
         with pytest.raises(InputError, match=said):
             parse_types([str(tmp_path / f"{name}.toml")])
 

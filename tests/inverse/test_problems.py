@@ -306,7 +306,10 @@ def test_problems_load_from_files(tmp_path):
         ),
         ('forward = "x0"', "needs either `x`"),
         ('forwards = "x0"', "did you mean 'forward'"),
-        ("forward = ", "cannot be read"),
+        ("forward = ", "is not TOML: Invalid value"),
+        ("forward = " + "[" * 20_000, "nested too deeply"),
+        (".".join("a" * 100) + " = 1", "nested too deeply"),
+        ("noise = " + "9" * 5_000, "a number that is too long"),
         ("forward = 3\ninputs = [{low = 0, high = 1}]", "but got 3"),
         ('forward = "x0"\nnoise = [0.1, 1]\ninputs = [{low = 0, high = 1}]', "is one number, or a list of 1"),
         (
@@ -330,9 +333,9 @@ def test_problems_load_from_files(tmp_path):
         ('forward = "x0"\nexamples = true\ninputs = [{low = 0, high = 1}]', "`examples` must be a whole number"),
         ('forward = "x0"\nexamples = 1000000000000\ninputs = [{low = 0, high = 1}]', "from 10 to 100000000"),
         ('forward = "x0"\nx = 3', "`x` of bad.toml is the name of an .npy file, but got 3"),
-        ('forward = "x0"\nx = "missing.npy"', "missing.npy cannot be read"),
-        ('forward = "x0"\nx = "pairs.npz"', "pairs.npz must be an .npy file of one array"),
-        ('forward = "x0"\nx = "empty.npy"', "empty.npy cannot be read"),
+        ('forward = "x0"\nx = "missing.npy"', "the data file must exist, but 'missing.npy' does not"),
+        ('forward = "x0"\nx = "pairs.npz"', "'pairs.npz' must have a valid .npy header"),
+        ('forward = "x0"\nx = "empty.npy"', "'empty.npy' has 0 bytes"),
         ('forward = "x0"\ny = "x.npy"\ninputs = [{low = 0, high = 1}]', "needs `x`, the file of its pairs"),
     ]:
         (tmp_path / "empty.npy").touch()
@@ -341,7 +344,7 @@ def test_problems_load_from_files(tmp_path):
             problems.load(str(tmp_path / "bad.toml"))
     with pytest.raises(InputError, match="did you mean 'two-birds'"):
         problems.load("two-bird")
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match=r"must exist, but 'missing\.npz' does not"):
         problems.load("missing.npz")
 
 

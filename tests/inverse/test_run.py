@@ -147,7 +147,7 @@ def test_bad_measurements_are_refused(inverted, tmp_path):
         ("short.npy", "must have the shape (n, 50)"),
         ("short.csv", "must hold 50 numbers, but holds 49"),
         ("words.csv", "must hold 50 numbers, but holds 2"),
-        ("missing.npy", "is not a file"),
+        ("missing.npy", "must exist"),
     ]:
         with pytest.raises(InputError) as refused:
             solve(found.folder, tmp_path / name)
@@ -217,8 +217,12 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(searched, total, tmp_path, 
 
     assert told(found.results) == told(searched.results)
     assert not out.with_name("run.partial").exists()
-    with pytest.raises(InputError, match="nothing to resume"):
-        resume(out, total)
+    said = []
+    finished = resume(out, total, InversionWatch(note=said.append))
+    assert said == [f"{out} is finished; there is nothing to resume."]
+    assert finished.results["bound"] == searched.results["bound"]
+    with pytest.raises(InputError, match="no inversion was started there"):
+        resume(tmp_path / "none", total)
 
 
 def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
@@ -261,7 +265,7 @@ jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "again")]
     assert weights[0] == weights[1]
     for wrong, message in (
-        (["--resume", "run"], "no inversion was started there"),
+        (["--resume", "runs"], "no inversion was started there"),
         (["product", "--resume", "run"], "already has its problem, settings, space and options; leave out PROBLEM"),
         ([], "needs PROBLEM"),
     ):

@@ -15,15 +15,16 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stored import refusal, run_python, snapshot, weights, write_run
+from stored import build, refusal, run_python, snapshot, weights, write_run
 from vaelab.store import (
     check_arrays,
     load_arrays,
-    new_folder,
     read_json,
+    read_toml,
     save_arrays,
     write_atomic,
     write_json,
+    write_output,
 )
 
 # One file
@@ -140,20 +141,47 @@ def test_places_that_cannot_be_written(tmp_path):
     ):
         assert "cannot write" in refusal(write_atomic, path, "x")
     for path in (tmp_path / "file" / "run", "/proc/vaelab/run", tmp_path / long, tmp_path / "a\0b"):
-        assert "cannot" in refusal(new_folder, path)
+        assert "cannot" in refusal(build, path)
         assert "cannot" in refusal(write_run, path)
     assert os.listdir(tmp_path) == ["file"]
     (tmp_path / "File").write_text("")
-    assert f"{tmp_path}/File is not a folder" in refusal(new_folder, tmp_path / "File" / "run")
+    assert f"{tmp_path}/File is not a folder" in refusal(build, tmp_path / "File" / "run")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write read-only folders")
-def test_a_read_only_folder(tmp_path):
-    tmp_path.chmod(0o555)
-    for call in (lambda: write_atomic(tmp_path / "f", "x"), lambda: new_folder(tmp_path / "a" / "b")):
+def test_a_read_only_folder(read_only):
+    for call in (lambda: write_atomic(read_only / "f", "x"), lambda: build(read_only / "a" / "b")):
         assert "choose a folder that you can write to" in refusal(call)
-    tmp_path.chmod(0o755)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(read_only) == []
+
+
+def test_the_folder_of_an_output_is_made(tmp_path):
+    assert write_output(tmp_path / "new" / "folder" / "x.csv", "1").read_text() == "1"
+    assert "cannot write" in refusal(write_output, tmp_path / "new" / "folder" / "x.csv" / "y.csv", "1")
+
+
+# TOML
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"a = [1,", "is not TOML: Invalid value"),
+        (b"a = " + b"[" * 20_000, "is nested too deeply"),
+        (b"a = " + b"9" * 5_000, "contains a number that is too long"),
+        (b'a = "\xff"', "is not UTF-8 text: byte 5"),
+        (b"#" * ((1 << 22) + 1), "is larger than 4,194,304 bytes"),
+    ],
+)
+def test_toml_that_cannot_be_read(tmp_path, content, fault):
+    (tmp_path / "x.toml").write_bytes(content)
+    assert fault in refusal(read_toml, tmp_path / "x.toml", "give one")
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", "/dev/zero", tmp_path):
+        assert "is not a file" in refusal(read_toml, path, "give one")
+    assert "does not exist; give one." in refusal(read_toml, tmp_path / "none.toml", "give one")
 
 
 # JSON

@@ -7,50 +7,108 @@ import sys
 
 import pytest
 
-from stored import refusal, run_python, snapshot, write_run
-from vaelab.errors import InputError, StoreError
+from stored import build, refusal, run_python, snapshot, write_run
+from vaelab.errors import InputError, StoreError, TrainingFailed
 from vaelab.store import (
     StudyLock,
-    new_folder,
+    building,
+    continuing,
     read_json,
+    write_output,
 )
+from vaelab.store.temporary import sweep, temporary
 
 # New folders
 
 
 def test_a_folder_whose_name_is_no_text_is_not_made(tmp_path):
     with pytest.raises(StoreError, match="is no name in UTF-8; choose another"):
-        new_folder(tmp_path / "l\udcf6")
+        build(tmp_path / "l\udcf6")
     assert not list(tmp_path.iterdir())
 
 
-def test_new_folder_is_made_or_taken_if_empty(tmp_path):
-    folder = tmp_path / "a" / "b"
-    assert new_folder(folder) == folder
-    assert folder.is_dir()
-    assert new_folder(str(folder)) == folder
+def test_a_new_folder_is_made_or_taken_if_empty(tmp_path):
+    folder = build(tmp_path / "a" / "b")
+    assert sorted(os.listdir(folder)) == [".lock", "config.toml"]
+    (tmp_path / "empty").mkdir()
+    build(str(tmp_path / "empty"))
+    assert (tmp_path / "empty" / "config.toml").read_text() == "new"
 
 
 def test_what_is_there_is_not_touched(tmp_path):
     run = write_run(tmp_path / "run")
     before = snapshot(run)
-    message = refusal(new_folder, run)
+    message = refusal(build, run)
     assert "exists; choose another `out`, or `overwrite` to replace it, or `resume` to continue." in message
     assert snapshot(run) == before
-    assert new_folder(run, overwrite=True) == run
-    assert list(run.iterdir()) == []
     assert os.listdir(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize("names", [("config.toml", "study.db"), ("config.toml", ".lock"), ("study.db", ".lock")])
-def test_a_study_is_replaced(tmp_path, names):
+def test_a_study_is_replaced_once_the_new_one_is_whole(tmp_path, names):
     folder = tmp_path / "study"
     (folder / "trials" / "0001").mkdir(parents=True)
     for name in names:
-        (folder / name).write_text("")
-    new_folder(folder, overwrite=True)
+        (folder / name).write_text("old")
+    before = {name: text for name, text in snapshot(folder).items() if name.name != ".lock"}
+    with building(folder, overwrite=True) as place:
+        assert place == tmp_path / "study.partial"
+        assert {name: text for name, text in snapshot(folder).items() if name.name != ".lock"} == before
+        (place / "config.toml").write_text("new")
     assert os.listdir(tmp_path) == ["study"]
-    assert os.listdir(folder) == []
+    assert (folder / "config.toml").read_text() == "new"
+    assert not (folder / "trials").exists()
+
+
+def fail(folder, error):
+    """A run that is begun in place of another one, and ends by an error."""
+    with building(folder, overwrite=True, aside=True) as place:
+        (place / "start0.json").write_text("checkpoint")
+        raise error("why")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StoreError, OSError])
+def test_the_old_run_survives_an_interruption_of_the_new_one_which_can_be_resumed(tmp_path, error):
+    run = write_run(tmp_path / "run")
+    before = snapshot(run)
+    with pytest.raises(error):
+        fail(run, error)
+    assert snapshot(run) == before
+    assert sorted(os.listdir(tmp_path)) == ["run", "run.partial"]
+    with continuing(run) as place:
+        assert (place / "start0.json").read_text() == "checkpoint"
+        write_run(place / "run", metrics={"neg_elbo": 1.0})
+    assert read_json(run / "metrics.json") == {"neg_elbo": 1.0}
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("error", [TrainingFailed, InputError])
+def test_the_old_run_survives_a_new_one_that_fails_by_its_nature_and_leaves_nothing(tmp_path, error):
+    run = write_run(tmp_path / "run")
+    before = snapshot(run)
+    with pytest.raises(error):
+        fail(run, error)
+    assert snapshot(run) == before
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_an_interrupted_run_is_overwritten_only_on_request(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "run", KeyboardInterrupt)
+    (tmp_path / "run.partial" / "config.toml").write_text("")
+    assert "was interrupted; `resume` it, or `overwrite` it" in refusal(build, tmp_path / "run")
+    build(tmp_path / "run", overwrite=True)
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], ["temporary"], [".lock", "temporary"]])
+def test_what_a_killed_start_has_left_is_no_obstacle(tmp_path, left):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in left:
+        (folder / (dead_name() if name == "temporary" else name)).write_text("")
+    build(folder)
+    assert sorted(os.listdir(folder)) == [".lock", "config.toml"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +120,6 @@ def test_a_study_is_replaced(tmp_path, names):
         {"manifest.json": "damaged"},
         {"config.toml": "theme = 'a web site'", "content.md": ""},
         {"study.db": "somebody's Optuna study"},
-        {".lock": ""},
     ],
 )
 def test_the_folder_of_somebody_else_is_never_replaced(tmp_path, files):
@@ -71,7 +128,7 @@ def test_the_folder_of_somebody_else_is_never_replaced(tmp_path, files):
     for name, text in files.items():
         (folder / name).write_text(text)
     before = snapshot(folder)
-    for call in (new_folder, write_run):
+    for call in (build, write_run):
         assert "exists" in refusal(call, folder)
         assert "is not a vaelab run or study" in refusal(call, folder, overwrite=True)
     assert snapshot(folder) == before
@@ -82,28 +139,59 @@ def test_a_file_or_dangling_link_is_never_replaced(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link"):
-        assert "exists" in refusal(new_folder, tmp_path / name)
-        assert "is not a vaelab run" in refusal(new_folder, tmp_path / name, overwrite=True)
+        assert "exists" in refusal(build, tmp_path / name)
+        assert "is not a vaelab run" in refusal(build, tmp_path / name, overwrite=True)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_link_to_a_run_stays_a_link(tmp_path):
     write_run(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    new_folder(tmp_path / "link", overwrite=True)
+    build(tmp_path / "link", overwrite=True)
     assert (tmp_path / "link").is_symlink()
-    assert os.listdir(tmp_path / "real") == []
+    assert sorted(os.listdir(tmp_path / "real")) == [".lock", "config.toml"]
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
 def test_a_study_in_use_is_not_replaced(tmp_path):
-    folder = new_folder(tmp_path / "study")
-    with StudyLock(folder):
+    folder = tmp_path / "study"
+    with building(folder):
         (folder / "config.toml").write_text("")
-        assert f"in use by process {os.getpid()}" in refusal(new_folder, folder, overwrite=True)
+        for overwrite in (False, True):
+            assert "exists" in refusal(build, folder) if not overwrite else True
+        assert f"in use by process {os.getpid()}" in refusal(build, folder, overwrite=True)
         assert sorted(os.listdir(folder)) == [".lock", "config.toml"]
-    new_folder(folder, overwrite=True)
-    assert os.listdir(folder) == []
+    build(folder, overwrite=True)
+    assert (folder / "config.toml").read_text() == "new"
+
+
+def test_the_names_of_unfinished_runs_are_not_given_to_others(tmp_path):
+    assert "has the name of an unfinished run" in refusal(build, tmp_path / "a.partial")
+
+
+# Temporary files
+
+
+def dead_name():
+    """The name of a temporary file of a process that has ended."""
+    code = "from pathlib import Path; from vaelab.store.temporary import temporary; print(temporary(Path('.')))"
+    return run_python(code).stdout.strip()
+
+
+def test_temporary_files_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path):
+    dead, own = tmp_path / "in" / dead_name(), temporary(tmp_path / "in")
+    other = tmp_path / "in" / f".tmp-00000000-{os.getpid()}-00000000-1"  # of another machine
+    dead.mkdir(parents=True)
+    for file in (dead / "file", own, other, tmp_path / "in" / ".tmp-mine"):
+        file.write_text("")
+    with StudyLock(tmp_path):
+        assert sorted(os.listdir(tmp_path / "in")) == sorted([".tmp-mine", own.name, other.name])
+    reused = own.with_name(own.name.replace(own.name.split("-")[3], "00000000"))  # a dead process of our number
+    reused.write_text("")
+    write_output(tmp_path / "in" / "new" / "x.csv", "1")
+    sweep(tmp_path / "in")
+    assert not reused.exists()
+    assert own.exists()
 
 
 # The lock

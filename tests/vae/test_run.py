@@ -115,7 +115,7 @@ def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset
     assert "starts" not in Page((alone[0].folder / "report.html").read_text()).text
     outcomes = [Outcome("a", None, 0.0, 1, "it diverged"), Outcome("b", 2.0, 0.0, 3), Outcome("c", 1.0, 0.0, 3)]
     assert runs._best(outcomes) == 2
-    with pytest.raises(InputError, match="`starts` must be at least 1"):
+    with pytest.raises(InputError, match="`starts` must be a whole number from 1 to 1,000, but got 0"):
         train(digits, spec, starts=0, out=tmp_path / "none")
 
 

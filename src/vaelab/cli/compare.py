@@ -47,18 +47,19 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train models over the same seeds, judge them by the same yardsticks and recommend one; a RUN is one seed."""
+    from vaelab import store
     from vaelab.cli import terminal
     from vaelab.comparison.lineup import Lineup, parse_models
     from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if resume is not None or config is not None:
-        previous = resume / "config.toml" if resume is not None else config
+        previous = store.unfinished(resume) / "config.toml" if resume is not None else config
         assert previous is not None
         if source is not None or models or settings or where.are_given:
             raise InputError("an existing comparison already has its data, models and settings; leave them out.")
         lineup, source_of = Lineup.read(previous)
-        data = load_again(source_of, where.moved)
+        data = load_again(source_of, where.moved, where.download)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
@@ -105,7 +106,7 @@ def drift(
     if against is None:
         data = data_of_run(model.facts, rows.data_dir, rows.moved)
     found = use.drift(model, file, against, data=data, data_dir=rows.data_dir, seed=seed, **rows.changes)
-    home = store.new_folder(out or (model.folder or folder) / "drift", overwrite)
     names = Path(file).name, Path(against).name if against else f"{model.facts.name}, held out"
-    results = write_drift(found, model, home, names, {} if data is None else describe(data))
+    with store.building(out or (model.folder or folder) / "drift", overwrite, keep=False) as home:
+        results = write_drift(found, model, home, names, {} if data is None else describe(data))
     print_json(results) if as_json else terminal.print_drift(results)

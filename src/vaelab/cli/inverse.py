@@ -87,6 +87,7 @@ def invert(
         _refuse_changes(context, {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"})
     if previous is None and problem is None:
         raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
+    from vaelab import store
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.inverse import problems, run
@@ -96,7 +97,7 @@ def invert(
 
     keep_freed_memory()
     if previous is not None:
-        chosen, loaded = InversionConfig.read(previous if resume is None else run.preparation(resume) / "config.toml")
+        chosen, loaded = InversionConfig.read(previous if resume is None else store.unfinished(resume) / "config.toml")
     else:
         level = None if noise is None else parse_numbers("noise", noise)
         loaded = problems.load(problem or "", forward or [], level, seed)

@@ -141,6 +141,7 @@ def anomaly(
         typer.Option(help="output folder; of FILE also a .csv or .parquet file: the table alone; default: printed"),
     ] = None,
     overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted test in --out")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score each row of FILE, and say why it is strange. Or test how well a VAE detects anomalies: other data, in both
@@ -152,7 +153,7 @@ def anomaly(
     from vaelab.vae.spec import Spec
 
     if file is not None:
-        if against or held_out or settings or components or rows or seed:
+        if against or held_out or settings or components or rows or seed or resume:
             raise InputError("FILE is scored by the trained RUN as it is; leave out the options of the other forms.")
         _score_file(Path(source), file, contamination, where, out, overwrite, as_json)
         return
@@ -177,7 +178,7 @@ def anomaly(
     with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
         results = anomalies.anomaly(
             data, other, held_out=held_out, run=run, other_run=other_run, settings=fixed, components=components or 50,
-            rows=rows, seed=seed, out=out, overwrite=overwrite, say=tell, epoch=progress,
+            rows=rows, seed=seed, out=out, overwrite=overwrite, resume=resume, say=tell, epoch=progress,
         )  # fmt: skip
     print_json(results) if as_json else terminal.print_anomalies(results)
 
@@ -207,7 +208,7 @@ def _score_file(
         for note in found.notes:
             tell(f"note: {note}")
         return
-    folder = store.new_folder(out or (model.folder or run) / "anomalies", overwrite)
-    outputs.write_scores(found, folder / "scores.csv")
-    results = write_row_scores(found, model, data, folder, file)
+    with store.building(out or (model.folder or run) / "anomalies", overwrite, keep=False) as folder:
+        outputs.write_scores(found, folder / "scores.csv")
+        results = write_row_scores(found, model, data, folder, file)
     print_json(results) if as_json else terminal.print_row_scores(results)

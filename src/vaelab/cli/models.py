@@ -22,6 +22,8 @@ from vaelab.cli.options import (
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
 from vaelab.errors import InputError
+from vaelab.settings.checks import MOST_DRAWS
+from vaelab.wording import printable
 
 if TYPE_CHECKING:
     from vaelab.use import NewRows
@@ -118,7 +120,7 @@ def evaluate(
 
 def sample(
     folder: RunFolder,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="number of samples")] = 16,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, max=MOST_DRAWS, help="number of samples")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
     class_name: Annotated[
         str | None,
@@ -324,7 +326,7 @@ def describe_data(
     from vaelab import data
 
     facts = where.describe(source)
-    print_json(facts) if as_json else print(data.describe_text(facts))
+    print_json(facts) if as_json else print(printable(data.describe_text(facts)))
 
 
 def settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaelab.errors import InputError
+from vaelab.wording import one_line
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset
@@ -60,7 +62,8 @@ def print_json(value: Any) -> None:
 
 
 def tell(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Print one line on standard error, whatever names are in it."""
+    print(one_line(text), file=sys.stderr)
 
 
 def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> Dataset:
@@ -68,7 +71,7 @@ def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> 
     return load_again({**facts.source, **({"data_dir": data_dir} if data_dir else {})}, moved)
 
 
-def load_again(source: dict[str, Any], moved: Path | None = None) -> Dataset:
+def load_again(source: dict[str, Any], moved: Path | None = None, download: bool = False) -> Dataset:
     """The data of a run or a study, checked by their fingerprint; `moved`: where their file is now."""
     from vaelab import data
 
@@ -76,6 +79,6 @@ def load_again(source: dict[str, Any], moved: Path | None = None) -> Dataset:
         if source.get("kind") != "file":
             raise InputError(f"the data {source.get('source')} are no file that could move; leave out --data.")
         source = {**source, "source": str(moved)}
-    elif source.get("kind") == "file" and not Path(source["source"]).exists():
-        raise InputError(f"the data are no longer at {source['source']}; say by --data where they are now.")
-    return data.load(**source)
+    elif source.get("kind") == "file" and not os.path.exists(str(source.get("source"))):
+        raise InputError(f"the data are no longer at {source.get('source')}; say by --data where they are now.")
+    return data.load_again(source, where="[data]", download=download)

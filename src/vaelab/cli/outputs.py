@@ -119,7 +119,7 @@ def write_columns(table: Mapping[str, Array], out: Path | None, digits: int = 10
         buffer = io.BytesIO()
         rounded = {name: _rounded(values, digits) for name, values in table.items()}
         pyarrow.parquet.write_table(pyarrow.table(rounded), buffer)
-        store.write_atomic(out, buffer.getvalue())
+        store.write_output(out, buffer.getvalue())
         return
     _send(csv_text(table, digits), out)
 
@@ -164,7 +164,7 @@ def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | No
         buffer = io.BytesIO()
         np.save(buffer, rows)
         assert out is not None
-        store.write_atomic(out, buffer.getvalue())
+        store.write_output(out, buffer.getvalue())
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -190,7 +190,7 @@ def _send(text: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
     else:
-        store.write_atomic(out, text)
+        store.write_output(out, text)
 
 
 def _draw_curves(x: Array, facts: DataFacts, out: Path) -> None:
@@ -211,4 +211,4 @@ def _write_png(x: Array, facts: DataFacts, out: Path) -> None:
     sheet = mosaic(cells, columns=min(len(cells), 10), gap=2 * scale)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")
-    store.write_atomic(out, buffer.getvalue())
+    store.write_output(out, buffer.getvalue())

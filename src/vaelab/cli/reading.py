@@ -209,15 +209,9 @@ def parse_types(texts: list[str]) -> dict[str, Any]:
 
 
 def _types_of(path: Path) -> dict[str, Any]:
-    import tomllib
+    from vaelab.store import read_toml
 
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} must be a TOML file, but: {' '.join(str(error).split())}; repair it.") from None
-    types = table.get("types")
+    types = read_toml(path, "check the path").get("types")
     if not isinstance(types, dict) or not types:
         raise InputError(f'{path} must have a table [types], such as age = "count"; add it.')
     return types

@@ -205,12 +205,14 @@ def _study(
     from vaelab.study.config import Config
 
     task = TASKS[name]
-    previous = resume / "config.toml" if resume is not None else config
+    from vaelab import store
+
+    previous = store.unfinished(resume) / "config.toml" if resume is not None else config
     if previous is not None:
         if source is not None or search or space or settings or where.are_given:
             raise InputError("an existing study already has its data, settings and space; leave them out.")
         chosen, source_of = Config.read(previous, task)
-        return chosen, load_again(source_of, where.moved)
+        return chosen, load_again(source_of, where.moved, where.download)
     if source is None:
         raise InputError(f"`vaelab {COMMANDS[name]}` needs DATA, such as digits, or --resume STUDY.")
     if search and space:

@@ -8,6 +8,7 @@ import typer
 
 from vaelab.cli.options import AsJson, Out, Overwrite, RunFolder, data_of_run, print_json, tell
 from vaelab.cli.reading import PLAIN_ROWS, RowOptions, with_options
+from vaelab.settings.checks import MOST_DRAWS
 
 
 @with_options
@@ -18,7 +19,10 @@ def synthetic(
         typer.Argument(metavar="[FILE]", help="synthetic rows from any source; default: rows drawn from the model"),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("-n", "--n", min=1, help="number of rows to draw; default: as many as training rows")
+        int | None,
+        typer.Option(
+            "-n", "--n", min=1, max=MOST_DRAWS, help="number of rows to draw; default: as many as training rows"
+        ),
     ] = None,
     prior: Annotated[
         str | None,

@@ -238,7 +238,7 @@ def write_drift(
     """
     change, error = found.change
     results: dict[str, Any] = {
-        "drift": str(folder),
+        "drift": str(store.destination(folder)),
         "name": f"{names[0]} against {names[1]}",
         "data": dict(data),
         "run": str(fitted.folder),
@@ -256,9 +256,8 @@ def write_drift(
         "notes": found.notes,
     }  # fmt: skip
     config = {"run": str(fitted.folder), "file": names[0], "against": names[1]}
-    with store.StudyLock(folder):
-        store.write_atomic(folder / "config.toml", tomli_w.dumps({"drift": config}))
-        store.write_json(folder / "results.json", results)
+    store.write_atomic(folder / "config.toml", tomli_w.dumps({"drift": config}))
+    store.write_json(folder / "results.json", results)
     plot_drift(results["columns"], found.reference, found.score, folder / "figures" / "drift.png", names)
     build_drift_report(folder, Spec)
     return results

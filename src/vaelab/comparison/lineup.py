@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, StoreError, shown, unknown_name
+from vaelab.settings import checks
+from vaelab.settings.checks import MOST_RUNS, flag, seed, whole
 from vaelab.settings.spec import parse_settings
 from vaelab.study.watch import Watch
 from vaelab.vae.spec import Spec
@@ -60,7 +61,8 @@ class Lineup:
         figures: bool = True,
     ) -> Lineup:
         """A checked lineup. `settings` are shared; a model's own settings take precedence."""
-        shared = dict(settings or {})
+        shared = {} if settings is None else checks.table("`settings`", settings)
+        models = checks.table("`models`", models)
         _refuse_seed(shared, "the shared settings")
         Spec.create(**shared)
         lineup = cls(tuple(_entry(name, model, shared) for name, model in models.items()), seeds, seed, figures)
@@ -68,9 +70,9 @@ class Lineup:
         return lineup
 
     def _check(self) -> None:
-        for option, value, lowest in ("seeds", self.seeds, 1), ("seed", self.seed, 0):
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise InputError(f"`{option}` must be a whole number of at least {lowest}, but got {value!r}.")
+        whole("seeds", self.seeds, 1, MOST_RUNS)
+        seed("seed", self.seed)
+        flag("figures", self.figures)
         if len(self.entries) < 2:
             raise InputError(
                 f"a comparison needs at least two models, but got {len(self.entries)}; "
@@ -98,7 +100,7 @@ class Lineup:
     @classmethod
     def read(cls, path: Path) -> tuple[Lineup, dict[str, Any]]:
         """The lineup and the data source of a comparison's config.toml."""
-        table = _read_toml(path, "this is not a comparison folder")
+        table = store.read_toml(path, "this is not a comparison folder")
         options, models = table.get("compare"), table.get("models")
         if not isinstance(options, dict) or not isinstance(models, list):
             raise StoreError(f"{path} is not from a comparison: it has no [compare] and [[models]]; check the path.")
@@ -115,7 +117,7 @@ class Lineup:
             entries.append(_entry(model["name"], given, {}))
         lineup = cls(tuple(entries), **options)
         lineup._check()
-        return lineup, dict(table.get("data", {}))
+        return lineup, checks.table(f"[data] of {path}", table.get("data", {}))
 
 
 def _entry(name: str, model: Given, shared: Mapping[str, Any]) -> Entry:
@@ -123,7 +125,7 @@ def _entry(name: str, model: Given, shared: Mapping[str, Any]) -> Entry:
         path = Path(model)
         if path.suffix.lower() != ".toml":
             return Entry(name, run=path.absolute())
-        model = _read_toml(path, "give a TOML file of settings")
+        model = store.read_toml(path, "give a TOML file of settings")
     if isinstance(model, Spec):
         own = model.model_dump(exclude_unset=True, exclude={"seed"})
     elif isinstance(model, Mapping):
@@ -169,15 +171,6 @@ def _table(entry: Entry) -> dict[str, Any]:
         k: ("-".join(map(str, v)) or "none") if isinstance(v, tuple | list) else v for k, v in entry.settings.items()
     }
     return {"name": entry.name, "settings": plain}
-
-
-def _read_toml(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist; {remedy}.") from None
-    except (OSError, ValueError) as error:  # TOML errors are ValueErrors, as is text that is not UTF-8
-        raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
 
 
 def parse_models(texts: Sequence[str]) -> dict[str, Given]:

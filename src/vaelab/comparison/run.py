@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError, shown
 from vaelab.report import build_comparison_report
+from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study.balance import cores, stacks
 from vaelab.study.crew import Crew
@@ -87,23 +87,31 @@ def begin(
     """
     folder = default_folder(f"{data.name}-compare") if out is None else Path(out)
     contestants = _contestants(lineup, data, folder, workers)
-    store.new_folder(folder, overwrite)
-    lineup.save(folder, data.source)
-    return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
+    with store.building(folder, overwrite) as place:
+        lineup.save(place, data.source)
+        own = contestants if place == folder else _contestants(lineup, data, place, workers)
+        found = _run(lineup, own, data, place, workers, watch or ComparisonWatch())
+    return found if place == folder else _reopen(contestants, folder)
 
 
 def resume(
     folder: str | Path, data: Dataset, *, workers: int | None = None, watch: ComparisonWatch | None = None
 ) -> Comparison:
     """Resume a comparison; finished runs are not retrained."""
-    folder = Path(folder)
-    lineup, source = Lineup.read(folder / "config.toml")
+    folder, watch = store.destination(Path(folder)), watch or ComparisonWatch()
+    place = store.unfinished(folder)
+    lineup, source = Lineup.read(place / "config.toml")
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
             f"{folder} was started with other data; give the same data and split seed, or start a new comparison."
         )
-    contestants = _contestants(lineup, data, folder, workers)
-    return _run(lineup, contestants, data, folder, workers, watch or ComparisonWatch())
+    contestants = _contestants(lineup, data, place, workers)
+    if (place / "results.json").exists() and not (place / ".work").exists() and place == folder:
+        watch.note(f"{folder} is finished; nothing to train or evaluate.")
+        return _reopen(contestants, folder)
+    with store.continuing(folder):
+        found = _run(lineup, contestants, data, place, workers, watch)
+    return found if place == folder else _reopen(_contestants(lineup, data, folder, workers), folder)
 
 
 @contextlib.contextmanager
@@ -117,8 +125,8 @@ def _about(name: str) -> Iterator[None]:
 
 def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | None) -> list[Contestant]:
     """The runs of all models; rejects what cannot be trained or compared, before anything is written."""
-    if workers is not None and workers < 1:
-        raise InputError(f"`workers` must be at least 1, but got {workers}.")
+    if workers is not None:
+        whole("workers", workers, 1, MOST_WORKERS)
     contestants, seen = [], dict[str, str]()
     for number, entry in enumerate(lineup.entries):
         key = folder_name(number, entry.name)
@@ -135,8 +143,24 @@ def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | Non
             )
         runs = tuple(folder / "models" / key / f"seed{s}" for s in range(lineup.seeds))
         specs = tuple(spec.replace(seed=derive_seed(lineup.seed, s)) for s in range(lineup.seeds))
+        for run, own in zip(runs, specs, strict=True):
+            _check_trained(run, own)
         contestants.append(Contestant(entry.name, key, runs, specs))
     return contestants
+
+
+def _check_trained(run: Path, spec: Spec) -> None:
+    """Raise StoreError if a run that is already trained has other settings, as after a change of config.toml."""
+    if not (run / "manifest.json").exists():
+        return
+    was = Fitted.load(run).spec
+    other = [f"{name} = {getattr(was, name)} instead of {value}" for name, value in spec if getattr(was, name) != value]
+    other = [told for told in other if not told.startswith(("device", "engine"))]
+    if other:
+        raise StoreError(
+            f"config.toml has changed since {run} was trained with {', '.join(other)}; put that back and resume, or "
+            "start another comparison from its `config`, with another `out`."
+        )
 
 
 def _given_run(entry: Entry, data: Dataset, folder: Path) -> Path:
@@ -169,26 +193,24 @@ def _run(
     watch: ComparisonWatch,
 ) -> Comparison:
     work = folder / ".work"
-    with store.StudyLock(folder):
-        if (folder / "results.json").exists() and not work.exists():
-            watch.note(f"{folder} is finished; nothing to train or evaluate.")
-            return _reopen(contestants, folder)
+    with store.writing(work):
         (work / "judged").mkdir(parents=True, exist_ok=True)
-        try:
-            notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
-            comparison = _conclude(contestants, data, folder, watch, notes)
-        except KeyboardInterrupt:
-            watch.note(f"interrupted; finished work is kept, and --resume {folder} continues.")
-            raise
+    try:
+        notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
+        comparison = _conclude(contestants, data, folder, watch, notes)
         if lineup.figures:
             _draw(comparison, data)
-        shutil.rmtree(work)
+    except KeyboardInterrupt:
+        watch.note(f"interrupted; finished work is kept, and --resume {store.destination(folder)} continues.")
+        raise
+    store.discard(work)
     return comparison
 
 
 def _reopen(contestants: list[Contestant], folder: Path) -> Comparison:
     results = store.read_json(folder / "results.json")
-    names = [model["name"] for model in results["models"]]
+    with store.interpreting(folder / "results.json"):
+        names = [model["name"] for model in results["models"]]
     return Comparison(folder, results, {c.name: _load(c) for c in contestants if c.name in names})
 
 
@@ -252,8 +274,8 @@ def _conclude(
     common, beaten, nothing = _baselines(list(feeds.values()), judged)
     rows, recommendation = verdicts.judge([_contender(models[c.name], c.name, judged[c.name]) for c in alive], nothing)
     results = {
-        "comparison": str(folder),
-        "name": folder.resolve().name,
+        "comparison": str(store.destination(folder)),
+        "name": store.destination(folder).resolve().name,
         "data": describe(data),
         "models": [_entry(c, models[c.name], judged[c.name], folder) for c in alive],
         "comparisons": rows,
@@ -274,7 +296,8 @@ def _judge_once(
     s = contestant.runs.index(fitted.folder)
     path = folder / ".work" / "judged" / f"{contestant.member(s)}.json"
     if path.exists():
-        return Judged.from_json(store.read_json(path))
+        with store.interpreting(path):
+            return Judged.from_json(store.read_json(path))
     store.count_test_opening(fitted.folder)
     judged = judge_run(fitted, data, references)
     if not contestant.given:
@@ -293,7 +316,7 @@ def _contender(fitted: list[Fitted], name: str, judged: list[Judged]) -> verdict
 
 def _entry(contestant: Contestant, fitted: list[Fitted], judged: list[Judged], folder: Path) -> dict[str, Any]:
     """One model of results.json: every metric as mean and standard error over seeds, and per run."""
-    metrics = [store.read_json(f.folder / "metrics.json") for f in fitted if f.folder is not None]
+    metrics = [store.load_run(f.folder).metrics for f in fitted if f.folder is not None]
     home = contestant.runs[0] if contestant.given else contestant.runs[0].parent
     runs = [
         {

@@ -7,7 +7,7 @@ from vaelab.data.dataset import SPLITS, Dataset, Statistics
 from vaelab.data.describe import describe, describe_source
 from vaelab.data.describe_text import describe_text
 from vaelab.data.groups import group_codes
-from vaelab.data.loading import load, new_columns, new_rows, rows_for
+from vaelab.data.loading import load, load_again, new_columns, new_rows, rows_for
 from vaelab.data.picture_files import are_pictures
 from vaelab.data.reading import Reading
 from vaelab.data.scaling import Scaling
@@ -28,6 +28,7 @@ __all__ = [
     "from_arrays",
     "group_codes",
     "load",
+    "load_again",
     "new_columns",
     "new_rows",
     "rows_for",

@@ -24,15 +24,16 @@ from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError
 from vaelab.wording import counted
 
+MAX_COLUMNS = 100_000
 MAX_ROW_BYTES = 64 << 20  # per row; columns are converted in blocks of this size
 MANY_COLUMNS = 1000
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "?")
 UNNAMED = "\0"  # stands for the name of a column after the last delimiter, which is no name
 CODES = re.compile(r"[A-Z]{2}")
-ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[0-9]')
+ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')
 QUOTE = re.compile(b'"')
 BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # no text in any encoding by bytes has them
-ZERO_CODE = r"^\s*[+-]?0[0-9]+$"
+ZERO_CODE = r"^\s*[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
 COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+$"
 
 
@@ -91,6 +92,11 @@ class _File:
     def raw(self) -> Raw:
         """The columns."""
         header = self.dialect.header
+        if len(header) > MAX_COLUMNS:
+            raise InputError(
+                f"a table must have at most {MAX_COLUMNS:,} columns, but {self.name} has {len(header):,}; keep fewer, "
+                "or save numbers as .npy."
+            )
         texts = {header[j]: pyarrow.string() for j in self.dialect.quoted}
         table = self._table(texts)
         if any(pyarrow.types.is_binary(field.type) for field in table.schema):  # not in UTF-8 further down
@@ -180,7 +186,7 @@ class _File:
         return "skip"
 
     def _with_leading_zeros(self, table: Any) -> list[str]:
-        """Columns read as whole numbers that are codes such as 01: the zeros would be lost."""
+        """Columns read as whole numbers that are codes such as 01 or 0x1f: the zeros would be lost."""
         whole = [field.name for field in table.schema if pyarrow.types.is_integer(field.type)]
         if not whole or ZEROS.search(self.content) is None:
             return []

@@ -30,6 +30,12 @@ from vaelab.errors import InputError, unknown_name
 MATRIX = ("matrix.mtx.gz", "matrix.mtx")  # in a folder as Cell Ranger writes it
 Kind = Literal["builtin", "file", "array"]
 PathLike = str | os.PathLike[str]
+KINDS_OF_SOURCE = ("builtin", "file", "array")
+OF_SOURCE: dict[str, Any] = {  # what a source may hold
+    "source": str | os.PathLike, "kind": str, "target": str, "id": str, "drop": list | tuple, "transpose": bool,
+    "na": list | tuple, "types": dict, "group": str, "split": str, "condition": list | tuple,
+    "data_dir": str | os.PathLike, "seed": int, "fingerprint": str, "numeric": bool,
+}  # fmt: skip
 
 
 def load(
@@ -103,6 +109,35 @@ def load(
             "start a new run."
         )
     return data
+
+
+def load_again(
+    source: Mapping[str, Any],
+    *,
+    data_dir: PathLike | None = None,
+    where: str = "the source",
+    download: bool = False,
+) -> Dataset:
+    """The data that a config.toml or a run's data.json names (`source`), checked by their fingerprint.
+
+    A file decides nothing but where the data are and how they are read: `download` is the user's. `where` names the
+    file in errors.
+
+    >>> load_again({"source": "digits", "download": True})
+    Traceback (most recent call last):
+    vaelab.errors.InputError: the source must not say `download`, which is asked for at each call; leave it out.
+    """
+    if "download" in source:
+        raise InputError(f"{where} must not say `download`, which is asked for at each call; leave it out.")
+    given = {**source, **({} if data_dir is None else {"data_dir": data_dir})}
+    for name, value in given.items():
+        if name not in OF_SOURCE:
+            raise unknown_name(f"key of {where}", str(name), OF_SOURCE)
+        if not isinstance(value, OF_SOURCE[name]) or isinstance(value, bool) != (OF_SOURCE[name] is bool):
+            raise InputError(f"`{name}` of {where} cannot be {quote(repr(value))}; restore the file.")
+    if "source" not in given or given.get("kind", "file") not in KINDS_OF_SOURCE:
+        raise InputError(f"{where} must say `source`, and a `kind` of {', '.join(KINDS_OF_SOURCE)}; restore the file.")
+    return load(**given, download=download)
 
 
 def from_raw(raw: Raw, kept: Mapping[str, Any], seed: int) -> Dataset:
@@ -220,6 +255,8 @@ def new_rows(
     if table is not None and features:
         rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen)
     else:
+        if isinstance(x, Mapping) and not x:
+            raise InputError(f"{name} must have columns, but has none.")
         x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_examples(x, name)
         _check_width(x, shape, name)
         rows = to_numbers(x, name, features)

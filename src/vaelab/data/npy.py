@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,27 +82,10 @@ def _npy_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, .
 
 def read_npz(path: Path, target: str | None) -> Raw:
     """The arrays x, y, x_test and y_test of an .npz, by their possible keys; `target` may name the label key."""
-    check_file(path)
     name = name_of(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = _npz_members(archive, name)
-            wanted = _npz_keys(members, target, name)
-            arrays: dict[str, Any] = {
-                part: _npz_array(archive, members[key], f"{name}, key {quote(key)}") for part, key in wanted.items()
-            }
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        OSError,
-        struct.error,
-        ValueError,
-    ) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name} must be a whole .npz, but it is damaged: {reason(error)}; recreate it.") from None
+    with _archive(path) as (archive, members):
+        wanted = _npz_keys(members, target, name)
+        arrays: dict[str, Any] = {part: _npz_array(archive, members[key], name) for part, key in wanted.items()}
     unused = [key for key in members if key not in wanted.values()]
     notes = (
         ()
@@ -110,6 +94,26 @@ def read_npz(path: Path, target: str | None) -> Raw:
     )
     raw = array_raw(path.stem, arrays.pop("x"))
     return dataclasses.replace(raw, **arrays, target=target if target in members else None, notes=notes)
+
+
+def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, Array]:
+    """Those arrays of an .npz file that have these keys."""
+    with _archive(path) as (archive, members):
+        return {key: _npz_array(archive, members[key], name_of(path)) for key in keys if key in members}
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """An .npz and its members by key; whatever damage is found in it is told in one line."""
+    check_file(path)
+    name = name_of(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive, _npz_members(archive, name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, struct.error, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name} must be a whole .npz, but it is damaged: {reason(error)}; recreate it.") from None
 
 
 def array_raw(stem: str, x: Array) -> Raw:
@@ -184,7 +188,8 @@ def _npz_keys(members: Mapping[str, Any], target: str | None, name: str) -> dict
     return wanted
 
 
-def _npz_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, what: str) -> Array:
+def _npz_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Array:
+    what = f"{name}, key {quote(entry.filename.removesuffix('.npy'))}"
     with archive.open(entry) as file:
         dtype, shape, fortran = _npy_header(file, what)
         need = math.prod(shape) * dtype.itemsize

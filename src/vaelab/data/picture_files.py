@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vaelab.data.splits import WORDS
@@ -26,6 +26,7 @@ OTHERS = (
     ".eps",
     ".ico",
 )  # pictures that are not read
+MOST_FOLDERS = 10_000  # at any depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,24 @@ def find_pictures(folder: Path) -> PictureFiles:
     A SPLIT is train, validation or test, or another word for one. Folders that hold nothing but one folder, hidden
     files and other files are passed over.
     """
+    found = _find(folder)
+    _refuse_links(found.files, folder)
+    return found
+
+
+def _refuse_links(files: Sequence[Path], folder: Path) -> None:
+    """Rejects pictures that are elsewhere: a link may lead to anything of the user's."""
+    home = folder.resolve()
+    outside = {place for place in {path.parent for path in files} if not place.resolve().is_relative_to(home)}
+    for path in files:
+        if path.parent in outside or (path.is_symlink() and not path.resolve().is_relative_to(home)):
+            raise InputError(
+                f"pictures must be in the folder that is named, but {quote(path.relative_to(folder).as_posix(), 80)} "
+                f"is a link out of {quote(folder.name or folder, 80)}; copy what it stands for, or name its folder."
+            )
+
+
+def _find(folder: Path) -> PictureFiles:
     top, name = folder, quote(folder.name or folder, 80)
     while not _pictures(folder) and len(inside := _with_pictures(folder)) == 1 and not _pictures(inside[0]):
         folder = inside[0]
@@ -128,8 +147,13 @@ def _has_pictures(folder: Path) -> bool:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """The files at any depth, without hidden ones."""
-    for where, inner, names in os.walk(folder):
+    for seen, (where, inner, names) in enumerate(os.walk(folder)):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if seen > MOST_FOLDERS:
+            raise InputError(
+                f"a folder of pictures must hold at most {MOST_FOLDERS:,} folders, but {quote(folder, 80)} holds more; "
+                "name the folder whose folders are the classes."
+            )
         yield from (Path(where) / name for name in sorted(names) if not name.startswith("."))
 
 

@@ -49,6 +49,10 @@ class Reading:
 group=None, split=None, condition=(), numeric=False)
         """
         given = {name: value for name, value in options.items() if value is not None}
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in known:
+                raise unknown_name("option of how data are read", name, known)
         for name in ("drop", "na", "condition"):
             given[name] = _texts(given.get(name, ()), name)
         given["types"] = {str(column): _type(kind) for column, kind in dict(given.get("types", {})).items()}

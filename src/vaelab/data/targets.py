@@ -26,7 +26,10 @@ def with_targets(raw: Raw, what: str) -> tuple[Raw, npt.NDArray[np.float64], npt
     if raw.x_test is not None:
         raise InputError("a numeric target has no separate test part; give one table, and say its rows with `split`.")
     y = target_values(raw.y, raw.target or "y")
-    n = len(next(iter(raw.x.values()))) if isinstance(raw.x, Mapping) else np.shape(raw.x)[0]
+    columns = list(raw.x.values()) if isinstance(raw.x, Mapping) else None
+    if columns == [] or (columns is None and np.ndim(raw.x) == 0):
+        raise InputError("the data must be rows of values, but there are none; give an array or a table.")
+    n = len(columns[0]) if columns else np.shape(raw.x)[0]
     if len(y) != n:
         raise InputError(f"there must be one target per row, but there are {len(y):,} for {n:,} rows; match them.")
     there = ~np.isnan(y)

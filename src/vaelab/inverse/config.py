@@ -10,13 +10,14 @@ from typing import Any
 import tomli_w
 
 from vaelab import store
-from vaelab.errors import InputError, unknown_name
+from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse import problems
-from vaelab.inverse.fitted import WALK
+from vaelab.inverse.fitted import MOST_STEPS, WALK
 from vaelab.inverse.forward import UNKNOWN
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
+from vaelab.settings.checks import MOST_TRIALS, choice, flag, seed, table, whole
 from vaelab.settings.space import Space, check_disjoint
 from vaelab.settings.spec import written
 from vaelab.vae.spec import Spec
@@ -28,6 +29,7 @@ SPACE: dict[str, Any] = {
 REFUSED = (
     "likelihood", "binarize", "samples", "sigma", "threshold", "device", "seed", "engine", "precision", "prior",
 )  # fmt: skip
+MOST_SAMPLES = 1_000_000  # candidates of one measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +59,18 @@ class InversionConfig:
         **options: Any,
     ) -> InversionConfig:
         """Options with the search space and yardstick resolved from the problem."""
+        if not isinstance(problem, Problem):
+            raise InputError(f"`problem` must be what `vaelab.inverse.problems` returns, but got {shown(problem)}.")
+        if yardstick is not None:
+            choice("yardstick", yardstick, YARDSTICKS)
         config = cls(
             {"seed": options.get("seed", 0), **settings},
             Space((), Spec),
             yardstick=yardstick or ("recall" if problem.family is not None else "precision"),
             **options,
         )
-        if config.trials < 0 or (space is not None and not config.trials):
+        whole("trials", config.trials, 0, MOST_TRIALS)
+        if space is not None and not config.trials:
             raise InputError(f"a search needs at least one trial, but `trials` is {config.trials}; give 20.")
         if config.trials:
             chosen = _default_space(problem, config.settings) if space is None else Space.parse(space, Spec)
@@ -75,16 +82,20 @@ class InversionConfig:
 
     def check(self, problem: Problem) -> None:
         """Before training, reject options that would fail or give incomparable results."""
-        if self.samples < 1 or self.refine < 0 or self.walk < 0:
-            raise InputError(
-                f"`samples` must be at least 1, `refine` and `walk` at least 0, but got {self.samples}, {self.refine} "
-                f"and {self.walk}."
-            )
+        whole("samples", self.samples, 1, MOST_SAMPLES)
+        for name in ("refine", "walk"):
+            whole(name, getattr(self, name), 0, MOST_STEPS)
+        whole("trials", self.trials, 0, MOST_TRIALS)
+        seed("seed", self.seed)
+        for name in ("baselines", "flow", "npe"):
+            flag(name, getattr(self, name))
+        if self.spectrum is not None:
+            flag("spectrum", self.spectrum)
         spec_of(problem, self.settings)
         if problem.forward is UNKNOWN:
             raise InputError("`invert` scores solutions, which need the forward function; give it to `create`.")
         if self.yardstick not in YARDSTICKS:
-            raise unknown_name("yardstick", self.yardstick, YARDSTICKS)
+            raise unknown_name("yardstick", str(self.yardstick), YARDSTICKS)
         if not self.trials:
             return
         if self.yardstick == "recall" and problem.family is None:
@@ -108,32 +119,32 @@ class InversionConfig:
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("settings", "space")
         }
         source = {"source": {k: v for k, v in problem.source.items() if v is not None}} if problem.source else {}
-        table = {
+        written_table = {
             "invert": {k: v for k, v in options.items() if v is not None},
             "problem": {"name": problem.name, "fingerprint": problem.fingerprint, **source},
             "settings": {k: written(k, v) if isinstance(v, tuple) else v for k, v in self.settings.items()},
             "space": self.space.to_json(),
         }
-        store.write_atomic(folder / "config.toml", tomli_w.dumps(table))
+        store.write_atomic(folder / "config.toml", tomli_w.dumps(written_table))
 
     @classmethod
     def read(cls, path: Path, problem: Problem | None = None) -> tuple[InversionConfig, Problem]:
         """The options of a config.toml and its problem, which must be given again if it came from Python."""
-        table = store.read_toml(path, "no inversion was started there")
-        known = {f.name for f in dataclasses.fields(cls)}
-        options = dict(table.get("invert", {}))
+        found = store.read_toml(path, "no inversion was started there")
+        options, about, settings, space = (
+            table(f"[{name}] of {path}", found.get(name, {})) for name in ("invert", "problem", "settings", "space")
+        )
+        known = {f.name for f in dataclasses.fields(cls)} - {"settings", "space"}
         for name in options:
             if name not in known:
                 raise unknown_name("key of [invert]", name, known)
-        about = table.get("problem", {})
         if problem is None:
             if "source" not in about:
                 raise InputError(f"the problem of {path} came from Python and is not stored; give it as `problem`.")
-            problem = problems.load_again(about["source"])
+            problem = problems.load_again(table(f"[problem.source] of {path}", about["source"]))
         if problem.fingerprint != about.get("fingerprint"):
             raise InputError(f"{path} was made from other examples than those of {problem.name!r}; start a new run.")
-        space = table.get("space", {})
-        config = cls(dict(table.get("settings", {})), Space.parse(space, Spec) if space else Space((), Spec), **options)
+        config = cls(settings, Space.parse(space, Spec) if space else Space((), Spec), **options)
         config.check(problem)
         return config, problem
 

@@ -144,9 +144,8 @@ class ConditionalVAE:
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write a run folder; `vaelab solve` and `load` read it."""
         path = Path(folder)
-        if overwrite and path.exists():
-            store.new_folder(path, overwrite).rmdir()
-        self.inverter.save(path, {"validation": dict(self.inverter.metrics)})
+        with store.building(path, overwrite, aside=True, keep=False) as place:
+            self.inverter.save(place / "run", {"validation": dict(self.inverter.metrics)})
         return path
 
     @classmethod

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import torch
 
 from vaelab import store
@@ -28,12 +31,15 @@ from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.units import Bounds, Floats, check_gate
+from vaelab.settings import checks
 from vaelab.vae import evaluate
-from vaelab.vae.fitted import Fitted
+from vaelab.vae.fitted import MOST_VALUES, Fitted
 from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 DENSITY_DRAWS = 1_024  # of the importance-weighted bound
+MOST_STEPS = 10_000  # of a walk or a refinement
+MOST_NUMBERS = 1 << 27  # of x in one request, of which several copies are made
 WALK = 12  # steps of the random walk in the latent space before refinement
 ARRAYS = (
     "x_mean", "x_basis", "x_scale", "y_mean", "y_basis", "y_scale", "scaling_offset", "scaling_scale",
@@ -96,8 +102,8 @@ class Inverter:
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
         """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z)."""
-        _check_counts(n=(n, 1))
         y = self.problem.curves(y)
+        _check_counts(self.problem, len(y), n, seed)
         with one_thread():
             if self.flow is None:
                 return Draws(self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy())
@@ -136,11 +142,11 @@ class Inverter:
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         """
-        _check_counts(n=(n, 1), refine=(refine, 0), walk=(walk, 0))
         problem = self.problem
         if gate is not None:
             problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
         y = problem.curves(y)
+        _check_counts(problem, len(y), n, seed, refine=refine, walk=walk)
         x, calls = self.candidates(y, n, seed, walk)
         found = []
         with one_thread():
@@ -187,11 +193,14 @@ class Inverter:
         folder = Path(folder)
         if not (folder / "problem.json").is_file():
             raise StoreError(f"{folder} is not the run of an inverse problem: it has no problem.json.")
-        about = store.read_json(folder / "problem.json")
         fitted = Fitted.load(folder, conditional=True)
+        with store.interpreting(folder / "problem.json"):
+            return cls._of_run(folder, fitted, forward)
+
+    @classmethod
+    def _of_run(cls, folder: Path, fitted: Fitted, forward: Function | None) -> Inverter:
+        about = read_problem(folder / "problem.json")
         arrays = store.load_arrays(folder / "problem.safetensors", about["sha256"])
-        if "x_scale" not in about:
-            raise StoreError(f"{folder} is of an older version, without a unit for each input; run `invert` again.")
         x_shape, y_shape = tuple(about["x_shape"]), tuple(about["y_shape"])
         noise, gate, x_scale, y_scale = (
             np.array(about[name], dtype=np.float64) for name in ("noise", "gate", "x_scale", "y_scale")
@@ -216,11 +225,47 @@ class Inverter:
         return cls(problem, fitted, space, ground, run.history, run.metrics, examples=examples, flow=flow)
 
 
-def _check_counts(**counts: tuple[int, int]) -> None:
-    """Reject what is no whole number, or below its least value."""
-    for name, (value, least) in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
+KINDS: dict[str, Any] = {  # of what is in problem.json
+    "name": str, "family": str | None, "spectrum": bool, "forward": list[str] | None, "x_shape": list[int],
+    "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
+    "bounds": list[tuple[float, float] | None] | None, "source": dict[str, Any], "sha256": str, "examples": str | None,
+    "flow": dict[str, Any] | None,
+}  # fmt: skip
+
+
+def read_problem(path: Path) -> dict[str, Any]:
+    """The content of a problem.json; raises StoreError, or ValueError if it cannot be that of a run."""
+    about = store.read_json(path)
+    if not isinstance(about, dict):
+        raise ValueError("it must hold a JSON object")
+    if "x_scale" not in about:
+        raise StoreError(f"{path.parent} is of an older version, without a unit for each input; run `invert` again.")
+    for name, kind in KINDS.items():
+        about[name] = pydantic.TypeAdapter(kind).validate_json(json.dumps(about[name]), strict=True)
+    counts = {"x_scale": about["x_shape"], "y_scale": about["y_shape"]}
+    for name, shape in counts.items():
+        if any(length < 1 for length in shape) or math.prod(shape) > MOST_VALUES:
+            raise ValueError(f"{shape} cannot be a shape")
+        if not all(scale > 0 for scale in about[name]) or math.prod(shape) % len(about[name]):
+            raise ValueError(f"{name} must have a positive number for each part")
+    outputs = len(about["y_scale"])
+    if len(about["noise"]) != outputs or min(about["noise"]) < 0:
+        raise ValueError("noise must be at least 0 for each output")
+    check_gate(about["gate"], outputs)
+    if about["family"] is not None and about["family"] not in FAMILIES:
+        raise ValueError(f"{about['family']!r} is no built-in problem")
+    return about
+
+
+def _check_counts(problem: Problem, curves: int, n: Any, seed: Any, **steps: Any) -> None:
+    """Reject what is no whole number, or would make more candidates than memory is to hold."""
+    checks.whole("n", n, 1, checks.MOST_DRAWS)
+    checks.seed("seed", seed)
+    for name, value in steps.items():
+        checks.whole(name, value, 0, MOST_STEPS)
+    checks.values(
+        f"candidates for each of {curves:,} measurements", n, curves * math.prod(problem.x_shape), MOST_NUMBERS
+    )
 
 
 def _stored(forward: ForwardFunction) -> list[str] | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import tomllib
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vaelab.data.npy import read_arrays, read_npy
 from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
 from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, each_value, per_output, spread
+from vaelab.settings import checks
+from vaelab.settings.checks import whole
+from vaelab.store import read_toml
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -153,6 +154,8 @@ def create(
     >>> create("sum", x, None, ["x0 + x1"]).y_shape
     ()
     """
+    whole("seed", seed, 0, 2**63 - 1)
+    source = {} if source is None else checks.table("`source`", source)
     x = _numbers("x", x)
     if x.ndim < 2 or len(x) < FEWEST or 0 in x.shape:
         raise InputError(
@@ -291,12 +294,17 @@ def load(source: str, forward: Sequence[str] = (), noise: Any = None, seed: int 
     `gate`, each a number or a list of one per output, and, of files, `bounds`, a list of [low, high] per input, are
     optional.
     """
+    whole("seed", seed, 0, 2**63 - 1)
+    if not isinstance(source, str):
+        raise InputError(f"a problem is a built-in name, or the name of a file, but got {shown(source)}.")
+    if not isinstance(forward, list | tuple) or not all(isinstance(text, str) for text in forward):
+        raise InputError(f"`forward` must be a list of expressions, such as ['x0 * x1'], but got {shown(forward)}.")
     if source in FAMILIES:
         if forward:
             raise InputError(f"{source} has its own forward function; leave `forward` out.")
         return built_in(source, seed, noise=0.0 if noise is None else noise)
     path = Path(source)
-    if not path.is_file():
+    if path.suffix not in (".npz", ".toml") and not os.path.isfile(path):
         if path.suffix:
             raise InputError(f"the problem {shown(source)} is not a file; check the path.")
         raise unknown_name("problem", source, FAMILIES)
@@ -314,46 +322,31 @@ def load(source: str, forward: Sequence[str] = (), noise: Any = None, seed: int 
 
 def load_again(source: Mapping[str, Any]) -> Problem:
     """The problem with this `source`."""
+    kinds = {"file": str, "name": str, "seed": int, "forward": list, "noise": int | float | list}
+    for name, value in source.items():
+        if name not in kinds:
+            raise unknown_name("key of the source of a problem", name, kinds)
+        if isinstance(value, bool) or not isinstance(value, kinds[name]):
+            raise InputError(f"`{name}` of the source of a problem cannot be {shown(value)}; restore config.toml.")
+    seed = whole("seed", source.get("seed", 0), 0, 2**63 - 1)
     if "file" not in source:
-        return built_in(**source)
-    return load(source["file"], source.get("forward", ()), source.get("noise"), source.get("seed", 0))
+        name = source.get("name", "")
+        if name not in FAMILIES:
+            raise unknown_name("problem", name, FAMILIES)
+        return built_in(name, seed, noise=source.get("noise", 0.0))
+    return load(source["file"], source.get("forward", ()), source.get("noise"), seed)
 
 
 def _pairs(path: Path) -> tuple[Array, Array | None]:
     """x, and y if there is one, of an .npz file."""
-    with _readable(path), np.load(path, allow_pickle=False) as arrays:
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise InputError(f"{path.name} must hold the arrays x and y, but is a single array.")
-        if "x" not in arrays:
-            raise InputError(f"{path.name} must hold the arrays x and y, but holds {', '.join(arrays) or 'none'}.")
-        return arrays["x"], arrays.get("y")
-
-
-def _array(path: Path) -> Array:
-    """The array of an .npy file."""
-    with _readable(path):
-        array = np.load(path, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path.name} must be an .npy file of one array, but holds several.")
-        return array
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Errors of a file that is missing, damaged, or of another format, in one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    arrays = read_arrays(path, ("x", "y"))
+    if "x" not in arrays:
+        raise InputError(f"{path.name} must hold the arrays x and y, but holds no x; use numpy.savez(file, x=x, y=y).")
+    return arrays["x"], arrays.get("y")
 
 
 def _from_toml(path: Path, forward: Sequence[str], noise: Any, seed: int, origin: dict[str, Any]) -> Problem:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    table = read_toml(path, "check the path")
     for key in table:
         if key not in KEYS:
             raise unknown_name(f"key of {path.name}", key, KEYS)
@@ -366,8 +359,8 @@ def _from_toml(path: Path, forward: Sequence[str], noise: Any, seed: int, origin
         for key in ("x", "y"):
             if not isinstance(table.get(key, ""), str):
                 raise InputError(f"`{key}` of {path.name} is the name of an .npy file, but got {shown(table[key])}.")
-        x = _array(path.parent / table["x"])
-        y = _array(path.parent / table["y"]) if "y" in table else None
+        x = read_npy(path.parent / table["x"])
+        y = read_npy(path.parent / table["y"]) if "y" in table else None
         bounds = table.get("bounds", "auto")
     elif "y" in table:
         raise InputError(f"`y` of {path.name} needs `x`, the file of its pairs; give `x` instead of `inputs`.")

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.engine.process import one_thread
-from vaelab.errors import InputError
 from vaelab.inverse import methods, npe, posterior, scores, search
 from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.fitted import Inverter
@@ -25,6 +24,7 @@ from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 from vaelab.report.inverse import build_inverse_report
 from vaelab.store.folders import default_folder
+from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.wording import counted
 
@@ -66,41 +66,43 @@ def begin(
     Until it finishes, its files are in <out>.partial. The scored curves influence no choice.
     """
     folder = default_folder(problem.name) if out is None else Path(out)
-    partial = preparation(folder)
-    if store.is_occupied(partial) and not overwrite:
-        raise InputError(f"{folder} was interrupted; `resume` it, or `overwrite` it.")
-    store.new_folder(folder, overwrite).rmdir()  # a free path for the finished run
-    store.new_folder(partial, overwrite)
-    config.save(partial, problem)
-    return _conclude(problem, config, folder, watch or InversionWatch())
+    with store.building(folder, overwrite, aside=True) as partial:
+        config.save(partial, problem)
+        model, results = _conclude(problem, config, partial, watch or InversionWatch())
+    return _inversion(folder, model, results)
 
 
 def resume(folder: str | Path, problem: Problem | None = None, watch: InversionWatch | None = None) -> Inversion:
-    """Resume an interrupted `invert`, with an identical model.
+    """Resume an interrupted `invert`, with an identical model; a finished one is returned as it is.
 
     `problem` must be given again if it came from Python.
     """
-    folder = Path(folder)
-    partial = preparation(folder)
-    if not partial.is_dir():
-        raise InputError(f"there is nothing to resume: {partial} does not exist; start it without `resume`.")
-    config, problem = InversionConfig.read(partial / "config.toml", problem)
-    return _conclude(problem, config, folder, watch or InversionWatch())
+    folder, watch = store.destination(Path(folder)), watch or InversionWatch()
+    config, problem = InversionConfig.read(store.unfinished(folder) / "config.toml", problem)
+    if not store.preparation(folder).is_dir():
+        watch.note(f"{folder} is finished; there is nothing to resume.")
+        model = Inverter.load(folder, problem.forward)
+        return _inversion(folder, model, dict(model.metrics["inverse"]))
+    with store.continuing(folder) as partial:
+        model, results = _conclude(problem, config, partial, watch)
+    return _inversion(folder, model, results)
 
 
-def preparation(folder: Path) -> Path:
-    """The folder of an unfinished run."""
-    return folder.with_name(folder.name + ".partial")
+def _inversion(folder: Path, model: Inverter, results: dict[str, Any]) -> Inversion:
+    model = dataclasses.replace(model, fitted=Fitted.load(folder, conditional=True))
+    return Inversion(folder, model, results | {"run": str(folder)})
 
 
-def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: InversionWatch) -> Inversion:
-    """Search and train from the last checkpoint; score, draw, and move the run to its final folder."""
-    partial = preparation(folder)
+def _conclude(
+    problem: Problem, config: InversionConfig, partial: Path, watch: InversionWatch
+) -> tuple[Inverter, dict[str, Any]]:
+    """Search and train from the last checkpoint in `partial`; score and draw, in its folder run/."""
+    folder = partial / "run"
     if problem.failed:
         watch.note(
             f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: y is NaN or infinite."
         )
-    with store.StudyLock(partial), one_thread():
+    with one_thread():
         specs, tried = specs_of(problem, config.settings), list[search.Trial]()
         if config.trials:
             watch.stage(f"searching in {counted(config.trials, 'trial')}")
@@ -138,8 +140,7 @@ def _conclude(problem: Problem, config: InversionConfig, folder: Path, watch: In
                 with store.writing(folder / name):
                     shutil.copy2(partial / name, folder / name)
         build_inverse_report(folder, Spec)
-    shutil.rmtree(partial)
-    return Inversion(folder, model, results | {"run": str(folder)})
+    return model, results
 
 
 def summary(

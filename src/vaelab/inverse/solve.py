@@ -13,11 +13,15 @@ import numpy as np
 from vaelab import store
 from vaelab.data.cells import number_column
 from vaelab.data.csv import read_csv
+from vaelab.data.limits import check_file
+from vaelab.data.npy import read_npy
 from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import WALK, Inverter
 from vaelab.inverse.run import Array
 from vaelab.inverse.units import check_gate
+
+LONGEST_LINE = 1 << 24  # characters of a row of measurements
 
 
 def solve(
@@ -41,7 +45,7 @@ def solve(
         x, rmse, misfit = (np.concatenate([getattr(s, name) for s in found]) for name in ("x", "rmse", "misfit"))
         written = io.BytesIO()
         np.savez(written, curve=curve, x=x, rmse=rmse, misfit=misfit)
-        store.write_atomic(out, written.getvalue())
+        store.write_output(out, written.getvalue())
     return {
         "run": str(folder),
         "samples": samples,
@@ -90,7 +94,8 @@ def _described(x: Array) -> list[Any]:
 
 def _rows(path: Path) -> Array:
     """The numbers of a CSV file (n, V), with or without a header."""
-    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = file.readline(LONGEST_LINE).rstrip("\n")
     separator = next((sign for sign in ";\t" if sign in first), ",")
     if all(reads_as_number(cell.strip()) for cell in first.split(separator)):
         return np.loadtxt(path, delimiter=separator, ndmin=2)
@@ -99,12 +104,10 @@ def _rows(path: Path) -> Array:
 
 def _read(path: Path, shape: tuple[int, ...]) -> Array:
     """Measurements from a file; a row of a CSV file is one flat measurement."""
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the measurements as .npy or .csv.")
+    check_file(path)
     try:
         if path.suffix == ".npy":
-            values: Array = np.load(path, allow_pickle=False)
-            return values
+            return read_npy(path)
         if path.suffix == ".csv":
             rows = _rows(path)
             wanted = int(np.prod(shape))

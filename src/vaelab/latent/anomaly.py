@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def anomaly(
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     say: Say = lambda text: None,
     epoch: Callable[[int], None] = lambda epoch: None,
 ) -> dict[str, Any]:
@@ -70,7 +72,8 @@ def anomaly(
 
     rows: maximum number of test examples of each kind to score, evenly spaced; by default all. Likelihood regret
     fits a posterior to each example, and uses at most 500 of each kind. Writes OUT/results.json, OUT/report.html
-    and a picture for each direction; the test splits are read.
+    and a picture for each direction; the test splits are read. resume: continue the interrupted one in `out`, with
+    identical results.
     """
     if rows is not None and rows < 2:
         raise InputError(f"`rows` must be at least 2, but got {rows}.")
@@ -85,28 +88,45 @@ def anomaly(
     if held_out is not None and run is not None:
         spec = Fitted.load(run).spec  # reuse it for a model that has not seen the class
     folder = default_folder(f"{data.name}-anomaly") if out is None else Path(out)
-    store.new_folder(folder, overwrite)
-    with store.StudyLock(folder), one_thread():
-        table = {"components": components, "rows": rows or "all", "seed": seed, "directions": [w.name for w in ways]}
-        text = {"anomaly": table, "settings": settings_table(settings or {})}
-        store.write_atomic(folder / "config.toml", tomli_w.dumps(text))
-        found = []
+    table = {"components": components, "rows": rows or "all", "seed": seed, "directions": [w.name for w in ways]}
+    config = {
+        "anomaly": table | {"fingerprints": [str(way.data.source.get("fingerprint", "")) for way in ways]},
+        "settings": settings_table(settings or {}),
+    }
+    if resume and _is_finished(folder, config):
+        say(f"{folder} is finished; there is nothing to resume.")
+        return dict(store.read_json(folder / "results.json"))
+    with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
+        store.write_atomic(place / "config.toml", tomli_w.dumps(config))
+        found, specs = [], []
         for number, way in enumerate(ways, 1):
             say(f"{way.name}: {'scoring' if way.run else 'training and scoring'}")
             fitted = (
-                single.train(way.data, spec, out=folder / f"model{number}", figures=False, progress=epoch).model
+                single.resumable(way.data, spec, place / f"model{number}", figures=False, progress=epoch)
                 if way.run is None
                 else Fitted.load(way.run)
             )
-            found.append(_judge(way, fitted, components, seed, folder / "figures" / f"anomaly_{number}.png"))
+            judged = _judge(way, fitted, components, seed, place / "figures" / f"anomaly_{number}.png")
+            specs.append(fitted.spec.model_dump(mode="json"))
+            own = folder / f"model{number}" if way.run is None else way.run
+            found.append({"name": way.name, "run": str(own), **judged})
         results = {
             "anomaly": str(folder), "name": folder.resolve().name, "data": describe(data),
-            "spec": Fitted.load(found[0]["run"]).spec.model_dump(mode="json"), "directions": found,
-            "notes": _notes(ways, rows),
+            "spec": specs[0], "directions": found, "notes": _notes(ways, rows),
         }  # fmt: skip
-        store.write_json(folder / "results.json", results)
-        build_anomaly_report(folder, Spec)
+        store.write_json(place / "results.json", results)
+        build_anomaly_report(place, Spec)
     return results
+
+
+def _is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether there is nothing left to resume; raises InputError if nothing was begun, or with other options."""
+    place = store.unfinished(folder)
+    if not (place / "config.toml").exists():
+        raise InputError(f"there is nothing to resume: {folder} has no config.toml; leave out `resume`.")
+    if store.read_toml(place / "config.toml", "leave out `resume`") != tomllib.loads(tomli_w.dumps(config)):
+        raise InputError(f"{folder} was started with other data or options, see its config.toml; give the same ones.")
+    return place == folder and (folder / "report.html").exists()
 
 
 def _pair(
@@ -168,8 +188,6 @@ def _judge(way: Direction, fitted: Fitted, components: int, seed: int, picture: 
     verdicts = judge(known, other)
     plot_anomaly(known, other, verdicts, way.names, picture, way.name)
     return {
-        "name": way.name,
-        "run": str(fitted.folder),
         "known": {"name": way.names[0], "examples": len(way.known)},
         "other": {"name": way.names[1], "examples": len(way.other)},
         "scores": verdicts,

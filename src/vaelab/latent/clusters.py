@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from vaelab.latent.options import (
 from vaelab.latent.pictures import Shown, draw_clusters
 from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes_on, with_labels
 from vaelab.report import build_cluster_report
+from vaelab.settings import checks
 from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
@@ -73,14 +76,15 @@ def cluster(
 
     Raises InputError for bad input, before anything is trained or written. The test split is opened once.
     """
+    if settings is not None:
+        checks.table("`settings`", settings)
     if run is not None and settings:
         raise InputError("an existing run has its own settings; leave out `settings`, or give data instead of a run.")
     fitted = None if run is None else _given(Path(run), data)
     chosen = resolved(chosen, data)
     settings = {} if run is not None else encoder_settings(chosen, settings or {}, data)
     spec = None if run is not None else Spec.create(**{"seed": chosen.seed, **settings})
-    if starts < 1 or (fitted is not None and starts > 1):
-        raise InputError(f"`starts` must be at least 1, and 1 with a run, which is already trained, but got {starts}.")
+    checks.whole("starts", starts, 1, checks.MOST_RUNS if fitted is None else 1)
     numbers = numbers_to_try(chosen, data)
     rows = label_rows(chosen, data)
     folder = _folder(data, fitted, out)
@@ -89,40 +93,34 @@ def cluster(
         "data": {k: v for k, v in data.source.items() if v is not None},
         "settings": settings_table(settings),
     }
-    if resume:
-        _check_begun(folder, config, chosen.figures)
-    else:
-        store.new_folder(folder, overwrite)
-    with store.StudyLock(folder), one_thread():
-        store.write_atomic(folder / "config.toml", tomli_w.dumps(config))
+    if resume and _is_finished(folder, config, chosen.figures):
+        say(f"{folder} is finished; there is nothing to resume.")
+        return _reopen(folder)
+    with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
+        store.write_atomic(place / "config.toml", tomli_w.dumps(config))
         if fitted is None:
             assert spec is not None
-            fitted = _encoder(data, spec, folder / "model", starts, chosen.figures, say, progress)
-        return _conclude(fitted, data, chosen, numbers, rows, folder, say)
+            say("training the encoder" + (f", the best of {starts} starts" if starts > 1 else ""))
+            fitted = single.resumable(
+                data, spec, place / "model", starts=starts, figures=chosen.figures, progress=progress, note=say
+            )
+        found = _conclude(fitted, data, chosen, numbers, rows, place, say)
+    return found if place == folder else _reopen(folder)
 
 
-def _check_begun(folder: Path, config: Mapping[str, Any], figures: bool) -> None:
-    """Raise InputError if there is no clustering to resume, it differs, or it is finished."""
-    if not (folder / "config.toml").is_file():
+def _is_finished(folder: Path, config: Mapping[str, Any], figures: bool) -> bool:
+    """Whether there is nothing left to resume; raises InputError if nothing was begun, or with other options."""
+    place = store.unfinished(folder)
+    if not (place / "config.toml").exists():
         raise InputError(f"there is nothing to resume: {folder} has no config.toml; cluster without `resume`.")
-    if (folder / "config.toml").read_text() != tomli_w.dumps(config):
+    if store.read_toml(place / "config.toml", "cluster without `resume`") != tomllib.loads(tomli_w.dumps(config)):
         raise InputError(f"{folder} was started with other data or options, see its config.toml; give the same ones.")
-    if (folder / ("report.html" if figures else "results.json")).exists():
-        raise InputError(f"{folder} is finished, so there is nothing to resume; `overwrite` it to start again.")
+    return place == folder and (folder / ("report.html" if figures else "results.json")).exists()
 
 
-def _encoder(
-    data: Dataset, spec: Spec, folder: Path, starts: int, figures: bool, say: Say, progress: Callable[[int], None]
-) -> Fitted:
-    """The encoder, trained now or before the clustering was interrupted."""
-    begun = folder.with_name(f"{folder.name}.partial").exists()
-    if folder.exists() and not begun:
-        return Fitted.load(folder)
-    kept = f", the best of {starts} starts" if starts > 1 else ""
-    say(f"training the encoder{kept}")
-    return single.train(
-        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress, note=say
-    ).model  # fmt: skip
+def _reopen(folder: Path) -> Clustering:
+    fitted, clusters = open_clusters(folder)
+    return Clustering(folder, store.read_json(folder / "results.json"), fitted, clusters)
 
 
 def _given(run: Path, data: Dataset) -> Fitted:
@@ -206,10 +204,10 @@ def _conclude(
     assert chosen_shares is not None
     assert clusters is not None
     results: dict[str, Any] = {
-        "cluster": str(folder),
-        "name": folder.resolve().name,
+        "cluster": str(store.destination(folder)),
+        "name": store.destination(folder).resolve().name,
         "data": describe(data),
-        "run": str(fitted.folder),
+        "run": str(_home(fitted.folder, folder)),
         "spec": fitted.spec.model_dump(mode="json"),
         "starts": store.read_json(fitted.folder / "metrics.json").get("starts", []),
         "components": numbers[best],
@@ -247,6 +245,11 @@ def _conclude(
     return Clustering(folder, results, fitted, clusters)
 
 
+def _home(run: Path, folder: Path) -> Path:
+    """The run's folder once the clustering has its own."""
+    return store.destination(folder) / run.relative_to(folder) if run.is_relative_to(folder) else run
+
+
 def _place(run: Path, folder: Path) -> str:
     """The run's folder relative to the mixture's, so that they can move together if one contains the other."""
     run, folder = run.resolve(), folder.resolve()
@@ -276,8 +279,8 @@ def open_clusters(folder: str | Path) -> tuple[Fitted, Clusters]:
 def sample_class(folder: str | Path, name: str, n: int, seed: int = 0, noise: bool = False) -> tuple[Fitted, Array]:
     """E[x|z] (n, *shape), or with `noise` draws of x, for z drawn from the components of a class, by its name."""
     fitted, clusters = open_clusters(folder)
-    if n < 1:
-        raise InputError(f"the number of samples must be at least 1, but got {n}.")
+    checks.whole("n", n, 1, checks.MOST_DRAWS)
+    checks.values("samples", n, math.prod(fitted.facts.shape))
     if clusters.table is None:
         raise InputError(f"{folder} has no labels, so components have no classes; cluster with `labels`.")
     if name not in clusters.classes:

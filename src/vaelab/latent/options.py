@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from vaelab.data import Dataset
 from vaelab.engine.seeds import derive_seed
-from vaelab.errors import InputError, shown, unknown_name
+from vaelab.errors import InputError, shown
 from vaelab.latent import draw_balanced
 from vaelab.latent.manifold import available
 from vaelab.latent.mixture import Covariance
 from vaelab.latent.saved import Points
+from vaelab.settings import checks
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,23 +64,21 @@ class Options:
         figures: bool = True,
     ) -> Options:
         """Checked options. components: "auto", a number, or several; labels: a number, "validation" or rows."""
-        if covariance not in ("auto", *get_args(Covariance)):
-            raise unknown_name("covariance", covariance, ("auto", *get_args(Covariance)))
-        if points not in ("auto", *get_args(Points)):
-            raise unknown_name("kind of points", points, ("auto", *get_args(Points)))
+        checks.choice("covariance", covariance, ("auto", *get_args(Covariance)))
+        checks.choice("kind of points", points, ("auto", *get_args(Points)))
+        checks.choice("manifold", manifold, ("none", "umap"))
         one = cls(
             parse_components(components), cast(Covariance, covariance), cast(Points, points), _labels(labels), reject,
             em_starts, seed, manifold, budget, figures,
         )  # fmt: skip
-        if one.manifold not in ("none", "umap"):
-            raise unknown_name("manifold", one.manifold, ("none", "umap"))
         if one.manifold == "umap":
             available()
-        if not 0 <= one.reject < 1:
-            raise InputError(f"`reject` must be a probability from 0 to below 1, but got {one.reject}.")
-        for name, value, least in ("em_starts", one.em_starts, 1), ("seed", one.seed, 0):
-            if value < least:
-                raise InputError(f"`{name}` must be at least {least}, but got {value}.")
+        if not checks.is_number(one.reject) or not 0 <= one.reject < 1:
+            raise InputError(f"`reject` must be a probability from 0 to below 1, but got {shown(one.reject)}.")
+        checks.whole("em_starts", one.em_starts, 1, checks.MOST_RUNS)
+        checks.seed("seed", one.seed)
+        checks.flag("budget", one.budget)
+        checks.flag("figures", one.figures)
         return one
 
 
@@ -102,33 +101,38 @@ def parse_components(given: Any) -> tuple[int, ...]:
     >>> parse_components("10,50"), parse_components(7), parse_components("auto")
     ((10, 50), (7,), ())
     """
-    if given == "auto":
+    if isinstance(given, str) and given == "auto":
         return ()
-    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else list(given)
-    try:
-        numbers = tuple(int(part) for part in parts)
-    except ValueError:
-        numbers = (0,)
-    if not numbers or min(numbers) < 1 or isinstance(given, bool):
+    several = isinstance(given, list | tuple | range | np.ndarray) and np.ndim(given) == 1
+    parts = given.split(",") if isinstance(given, str) else list(given) if several else [given]
+    numbers = tuple(_number(part) for part in parts)
+    if not numbers or min(numbers) < 1:
         raise InputError(
             f"components must be auto, a number of at least 1, or several such as 10,20, but got {shown(given)}."
         )
     return tuple(dict.fromkeys(numbers))
 
 
+def _number(given: Any) -> int:
+    """A whole number, also as text; -1 for anything else."""
+    if isinstance(given, str):
+        return int(given) if given.strip().isascii() and given.strip().isdigit() and len(given) < 20 else -1
+    return int(given) if isinstance(given, int | np.integer) and not isinstance(given, bool) else -1
+
+
 def _labels(given: Any) -> int | str | tuple[int, ...]:
     """The value of --labels, or row numbers."""
     if given is None:
         return -1  # LABELS, or all if fewer
-    if isinstance(given, list | tuple | np.ndarray):
-        return tuple(int(row) for row in given)
-    if given == "validation":
+    if isinstance(given, list | tuple | np.ndarray) and np.ndim(given) == 1:
+        rows = tuple(_number(row) for row in given)
+        if min(rows, default=0) < 0:
+            raise InputError(f"labels must be numbers of rows, from 0, but got {shown(given)}.")
+        return rows
+    if isinstance(given, str) and given == "validation":
         return "validation"
-    try:
-        number = int(given)
-    except ValueError:
-        number = 0
-    if number < 1 or isinstance(given, bool):
+    number = _number(given)
+    if number < 1:
         raise InputError(f"labels must be a number of at least 1, or validation, but got {shown(given)}.")
     return number
 

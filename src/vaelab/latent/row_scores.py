@@ -283,7 +283,7 @@ def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Pa
     order = np.lexsort((-found.score, found.p_value))[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
     names = np.arange(len(found.score)) if found.ids is None else found.ids
     results: dict[str, Any] = {
-        "anomalies": str(folder),
+        "anomalies": str(store.destination(folder)),
         "name": f"{fitted.facts.name}: {source}",
         "data": describe(data),
         "run": str(fitted.folder),
@@ -304,9 +304,8 @@ def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Pa
         "notes": found.notes,
     }  # fmt: skip
     config = {"run": str(fitted.folder), "file": file, "contamination": found.contamination}
-    with store.StudyLock(folder):
-        store.write_atomic(folder / "config.toml", tomli_w.dumps({"anomaly": config}))
-        store.write_json(folder / "results.json", results)
+    store.write_atomic(folder / "config.toml", tomli_w.dumps({"anomaly": config}))
+    store.write_json(folder / "results.json", results)
     limit = np.sort(found.calibration)[::-1][max(0, int(found.contamination * (len(found.calibration) + 1)) - 1)]
     plot_row_scores(
         found.calibration, found.score, found.p_value, float(limit), folder / "figures" / "scores.png", source

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vaelab import store
 from vaelab.errors import StoreError, shown
 from vaelab.latent.labels import ClassTable
-from vaelab.latent.mixture import LatentMixture
+from vaelab.latent.mixture import Covariance, LatentMixture
 
 Floats = npt.NDArray[np.float64]
 Points = Literal["samples", "means"]
@@ -65,6 +65,11 @@ class Clusters:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read and check what `save` wrote; raises StoreError that names any problem."""
+        with store.interpreting(folder / "mixture.json"):
+            return cls._of(folder)
+
+    @classmethod
+    def _of(cls, folder: Path) -> Self:
         path = folder / "mixture.json"
         facts = store.read_json(path)
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
@@ -81,6 +86,8 @@ class Clusters:
                 raise StoreError(f"{path} is damaged: it has no valid {name!r}; cluster again.")
         if facts["points"] not in get_args(Points):
             raise StoreError(f"{path} is damaged: points must be samples or means, but is {shown(facts['points'])}.")
+        if facts["components"] < 1 or facts["latent_dim"] < 1 or facts["covariance"] not in get_args(Covariance):
+            raise StoreError(f"{path} is damaged: it describes no mixture; cluster again.")
         K, L, C = facts["components"], facts["latent_dim"], len(facts["classes"])
         labelled = facts.get("smoothing") is not None
         shapes = {"weights": (K,), "means": (K, L), "covariances": (K, L, L), "counts": (K, C if labelled else 0)}

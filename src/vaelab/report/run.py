@@ -29,8 +29,11 @@ from vaelab.wording import counted, kept_start, number
 PICTURES = ("losses", "latent", "reconstructions", "samples")
 
 
-def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
-    """Writes FOLDER/report.html from a run's spec.json, metrics.json, history.jsonl and pictures.
+def build_run_report(
+    folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer, title: str = ""
+) -> Path:
+    """Writes FOLDER/report.html from a run's spec.json, metrics.json, history.jsonl and pictures; `title`: by default
+    the folder's name.
 
     `explore` makes the page's explorer, which includes the test split if that was opened. Raises
     StoreError if spec.json is missing or damaged; metrics and history may be absent.
@@ -43,7 +46,7 @@ def build_run_report(folder: str | Path, spec_type: type[ModelSpec], explore: Ex
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
     value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)
     headline = "A trained model" if value is None else f"{number(value)} nats per example on the validation split."
-    title = str(metrics.get("name") or folder.resolve().name)
+    title = title or str(metrics.get("name") or folder.resolve().name)
     baseline, described = metrics.get("reference") or {}, metrics.get("data") or {}
     of_model = [path for path in folder_pictures(folder, PICTURES) if path.stem not in DATA_PICTURES]
     reached = ("this model", {"mean": value, "se": validation.get("se")}, test.get("neg_elbo"))

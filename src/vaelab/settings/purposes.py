@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaelab.errors import InputError, unknown_name
+from vaelab.settings import checks
 
 MOST = 2  # purposes of one study, as of yardsticks
 
@@ -28,7 +29,7 @@ class Purpose:
 
 def parse_purposes(given: str | Sequence[str], known: Mapping[str, Purpose]) -> tuple[Purpose, ...]:
     """One or two purposes by name, as a list or as text with a comma."""
-    names = [part.strip() for part in given.split(",")] if isinstance(given, str) else list(given)
+    names = checks.names("purpose", given)
     for name in names:
         if name not in known:
             raise unknown_name("purpose", name, known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 from vaelab.errors import InputError, shown
 from vaelab.settings.dimension import Dimension, Suggester
 from vaelab.settings.spec import ModelSpec, check_idle
-
-LARGEST_SPACE_FILE = 1 << 20  # bytes
+from vaelab.store import read_toml
 
 
 @dataclass(frozen=True)
@@ -72,23 +70,9 @@ class Space:
     def from_toml(cls, path: str | Path, spec_type: type[ModelSpec]) -> Space:
         """A space from TOML: `name = "low..high"`, `name = ["a", "b"]` or `name = {low = 1, high = 20}`.
 
-        Raises InputError if the file is missing, unreadable, over 1 MiB, or not TOML (with the line).
+        Raises InputError if the file is missing, unreadable, too large, or not TOML (with the line).
         """
-        path = Path(path)
-        try:
-            if not path.is_file():
-                raise InputError(f"the search space {shown(str(path))} is not a file; check the path.")
-            if path.stat().st_size > LARGEST_SPACE_FILE:
-                raise InputError(f"the search space {shown(str(path))} is over 1 MiB; give a TOML file.")
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {shown(str(path))}: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{shown(str(path))} is not UTF-8 text; save it as UTF-8.") from error
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{shown(str(path))} is not TOML: {' '.join(str(error).split())}.") from error
-        except RecursionError as error:
-            raise InputError(f"{shown(str(path))} is nested too deeply for a search space.") from error
+        table = read_toml(path, "give a TOML file of ranges")
         return cls.parse(table, spec_type)
 
     @classmethod

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from vaelab.errors import InputError, StoreError, unknown_name
+from vaelab.settings import checks
 from vaelab.settings.spec import ModelSpec
 
 NATS = "nats per example"
@@ -90,7 +91,7 @@ def parse_yardsticks(given: str | Sequence[str], known: Mapping[str, Y]) -> tupl
     >>> [yardstick.name for yardstick in parse_yardsticks("accuracy,log_loss", known)]
     ['accuracy', 'log_loss']
     """
-    names = [part.strip() for part in given.split(",")] if isinstance(given, str) else list(given)
+    names = checks.names("yardstick", given)
     for name in names:
         if name not in known:
             raise unknown_name("yardstick", name, known)

@@ -3,34 +3,42 @@
 from vaelab.store.files import (
     check_arrays,
     in_words,
+    interpreting,
     load_arrays,
     read_json,
     read_toml,
     save_arrays,
     write_atomic,
     write_json,
+    write_output,
     writing,
 )
-from vaelab.store.folders import StudyLock, is_occupied, new_folder
+from vaelab.store.folders import StudyLock, building, continuing, destination, discard, preparation, unfinished
 from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
 
 __all__ = [
     "FORMAT",
     "Run",
     "StudyLock",
+    "building",
     "check_arrays",
+    "continuing",
     "count_test_opening",
+    "destination",
+    "discard",
     "in_words",
-    "is_occupied",
+    "interpreting",
     "load_arrays",
     "load_run",
-    "new_folder",
+    "preparation",
     "read_json",
     "read_toml",
     "save_arrays",
     "save_run",
+    "unfinished",
     "update_metrics",
     "write_atomic",
     "write_json",
+    "write_output",
     "writing",
 ]

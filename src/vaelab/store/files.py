@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-import secrets
+import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,13 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from vaelab.errors import StoreError, shown
+from vaelab import signals
+from vaelab.errors import InputError, StoreError, shown
+from vaelab.store.temporary import sweep, temporary
 
 Expected = Mapping[str, tuple[tuple[int, ...], str]]
+LARGEST_TOML = 1 << 22  # bytes
+NESTED = re.compile(rb"(?:[\w\"'-]+\s*\.\s*){64}")  # a key of so many parts takes the parser hours
 
 
 _REMEDIES = {
@@ -47,18 +51,28 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     >>> folder.cleanup()
     """
     path = Path(path)
-    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    new = temporary(path.parent)
     try:
-        try:
-            write_through(temporary, data)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with signals.held():
+            try:
+                write_through(new, data)
+                os.replace(new, path)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
     except (OSError, ValueError) as error:
         fail("write", path, error)
     return path
+
+
+def write_output(path: str | Path, data: bytes | str) -> Path:
+    """`write_atomic` to a place that the user named: its folder is made, and rid of what dead processes left there."""
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    return write_atomic(path, data)
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -76,13 +90,24 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_toml(path: str | Path, missing: str) -> dict[str, Any]:
-    """Read a vaelab TOML file; raises StoreError if it cannot be read; `missing` explains a missing file."""
+    """Read a TOML file; raises StoreError if it cannot be read; `missing` explains a missing file."""
+    path = Path(path)
+    name = name_of(path)
+    if not os.path.lexists(path):
+        raise StoreError(f"{name} does not exist; {missing}.")
+    data = read_bytes(path, LARGEST_TOML)
+    if NESTED.search(data):
+        raise StoreError(f"{name} is nested too deeply; repair it.")
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist; {missing}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{name} is not UTF-8 text: byte {error.start} is none; save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise StoreError(f"{name} is not TOML: {shown(' '.join(str(error).split()), 200)[1:-1]}; repair it.") from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise StoreError(f"{name} is not TOML: it contains a number that is too long; repair it.") from None
+    except RecursionError:
+        raise StoreError(f"{name} is nested too deeply; repair it.") from None
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -164,6 +189,28 @@ def writing(path: str | Path) -> Iterator[None]:
         fail("write", Path(path), error)
 
 
+@contextlib.contextmanager
+def interpreting(path: str | Path) -> Iterator[None]:
+    """A one-line StoreError if content of `path` that vaelab cannot have written raises anything inside.
+
+    >>> with interpreting("metrics.json"):
+    ...     {}["validation"]
+    Traceback (most recent call last):
+    vaelab.errors.StoreError: metrics.json is damaged: KeyError: 'validation'; restore it, or train again.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StoreError(
+            f"{name_of(path)} is damaged: {told[:200].rstrip('.')}; restore it, or train again."
+        ) from error
+
+
 def write_through(path: Path, data: bytes | str) -> None:
     """A new file with `data`, synced to disk on return."""
     content = data.encode("utf-8") if isinstance(data, str) else data
@@ -183,11 +230,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, largest: int | None = None) -> bytes:
+    """The content of a file, of at most `largest` bytes."""
     try:
         # Opening a FIFO would wait for a writer, and /dev/zero never ends.
-        if not stat.S_ISREG(path.stat().st_mode):
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
             raise StoreError(f"{name_of(path)} is not a file; check the path.")
+        if largest is not None and about.st_size > largest:
+            raise StoreError(f"{name_of(path)} is larger than {largest:,} bytes; check the path.")
         return path.read_bytes()
     except FileNotFoundError:
         raise StoreError(f"{name_of(path)} is missing; restore it, or train again.") from None

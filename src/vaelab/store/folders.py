@@ -6,16 +6,16 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vaelab.errors import StoreError
-from vaelab.store.files import fail, name_of, read_json
+from vaelab import signals
+from vaelab.errors import InputError, StoreError, TrainingFailed
+from vaelab.store.files import fail, name_of, read_json, sync_folder
+from vaelab.store.temporary import is_temporary, remove_all, sweep, sweep_below, temporary
 
 # File descriptors of the locks this process holds. A forked child inherits them, and would keep
 # the lock after its parent's death.
@@ -72,6 +72,7 @@ class StudyLock:
             fail("lock", self.folder, error)
         self._descriptor = descriptor
         _held.add(descriptor)
+        sweep_below(self.folder)
         return self
 
     def __exit__(
@@ -84,36 +85,145 @@ class StudyLock:
             os.close(descriptor)
 
 
-def new_folder(path: str | Path, overwrite: bool = False) -> Path:
-    """An empty folder at `path` for a run or study; parents are created as needed.
+@contextlib.contextmanager
+def building(folder: str | Path, overwrite: bool = False, *, aside: bool = False, keep: bool = True) -> Iterator[Path]:
+    """Where a new run or study is built, locked: `folder` itself; or, `aside` and where another one is to be replaced,
+    <folder>.partial, which becomes `folder` at the end, or of which that does that is in its run/. Until then the old
+    one stays as it is.
 
-    A non-empty folder is rejected; `overwrite` replaces it only if it is a vaelab run or study. Raises
-    StoreError, with nothing changed, also if the parent is not writable.
+    An unfinished one is kept, to be resumed; or with `keep` False deleted, as is one that was refused, or that nothing
+    but the lock is in. Raises StoreError, with nothing changed, if something else is there, or if it is not writable.
+
+    >>> home = getfixture("tmp_path") / "study"
+    >>> with building(home) as place:
+    ...     _ = (place / "config.toml").write_text("first")
+    >>> with building(home, overwrite=True) as place:
+    ...     _ = (place / "config.toml").write_text("second")
+    ...     place.name, (home / "config.toml").read_text()
+    ('study.partial', 'first')
+    >>> (home / "config.toml").read_text()
+    'second'
     """
-    path = Path(path)
+    folder = Path(folder)
+    was_there = os.path.isdir(folder)
+    place = _place(folder, overwrite, aside)
     try:
-        if not is_occupied(path):
-            check_writable(path)
-            path.mkdir(parents=True, exist_ok=True)
-            return path
-        if not overwrite:
+        with StudyLock(place):
+            yield place
+            finish(place, folder)
+    except BaseException as error:
+        refused = isinstance(error, InputError | TrainingFailed)
+        kept = place == folder or isinstance(error, StoreError)  # such as that of a full disk
+        if not keep or (refused and (not kept or (not is_occupied(place) and not was_there))):
+            discard(place)
+        raise
+
+
+@contextlib.contextmanager
+def continuing(folder: str | Path) -> Iterator[Path]:
+    """Where an unfinished run or study is, locked: <folder>.partial, which becomes `folder` at the end, or `folder`."""
+    place = unfinished(folder)
+    with StudyLock(place):
+        yield place
+        finish(place, destination(Path(folder)))
+
+
+def unfinished(folder: str | Path) -> Path:
+    """Where a run or study that is to be resumed is: <folder>.partial if there is one, else `folder`."""
+    folder = Path(folder)
+    partial = preparation(destination(folder))
+    return partial if partial.is_dir() else folder
+
+
+def preparation(folder: str | Path) -> Path:
+    """The folder of an unfinished run, beside that of the finished one."""
+    folder = Path(folder)
+    if os.path.islink(folder) or folder.name in ("", ".."):
+        folder = folder.resolve()
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def destination(place: Path) -> Path:
+    """The folder that a run in `place` will have once it is finished."""
+    return place.with_name(place.name.removesuffix(".partial")) if place.name.endswith(".partial") else place
+
+
+def _place(folder: Path, overwrite: bool, aside: bool) -> Path:
+    """An empty folder to build in; parents are created as needed."""
+    try:
+        partial = preparation(folder)
+        if folder.name.endswith(".partial"):
+            raise StoreError(f"{name_of(folder)} has the name of an unfinished run; choose another `out`.")
+        is_replaced = is_occupied(folder)
+        if is_replaced and not overwrite:
             raise StoreError(
-                f"{name_of(path)} exists; choose another `out`, or `overwrite` to replace it, or `resume` to continue."
+                f"{name_of(folder)} exists; choose another `out`, or `overwrite` to replace it, or `resume` to "
+                "continue."
             )
-        with replacing(path) as place:
-            place.mkdir()
+        if is_replaced:
+            check_replaceable(folder)
+        check_writable(folder.parent if is_replaced else folder)
+        if is_occupied(partial):
+            if not overwrite:
+                raise StoreError(f"{name_of(folder)} was interrupted; `resume` it, or `overwrite` it.")
+            check_replaceable(partial)
+            discard(partial)
+        place = partial if aside or is_replaced else folder
+        place.mkdir(parents=True, exist_ok=True)
+        sweep(place.parent)
     except (OSError, ValueError) as error:
         if isinstance(error, StoreError):
             raise
-        fail("make", path, error)
-    return path
+        fail("make", folder, error)
+    return place
+
+
+def finish(place: Path, folder: Path) -> None:
+    """Give a whole run or study its own folder, in which an older one may be."""
+    whole = place / "run" if (place / "run").is_dir() else place
+    if whole.resolve() == folder.resolve():
+        return
+    try:
+        with signals.held():
+            put(whole, folder)
+            discard(place)
+    except OSError as error:
+        fail("write", folder, error)
+
+
+def put(new: Path, folder: Path) -> None:
+    """Move the folder `new` to `folder`; a run or study that is there goes once the new one has its place."""
+    place = folder.resolve() if folder.is_symlink() else folder
+    if not is_occupied(place):
+        discard(place)  # an empty folder, perhaps with the lock of a start that was killed
+        os.rename(new, place)
+    else:
+        check_replaceable(folder)
+        old = temporary(place.parent)
+        os.rename(place, old)
+        try:
+            os.rename(new, place)
+        except BaseException:
+            os.rename(old, place)
+            raise
+        remove_all(old)
+    sync_folder(place.parent)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder of ours at once: a kill leaves all of it, or a temporary folder that is swept later."""
+    with signals.held():
+        if folder.is_dir():
+            old = temporary(folder.parent)
+            os.rename(folder, old)
+            remove_all(old)
 
 
 def is_occupied(path: Path) -> bool:
-    """Whether something other than an empty folder is at `path`."""
+    """Whether something is at `path`, other than an empty folder or what a killed start has left in it."""
     if not os.path.lexists(path):
         return False
-    return not path.is_dir() or any(path.iterdir())
+    return not path.is_dir() or any(name != ".lock" and not is_temporary(name) for name in os.listdir(path))
 
 
 def check_writable(path: Path) -> None:
@@ -127,7 +237,7 @@ def check_writable(path: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{name_of(place)} is not a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, f"{name_of(place)} cannot be written")
 
 
@@ -143,23 +253,15 @@ def _is_vaelab(folder: Path) -> bool:
     return len(marks) >= 2
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Move a vaelab folder aside, let the caller replace it, then delete it; on an error restore it."""
-    place = path.resolve() if path.is_symlink() else path
-    if not place.is_dir() or not _is_vaelab(place):
+def check_replaceable(folder: Path) -> None:
+    """Raise StoreError unless `folder` is a run or study that no process uses."""
+    if not folder.is_dir() or not _is_vaelab(folder):
         raise StoreError(
-            f"{name_of(path)} is not a vaelab run or study and will not be overwritten; choose another `out`."
+            f"{name_of(folder)} is not a vaelab run or study and will not be overwritten; choose another `out`."
         )
-    aside = place.parent / f".tmp-{secrets.token_hex(8)}"
-    with StudyLock(place) if (place / ".lock").exists() else contextlib.nullcontext():
-        os.rename(place, aside)
-        try:
-            yield place
-        except BaseException:
-            os.rename(aside, place)
-            raise
-    shutil.rmtree(aside)
+    if (folder / ".lock").exists():
+        with StudyLock(folder):
+            pass
 
 
 def default_folder(name: str) -> Path:

@@ -7,8 +7,6 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from vaelab import signals
 from vaelab.errors import StoreError, shown
 from vaelab.store.files import (
     as_object,
@@ -33,7 +32,8 @@ from vaelab.store.files import (
     write_json,
     write_through,
 )
-from vaelab.store.folders import check_writable, is_occupied, replacing
+from vaelab.store.folders import check_writable, is_occupied, put
+from vaelab.store.temporary import remove_all, sweep, temporary
 
 FORMAT = 1
 
@@ -91,22 +91,18 @@ def save_run(
             raise StoreError(f"{name_of(folder)} exists; choose another `out`, or `overwrite` it.")
         check_writable(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"
-        temporary.mkdir()
-        try:
-            for name, content in files.items():
-                write_through(temporary / name, content)
-            sync_folder(temporary)
-            if occupied:
-                with replacing(folder) as place:
-                    os.rename(temporary, place)
-            else:
-                os.rename(temporary, folder)
-        except BaseException:
-            if temporary.exists():
-                shutil.rmtree(temporary)
-            raise
-        sync_folder(folder.parent)
+        sweep(folder.parent)
+        new = temporary(folder.parent)
+        with signals.held():
+            try:
+                new.mkdir()
+                for name, content in files.items():
+                    write_through(new / name, content)
+                sync_folder(new)
+                put(new, folder)
+            except BaseException:
+                remove_all(new)
+                raise
     except (OSError, ValueError) as error:
         if isinstance(error, StoreError):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, unknown_name
+from vaelab.settings.checks import MOST_RUNS, MOST_TRIALS, choice, flag, positive, seed, table, whole
 from vaelab.settings.purposes import parse_purposes
 from vaelab.settings.space import Space, check_disjoint
 from vaelab.settings.spec import written
 from vaelab.settings.yardsticks import MOST, Yardstick, parse_yardsticks
+from vaelab.store.files import name_of
 from vaelab.study.task import Task
 
 FIGURES = ("all", "best", "none")
 SAMPLERS = ("tpe", "random", "grid")
+MOST_EPOCHS = 1_000_000
+OF_TRIALS = ("yardstick", "seed", "sampler", "cohort", "prune", "final_epochs")  # keys of [study] that decide trials
 
 
 NEVER_SEARCHED = {
@@ -77,6 +82,7 @@ class Config:
     ) -> Config:
         """A checked configuration. options: further fields; None means the default of the task or of this class."""
         task.spec_type.create(**settings)
+        whole("trials", trials, 1, MOST_TRIALS)
         purposes = () if purpose is None else parse_purposes(purpose, task.purposes)
         for each in purposes:
             settings = {k: v for k, v in each.settings.items() if space is None or k not in space} | {**settings}
@@ -137,15 +143,16 @@ class Config:
 
     def _check(self) -> None:
         for name, known in ("sampler", SAMPLERS), ("figures", FIGURES):
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        for option, lowest in ("trials", 1), ("final_seeds", 1), ("finalists", 1), ("seed", 0):
-            if getattr(self, option) < lowest:
-                raise InputError(f"`{option}` must be at least {lowest}, but got {getattr(self, option)}.")
-        if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"`timeout` must be a positive number of seconds, but got {self.timeout}.")
-        if self.final_epochs is not None and self.final_epochs < 1:
-            raise InputError(f"`final_epochs` must be at least 1, but got {self.final_epochs}.")
+            choice(name, getattr(self, name), known)
+        for name, most in ("trials", MOST_TRIALS), ("final_seeds", MOST_RUNS), ("finalists", MOST_RUNS):
+            whole(name, getattr(self, name), 1, most)
+        seed("seed", self.seed)
+        whole("cohort", self.cohort, 1, MOST_TRIALS)
+        flag("prune", self.prune)
+        if self.timeout is not None:
+            positive("timeout", self.timeout, "seconds")
+        if self.final_epochs is not None:
+            whole("final_epochs", self.final_epochs, 1, MOST_EPOCHS)
         if self.space is not None:
             self._check_space(self.space)
 
@@ -191,7 +198,7 @@ class Config:
     def to_toml(self, data: Mapping[str, Any]) -> str:
         study = {name: getattr(self, name) for name in _plain_fields()}
         settings = {k: _plain(k, v) for k, v in self.settings.items() if v is not None}
-        table = {
+        written_table = {
             "study": {
                 "task": self.task.name,
                 "yardstick": self.judged_by,
@@ -201,25 +208,37 @@ class Config:
             "settings": settings,
             "space": self.searched.to_json(),
         }
-        return tomli_w.dumps(table)
+        return tomli_w.dumps(written_table)
 
     @classmethod
     def read(cls, path: Path, task: Task) -> tuple[Config, dict[str, Any]]:
         """The configuration and the data source of a config.toml, which must be of this task."""
-        table = store.read_toml(path, "this is not a study folder")
+        found = store.read_toml(path, "this is not a study folder")
+        study, data, settings, ranges = (
+            table(f"[{name}] of {name_of(path)}", found.get(name, {}))
+            for name in ("study", "data", "settings", "space")
+        )
+        if not study or not ranges:
+            raise InputError(f"{name_of(path)} is not from a study: it has no [study] and [space]; check the path.")
         known = {"task", "yardstick", *_plain_fields()}
-        study = dict(table.get("study", {}))
         for name in study:
             if name not in known:
                 raise unknown_name("key of [study]", name, known)
         if study.pop("task", task.name) != task.name:
-            raise InputError(f"{path} is not from a {task.name} study; use the command that started it.")
-        space = Space.from_json(table.get("space", {}), task.spec_type)
+            raise InputError(f"{name_of(path)} is not from a {task.name} study; use the command that started it.")
+        space = Space.from_json(ranges, task.spec_type)
         yardsticks = parse_yardsticks(study.pop("yardstick", next(iter(task.yardsticks))), task.yardsticks)
-        config = cls(task, yardsticks, dict(table.get("settings", {})), space, **study)
+        config = cls(task, yardsticks, settings, space, **study)
         task.spec_type.create(**config.settings)
         config._check()
-        return config, dict(table.get("data", {}))
+        return config, data
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the trials and how they are judged, by name, as it is written in config.toml."""
+        found = tomllib.loads(self.to_toml({}))
+        study = {name: value for name, value in found["study"].items() if name in OF_TRIALS}
+        return {**study, **found["settings"], **{f"{name} searched": text for name, text in found["space"].items()}}
 
     def save(self, folder: Path, data: Mapping[str, Any]) -> None:
         store.write_atomic(folder / "config.toml", self.to_toml(data))

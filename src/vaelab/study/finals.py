@@ -129,11 +129,12 @@ def _finalist(search: Search, number: int, folders: list[Path]) -> Finalist | No
     runs = [folder for folder in folders if (folder / "manifest.json").exists()]
     if not runs:
         return None
-    metrics = [store.read_json(run / "metrics.json")["validation"] for run in runs]
     spec, trial = search.spec(number), search.trials.all()[number]
-    system = search.crew.system
-    values = tuple(system.costs(spec, f) for f in metrics)
-    return Finalist(number, spec, tuple(trial.values), tuple(runs), values, system.load(runs[0]).parameter_count)
+    system, values = search.crew.system, list[tuple[float, ...]]()
+    for run in runs:
+        with store.interpreting(run / "metrics.json"):
+            values.append(system.costs(spec, store.read_json(run / "metrics.json")["validation"]))
+    return Finalist(number, spec, tuple(trial.values), tuple(runs), tuple(values), system.load(runs[0]).parameter_count)
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist:

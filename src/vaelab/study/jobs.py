@@ -241,7 +241,10 @@ def _save_run(
 def begun_with(work: Path, name: str) -> dict[str, Any]:
     """The settings that a member was started with, from its checkpoint; none without one."""
     path = work / f"{name}.json"
-    return dict(store.read_json(path)["member"]["spec"]) if path.exists() else {}
+    if not path.exists():
+        return {}
+    with store.interpreting(path):
+        return dict(store.read_json(path)["member"]["spec"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,11 +275,15 @@ class Checkpoint:
         path = work / f"{member.name}.json"
         if not path.exists():
             return None
-        about = store.read_json(path)
+        with store.interpreting(path):
+            return cls._of(work, path, store.read_json(path), member)
+
+    @classmethod
+    def _of(cls, work: Path, path: Path, about: Any, member: Member) -> Checkpoint:
         was, now = about["member"]["spec"], _member_dict(member)["spec"]
         other = [f"{name} = {was.get(name)} instead of {now[name]}" for name in now if was.get(name) != now[name]]
         if other:
-            raise StoreError(f"{path} was begun with {', '.join(other)}; resume with that, or delete it and resume.")
+            raise StoreError(f"{path} was begun with {', '.join(other)}; resume with that, or start another run.")
         arrays = store.load_arrays(work / about["arrays"], about["sha256"])
         loss = math.inf if about["best_loss"] is None else about["best_loss"]
         state = training.MemberState(arrays, about["epoch"], about["step"], loss, about["best_epoch"])

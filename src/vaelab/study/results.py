@@ -100,8 +100,8 @@ def collect(
 ) -> dict[str, Any]:
     states = [row["state"] for row in table]
     return {
-        "study": str(search.folder),
-        "name": search.folder.name,
+        "study": str(store.destination(search.folder)),
+        "name": store.destination(search.folder).resolve().name,
         "data": describe(search.crew.data),
         "task": search.config.task.name,
         "purpose": search.config.purpose,

@@ -15,14 +15,17 @@ import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
+from vaelab import signals
 from vaelab.engine.seeds import derive_seed
-from vaelab.errors import StoreError
+from vaelab.errors import InputError, StoreError
 from vaelab.settings.space import Space
+from vaelab.store.files import name_of
 from vaelab.study.front import spread
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
 Direction = Literal["minimize", "maximize"]
+BEGUN = "begun with"  # of the study: what decides its trials
 CONSTRAINT = "collapsed"  # above 0: the trial is infeasible
 LEAST_RANKED, BEST_RANKED = 8, 5  # minimum number of ranked trials for importance, and how many count as the best
 
@@ -86,17 +89,62 @@ def _without_sync(connection: Any, record: Any) -> None:
 
 @contextlib.contextmanager
 def _recording(path: Path) -> Iterator[None]:
-    """Errors of the database, which come from three libraries, as one line."""
+    """Errors of the database, which come from three libraries, as one line; a signal waits for the end."""
     try:
-        yield
+        with signals.held():
+            yield
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         causes: list[BaseException] = [error]
         while (cause := causes[-1].__cause__ or getattr(causes[-1], "orig", None)) is not None:
             causes.append(cause)
+        last = causes[-1]
+        told = " ".join(str(last).split()).rstrip(".")
+        # What is no error of the machine is one of the file.
+        if isinstance(last, sqlite3.DatabaseError) and not isinstance(last, sqlite3.OperationalError):
+            raise _damaged(path, told) from error
+        if "no such" in told or "malformed" in told:
+            raise _damaged(path, told) from error
         raise StoreError(
-            f"cannot write {path}: {' '.join(str(causes[-1]).split())}; free some space, or check that its folder can "
-            "be written, then resume: finished work is kept."
+            f"cannot write {name_of(path)}: {told}; free some space, or check that its folder can be written, then "
+            "resume: finished work is kept."
         ) from error
+
+
+def _damaged(path: Path, fault: str) -> StoreError:
+    return StoreError(
+        f"{name_of(path)} is damaged: {fault}; restore it, or move it away and resume: the trials are trained again, "
+        "with the same results."
+    )
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What Optuna raises about content that it did not write, as one line."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, RuntimeError) as error:
+        if isinstance(error, InputError) or type(error).__module__.startswith(("optuna", "sqlalchemy")):
+            raise
+        raise _damaged(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def check_trial(trial: FrozenTrial, number: int, space: Space, values: int) -> None:
+    """Raise ValueError unless a trial read from a database can be one of this study."""
+    if trial.number != number:
+        raise ValueError(f"trial {number} is missing")
+    if trial.params and set(trial.params) != set(space.names):
+        raise ValueError(f"trial {number} has other settings than the study searches")
+    for name, value in trial.params.items():
+        if not trial.distributions[name]._contains(trial.distributions[name].to_internal_repr(value)):
+            raise ValueError(f"{name} of trial {number} is outside of its range")
+    if not all(map(math.isfinite, trial.intermediate_values.values())):
+        raise ValueError(f"trial {number} has reported a value that is not finite")
+    if trial.state in FINISHED and not {"seconds"} <= set(trial.user_attrs):
+        raise ValueError(f"trial {number} has no facts")
+    if trial.state == TrialState.COMPLETE:
+        found = trial.values or []
+        if len(found) != values or not all(map(math.isfinite, found)):
+            raise ValueError(f"trial {number} is complete without a finite value")
 
 
 class Trials:
@@ -115,13 +163,18 @@ class Trials:
         size: int,
         directions: Sequence[Direction] = ("minimize",),
         first: Sequence[Mapping[str, Any]] = (),
+        identity: Mapping[str, Any] | None = None,
     ):
-        """`first` has the parameters of the first trials, which no sampler suggests."""
+        """`first` has the parameters of the first trials, which no sampler suggests; `identity` what decides trials,
+        which is recorded. Raises InputError if other values are.
+        """
         self.space, self.sampler, self.seed, self.size, self.first = space, sampler, seed, size, first
         self._path = path
+        if path.exists() and not path.is_file():
+            raise _damaged(path, "it is not a file")
         with _recording(path), contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
-        with _quiet(), _recording(path):
+        with _quiet(), _recording(path), _reading(path):
             # A path is no part of a URL, in which ?, % and {} of a folder's name would have a meaning.
             self._storage = optuna.storages.RDBStorage(
                 "sqlite://",
@@ -139,11 +192,31 @@ class Trials:
             )
             self._study_id = stored._study_id
             known = stored.get_trials(deepcopy=False)
+            self._check_begun(
+                stored.user_attrs.get(BEGUN), {name: str(value) for name, value in (identity or {}).items()}
+            )
+            if [each.name.lower() for each in stored.directions] != list(directions):
+                raise ValueError("its yardsticks are others")
+            for number, trial in enumerate(known):
+                check_trial(trial, number, space, len(directions))
             self._ids = [trial._trial_id for trial in known]
             self._study = optuna.create_study(directions=directions)
             self._memory = self._study._storage
             self._study.add_trials(known)
         self._asked: dict[int, optuna.Trial] = {}
+
+    def _check_begun(self, was: Any, identity: Mapping[str, Any]) -> None:
+        now = {name: str(value) for name, value in identity.items()}
+        if not isinstance(was, dict):
+            self._storage.set_study_user_attr(self._study_id, BEGUN, now)
+            return
+        names = [name for name in dict.fromkeys((*was, *now)) if was.get(name) != now.get(name)]
+        told = [f"{name} = {now.get(name, 'not set')} instead of {was.get(name, 'not set')}" for name in names]
+        if told:
+            raise InputError(
+                f"config.toml has changed since {name_of(self._path.parent)} was begun: {', '.join(told)}; put that "
+                "back and resume, or start another study from its `config`, with another `out`."
+            )
 
     def close(self) -> None:
         self._storage.remove_session()

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from vaelab.engine import fused
 from vaelab.engine.process import one_thread
 from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, StoreError
+from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study import balance, finals
 from vaelab.study.balance import cores
@@ -43,15 +43,17 @@ def begin(
     config = _decide(config, data, workers)
     engine = _base(config, data).engine  # goes into config.toml: a resumed study continues with it
     config = dataclasses.replace(config, settings={**config.settings, "engine": engine})
-    folder = store.new_folder(default_folder(data.name) if out is None else Path(out), overwrite)
-    config.save(folder, data.source)
-    return _run(config, data, folder, workers, watch or Watch())
+    folder = default_folder(data.name) if out is None else Path(out)
+    with store.building(folder, overwrite) as place:
+        config.save(place, data.source)
+        study = _run(config, data, place, workers, watch or Watch())
+    return _placed(study, folder, config)
 
 
 def _decide(config: Config, data: Dataset, workers: int | None) -> Config:
     """The configuration with its space resolved; rejects invalid ones before anything is written."""
-    if workers is not None and workers < 1:
-        raise InputError(f"`workers` must be at least 1, but got {workers}.")
+    if workers is not None:
+        whole("workers", workers, 1, MOST_WORKERS)
     config = config.judged(data.labels is not None)
     task, system = config.task, config.task.system(config.judged_by)
     if config.space is None:
@@ -84,7 +86,7 @@ def resume(
 ) -> Study:
     """Resume a study, or extend it with more trials; finished work is kept."""
     folder = Path(folder)
-    config, source = Config.read(folder / "config.toml", task)
+    config, source = Config.read(store.unfinished(folder) / "config.toml", task)
     if source.get("fingerprint") != data.source.get("fingerprint"):
         raise StoreError(
             f"{folder} was started with other data; give the same data and split seed, or start a new study."
@@ -93,7 +95,17 @@ def resume(
     if trials is not None:
         changes["trials"] = trials
     config = _decide(dataclasses.replace(config, **changes), data, workers)
-    return _run(config, data, folder, workers, watch or Watch())
+    with store.continuing(folder) as place:
+        study = _run(config, data, place, workers, watch or Watch())
+    return _placed(study, store.destination(folder), config)
+
+
+def _placed(study: Study, folder: Path, config: Config) -> Study:
+    """A study that was built beside an older one, now that it has the folder of that."""
+    if study.folder.resolve() == folder.resolve():
+        return study
+    best = None if study.best is None else config.task.system(config.judged_by).load(folder / "best")
+    return dataclasses.replace(study, folder=folder, best=best)
 
 
 def _base(config: Config, data: Dataset) -> Any:
@@ -110,7 +122,6 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
     work = folder / ".work"
     with (
         one_thread(),
-        store.StudyLock(folder),
         _trials(config, folder, base) as trials,
         Crew(data, base, count, work, config.task, config.judged_by) as crew,
     ):
@@ -121,7 +132,7 @@ def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch
         try:
             return _study(config, data, folder, base, trials, crew, clock, watch)
         except KeyboardInterrupt:
-            watch.note(f"interrupted; finished work is kept, and --resume {folder} continues.")
+            watch.note(f"interrupted; finished work is kept, and --resume {store.destination(folder)} continues.")
             raise
         finally:
             trials.reclaim()  # leave no trial running on any exit
@@ -161,7 +172,7 @@ def _study(
     results = collect(search, report, best, table, {"search": searched, "final": clock.elapsed - searched})
     store.write_json(folder / "results.json", results)
     crew.system.report(folder, results, crew.data)
-    shutil.rmtree(search.work)
+    store.discard(search.work)
     return Study(folder, best, table, results)
 
 
@@ -177,6 +188,7 @@ def _trials(config: Config, folder: Path, base: Any) -> Iterator[Trials]:
         config.cohort,
         ["minimize"] * len(config.yardsticks),
         first,
+        config.identity,
     )
     try:
         yield trials

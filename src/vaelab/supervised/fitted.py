@@ -20,6 +20,7 @@ from vaelab.data.values import refuse_missing
 from vaelab.engine.encoding import Encoding
 from vaelab.engine.rows import as_tensor, grid_of
 from vaelab.errors import InputError, StoreError
+from vaelab.settings import checks
 from vaelab.supervised.feed import units_of
 from vaelab.supervised.model import SupervisedModel, outputs_of
 from vaelab.supervised.spec import SupervisedSpec
@@ -136,9 +137,14 @@ class FittedSupervised:
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Read a run folder; raises StoreError that names any problem. The model is on the CPU."""
-        run = store.load_run(folder)
+        run = store.load_run(checks.folder("folder", folder))
         if run.data.get("kind") != cls.kind:
             raise StoreError(f"{run.folder} is not the run of a {cls.kind}; train one with `vaelab {cls.command}`.")
+        with store.interpreting(run.folder):
+            return cls._of_run(run)
+
+    @classmethod
+    def _of_run(cls, run: store.Run) -> Self:
         spec, facts = cls.spec_type.create(**run.spec).replace(device="cpu"), DataFacts.from_dict(run.data)
         arrays = dict(run.weights)
         scaling = take_scaling(arrays, facts.columns)

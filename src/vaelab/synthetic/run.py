@@ -80,9 +80,8 @@ def synthetic(
     table = None if rows is None else data_module.new_columns(rows, columns, name="rows", reading=reading)
     if table is not None:
         made = _parts(columns, judged, data, table, reading)
-    folder = default_folder(f"{data.name}-synthetic") if out is None else Path(out)
-    store.new_folder(folder, overwrite)
-    with store.StudyLock(folder), one_thread():
+    home = default_folder(f"{data.name}-synthetic") if out is None else Path(out)
+    with store.building(home, overwrite, keep=False) as folder, one_thread():
         options = {"run": str(fitted.folder or ""), "seed": seed}
         options |= {"rows": str(rows)} if isinstance(rows, str | Path) else {"n": size, "prior": prior}
         store.write_atomic(folder / "config.toml", tomli_w.dumps({"synthetic": options | _given(target=target)}))
@@ -96,8 +95,8 @@ def synthetic(
         if fitted.folder is not None:
             store.count_test_opening(fitted.folder)
         results = {
-            "synthetic": str(folder),
-            "name": folder.resolve().name,
+            "synthetic": str(home),
+            "name": home.resolve().name,
             "run": str(fitted.folder or ""),
             "source": "drawn" if rows is None else str(rows) if isinstance(rows, str | Path) else "rows",
             "prior": prior if rows is None else None,

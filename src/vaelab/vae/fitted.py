@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import torch
 from torch import Tensor
 
@@ -20,7 +23,8 @@ from vaelab.data.scaling import Typed
 from vaelab.data.values import refuse_missing
 from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.engine.seeds import derive_seed
-from vaelab.errors import InputError, StoreError
+from vaelab.errors import InputError, StoreError, shown
+from vaelab.settings import checks
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.vae import conditions, evaluate, imputation
 from vaelab.vae.custom_networks import CustomNetworks
@@ -33,6 +37,8 @@ from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 DRAWS = 1  # seed part for draws of x|z; draws of z use the seed itself
+MOST_DRAWS = 100_000  # of z, or of what is missing
+MOST_VALUES = 1 << 27  # of one example
 PIECE = 1024  # points that are decoded at once
 SCALING_ARRAYS = ("offset", "scale", "kept", "fill")
 TYPED_ARRAYS = ("base", "center", "spread", "least", "size", "highest", "filling", "conditions")
@@ -62,11 +68,19 @@ class DataFacts:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> DataFacts:
+        """From the content of a data.json; raises ValueError if it cannot be that."""
         known = {f.name: facts[f.name] for f in dataclasses.fields(cls) if f.name in facts}
-        for name in ("shape", "classes", "custom"):
-            known[name] = tuple(known.get(name, ()))
-        known["columns"] = tuple(Column.from_dict(column) for column in known.get("columns", ()))
-        return cls(**known)
+        found = pydantic.TypeAdapter(cls).validate_json(json.dumps(known), strict=True)
+        features = math.prod(found.shape)
+        if not found.shape or min(found.shape) < 1 or features > MOST_VALUES:
+            raise ValueError(f"examples cannot have the shape {found.shape}")
+        if np.dtype(found.dtype).kind not in "fiub":
+            raise ValueError(f"examples cannot be of {found.dtype}")
+        if (found.columns and len(found.columns) != features) or not 0 <= found.condition < features:
+            raise ValueError(f"{features} values have {len(found.columns)} columns, {found.condition} of them given")
+        if any(len(column.levels) != len(column.values) for column in found.columns):
+            raise ValueError("a column has other levels than values")
+        return found
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -216,7 +230,10 @@ class Fitted:
 
     def _decoded(self, z: Any, given: Array | None, take: Callable[[Tensor], Tensor]) -> Array:
         """`take` applied to the likelihood's outputs (1, n, D) at points z, in the data's own units."""
-        z = np.asarray(z, dtype=np.float64)
+        try:
+            z = np.asarray(z, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"`z` must be an array of numbers, but got {shown(z)}.") from None
         if z.ndim != 2 or z.shape[1] != self.spec.latent_dim:
             raise InputError(
                 f"`z` must have {self.spec.latent_dim} columns, one per latent dimension, not shape {tuple(z.shape)}."
@@ -285,6 +302,8 @@ class Fitted:
         """Rows x (n, D) of a table with their missing cells filled by single values (see `imputation.impute`); with
         `draws` that many times (draws, n, D), each filled by a draw of what the other cells leave open.
         """
+        checks.whole("draws", draws, 0, MOST_DRAWS)
+        checks.seed("seed", seed)
         return imputation.draw(self, x, draws, seed) if draws else imputation.impute(self, x)
 
     def sample(self, n: int, seed: int = 0, noise: bool = False, given: Mapping[Any, Any] | None = None) -> Array:
@@ -292,9 +311,9 @@ class Fitted:
 
         given: values of conditions, by column; the others are drawn from those training rows that have these.
         """
-        if n < 1:
-            raise InputError(f"the number of samples must be at least 1, but got {n}.")
-        rng = np.random.default_rng(seed)
+        checks.whole("n", n, 1, checks.MOST_DRAWS)
+        checks.values("samples", n, max(self.spec.latent_dim, math.prod(self.facts.shape)))
+        rng = np.random.default_rng(checks.seed("seed", seed))
         z = self.draw_prior(rng.standard_normal((n, self.spec.latent_dim)), rng.random(n))
         rows = conditions.drawn(self, n, given or {}, rng)
         return self.draw(z, seed, rows) if noise else self.decode(z, rows)
@@ -325,6 +344,7 @@ class Fitted:
 
     def score_samples(self, x: Any, draws: int = SEARCH_DRAWS) -> Array:
         """The evidence lower bound of each example in nats (n,), on noise keyed by the example; higher is better."""
+        checks.whole("draws", draws, 1, MOST_DRAWS)
         batches = self.units.batches(self._raw(x), draws)
         scores = evaluate.score(self.model, self.parameters, [self.spec], batches, draws, self.log_jacobian)
         return -scores.neg_elbo[0].numpy()
@@ -379,7 +399,12 @@ class Fitted:
         A `conditional` model is one part of an inverse problem's run and cannot be used alone. A run contains only
         weights: custom networks must be given again (see `vaelab.load`).
         """
-        run = store.load_run(folder)
+        run = store.load_run(checks.folder("folder", folder))
+        with store.interpreting(run.folder):
+            return cls._of_run(run, custom, conditional)
+
+    @classmethod
+    def _of_run(cls, run: store.Run, custom: CustomNetworks | None, conditional: bool) -> Fitted:
         kind = run.data.get("kind")
         if kind is not None:
             raise StoreError(f"{run.folder} is the run of a {kind}; use `vaelab predict`, or vaelab.load_{kind}.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, TrainingFailed
 from vaelab.plots.dataset import draw_data
 from vaelab.report import build_run_report
+from vaelab.settings.checks import MOST_RUNS, positive, whole
 from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 from vaelab.store.folders import default_folder
 from vaelab.study import jobs
@@ -97,25 +98,24 @@ def train(
     An interrupted run continues with `resume`, with bit-identical results: its checkpoint is in <out>.partial. The test
     split is read only with `open_test`. Raises TrainingFailed if the loss becomes non-finite.
     """
-    if starts < 1:
-        raise InputError(f"`starts` must be at least 1, but got {starts}.")
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"`timeout` must be a positive number of seconds, but got {timeout}.")
+    whole("starts", starts, 1, MOST_RUNS)
+    if timeout is not None:
+        positive("timeout", timeout, "seconds")
     custom = CustomNetworks.of(encoder, decoder)
     began, is_planned = time.perf_counter(), spec.epochs != "auto"
     folder = default_folder(data.name) if out is None else Path(out)
-    partial = folder.with_name(folder.name + ".partial")
-    begun = jobs.begun_with(partial, "start0") if resume else {}
+    begun = jobs.begun_with(store.preparation(folder), "start0") if resume else {}
     if spec.engine == "auto":
         spec = spec.replace(engine=begun.get("engine", "auto" if custom is None else "autograd"))
     spec = resolve(spec, data)
     feed = Feed(data, spec)  # rejects data that do not fit the likelihood, before anything is written
     if custom is not None:
         _check_custom(custom, spec, feed, starts)
-    _prepare(folder, partial, overwrite, resume)
     if begun and not is_planned:
         spec, is_planned = spec.replace(epochs=begun["epochs"]), True
-    with one_thread():
+    if resume and not store.preparation(folder).is_dir():
+        return _finished(folder, spec, is_planned, data, custom, note)
+    with _partial(folder, overwrite, resume) as partial, one_thread():
         seconds, structured = None, baselines.structured(feed, timeout or math.inf)  # before the limit is shared out
         if timeout is not None:
             epoch, judging = _pace(spec, feed, custom, starts, open_test)
@@ -129,40 +129,89 @@ def train(
         elif not is_planned:
             note(budget_text(spec, data))
         try:
-            _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, folder, seconds, progress)
+            _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, seconds, progress)
         except KeyboardInterrupt:
             if jobs.begun_with(partial, "start0"):
                 note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
             else:
                 note("interrupted before the first checkpoint; `resume` starts again from the first epoch.")
             raise
-        model = Fitted.load(folder, custom=custom)
+        run = partial / "run"
+        model = Fitted.load(run, custom=custom)
         changes: dict[str, Any] = {
             "data": describe(data),
             "train": model.evaluate(data, "train", 1, VALIDATION_ROWS),
             "seconds_total": time.perf_counter() - began,
         }
         if open_test:
-            store.count_test_opening(folder)
+            store.count_test_opening(run)
             changes["test"] = model.evaluate(data, "test", FINAL_DRAWS)
-        run = store.load_run(folder)
-        changes["reference"] = run.metrics["reference"] | structured.as_dict(feed, open_test)
-        value = run.metrics["validation"]["neg_elbo"]
+        metrics = store.load_run(run).metrics
+        changes["reference"] = metrics["reference"] | structured.as_dict(feed, open_test)
+        value = metrics["validation"]["neg_elbo"]
         changes["beaten"] = structured.beaten(value, baselines.of_model(model, feed), "this model's")
         changes |= about_columns(model, data)
-        store.update_metrics(folder, changes)
-        trained, best = (run.metrics[name] for name in ("epochs", "best_epoch"))
-        if trained < int(spec.epochs):
-            note(f"training ended after epoch {trained} of at most {spec.epochs}; epoch {best} is kept.")
+        store.update_metrics(run, changes)
+        if metrics["epochs"] < int(spec.epochs):
+            note(
+                f"training ended after epoch {metrics['epochs']} of at most {spec.epochs}; epoch "
+                f"{metrics['best_epoch']} is kept."
+            )
         if figures:
             draw_run(model, data, folder.name)
             if not data.is_image:
-                draw_data(data, folder / "figures")
-            draw_drivers(changes["drivers"], folder, folder.name)
-    build_run_report(folder, Spec, explorer_of(data))
-    shutil.rmtree(partial)
+                draw_data(data, run / "figures")
+            draw_drivers(changes["drivers"], run, folder.name)
+        build_run_report(run, Spec, explorer_of(data), title=folder.resolve().name)
+    return _trained(folder, data, custom)
+
+
+def _trained(folder: Path, data: Dataset, custom: CustomNetworks | None) -> TrainedRun:
     run = store.load_run(folder)
-    return TrainedRun(folder, model, run.history, run.metrics, data)
+    return TrainedRun(folder, Fitted.load(folder, custom=custom), run.history, run.metrics, data)
+
+
+def _finished(
+    folder: Path,
+    spec: Spec,
+    is_planned: bool,
+    data: Dataset,
+    custom: CustomNetworks | None,
+    note: Callable[[str], None],
+) -> TrainedRun:
+    """The run in `folder`, if there is nothing left to resume."""
+    if not (folder / "manifest.json").is_file():
+        raise InputError(f"there is nothing to resume: {folder} was not begun; train without `resume`.")
+    found = _trained(folder, data, custom)
+    was = found.model.spec
+    left_out = {"device", "engine", "seed"} | (set() if is_planned else {"epochs"})  # of starts, one seed was kept
+    other = [f"{name} = {getattr(was, name)}" for name, value in spec if value != getattr(was, name)]
+    other = [told for told in other if told.partition(" ")[0] not in left_out]
+    if other or found.model.facts.fingerprint != data.fingerprint:
+        raise InputError(
+            f"{folder} is finished, and was trained with {', '.join(other) or 'other data'}; choose another `out`."
+        )
+    note(f"{folder} is finished; there is nothing to resume.")
+    return found
+
+
+def resumable(
+    data: Dataset,
+    spec: Spec,
+    folder: Path,
+    *,
+    starts: int = 1,
+    figures: bool = True,
+    progress: Callable[[int], None] = lambda epoch: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Fitted:
+    """The model in `folder`, a part of a larger run: trained now, or before that was interrupted."""
+    begun = store.preparation(folder).exists()
+    if folder.exists() and not begun:
+        return Fitted.load(folder)
+    return train(
+        data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress, note=note
+    ).model  # fmt: skip
 
 
 def _train_starts(
@@ -171,11 +220,10 @@ def _train_starts(
     system: VAESystem,
     feed: Feed,
     partial: Path,
-    folder: Path,
     seconds: float | None,
     progress: Callable[[int], None],
 ) -> None:
-    """Train the spec from several seeds, with checkpoints in `partial`; `folder` becomes the run of the best."""
+    """Train the spec from several seeds, with checkpoints in `partial`, in which run/ becomes the run of the best."""
     members = [Member(f"start{i}", spec.replace(seed=spec.seed + i)) for i in range(starts)]
     places = {m.name: str(partial / m.name) for m in members}
     outcomes: list[Outcome] = []
@@ -193,7 +241,7 @@ def _train_starts(
         for i, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
     ]
     store.save_run(
-        folder, spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
+        partial / "run", spec=run.spec, data=run.data, arrays=run.weights, history=run.history,
         metrics=run.metrics | {"starts": reached}, overwrite=True,
     )  # fmt: skip
 
@@ -230,16 +278,6 @@ def _pace(spec: Spec, feed: Feed, custom: CustomNetworks | None, starts: int, op
     return epoch * starts / together, row / together * draws
 
 
-def _prepare(folder: Path, partial: Path, overwrite: bool, resume: bool) -> None:
-    """Protect existing results: a finished run needs `overwrite`, an interrupted one `resume` or `overwrite`."""
-    if resume:
-        if not partial.exists():
-            raise InputError(f"there is nothing to resume: {partial} does not exist; train without `resume`.")
-        return
-    if partial.exists():
-        if not overwrite:
-            raise InputError(f"{folder} was interrupted; `resume` it, or `overwrite` it.")
-        shutil.rmtree(partial)
-    if folder.exists():
-        store.new_folder(folder, overwrite).rmdir()  # a free path, to which the finished run is renamed
-    store.new_folder(partial)
+def _partial(folder: Path, overwrite: bool, resume: bool) -> contextlib.AbstractContextManager[Path]:
+    """The folder of the unfinished run; an existing run needs `overwrite`, an interrupted one `resume` or that."""
+    return store.continuing(folder) if resume else store.building(folder, overwrite, aside=True)

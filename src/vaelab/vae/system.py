@@ -140,5 +140,5 @@ class VAESystem:
         plots.plot_latent_size(sizes, folder / "figures" / "latent_size.png", self.yardsticks[0])
         if not data.is_image:
             draw_data(data, folder / "figures")
-        draw_drivers(results.get("drivers"), folder / "best", folder.name)
+        draw_drivers(results.get("drivers"), folder / "best", results["name"])
         build_study_report(folder, Spec, explorer_of(data))

@@ -8,7 +8,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_beaten, print_counts, print_judged, print_notes, print_titled, share
+from vaelab.cli.terminal.console import (
+    out,
+    print_beaten,
+    print_counts,
+    print_judged,
+    print_line,
+    print_notes,
+    print_titled,
+    share,
+)
 from vaelab.cli.terminal.supervised import print_best, print_simpler
 from vaelab.wording import number
 
@@ -44,7 +53,7 @@ def print_classifier(results: Mapping[str, Any]) -> None:
             Text(f"always {always['answer']}: accuracy {number(always['accuracy'])} on validation"), soft_wrap=True
         )
         print_simpler(console, results, {"accuracy": "accuracy", "log_loss": "log-loss"})
-    console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['study']}   report: {results['study']}/report.html")
 
 
 def _print_classes(classes: list[Mapping[str, Any]], most: int = 20) -> None:

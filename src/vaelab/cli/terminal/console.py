@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from vaelab.settings.yardsticks import FRONT, Yardstick
-from vaelab.wording import counted, number
+from vaelab.wording import counted, number, one_line, printable
+
+
+class PlainConsole(Console):
+    """A console on which names are just text: no markup, no emoji, no control characters that a terminal obeys."""
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
 
 
 def errors() -> Console:
-    return Console(file=sys.stderr)
+    return PlainConsole(file=sys.stderr)
 
 
 def out() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+    return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+
+
+def print_line(console: Console, text: str) -> None:
+    """One line, whatever names are in it."""
+    console.print(Text(one_line(text)), soft_wrap=True)
 
 
 def share(value: float | None) -> str:
@@ -58,7 +75,7 @@ def print_judged(console: Console, results: Mapping[str, Any]) -> None:
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:
     for note in notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
+        print_line(console, f"note: {note}")
 
 
 def print_beaten(console: Console, results: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_notes, print_titled
+from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled
 from vaelab.report.drift import drift_in_words
 
 SHOWN_COLUMNS = 15
@@ -35,7 +35,7 @@ def print_drift(results: Mapping[str, Any]) -> None:
     else:
         console.print(Text(said), soft_wrap=True)
     print_notes(console, results["notes"])
-    console.print(Text(f"folder: {results['drift']}   report: {results['drift']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['drift']}   report: {results['drift']}/report.html")
 
 
 def _short(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from vaelab.cli.terminal.console import out, print_titled, share
+from vaelab.cli.terminal.console import out, print_line, print_titled, share
 from vaelab.wording import counted, number, significant
 
 SHOWN = 4  # outputs with a column, or words, of their own
@@ -46,7 +46,7 @@ def print_inversion(results: Mapping[str, Any]) -> None:
     seconds = results["seconds"]
     paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
     console.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)
-    console.print(f"report: {results['run']}/report.html", highlight=False, soft_wrap=True)
+    print_line(console, f"report: {results['run']}/report.html")
 
 
 def print_solutions(found: Mapping[str, Any]) -> None:

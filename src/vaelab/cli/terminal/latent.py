@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_notes, print_titled, share
+from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled, share
 from vaelab.wording import number, with_error
 
 CLUSTERED = {
@@ -66,7 +66,7 @@ def print_clusters(results: Mapping[str, Any]) -> None:
     print_notes(console, results["notes"])
     report = Path(results["cluster"]) / "report.html"
     told = f"   report: {report}" if report.exists() else ""
-    console.print(Text(f"folder: {results['cluster']}{told}"), soft_wrap=True)
+    print_line(console, f"folder: {results['cluster']}{told}")
 
 
 def _print_described(console: Console, results: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ def print_anomalies(results: Mapping[str, Any]) -> None:
             if verdict["failed"]:
                 console.print(Text(verdict["sentence"]))
     print_notes(console, results["notes"])
-    console.print(Text(f"folder: {results['anomaly']}   report: {results['anomaly']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['anomaly']}   report: {results['anomaly']}/report.html")
 
 
 def print_row_scores(results: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ def print_row_scores(results: Mapping[str, Any]) -> None:
     )
     print_titled(console, f"{said}; the strangest:", table)
     print_notes(console, results["notes"])
-    console.print(Text(f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html")
 
 
 def _plain(value: str | float) -> str:

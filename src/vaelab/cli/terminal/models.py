@@ -16,6 +16,7 @@ from vaelab.cli.terminal.console import (
     print_beaten,
     print_counts,
     print_judged,
+    print_line,
     print_notes,
     print_titled,
 )
@@ -66,7 +67,7 @@ def print_run(result: Mapping[str, Any]) -> None:
     console.print(f"{number(result['seconds_per_epoch'])} s per epoch", highlight=False)
     if len(result["starts"]) > 1:
         console.print(kept_start(result["starts"]), highlight=False, soft_wrap=True)
-    console.print(Text(f"folder: {result['run']}   report: {result['run']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {result['run']}   report: {result['run']}/report.html")
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ def print_study(results: Mapping[str, Any]) -> None:
             lost = f"{difference(results['optimism'])}{' nats' if yardstick.unit else ''}"
             console.print(f"after retraining, the best trial of the search was {lost} {way}", highlight=False)
         print_baseline(console, results["baseline"], "validation")
-    console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['study']}   report: {results['study']}/report.html")
 
 
 def _print_front(console: Console, results: Mapping[str, Any]) -> None:
@@ -179,7 +180,7 @@ def print_comparison(results: Mapping[str, Any]) -> None:
     print_notes(console, results["notes"])
     report = Path(results["comparison"]) / "report.html"
     told = f"   report: {report}" if report.exists() else ""
-    console.print(Text(f"folder: {results['comparison']}{told}"), soft_wrap=True)
+    print_line(console, f"folder: {results['comparison']}{told}")
 
 
 def print_settings(rows: Sequence[tuple[str, str, str, str]]) -> None:

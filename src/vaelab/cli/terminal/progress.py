@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from vaelab.cli.options import tell
 from vaelab.cli.terminal.console import errors
 from vaelab.comparison.lineup import ComparisonWatch
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.watch import Watch
-from vaelab.wording import counted, number
+from vaelab.wording import counted, number, one_line
 
 if TYPE_CHECKING:
     from vaelab.settings.spec import ModelSpec
@@ -74,7 +75,7 @@ class LogWatch(Watch):
         self.yardstick = config.yardstick
 
     def _say(self, text: str) -> None:
-        print(text, file=sys.stderr)
+        tell(text)
 
     def cohort(self, specs: Mapping[int, ModelSpec], rungs: Sequence[int]) -> None:
         if specs:
@@ -148,7 +149,7 @@ class LiveWatch(Watch):
         self.title, self.rows = f"retraining {counted(len(numbers), 'finalist')} over {counted(seeds, 'seed')}", {}
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {text}", style="yellow"))
+        self.console.print(Text(one_line(f"note: {text}"), style="yellow"))
 
     def __rich__(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -206,7 +207,7 @@ class LogComparison(ComparisonWatch):
             print(f"evaluated {counted(total, 'run')}", file=sys.stderr)
 
     def note(self, text: str) -> None:
-        print(f"note: {text}", file=sys.stderr)
+        tell(f"note: {text}")
 
 
 class LiveComparison(ComparisonWatch):
@@ -232,7 +233,7 @@ class LiveComparison(ComparisonWatch):
         self._show("runs evaluated", done, total)
 
     def note(self, text: str) -> None:
-        self.bar.console.print(Text(f"note: {text}", style="yellow"))
+        self.bar.console.print(Text(one_line(f"note: {text}"), style="yellow"))
 
 
 @contextlib.contextmanager
@@ -251,6 +252,6 @@ def inversion(
         yield (
             progress,
             told,
-            lambda text: print(f"note: {text}", file=sys.stderr),
-            lambda text: print(text, file=sys.stderr),
+            lambda text: tell(f"note: {text}"),
+            tell,
         )

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_beaten, print_counts, print_judged, print_notes, print_titled
+from vaelab.cli.terminal.console import (
+    out,
+    print_beaten,
+    print_counts,
+    print_judged,
+    print_line,
+    print_notes,
+    print_titled,
+)
 from vaelab.cli.terminal.supervised import print_best, print_simpler
 from vaelab.wording import number, with_error
 
@@ -38,4 +45,4 @@ def print_regressor(results: Mapping[str, Any]) -> None:
             highlight=False,
         )
         print_simpler(console, results, {"log_density": "log-density", "r2": "R²"})
-    console.print(Text(f"folder: {results['study']}   report: {results['study']}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {results['study']}   report: {results['study']}/report.html")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import print_notes, print_titled
+from vaelab.cli.terminal.console import print_line, print_notes, print_titled
 from vaelab.wording import counted, number, with_error
 
 
@@ -24,7 +24,7 @@ def print_best(console: Console, results: Mapping[str, Any]) -> None:
             console.print(f"  {name} {said}", highlight=False)
     if results["importance"]:
         told = ", ".join(f"{name} {part:.0%}" for name, part in list(results["importance"].items())[:6])
-        console.print(Text(f"importance: {told}"), soft_wrap=True)
+        print_line(console, f"importance: {told}")
     seeds = len(best["seeds"])
     if seeds > 1:
         mean = with_error(best["test_mean"], best["test_se"])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_notes, print_titled
+from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled
 from vaelab.wording import counted, number, with_error
 
 WORST = 5  # columns shown
@@ -55,7 +55,7 @@ def print_synthetic(results: Mapping[str, Any]) -> None:
     print_notes(console, results["notes"])
     folder = results["synthetic"]
     rows_told = f"   rows: {folder}/synthetic.csv" if (Path(folder) / "synthetic.csv").exists() else ""
-    console.print(Text(f"folder: {folder}{rows_told}   report: {folder}/report.html"), soft_wrap=True)
+    print_line(console, f"folder: {folder}{rows_told}   report: {folder}/report.html")
 
 
 def _print_worst(console: Console, each: Any) -> None:
