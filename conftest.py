@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from io import BytesIO
 
 # Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
 # cores wait for each other, and products of several threads round otherwise.
@@ -15,6 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from commands import ForkedWorker
 from vaelab.classifier.learning import Discriminative
@@ -54,6 +57,18 @@ def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "STEPS", 200)
         patch.setattr(simpler, "MOST_PIXELS", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unrendered() -> Iterator[None]:
+    """Pictures are composed, but saved blank: for modules that make many and look at none."""
+
+    def savefig(figure: Figure, file: BytesIO, **_: object) -> None:
+        Image.new("L", (8, 8)).save(file, "png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
         yield
 
 

@@ -12,6 +12,8 @@ from commands import vaelab
 from vaelab.comparison import run
 from vaelab.study import balance, tune
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 README = Path(__file__).parents[1] / "README.md"
 
 

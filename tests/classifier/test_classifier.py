@@ -38,6 +38,8 @@ from vaelab.supervised.feed import standardisation
 from vaelab.supervised.model import SupervisedModel, outputs_of
 from vaelab.vae.fitted import Fitted
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 @pytest.fixture(scope="module")
 def table() -> Dataset:
