@@ -24,7 +24,7 @@ from vaelab.study.worker import dump_data, open_data
 from vaelab.vae import estimator as vaes
 from vaelab.vae.estimator import VAE
 
-pytestmark = pytest.mark.usefixtures("short_reference")
+pytestmark = pytest.mark.usefixtures("unrendered")
 
 Array = npt.NDArray[Any]
 QUICK = {"epochs": 2, "hidden": "8"}

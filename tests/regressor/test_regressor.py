@@ -38,6 +38,8 @@ from vaelab.regressor.task import TASK
 from vaelab.study import tune
 from vaelab.study.worker import dump_data, open_data
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 def wave(n: int, seed: int = 0) -> tuple[Any, Any, Any]:
     """x, y and the scale of its noise: y = sin(3 a) + b + noise whose scale grows with b."""
