@@ -14,6 +14,7 @@ from vaelab.store import (
     building,
     continuing,
     read_json,
+    unfinished,
     write_output,
 )
 from vaelab.store.temporary import sweep, temporary
@@ -192,6 +193,15 @@ def test_temporary_files_of_the_dead_are_swept_and_those_of_the_living_are_not(t
     sweep(tmp_path / "in")
     assert not reused.exists()
     assert own.exists()
+
+
+def test_what_is_to_be_resumed_is_found_and_remains_beside_it_are_swept(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / dead_name()).mkdir()
+    assert unfinished(tmp_path / "run") == tmp_path / "run"
+    assert os.listdir(tmp_path) == ["run"]
+    (tmp_path / "run.partial").mkdir()
+    assert unfinished(tmp_path / "run") == unfinished(tmp_path / "run.partial") == tmp_path / "run.partial"
 
 
 # The lock

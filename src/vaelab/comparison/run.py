@@ -107,8 +107,9 @@ def resume(
         )
     contestants = _contestants(lineup, data, place, workers)
     if (place / "results.json").exists() and not (place / ".work").exists() and place == folder:
+        finished = _reopen(contestants, folder)
         watch.note(f"{folder} is finished; nothing to train or evaluate.")
-        return _reopen(contestants, folder)
+        return finished
     with store.continuing(folder):
         found = _run(lineup, contestants, data, place, workers, watch)
     return found if place == folder else _reopen(_contestants(lineup, data, folder, workers), folder)

@@ -80,8 +80,8 @@ def resume(folder: str | Path, problem: Problem | None = None, watch: InversionW
     folder, watch = store.destination(Path(folder)), watch or InversionWatch()
     config, problem = InversionConfig.read(store.unfinished(folder) / "config.toml", problem)
     if not store.preparation(folder).is_dir():
-        watch.note(f"{folder} is finished; there is nothing to resume.")
         model = Inverter.load(folder, problem.forward)
+        watch.note(f"{folder} is finished; there is nothing to resume.")
         return _inversion(folder, model, dict(model.metrics["inverse"]))
     with store.continuing(folder) as partial:
         model, results = _conclude(problem, config, partial, watch)

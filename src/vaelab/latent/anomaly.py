@@ -94,8 +94,9 @@ def anomaly(
         "settings": settings_table(settings or {}),
     }
     if resume and _is_finished(folder, config):
-        say(f"{folder} is finished; there is nothing to resume.")
-        return dict(store.read_json(folder / "results.json"))
+        finished = dict(store.read_json(folder / "results.json"))
+        say(f"note: {folder} is finished; there is nothing to resume.")
+        return finished
     with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
         store.write_atomic(place / "config.toml", tomli_w.dumps(config))
         found, specs = [], []

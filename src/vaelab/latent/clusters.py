@@ -94,8 +94,9 @@ def cluster(
         "settings": settings_table(settings),
     }
     if resume and _is_finished(folder, config, chosen.figures):
-        say(f"{folder} is finished; there is nothing to resume.")
-        return _reopen(folder)
+        finished = _reopen(folder)
+        say(f"note: {folder} is finished; there is nothing to resume.")
+        return finished
     with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
         store.write_atomic(place / "config.toml", tomli_w.dumps(config))
         if fitted is None:

@@ -129,8 +129,12 @@ def continuing(folder: str | Path) -> Iterator[Path]:
 
 
 def unfinished(folder: str | Path) -> Path:
-    """Where a run or study that is to be resumed is: <folder>.partial if there is one, else `folder`."""
+    """Where a run or study that is to be resumed is: <folder>.partial if there is one, else `folder`.
+
+    What dead processes have left beside it is swept.
+    """
     folder = Path(folder)
+    sweep(folder.parent)
     partial = preparation(destination(folder))
     return partial if partial.is_dir() else folder
 

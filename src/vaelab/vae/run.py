@@ -113,7 +113,7 @@ def train(
         _check_custom(custom, spec, feed, starts)
     if begun and not is_planned:
         spec, is_planned = spec.replace(epochs=begun["epochs"]), True
-    if resume and not store.preparation(folder).is_dir():
+    if resume and store.unfinished(folder) == folder:
         return _finished(folder, spec, is_planned, data, custom, note)
     with _partial(folder, overwrite, resume) as partial, one_thread():
         seconds, structured = None, baselines.structured(feed, timeout or math.inf)  # before the limit is shared out
