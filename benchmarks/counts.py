@@ -111,7 +111,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             study = tune(
                 data, None, arguments.trials, settings=settings, seed=seed, workers=arguments.workers, figures="none",
-                out=Path(folder) / "study",
+                final_seeds=1 if arguments.smoke else None, out=Path(folder) / "study",
             )  # fmt: skip
             seconds = time.perf_counter() - began
             best = study.best

@@ -67,7 +67,7 @@ def study_of(name: str, data: Path | None, *options: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that contains mnist/; default: VAELAB_DATA")
-    parser.add_argument("--smoke", action="store_true", help="check that it runs: a study of a few rows, no limits")
+    parser.add_argument("--smoke", action="store_true", help="check that it runs, on a few rows, without limits")
     arguments = parser.parse_args()
     print("| case | peak | limit |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
@@ -75,8 +75,8 @@ def main() -> None:
         rows, out = folder / "rows.npy", ("--out", str(folder / "study"))
         if arguments.smoke:  # one command, since a second would import everything again
             write_rows(rows, 200)
-            used = peak(study_of(str(rows), None, "--trials", "1", "--workers", "1", "--figures", "none", *out))
-            print(f"| study of a few rows | {used / MB:.0f} MB | – |")
+            used = peak(["train", str(rows), "--set", "epochs=1", "--out", str(folder / "run")])
+            print(f"| training on a few rows | {used / MB:.0f} MB | – |")
             return
         used = peak(study_of("mnist", arguments.data, "--trials", "4", "--workers", "2", *out))
         print(f"| study on MNIST, two workers | {used / MB:.0f} MB | 1500 MB |", flush=True)

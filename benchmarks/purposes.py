@@ -79,10 +79,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that contains tables/")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--smoke", action="store_true", help="check that it runs: one repeat of three trials")
+    parser.add_argument("--smoke", action="store_true", help="check that it runs: one repeat of two trials")
     arguments = parser.parse_args()
     if arguments.smoke:
-        arguments.sets, arguments.repeats, arguments.trials = "breast_cancer", 1, 3
+        arguments.sets, arguments.repeats, arguments.trials = "breast_cancer", 1, 2
     settings = {"epochs": 8} if arguments.smoke else {}
     for name in arguments.sets.split(","):
         found: dict[str, list[dict[str, float]]] = {purpose: [] for purpose in PURPOSES}

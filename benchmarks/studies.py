@@ -194,7 +194,7 @@ def main() -> None:
         for name in CONTESTANTS:
             if name in PEERS and arguments.peers is None:
                 continue
-            if arguments.smoke and found:  # one has shown that processes answer; each imports everything again
+            if arguments.smoke:  # in a process of its own each would import everything again
                 found[name] = CONTESTANTS[name](trials, epochs)
                 continue
             python = str(arguments.peers / "keras/bin/python") if name in PEERS else sys.executable

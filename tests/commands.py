@@ -1,4 +1,6 @@
-"""The command line in the tests' own process, since a new one spends seconds on imports, or in one to kill."""
+"""The command line in the tests' own process, since a new one spends seconds on imports, or in one to kill; and workers
+of a study that are forked, for the same reason.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 from unittest import mock
 
 from vaelab.cli.main import main
@@ -51,7 +55,10 @@ def process(arguments: Sequence[str], cwd: Path, timeout: float = 60) -> Complet
 
 # Processes that tests kill are forked from one that has imported everything, and so begin at once.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["vaelab.api", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator"])
+FORKS.set_forkserver_preload([
+    "vaelab.api", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator", "vaelab.vae.system",
+    "vaelab.vae.fused.steps", "vaelab.classifier.system", "vaelab.classifier.fused.steps",
+])  # fmt: skip
 
 
 def start(arguments: Sequence[str | Path], errors: Path | None = None, code: str = "") -> BaseProcess:
@@ -61,6 +68,15 @@ def start(arguments: Sequence[str | Path], errors: Path | None = None, code: str
     return child
 
 
+def forked(code: str) -> int:
+    """The exit code of Python code in a process that has imported the interface and nothing else."""
+    child = FORKS.Process(target=exec, args=(code, {}))
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return child.exitcode
+
+
 def _serve(arguments: list[str], errors: Path, code: str) -> None:
     with open(os.devnull, "w") as nothing, open(errors, "w") as file:
         os.dup2(nothing.fileno(), 1)
@@ -68,3 +84,43 @@ def _serve(arguments: list[str], errors: Path, code: str) -> None:
     exec(code, {})
     sys.argv = ["vaelab", *arguments]
     main()
+
+
+class ForkedWorker:
+    """What a crew needs of `subprocess.Popen`, for a worker that is forked."""
+
+    def __init__(self, command: Sequence[str], *, env: dict[str, str], **_: Any):
+        assert command[3] == "vaelab.study.worker"
+        (theirs, ours), (answers, told) = FORKS.Pipe(duplex=False), FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_work, args=(env, theirs, told))
+        self._process.start()
+        theirs.close()
+        told.close()
+        self.stdin = open(os.dup(ours.fileno()), "wb", buffering=0)  # noqa: SIM115 - the crew closes them
+        self.stdout = open(os.dup(answers.fileno()), "rb", buffering=0)  # noqa: SIM115
+        ours.close()
+        answers.close()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    returncode = property(poll)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _work(env: dict[str, str], told: Connection, answers: Connection) -> None:
+    from vaelab.study import worker
+
+    os.environ.update(env)
+    os.dup2(told.fileno(), 0)
+    os.dup2(answers.fileno(), 1)
+    told.close()
+    answers.close()
+    sys.stdin = open(0)  # noqa: SIM115 - until the process ends
+    sys.argv = ["worker", str(os.getppid())]
+    worker.main()

@@ -10,8 +10,6 @@ from unittest import mock
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LONG = {"run.py", "same_bits.py"}  # one starts all the others; one starts the command line a dozen times
 PROGRAMS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in LONG)

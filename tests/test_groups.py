@@ -24,8 +24,6 @@ from vaelab.study.worker import dump_data, open_data
 from vaelab.vae import estimator as vaes
 from vaelab.vae.estimator import VAE
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 Array = npt.NDArray[Any]
 QUICK = {"epochs": 2, "hidden": "8"}
 

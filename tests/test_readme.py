@@ -12,8 +12,6 @@ from commands import vaelab
 from vaelab.comparison import run
 from vaelab.study import balance, hire, tune
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 README = Path(__file__).parents[1] / "README.md"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +16,6 @@ from vaelab.api import cluster
 from vaelab.data import Dataset, from_arrays
 from vaelab.latent.row_scores import score_rows
 from vaelab.vae.fitted import Fitted
-
-pytestmark = pytest.mark.usefixtures("short_reference")
 
 ROWS, COLUMNS = 160, 5
 NAMES = [f"c{j}" for j in range(COLUMNS)]

@@ -18,8 +18,6 @@ from vaelab.cli.main import app
 from vaelab.cli.reading import DataOptions, RowOptions, parse_types, with_options
 from vaelab.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 READS_DATA = ("tune", "classify", "compare", "train", "cluster", "anomaly", "data")
 READS_ROWS = ("evaluate", "encode", "predict", "reconstruct")
 QUICK = ["--set", "epochs=2", "--set", "hidden=8", "--set", "latent_dim=2"]

@@ -19,8 +19,6 @@ from vaelab.comparison.drift import latent_drift, level_drift, number_drift
 from vaelab.data import from_arrays
 from vaelab.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,6 @@ from vaelab.errors import InputError
 from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.vae.fitted import Fitted
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 # Different epochs make two stacks, and so two jobs, of which one can be finished when the other is stopped.
 MODELS: dict[str, Any] = {"wide": {"hidden": "32", "epochs": 4}, "narrow": {"hidden": "8"}}
 SHARED = {"latent_dim": 2, "epochs": 3, "lr": 1e-2, "batch_size": 16}

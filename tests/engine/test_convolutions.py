@@ -23,8 +23,6 @@ from vaelab.vae.learning import Variational
 from vaelab.vae.run import train
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 K, B = 3, 4
 

@@ -18,8 +18,6 @@ from vaelab.data import from_arrays, load
 from vaelab.latent import LatentMixture
 from vaelab.latent.described import describe_clusters
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 NAMES = ["a", "b", "c", "d"]
 CENTRES = np.array([[0, 0, 0, 0], [8, 8, 0, 0], [0, 0, 80, 1]])
 

@@ -22,8 +22,6 @@ from vaelab.latent.row_scores import conformal_p_values
 from vaelab.use import score_anomalies
 from vaelab.vae.fitted import Fitted
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 LOADINGS = np.random.default_rng(5).normal(size=(2, 5))
 NAMES = ["a", "b", "c", "d", "e"]
 

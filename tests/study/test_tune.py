@@ -31,8 +31,6 @@ from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 from vaelab.vae.task import TASK
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
 
 

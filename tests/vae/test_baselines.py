@@ -19,6 +19,8 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.whole_reference
+
 
 def feed_of(x, **settings):
     data = from_arrays(x, seed=1)

@@ -15,8 +15,6 @@ from vaelab.vae.learning import Variational
 from vaelab.vae.objectives import OBJECTIVES, elbo
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 SETTINGS = {"latent_dim": 3, "epochs": 3, "batch_size": 20, "hidden": "16", "device": "cpu", "likelihood": "bernoulli"}
 
 

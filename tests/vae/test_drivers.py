@@ -18,8 +18,6 @@ from vaelab.report.about_columns import drivers_tables
 from vaelab.vae.drivers import ROWS, drivers
 from vaelab.vae.fitted import Fitted
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 LINEAR = {"hidden": "none", "latent_dim": 2, "lr": 2e-2, "epochs": 60}
 
 

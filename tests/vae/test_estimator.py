@@ -6,8 +6,6 @@ import doctest
 import gc
 import inspect
 import pickle
-import subprocess
-import sys
 import weakref
 from typing import Any
 
@@ -27,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from commands import forked
 from vaelab.engine import training
 from vaelab.errors import InputError
 from vaelab.vae import estimator as estimators
@@ -402,7 +401,8 @@ def test_saved_as_a_run_folder(small: VAE, table: Array, tmp_path: Any) -> None:
 
 
 def test_can_be_imported_alone() -> None:
-    subprocess.run([sys.executable, "-c", "from vaelab.vae.estimator import VAE; VAE()"], check=True)
+    forget = "import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'vaelab']"
+    assert forked(f"{forget}; from vaelab.vae.estimator import VAE; VAE()") == 0
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

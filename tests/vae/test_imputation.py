@@ -20,8 +20,6 @@ from vaelab.vae.imputation import draw, impute
 from vaelab.vae.imputation_quality import ITERATIVE, MEAN, NEAREST, imputation_quality
 from vaelab.vae.likelihoods.mixed import Mixed
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 LOADINGS = np.array([[1.0, 0.8, -0.6, 0.0, 0.5], [0.0, 0.5, 0.7, 1.0, -0.5]])
 
 

@@ -23,8 +23,6 @@ from vaelab.vae.learning import Variational, beta_at
 from vaelab.vae.run import train
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 BASE = {
     "prior": "mixture",
     "components": 3,

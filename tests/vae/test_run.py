@@ -21,8 +21,6 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.run import TrainedRun, train
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
 
 

@@ -11,8 +11,6 @@ import pytest
 import vaelab
 from vaelab.data import from_arrays
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 SETTINGS = {"epochs": 30, "layers": 1, "batch_size": 50}
 SPACE = {"width": (4, 32, "log"), "latent_dim": (1, 4), "lr": (1e-3, 2e-2, "log")}
 

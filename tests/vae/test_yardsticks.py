@@ -29,8 +29,6 @@ from vaelab.vae.task import TASK
 from vaelab.vae.yardsticks import YARDSTICKS
 from vaelab.vae.yardsticks.yardstick import LatentYardstick
 
-pytestmark = pytest.mark.usefixtures("short_reference")
-
 SETTINGS = {"hidden": "32", "latent_dim": 4, "epochs": 15, "batch_size": 16, "beta": 1.5}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -235,8 +236,9 @@ def as_float(mapping: Mapping[str, Any] | None, key: str) -> float:
 def save(figure: Figure, path: str | Path) -> Path:
     """Writes the figure as PNG, atomically."""
     buffer = io.BytesIO()
-    for text in figure.findobj(Text):  # the user's matplotlibrc may ask for LaTeX, which not every machine has
-        text.set_usetex(False)
+    if matplotlib.rcParams["text.usetex"]:  # as the user's matplotlibrc may ask, but not every machine has LaTeX
+        for text in figure.findobj(Text):
+            text.set_usetex(False)
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 4})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import torch
-from sklearn.decomposition import PCA, FactorAnalysis
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from vaelab.engine import training
@@ -282,6 +280,8 @@ def _principal(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian
     """All sizes from one decomposition (Tipping & Bishop 1999, eq. 8 and 9): W W^T = U (L - s^2 I) U^T, with s^2 the
     mean of the other D - k eigenvalues.
     """
+    from sklearn.decomposition import PCA  # here, since workers, which only train, start sooner without it
+
     pca = PCA(sizes[-1], random_state=0).fit(rows)
     values, D = pca.explained_variance_, rows.shape[1]
     total = rows.var(0, ddof=1).sum()
@@ -293,6 +293,8 @@ def _principal(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian
 
 def _factors(rows: Array, sizes: list[int], least: float) -> Iterator[Gaussian]:
     """x = W^T z + mean + noise, one noise variance per feature, by maximum likelihood."""
+    from sklearn.decomposition import FactorAnalysis
+
     noise: Array | None = None
     for k in sizes:
         model = FactorAnalysis(
@@ -306,6 +308,8 @@ def _choose(
     candidates: Iterator[Gaussian], feed: Feed, patience: float, deadline: float
 ) -> tuple[Gaussian | None, str]:
     """The best on validation, and what failed, if anything; stops after `patience` worse ones in a row."""
+    from sklearn.exceptions import ConvergenceWarning
+
     best, lowest, worse, reason = None, math.inf, 0, ""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -17,7 +17,6 @@ from vaelab.engine.networks import bucket, padded_latent
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, parse_yardsticks
 from vaelab.study.task import Nothing
 from vaelab.vae import baselines, evaluate
-from vaelab.vae.about_columns import about_columns
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.epoch import VAEStack
 from vaelab.vae.evaluate import COLLAPSE_RATE
@@ -107,6 +106,8 @@ class VAESystem:
         baselines.structured(feed, left)
 
     def results(self, feed: Feed, best: Mapping[str, Any] | None, model: Fitted | None) -> dict[str, Any]:
+        from vaelab.vae.about_columns import about_columns  # and its pictures, for which workers need not wait
+
         reference, structured = evaluate.baseline(feed, "validation"), baselines.structured(feed)
         share = reference.share(best["validation"]["neg_elbo"]) if best else None
         beaten = None

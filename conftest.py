@@ -11,14 +11,17 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from commands import ForkedWorker
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
 from vaelab.regressor.learning import Regression
+from vaelab.study import local_crew
 from vaelab.supervised import baselines as simpler
 from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
@@ -40,14 +43,25 @@ def _data_folder(name: str) -> Path:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def short_reference() -> Iterator[None]:
-    """Fewer steps for the linear VAE beside which a run is put, and no simpler classifiers of pictures, where neither
-    they nor what is said of them is the subject: they would take longer than the run itself.
+@pytest.fixture(scope="module", autouse=True)
+def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fewer steps for the linear VAE beside which a run is put, and no simpler classifiers of pictures: they would take
+    longer than the run itself. Modules whose subject they are ask for the `whole_reference`.
     """
+    if request.node.get_closest_marker("whole_reference"):
+        yield
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "STEPS", 200)
         patch.setattr(simpler, "MOST_PIXELS", 16)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Workers of studies in the tests' own process begin at once; those of commands that tests kill are real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_crew, "subprocess", SimpleNamespace(Popen=ForkedWorker, PIPE=None))
         yield
 
 
