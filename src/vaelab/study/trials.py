@@ -34,13 +34,15 @@ def quiet() -> Iterator[None]:
     """Silence Optuna's per-trial log lines and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    if level < logging.WARNING:  # setting a level, even the same, empties the caches of all loggers
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            if level < logging.WARNING:
+                logger.setLevel(level)
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -174,7 +176,7 @@ class Trials:
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is written inside is in the database whole or not at all, and in a fraction of the time."""
-        with _recording(self._path), self._storage.engine.connect() as connection:
+        with quiet(), _recording(self._path), self._storage.engine.connect() as connection:
             held = connection.connection.dbapi_connection
             assert isinstance(held, _Connection)
             outer, held.is_held = held.is_held, True
