@@ -27,7 +27,7 @@ from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
 from vaelab.regressor.learning import Regression
-from vaelab.study import crew
+from vaelab.study import local_crew
 from vaelab.supervised import baselines as simpler
 from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
@@ -79,7 +79,7 @@ def unrendered() -> Iterator[None]:
 def forked_workers() -> Iterator[None]:
     """Workers of studies in the tests' own process begin at once; those of commands that tests kill are real ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "subprocess", SimpleNamespace(Popen=ForkedWorker, PIPE=None))
+        patch.setattr(local_crew, "subprocess", SimpleNamespace(Popen=ForkedWorker, PIPE=None))
         yield
 
 

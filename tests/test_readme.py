@@ -10,7 +10,7 @@ import pytest
 
 from commands import vaelab
 from vaelab.comparison import run
-from vaelab.study import balance, tune
+from vaelab.study import balance, hire, tune
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
@@ -46,6 +46,7 @@ WRITTEN = {
 def test_readme_commands_run(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(balance, "cores", lambda: 1)  # no workers, whose imports take longer than the work
     monkeypatch.setattr(tune, "cores", lambda: 1)
+    monkeypatch.setattr(hire, "cores", lambda: 1)
     monkeypatch.setattr(run, "cores", lambda: 1)
     (tmp_path / "examples").symlink_to(README.parent / "examples")
     for command in sections()[section]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vaelab.latent import LatentMixture
     from vaelab.regressor.estimator import Regressor
     from vaelab.settings.space import Space
+    from vaelab.study.ray_options import Ray
     from vaelab.use import drift, load, load_classifier, load_regressor, score_anomalies
     from vaelab.vae.estimator import VAE
     from vaelab.vae.fitted import Fitted
@@ -30,6 +31,7 @@ _HOMES = {
     "Fitted": "vaelab.vae.fitted",
     "InputError": "vaelab.errors",
     "LatentMixture": "vaelab.latent",
+    "Ray": "vaelab.study.ray_options",
     "Regressor": "vaelab.regressor.estimator",
     "Space": "vaelab.settings.space",
     "Spec": "vaelab.vae.spec",
@@ -56,6 +58,7 @@ __all__ = [
     "Fitted",
     "InputError",
     "LatentMixture",
+    "Ray",
     "Regressor",
     "Space",
     "Spec",

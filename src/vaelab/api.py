@@ -25,7 +25,9 @@ from vaelab.settings.space import Space
 from vaelab.settings.spec import check_idle
 from vaelab.study import tune as tuning
 from vaelab.study.config import Config
+from vaelab.study.ray_options import Ray
 from vaelab.study.results import Study
+from vaelab.study.storage import Storage
 from vaelab.study.task import Task
 from vaelab.study.watch import Watch
 from vaelab.synthetic import run as judging
@@ -141,6 +143,9 @@ def tune(
     split_seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
+    ray: Ray | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
     seed: int = 0,
     sampler: str = "tpe",
     purpose: str | Sequence[str] | None = None,
@@ -166,7 +171,10 @@ def tune(
     reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
-    seed: seed of the study; results do not depend on `workers`.
+    ray: puts the workers on a Ray cluster: Ray("auto", gpus_per_worker=0.25).
+    storage: a URL postgresql://... of a database into which the study is also written, for optuna-dashboard.
+    study_name: its name there, by default that of its folder.
+    seed: seed of the study; results depend neither on `workers` nor on `ray`.
     sampler: "tpe", "random" or "grid".
     purpose: what the model is for, which gives the yardstick and the default space: "density" (default), "embedding"
         (the probe; without labels the front of rate and distortion) or "clusters" ("nmi"; without labels "stability").
@@ -195,7 +203,10 @@ def tune(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
-    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+    return tuning.begin(
+        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+        watch=watch,
+    )  # fmt: skip
 
 
 def classify(
@@ -209,6 +220,9 @@ def classify(
     split_seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
+    ray: Ray | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
     seed: int = 0,
     sampler: str = "tpe",
     yardstick: str | Sequence[str] | None = None,
@@ -231,7 +245,10 @@ def classify(
     reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
-    seed: seed of the study; results do not depend on `workers`.
+    ray: puts the workers on a Ray cluster: Ray("auto", gpus_per_worker=0.25).
+    storage: a URL postgresql://... of a database into which the study is also written, for optuna-dashboard.
+    study_name: its name there, by default that of its folder.
+    seed: seed of the study; results depend neither on `workers` nor on `ray`.
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "accuracy", "log_loss", "macro_f1" or "balanced_accuracy".
         Two, as a list or with a comma, give a front.
@@ -256,7 +273,10 @@ def classify(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
-    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+    return tuning.begin(
+        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+        watch=watch,
+    )  # fmt: skip
 
 
 def regress(
@@ -270,6 +290,9 @@ def regress(
     split_seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
+    ray: Ray | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
     seed: int = 0,
     sampler: str = "tpe",
     yardstick: str | Sequence[str] | None = None,
@@ -296,7 +319,10 @@ def regress(
     reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     timeout: seconds for search and final training. workers: processes, by default one per core.
-    seed: seed of the study; results do not depend on `workers`.
+    ray: puts the workers on a Ray cluster: Ray("auto", gpus_per_worker=0.25).
+    storage: a URL postgresql://... of a database into which the study is also written, for optuna-dashboard.
+    study_name: its name there, by default that of its folder.
+    seed: seed of the study; results depend neither on `workers` nor on `ray`.
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "log_density" (nats per example, in the target's own unit)
         or "r2". Two, as a list or with a comma, give a front.
@@ -323,7 +349,14 @@ def regress(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading, numeric=True)
-    return tuning.begin(config, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+    return tuning.begin(
+        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+        watch=watch,
+    )  # fmt: skip
+
+
+def _storage(url: str | None, study_name: str | None) -> Storage | None:
+    return None if url is None else Storage(url, study_name)
 
 
 def _space(space: Space | Mapping[str, Any] | None, task: Task) -> Space | None:

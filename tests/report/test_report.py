@@ -34,6 +34,7 @@ from vaelab.report.captions import captions, comparison_captions
 from vaelab.report.pictures import load
 from vaelab.vae.evaluate import why_collapsed
 from vaelab.vae.spec import Spec
+from vaelab.vae.yardsticks import YARDSTICKS
 from vaelab.wording import value_and_error
 
 
@@ -415,3 +416,12 @@ def test_without_a_winner_the_reason_is_said_once_and_settings_are_code(tmp_path
     assert found.text.count("not trained enough") == 1
     assert "two." in found.text
     assert "The search took 6 min 52 s." in found.text  # and nothing was trained after it
+
+
+def test_the_page_has_the_best_of_very_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_page, "MOST_ROWS", 3)
+    values = [4.0, None, 1.0, 3.0, 2.0, 5.0]
+    table = [{"number": number, "value": value} for number, value in enumerate(values)]
+    shown = study_page.foremost(table, next(iter(YARDSTICKS.values())), winner=5)
+    assert [row["number"] for row in shown] == [2, 3, 4, 5]
+    assert study_page.foremost(table[:3], next(iter(YARDSTICKS.values()))) == table[:3]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaelab.cli.machines import HERE, MachineOptions
 from vaelab.cli.options import (
     AsJson,
     Figures,
@@ -23,7 +24,6 @@ from vaelab.cli.options import (
     StudySeed,
     Timeout,
     Trials,
-    Workers,
     load_again,
     print_json,
 )
@@ -55,7 +55,7 @@ def tune(
     settings: Settings = None,
     trials: Trials = None,
     timeout: Timeout = None,
-    workers: Workers = None,
+    machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
     purpose: Annotated[
@@ -94,7 +94,7 @@ def tune(
         "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
-    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
 
     print_json(results) if as_json else terminal.print_study(results)
@@ -109,7 +109,7 @@ def classify(
     settings: Settings = None,
     trials: Trials = None,
     timeout: Timeout = None,
-    workers: Workers = None,
+    machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
     yardstick: Annotated[
@@ -131,14 +131,19 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Search a classifier's hyperparameters, retrain the best, open the test split once."""
-    options = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
+    options: dict[str, Any] = {
+        "yardstick": yardstick,
+        "final_seeds": final_seeds,
+        "finalists": finalists,
+        "final_epochs": final_epochs,
+    }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
         "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
-    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
 
     print_json(results) if as_json else terminal.print_classifier(results)
@@ -153,7 +158,7 @@ def regress(
     settings: Settings = None,
     trials: Trials = None,
     timeout: Timeout = None,
-    workers: Workers = None,
+    machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
     yardstick: Annotated[
@@ -175,14 +180,19 @@ def regress(
     as_json: AsJson = False,
 ) -> None:
     """Search a regressor of the numeric column --target, retrain the best, open the test split once."""
-    options = {"yardstick": yardstick, "final_seeds": final_seeds, "finalists": finalists, "final_epochs": final_epochs}
+    options: dict[str, Any] = {
+        "yardstick": yardstick,
+        "final_seeds": final_seeds,
+        "finalists": finalists,
+        "final_epochs": final_epochs,
+    }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
         "regressor", source, search, space, fixed, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
-    results = _run(chosen, data, resume, trials, timeout, workers, out, overwrite)
+    results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
 
     print_json(results) if as_json else terminal.print_regressor(results)
@@ -230,7 +240,7 @@ def _run(
     resume: Path | None,
     trials: int | None,
     timeout: float | None,
-    workers: int | None,
+    machines: MachineOptions,
     out: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
@@ -240,11 +250,10 @@ def _run(
     from vaelab.study import tune as tuning
 
     keep_freed_memory()
+    where: Any = {"workers": machines.workers, "ray": machines.cluster, "storage": machines.database}
     with terminal.watch() as display:
         if resume is not None:
-            study = tuning.resume(
-                resume, data, chosen.task, trials=trials, timeout=timeout, workers=workers, watch=display
-            )
+            study = tuning.resume(resume, data, chosen.task, trials=trials, timeout=timeout, watch=display, **where)
         else:
-            study = tuning.begin(chosen, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+            study = tuning.begin(chosen, data, out=out, overwrite=overwrite, watch=display, **where)
     return study.results

@@ -24,8 +24,8 @@ from vaelab.report import build_comparison_report
 from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study.balance import cores, stacks
-from vaelab.study.crew import Crew
 from vaelab.study.jobs import Job, Member
+from vaelab.study.local_crew import LocalCrew
 from vaelab.vae import baselines, evaluate
 from vaelab.vae.evaluate import Baseline
 from vaelab.vae.explorer import explorer_of
@@ -230,7 +230,7 @@ def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: in
     watch.training({m.name: int(m.spec.epochs) for group in groups.values() for m, _ in group})
     notes = []
     for group in groups.values():
-        with Crew(data, group[0][0].spec, workers, work, TASK, "neg_elbo") as crew:
+        with LocalCrew(data, group[0][0].spec, workers, work, TASK, "neg_elbo") as crew:
             jobs = [
                 Job(
                     tuple(part), int(part[0].spec.epochs), str(work), is_final=True,

@@ -37,6 +37,7 @@ from vaelab.wording import counted, number
 PAGE_BYTES = 8_000_000
 TRIAL_PICTURES = ("losses", "latent", "reconstructions", "samples")
 STUDY_PICTURES = ("front", "history", "rungs", "importance", "latent_size")
+MOST_ROWS = 1000  # of the table and the charts of trials: browsers are slow with more
 REST_BYTES = 200_000  # style, script, tables: everything except pictures and the explorer
 
 SPLITS = ("validation", "test")
@@ -81,10 +82,13 @@ def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: 
     baseline = results.get("baseline") or {}
     table = [row for row in results.get("table", []) if isinstance(row, Mapping)]
     yardstick, *others = Yardstick.both(results)
+    every, table = len(table), foremost(table, yardstick, winner.get("number"))
     columns = {"value": yardstick.short} | {each.name: each.short for each in others}
     columns |= {name: head for name, head in COLUMNS.items() if name not in (yardstick.name, *columns)}
     items, omitted, small = gallery(folder, table, PAGE_BYTES - used, missing, TRIAL_PICTURES, yardstick)
     notes = (results.get("notes") or [])[0 if winner else 1 :]  # without a winner, the headline says the first
+    if len(table) < every:
+        notes = [*notes, f"the page has the best {len(table):,} of {every:,} trials; results.json has all."]
     searched = sorted({str(name) for row in table for name in row.get("params") or {}})
     page = render(
         "study.html.jinja",
@@ -224,6 +228,13 @@ def _scale(results: Mapping[str, Any]) -> Scale | None:
     if share is None:
         share = (top - value) / (top - bottom) if top > bottom else 0.0
     return Scale(Cell.of(top), Cell.of(bottom), Cell.of(value), min(1.0, max(0.0, share)))
+
+
+def foremost(table: Sequence[Mapping[str, Any]], yardstick: Yardstick, winner: Any = None) -> list[Mapping[str, Any]]:
+    """The trials that the page shows, by number: the best MOST_ROWS, and the winner."""
+    best = sorted(table, key=lambda row: _by_value(row, yardstick))[:MOST_ROWS]
+    kept = {row.get("number") for row in best} | {winner}
+    return [row for row in table if row.get("number") in kept]
 
 
 def trials(

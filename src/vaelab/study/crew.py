@@ -1,28 +1,16 @@
-"""The crew that does a study's jobs: this process alone, or workers that are replaced if they die."""
+"""The interface of a crew, which does a study's jobs: here, in worker processes, or on the machines of a cluster."""
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import json
-import os
-import selectors
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import torch
+import abc
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
 
 from vaelab.data import Dataset
-from vaelab.engine.process import one_thread
-from vaelab.errors import StoreError
 from vaelab.settings.spec import ModelSpec
-from vaelab.study import jobs
 from vaelab.study.jobs import Job, Outcome
 from vaelab.study.task import Task
-from vaelab.study.worker import dump_data
 
 MAX_DEATHS = 3  # of workers in a row, with the same job
 Progress = Callable[[Sequence[str], int], None]  # names of members, epoch
@@ -32,17 +20,16 @@ class WorkerDied(RuntimeError):
     """A job failed in its worker, or killed it several times in a row."""
 
 
-class Crew:
-    """Does jobs with `workers` processes, or in this process if `workers` is 1. Results are the same either way."""
+class Crew(abc.ABC):
+    """Does jobs. Their outcomes, checkpoints and run folders are the same whichever crew does them."""
 
-    def __init__(self, data: Dataset, spec: ModelSpec, workers: int, scratch: Path, task: Task, yardstick: str):
-        self.data, self.spec, self.workers, self.scratch = data, spec, workers, scratch
-        self.task, self.yardstick = task, yardstick
+    workers: int  # jobs done at the same time
+
+    def __init__(self, data: Dataset, spec: ModelSpec, task: Task, yardstick: str):
+        self.data, self.spec, self.task, self.yardstick = data, spec, task, yardstick
         self.system = task.system(yardstick)
         self.has_worked = False  # whether anything was trained
         self._feed: Any = None
-        self._processes: list[_Process] = []
-        self._opening = ""
 
     @property
     def feed(self) -> Any:
@@ -51,143 +38,42 @@ class Crew:
             self._feed = self.system.feed(self.data, self.spec)
         return self._feed
 
-    def __enter__(self) -> Crew:
-        if self.workers > 1:
-            where = dump_data(self.data, self.scratch / "data")
-            spec = self.spec.model_dump(mode="json")
-            self._opening = json.dumps(
-                {"task": type(self.task).__module__, "yardstick": self.yardstick, "data": where, "spec": spec}
-            )
-            self._processes = [_Process(self._opening, gpu(self.spec.device, n)) for n in range(self.workers)]
-        return self
+    def run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
+        """Do all jobs, longest first as given; outcomes by member name.
 
-    def __exit__(self, *_: object) -> None:
-        self.dismiss()
+        Raises WorkerDied if a job fails or repeatedly kills its worker, StoreError if files cannot be written.
+        """
+        self.has_worked = self.has_worked or bool(todo)
+        return self._run(todo, progress)
 
+    @abc.abstractmethod
+    def _run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]: ...
+
+    @abc.abstractmethod
     def dismiss(self) -> None:
         """Stop the workers and free their memory when nothing is left to train."""
-        while self._processes:
-            self._processes.pop().stop()
 
-    def run(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
-        """Do all jobs, longest first as given; outcomes by member name."""
-        self.has_worked = self.has_worked or bool(todo)
-        if self.workers == 1:
-            return self._run_here(todo, progress)
-        waiting = collections.deque((job, 0) for job in todo)
-        outcomes: dict[str, Outcome] = {}
-        idle = list(self._processes)
-        with selectors.DefaultSelector() as selector:
-            while waiting or selector.get_map():
-                while waiting and idle:
-                    process = idle.pop(0)
-                    process.start(*waiting.popleft())
-                    selector.register(process.answers, selectors.EVENT_READ, process)
-                for key, _ in selector.select():
-                    process = key.data
-                    for message in process.read():
-                        if "progress" in message:
-                            progress(message["progress"], message["epoch"])
-                            continue
-                        selector.unregister(process.answers)
-                        if "outcomes" in message:
-                            outcomes.update({o["name"]: Outcome(**o) for o in message["outcomes"]})
-                            idle.append(process)
-                        elif "error" in message:
-                            raise StoreError(message["error"])
-                        elif "failure" in message:
-                            raise WorkerDied(
-                                f"a worker failed while training {_names(process.job)}: {message['failure']}; "
-                                "finished work is kept, and can be resumed."
-                            )
-                        else:
-                            waiting.appendleft(self._replace(process))
-                            idle.append(self._processes[-1])
-        return outcomes
+    def __enter__(self) -> Self:
+        return self
 
-    def _run_here(self, todo: Sequence[Job], progress: Progress) -> dict[str, Outcome]:
-        outcomes: dict[str, Outcome] = {}
-        with one_thread():
-            for job in todo:
-                done = jobs.run(
-                    job, self.system, self.feed, lambda j, epoch: progress([m.name for m in j.members], epoch)
-                )
-                outcomes.update({o.name: o for o in done})
-        return outcomes
-
-    def _replace(self, process: _Process) -> tuple[Job, int]:
-        """A dead worker's job, to be redone from its checkpoints by a new worker."""
-        job, deaths, reason = process.job, process.deaths + 1, process.bury()
-        self._processes.remove(process)
-        if deaths >= MAX_DEATHS:
-            raise WorkerDied(
-                f"a worker died {deaths} times in a row ({reason}) while training {_names(job)}; if memory is short, "
-                "use fewer `workers` or a smaller `batch_size`, then resume."
-            )
-        self._processes.append(_Process(self._opening, process.own))
-        return job, deaths
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.dismiss()
 
 
-def _names(job: Job) -> str:
+def died(reason: str, job: Job) -> WorkerDied:
+    """The error for a job with which MAX_DEATHS workers died in a row."""
+    return WorkerDied(
+        f"a worker died {MAX_DEATHS} times in a row ({reason}) while training {names(job)}; if memory is short, "
+        "use fewer `workers` or a smaller `batch_size`, then resume."
+    )
+
+
+def failed(reason: str, job: Job) -> WorkerDied:
+    """The error for a job that raised an exception in its worker."""
+    return WorkerDied(
+        f"a worker failed while training {names(job)}: {reason}; finished work is kept, and can be resumed."
+    )
+
+
+def names(job: Job) -> str:
     return ", ".join(member.name for member in job.members)
-
-
-def gpu(device: str, number: int) -> dict[str, str]:
-    """The environment that gives worker `number` a GPU of its own; nothing if there is one, or one was chosen."""
-    if device != "cuda" or torch.cuda.device_count() < 2:
-        return {}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-    gpus = visible.split(",")
-    return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
-
-
-class _Process:
-    """One worker process and the job it has; `own` is what differs in its environment from the others'."""
-
-    def __init__(self, opening: str, own: Mapping[str, str]):
-        self.own = own
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **own}
-        # -P: a file of the working folder, such as random.py, must not be imported in place of a module.
-        command = [sys.executable, "-P", "-m", "vaelab.study.worker", str(os.getpid())]
-        # A separate session sends Ctrl-C only to the parent, which then stops its workers in order.
-        self._popen = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-            bufsize=0,
-        )
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._input, self.answers = self._popen.stdin, self._popen.stdout
-        self.job: Job
-        self.deaths, self._rest = 0, b""
-        self._send(opening)
-
-    def _send(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # a dead worker is detected when its answer is missing
-            self._input.write(line.encode() + b"\n")
-            self._input.flush()
-
-    def start(self, job: Job, deaths: int) -> None:
-        self.job, self.deaths = job, deaths
-        self._send(job.to_json())
-
-    def read(self) -> list[dict[str, Any]]:
-        """The received messages; the last is empty if the worker is dead."""
-        piece = os.read(self.answers.fileno(), 1 << 16)
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        return [json.loads(line) for line in lines] + ([] if piece else [{}])
-
-    def bury(self) -> str:
-        self.stop()
-        code = self._popen.returncode
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-    def stop(self) -> None:
-        self._popen.kill() if self._popen.poll() is None else None
-        self._popen.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self._input.close()
-        self.answers.close()

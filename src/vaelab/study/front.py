@@ -17,12 +17,14 @@ def front(points: Mapping[int, Costs]) -> list[int]:
     [0, 1, 3]
     """
 
-    def dominated(own: Costs) -> bool:
-        return any(
-            other[0] <= own[0] and other[1] <= own[1] and tuple(other) != tuple(own) for other in points.values()
-        )
-
-    return sorted((n for n, own in points.items() if not dominated(own)), key=lambda n: (*points[n], n))
+    found: list[int] = []
+    lowest = math.inf  # second cost of any point with a lower first cost
+    for number in sorted(points, key=lambda n: (*points[n], n)):
+        costs = points[number]
+        if costs[1] < lowest or (found and tuple(points[found[-1]]) == tuple(costs)):
+            found.append(number)
+            lowest = costs[1]
+    return found
 
 
 def _scaled(points: Mapping[int, Costs]) -> dict[int, Costs]:

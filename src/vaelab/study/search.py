@@ -156,10 +156,11 @@ class Search:
 
         Trial 0, the defaults, is the reference: it is trained to the end.
         """
-        for number, spec in live.items():
-            value = outcomes[self.name(number, spec)].value
-            assert value is not None
-            self.trials.report(number, rung, value)
+        with self.trials.together():
+            for number, spec in live.items():
+                value = outcomes[self.name(number, spec)].value
+                assert value is not None
+                self.trials.report(number, rung, value)
         reports, first = {n: self.trials.reports(n) for n in specs}, min(specs)
         cohort = {n: own[rung] for n, own in reports.items() if rung in own}
         best = min(self.trials.best(first), *(v for own in reports.values() for r, v in own.items() if r <= rung))
@@ -175,21 +176,23 @@ class Search:
         if self.config.figures == "all" and pruned:
             members = [Member(self.name(n, spec), spec) for n, spec in pruned.items()]
             self.crew.run(self._jobs(members, rung, close=True), self.watch.epoch)
-        for number, spec in pruned.items():
-            outcome = outcomes[self.name(number, spec)]
-            self.trials.prune(number, {"seconds": outcome.seconds, "epochs": outcome.epochs})
-            self.watch.finished(number, "PRUNED", cohort[number])
+        with self.trials.together():
+            for number, spec in pruned.items():
+                outcome = outcomes[self.name(number, spec)]
+                self.trials.prune(number, {"seconds": outcome.seconds, "epochs": outcome.epochs})
+                self.watch.finished(number, "PRUNED", cohort[number])
         return {n: live[n] for n in kept}
 
     def _complete(self, live: dict[int, Any], outcomes: dict[str, Outcome]) -> None:
-        for number, spec in live.items():
-            outcome = outcomes[self.name(number, spec)]
-            assert outcome.metrics is not None
-            costs = self.crew.system.costs(spec, outcome.metrics)
-            facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
-            facts |= {"seconds": outcome.seconds, "epochs": outcome.epochs}
-            self.trials.complete(number, costs, facts["verdict"] == "ok", facts)
-            self.watch.finished(number, "COMPLETE", costs[0])
+        with self.trials.together():
+            for number, spec in live.items():
+                outcome = outcomes[self.name(number, spec)]
+                assert outcome.metrics is not None
+                costs = self.crew.system.costs(spec, outcome.metrics)
+                facts = {k: outcome.metrics[k] for k in self.crew.system.facts}
+                facts |= {"seconds": outcome.seconds, "epochs": outcome.epochs}
+                self.trials.complete(number, costs, facts["verdict"] == "ok", facts)
+                self.watch.finished(number, "COMPLETE", costs[0])
 
     def estimate(self, specs: Sequence[Any], epochs: int) -> float:
         """Estimated seconds the crew needs for `epochs` epochs of these members."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import sqlite3
@@ -21,6 +22,7 @@ from vaelab.errors import InputError, StoreError
 from vaelab.settings.space import Space
 from vaelab.store.files import name_of
 from vaelab.study.front import spread
+from vaelab.study.samplers import BoundedTPE, Window
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 NAME = "vaelab"
@@ -31,17 +33,19 @@ LEAST_RANKED, BEST_RANKED = 8, 5  # minimum number of ranked trials for importan
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Optuna's per-trial log lines and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    if level < logging.WARNING:  # setting a level, even the same, empties the caches of all loggers
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            if level < logging.WARNING:
+                logger.setLevel(level)
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -69,7 +73,7 @@ def importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     if len(found) < LEAST_RANKED:
         return {}
     share = min(0.5, max(0.1, BEST_RANKED / len(found)))
-    with _quiet():
+    with quiet():
         study = optuna.create_study()
         study.add_trials(
             [
@@ -85,6 +89,16 @@ def importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
 def _without_sync(connection: Any, record: Any) -> None:
     """SQLite need not wait for the disk at every commit."""
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+class _Connection(sqlite3.Connection):
+    """A connection on which several writes can be one transaction."""
+
+    is_held = False
+
+    def commit(self) -> None:
+        if not self.is_held:
+            super().commit()
 
 
 @contextlib.contextmanager
@@ -169,18 +183,20 @@ class Trials:
         which is recorded. Raises InputError if other values are.
         """
         self.space, self.sampler, self.seed, self.size, self.first = space, sampler, seed, size, first
-        self._path = path
+        self._path, self._window = path, Window()
+        self._is_ahead = False  # whether this object knows of trials that the database has lost
         if path.exists() and not path.is_file():
             raise _damaged(path, "it is not a file")
         with _recording(path), contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # twice the transactions per second; readers never wait
-        with _quiet(), _recording(path), _reading(path):
+        with quiet(), _recording(path), _reading(path):
             # A path is no part of a URL, in which ?, % and {} of a folder's name would have a meaning.
             self._storage = optuna.storages.RDBStorage(
                 "sqlite://",
                 engine_kwargs={
-                    "creator": lambda: sqlite3.connect(path, timeout=60, check_same_thread=False),
-                    "poolclass": sqlalchemy.pool.QueuePool,
+                    "creator": lambda: sqlite3.connect(path, 60, check_same_thread=False, factory=_Connection),
+                    "poolclass": sqlalchemy.pool.StaticPool,
+                    "pool_reset_on_return": None,  # a rollback, which would undo what is written together
                 },
             )
             # With a write-ahead log, a power cut can lose the last commits but never half of one. A lost trial is
@@ -230,8 +246,26 @@ class Trials:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written inside is in the database whole or not at all, and in a fraction of the time."""
+        with quiet(), _recording(self._path), self._storage.engine.connect() as connection:
+            held = connection.connection.dbapi_connection
+            assert isinstance(held, _Connection)
+            outer, held.is_held = held.is_held, True
+            try:
+                yield
+            except BaseException:
+                held.is_held, self._is_ahead = outer, True
+                held.rollback()
+                raise
+            held.is_held = outer
+            held.commit()
+
     def reclaim(self) -> int:
         """Requeue the trials that a dead process left running: each keeps its number, parameters and seed."""
+        if self._is_ahead:  # the next process will
+            return 0
         lost = [t for t in self.all() if t.state == TrialState.RUNNING]
         for trial in lost:
             with _recording(self._path):
@@ -247,13 +281,14 @@ class Trials:
             return []
         start = first // self.size * self.size
         numbers = list(range(start, min(start + self.size, total)))
-        for number in numbers:
-            if number >= len(trials) or trials[number].state == TrialState.WAITING:
-                self._ask(number)
+        with self.together():
+            for number in numbers:
+                if number >= len(trials) or trials[number].state == TrialState.WAITING:
+                    self._ask(number)
         return numbers
 
     def _ask(self, number: int) -> None:
-        with _quiet():
+        with quiet():
             # A new sampler per trial: its suggestions depend only on the seed, the number and the finished trials.
             self._study.sampler = self._make_sampler(number)
             if len(self._trials) <= number < len(self.first):
@@ -273,7 +308,7 @@ class Trials:
         seed = derive_seed(self.seed, number) % 2**32
         # The grid's order depends on its seed, which must therefore be the study's.
         samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-            "tpe": lambda: optuna.samplers.TPESampler(seed=seed),
+            "tpe": lambda: BoundedTPE(self._window, seed),
             "random": lambda: optuna.samplers.RandomSampler(seed=seed),
             "grid": lambda: optuna.samplers.GridSampler(self.space.grid(), seed=self.seed % 2**32),
         }
@@ -313,7 +348,7 @@ class Trials:
         self._tell(number, TrialState.FAIL, {**facts, "reason": reason})
 
     def complete(self, number: int, value: float | Sequence[float], feasible: bool, facts: Mapping[str, Any]) -> None:
-        with _quiet():
+        with quiet():
             self._asked[number].set_constraint(CONSTRAINT, 0.0 if feasible else 1.0)
         self._tell(number, TrialState.COMPLETE, facts, value)
 
@@ -326,12 +361,21 @@ class Trials:
             trial.set_user_attr(name, fact)
         self._study.tell(trial, value, state=state)
         ended, own = self._trials[number], self._ids[number]
-        with _recording(self._path):
-            for name, fact in ended.user_attrs.items():
-                self._storage.set_trial_user_attr(own, name, fact)
-            for name, fact in ended.system_attrs.items():
-                self._storage.set_trial_system_attr(own, name, fact)
+        with self.together():
+            self._write_facts("user", own, ended.user_attrs)
+            self._write_facts("system", own, ended.system_attrs)
             self._storage.set_trial_state_values(own, state, ended.values)
+
+    def _write_facts(self, kind: Literal["user", "system"], trial: int, facts: Mapping[str, Any]) -> None:
+        """Attributes of a trial in one statement: Optuna needs a transaction of several for each of them."""
+        rows = [{"trial": trial, "key": name, "value": json.dumps(fact)} for name, fact in facts.items()]
+        statement = (
+            f"INSERT INTO trial_{kind}_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value) "
+            "ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"
+        )
+        if rows:
+            with self._storage.engine.begin() as connection:
+                connection.execute(sqlalchemy.text(statement), rows)
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[int]:

@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from vaelab import store
 from vaelab.data import Dataset
@@ -22,8 +24,11 @@ from vaelab.study import balance, finals
 from vaelab.study.balance import cores
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
+from vaelab.study.hire import hire
+from vaelab.study.ray_options import Ray
 from vaelab.study.results import STATES, Study, collect, trial_row, why_no_winner
 from vaelab.study.search import MARGIN, Clock, Search
+from vaelab.study.storage import Storage
 from vaelab.study.task import Task
 from vaelab.study.trials import Trials, candidates
 from vaelab.study.watch import Watch
@@ -35,18 +40,25 @@ def begin(
     data: Dataset,
     *,
     workers: int | None = None,
+    ray: Ray | None = None,
+    storage: Storage | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
 ) -> Study:
     """Start a study: search, retrain the best over seeds, choose on validation, open test once."""
     config = _decide(config, data, workers)
-    engine = _base(config, data).engine  # goes into config.toml: a resumed study continues with it
-    config = dataclasses.replace(config, settings={**config.settings, "engine": engine})
+    base = _base(config, data)
+    if ray is not None:
+        ray.check_device(base.device)
+    # goes into config.toml: a resumed study continues with it
+    config = dataclasses.replace(config, settings={**config.settings, "engine": base.engine})
     folder = default_folder(data.name) if out is None else Path(out)
+    with _mirror(storage, config, folder, list, Watch()):
+        pass  # refused before anything is written
     with store.building(folder, overwrite) as place:
         config.save(place, data.source)
-        study = _run(config, data, place, workers, watch or Watch())
+        study = _run(config, data, place, workers, ray, storage, watch or Watch())
     return _placed(study, folder, config)
 
 
@@ -82,6 +94,8 @@ def resume(
     trials: int | None = None,
     timeout: float | None = None,
     workers: int | None = None,
+    ray: Ray | None = None,
+    storage: Storage | None = None,
     watch: Watch | None = None,
 ) -> Study:
     """Resume a study, or extend it with more trials; finished work is kept."""
@@ -96,7 +110,7 @@ def resume(
         changes["trials"] = trials
     config = _decide(dataclasses.replace(config, **changes), data, workers)
     with store.continuing(folder) as place:
-        study = _run(config, data, place, workers, watch or Watch())
+        study = _run(config, data, place, workers, ray, storage, watch or Watch())
     return _placed(study, store.destination(folder), config)
 
 
@@ -113,17 +127,27 @@ def _base(config: Config, data: Dataset) -> Any:
     return config.task.system(config.judged_by).resolve(config.task.spec_type.create(**config.settings), data)
 
 
-def _run(config: Config, data: Dataset, folder: Path, workers: int | None, watch: Watch) -> Study:
+def _run(
+    config: Config,
+    data: Dataset,
+    folder: Path,
+    workers: int | None,
+    ray: Ray | None,
+    storage: Storage | None,
+    watch: Watch,
+) -> Study:
     clock = Clock(config.timeout)
     base = _base(config, data)
     if base.fuses:
         fused.prepare(config.task.system(config.judged_by).method.kernels)  # before there are workers
-    count = cores() if workers is None else workers
     work = folder / ".work"
     with (
         one_thread(),
         _trials(config, folder, base) as trials,
-        Crew(data, base, count, work, config.task, config.judged_by) as crew,
+        _mirror(storage, config, folder, trials.all, watch),
+        hire(
+            data, base, config.task, config.judged_by, workers=workers, ray=ray, scratch=work, note=watch.note
+        ) as crew,
     ):
         _refuse_fewer(config, trials)
         config.save(folder, data.source)  # a resumed study may have more trials
@@ -194,6 +218,17 @@ def _trials(config: Config, folder: Path, base: Any) -> Iterator[Trials]:
         yield trials
     finally:
         trials.close()
+
+
+def _mirror(
+    storage: Storage | None, config: Config, folder: Path, read: Callable[[], Sequence[FrozenTrial]], watch: Watch
+) -> contextlib.AbstractContextManager[object]:
+    if storage is None:
+        return contextlib.nullcontext()
+    from vaelab.study.mirror import Mirror  # psycopg is an extra
+
+    name = storage.study_name or store.destination(folder).resolve().name
+    return Mirror(storage, name, read, ["minimize"] * len(config.yardsticks), watch.note)
 
 
 def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:

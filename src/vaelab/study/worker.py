@@ -106,9 +106,14 @@ def main() -> None:
     except InputError as error:
         say(error=str(error))
     except Exception as error:  # told to the parent, which a traceback among other output does not reach
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        say(failure=f"{reason} ({Path(place.filename).name}, line {place.lineno})")
+        say(failure=in_one_line(error))
+
+
+def in_one_line(error: Exception) -> str:
+    """An exception and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{reason} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def _serve(say: Callable[..., None]) -> None:

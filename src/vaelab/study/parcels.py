@@ -1,0 +1,56 @@
+"""Checkpoints and run folders as bytes, for workers that share no file system with the study."""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from vaelab import store
+from vaelab.store import writing
+
+Files = Mapping[str, bytes]  # contents by path below a folder
+
+
+def pack_checkpoint(work: Path, name: str) -> dict[str, bytes]:
+    """The two files of a member's checkpoint, the arrays first; {} without one."""
+    about = work / f"{name}.json"
+    if not about.exists():
+        return {}
+    arrays = str(store.read_json(about)["arrays"])
+    return {arrays: (work / arrays).read_bytes(), about.name: about.read_bytes()}
+
+
+def unpack_checkpoint(files: Files, work: Path, name: str) -> None:
+    """Write a checkpoint in place of an earlier one, which is valid until the new one is whole."""
+    for file, content in files.items():  # the arrays first
+        store.write_atomic(work / file, content)
+    for earlier in work.glob(f"{glob.escape(name)}.epoch*.safetensors"):
+        if earlier.name not in files:
+            earlier.unlink()
+
+
+def pack_folder(folder: Path) -> dict[str, bytes]:
+    """Every file of a run folder; {} without one."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def unpack_folder(files: Files, folder: Path) -> None:
+    """Write a run folder whole, or not at all; a run that was there is replaced."""
+    temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"
+    with writing(folder):
+        temporary.mkdir(parents=True)
+        try:
+            for file, content in files.items():
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+                store.write_atomic(temporary / file, content)
+            if folder.exists():  # what the same job left before it was interrupted
+                shutil.rmtree(folder)
+            os.rename(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise

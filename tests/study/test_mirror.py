@@ -1,0 +1,233 @@
+"""The mirror of a study in PostgreSQL: a real server, which is restarted and kept away while the study goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+
+from commands import vaelab
+from vaelab.errors import InputError
+from vaelab.settings.space import Space
+from vaelab.study import mirror
+from vaelab.study.mirror import Mirror
+from vaelab.study.storage import Storage
+from vaelab.study.trials import Trials
+from vaelab.vae.spec import Spec
+
+SPACE = Space.parse({"lr": (1e-4, 1e-2, "log"), "latent_dim": (2, 8), "optimizer": ["adam", "sgd"]}, Spec)
+PASSWORD = "s3cret word"
+
+
+class Server:
+    """A PostgreSQL server of the tests' own, in a temporary folder."""
+
+    def __init__(self, folder: Path, programs: str):
+        self.folder, self.programs = folder, programs
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql://ann:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/postgres"
+        secret = folder / "secret"
+        secret.write_text(PASSWORD)
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+            shutil.chown(secret, "postgres")
+        self._run("initdb", "-D", str(folder / "db"), "-U", "ann", "-A", "scram-sha-256", "--pwfile", str(secret), "-N")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        command = [*as_user, f"{self.programs}/{program}", *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run("pg_ctl", "-D", str(self.folder / "db"), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "db"), "-w", "-m", "immediate", "stop")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'vaelab[postgresql]'")
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin")) or filter(
+        None, [os.path.dirname(shutil.which("initdb") or "")]
+    )
+    programs = next(iter(found), None)
+    if programs is None:
+        reason = "needs a PostgreSQL server: apt-get install postgresql"
+        pytest.fail(reason) if os.environ.get("VAELAB_REQUIRE_POSTGRESQL") == "1" else pytest.skip(reason)
+    with tempfile.TemporaryDirectory() as folder:  # that the server's own user can enter, unlike pytest's
+        running = Server(Path(folder), programs)
+        running.start()
+        yield running
+        with contextlib.suppress(subprocess.CalledProcessError):
+            running.stop()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"EVERY": 0.02, "LONGEST": 0.2, "PATIENCE": 20.0}.items():
+        monkeypatch.setattr(mirror, name, seconds)
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> Iterator[Trials]:
+    with contextlib.closing(Trials(tmp_path / "study.db", SPACE, "random", 0, 4)) as made:
+        yield made
+
+
+def advance(trials: Trials, total: int) -> None:
+    """Finish a cohort, in every way in which trials end."""
+    for number in trials.cohort(total):
+        trials.report(number, 1, number / 3)
+        if number % 4 == 1:
+            trials.prune(number, {"seconds": 0.5})
+        elif number % 4 == 2:
+            trials.fail(number, "the loss is NaN", {"seconds": 0.25})
+        else:
+            trials.complete(number, 1 / (number + 1), number % 4 == 0, {"verdict": "ok", "rate": 1.5})
+
+
+def content(found: list[FrozenTrial]) -> list[Any]:
+    return [
+        (t.number, t.state, t.params, t.distributions, t.values, t.intermediate_values, t.user_attrs, t.constraints)
+        for t in found
+    ]
+
+
+def mirrored(server: Server, name: str) -> list[Any]:
+    storage = optuna.storages.RDBStorage(Storage(server.url).full)
+    try:
+        return content(optuna.load_study(study_name=name, storage=storage).trials)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_mirror_has_what_the_study_has_though_the_server_is_restarted(
+    server: Server, trials: Trials, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    with Mirror(Storage(server.url), "restarted", trials.all, ["minimize"], notes.append):
+        advance(trials, 4)
+        asked = trials.cohort(8)  # running, when the server goes
+        eventually(lambda: mirrored(server, "restarted") == content(trials.all()))
+        server.stop()
+        for number in asked:
+            trials.report(number, 1, 0.5)
+        eventually(lambda: len(notes) == 1)
+        server.start()
+        for number in asked:
+            trials.complete(number, 1.0, True, {"verdict": "ok"})
+        eventually(lambda: mirrored(server, "restarted") == content(trials.all()))
+        server.stop()
+        advance(trials, 12)
+        server.start()
+    assert mirrored(server, "restarted") == content(trials.all())
+    assert notes[0].startswith(f"the mirror in postgresql://ann:***@127.0.0.1:{server.port}/postgres is out of reach")
+    assert not any(PASSWORD in note or "s3cret" in note for note in notes)
+
+    # Killed and resumed: what was done is known, and what went on unseen is added.
+    advance(trials, 16)
+    with Mirror(Storage(server.url), "restarted", trials.all, ["minimize"], notes.append):
+        pass
+    assert mirrored(server, "restarted") == content(trials.all())
+
+
+def test_a_server_that_stays_away_costs_the_study_nothing_but_a_note(
+    server: Server, trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "PATIENCE", 0.1)
+    notes: list[str] = []
+    with Mirror(Storage(server.url), "away", trials.all, ["minimize"], notes.append):
+        server.stop()
+        advance(trials, 4)
+    assert "lacks 4 trials; resume with it to complete it" in notes[-1]
+    server.start()
+
+
+def test_another_study_of_the_same_name_is_refused(server: Server, trials: Trials, tmp_path: Path) -> None:
+    with Mirror(Storage(server.url), "taken", trials.all, ["minimize"], print):
+        advance(trials, 4)
+    for count, message in (
+        (0, "already has a study 'taken'; give another"),
+        (4, "has another study 'taken', with oth"),
+    ):
+        with contextlib.closing(Trials(tmp_path / f"{count}.db", SPACE, "random", 1, 4)) as other:
+            if count:
+                advance(other, count)
+            with (
+                pytest.raises(InputError, match=message),
+                Mirror(Storage(server.url), "taken", other.all, ["minimize"], print),
+            ):
+                pass
+
+
+def test_a_study_of_the_command_line_is_mirrored_and_its_password_is_nowhere(server: Server, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 2)) @ np.ones((2, 4)))
+    settings = ["--set", "epochs=1", "--set", "hidden=8", "--search", "latent_dim=1..3"]
+    options = [*settings, "--workers", "1", "--figures", "none", "--final-seeds", "1"]
+    done = vaelab(
+        ["tune", "x.npy", "--trials", "2", *options, "--out", "s", "--storage", server.url, "--study-name", "told"],
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row[1].name for row in mirrored(server, "told")] == ["COMPLETE"] * 2
+    wrong = server.url.replace("s3cret", "s3cret0")
+    refused = vaelab(["tune", "x.npy", "--out", "t", *options, "--storage", wrong], tmp_path)
+    assert refused.returncode == 2
+    assert "password authentication failed" in refused.stderr
+    assert not (tmp_path / "t").exists()
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for text in (done.stdout, done.stderr, refused.stderr, *files):
+        assert (b"s3cret" if isinstance(text, bytes) else "s3cret") not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:p%40ss@db:5432/studies", "postgresql://ann:***@db:5432/studies"),
+        ("postgresql://db/studies?password=p@ss", "postgresql://db/studies"),
+        ("postgres://ann@db/studies", "postgresql://ann@db/studies"),
+        ("postgresql:///studies", "postgresql:///studies"),
+    ],
+)
+def test_passwords_of_urls_are_not_shown(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    storage = Storage(url)
+    assert str(storage) == shown
+    assert "p@ss" not in repr(storage)
+    if "ss@db" in url or "password" in url:
+        told = storage.hide(f"{url}: no password p@ss or p%40ss")
+        assert not any(form in told for form in ("p@ss", "p%40ss"))
+
+
+@pytest.mark.parametrize(
+    "url", ["", "study.db", "sqlite:///study.db", "mysql://ann:p@ss@db/x", "postgresql://db:port/x"]
+)
+def test_what_is_no_postgresql_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InputError, match="`storage` must ") as e:
+        Storage(url)
+    assert "p@ss" not in str(e.value)
