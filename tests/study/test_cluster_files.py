@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from vaelab.cli.main import app
+from vaelab.cli.app import app
 
 FOLDER = Path(__file__).parents[2] / "examples" / "cluster"
 FILES = ("slurm.sh", "kuberay.yaml", "cloud.yaml")
