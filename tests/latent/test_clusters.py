@@ -127,9 +127,12 @@ cluster(load("digits"), out={str(tmp_path / "killed")!r}, **{options!r},
     kept = min(whole.results["starts"], key=lambda start: start["neg_elbo"])
     assert kept["kept"]
     assert back.model.spec.seed == kept["seed"]
-    for folder, said in ("killed", "is finished"), ("nowhere", "nothing to resume"):
-        with pytest.raises(InputError, match=said):
-            cluster(digits, out=tmp_path / folder, resume=True, **options)
+    said: list[str] = []
+    again = cluster(digits, out=tmp_path / "killed", resume=True, say=said.append, **options)
+    assert said == [f"note: {back.folder} is finished; there is nothing to resume."]
+    assert again.results["test"] == back.results["test"]
+    with pytest.raises(InputError, match="nothing to resume"):
+        cluster(digits, out=tmp_path / "nowhere", resume=True, **options)
     with pytest.raises(InputError, match="`starts` must be"):
         cluster(digits, run=whole.folder / "model", starts=2, labels=10)
 
