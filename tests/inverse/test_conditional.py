@@ -218,7 +218,7 @@ def test_a_python_forward_function_is_given_again(tmp_path):
     problem = problems.create("sum", x, None, forward)
     model = train(problem, specs_of(problem, {**QUICK, "epochs": 1}))
     model.save(tmp_path / "run", {})
-    with pytest.raises(InputError, match="load it with `forward`"):
+    with pytest.raises(InputError, match="give it again by `forward`"):
         Inverter.load(tmp_path / "run")
     solved = Inverter.load(tmp_path / "run", forward).solve([[1.0]], 20, 10)[0]
     np.testing.assert_allclose(solved.x.sum(1), 1, atol=0.1)

@@ -116,13 +116,15 @@ class ConditionalVAE:
         return self.inverter.log_prob(x, y)
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
-    ) -> list[Solutions]:
+        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
+        top: int | None = None,
+    ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
+        top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
         """
-        return self.inverter.solve(y, n, refine, seed, walk, gate)
+        return self.inverter.solve(y, n, refine, seed, walk, gate, top)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""
