@@ -17,6 +17,7 @@ import numpy.typing as npt
 from vaelab.data import readers
 from vaelab.data.cells import number_column
 from vaelab.errors import InputError, shown, unknown_name
+from vaelab.inverse import priors
 from vaelab.inverse.forward import Function
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.problems import FEWEST, Problem, built_in, create
@@ -25,7 +26,8 @@ Array = npt.NDArray[Any]
 MOST = 10**8  # values of x that are drawn
 TABLES = tuple(ending for kind in ("csv", "parquet", "feather") for ending in readers.READERS[kind].endings)
 KEYS = ("forward", "inputs", "outputs", "examples", "x", "y", "table", "noise", "gate", "bounds")
-INPUT, OUTPUT = ("name", "unit", "low", "high"), ("name", "unit")  # the keys of an entry
+INPUT, OUTPUT = ("name", "unit", "low", "high", "prior", "mean", "sd"), ("name", "unit")  # the keys of an entry
+PRIORS = {"uniform": ("low", "high"), "log-uniform": ("low", "high"), "normal": ("mean", "sd")}  # and their parameters
 
 
 def load(
@@ -45,8 +47,8 @@ def load(
 
     A TOML file has any of these keys:
     - forward: a list of expressions, such as ["x0 * x1"], in the order of the outputs
-    - inputs: a list of one {name, unit, low, high} each, all optional; without pairs x is drawn uniformly from low to
-      high, else these are its bounds
+    - inputs: a list of one {name, unit, low, high, prior, mean, sd} each, all optional; without pairs x is drawn from
+      low to high, uniformly or by prior = "log-uniform", or by prior = "normal" with mean and sd; else these are bounds
     - outputs: a list of one {name, unit} each
     - examples: how many are drawn; default: 20,000
     - x, y: files of arrays next to it (.npy); or, with table, lists of its columns
@@ -175,6 +177,8 @@ def _from_toml(path: Path, forward: Any, *, noise: Any, gate: Any, seed: int, so
     inputs, outputs = (_entries(table, *kind) for kind in (("inputs", INPUT), ("outputs", OUTPUT)))
     bounds = table.get("bounds", "auto")
     declared = [_range_of(k, entry) for k, entry in enumerate(inputs)]
+    if "x" in table and any("prior" in entry for entry in inputs):
+        raise InputError(f"x of {path.name} is given, so no input has a `prior`; leave it out.")
     if any(declared):
         if "bounds" in table:
             raise InputError(
@@ -211,7 +215,7 @@ def _from_toml(path: Path, forward: Any, *, noise: Any, gate: Any, seed: int, so
         raise InputError(f"{path.name} needs `x`, a file, or `table`, or `inputs`, a list of low and high.")
     if "y" in table:
         raise InputError(f"`y` of {path.name} needs `x`, the file of its pairs; give `x` instead of `inputs`.")
-    return _create(path.stem, draw_uniform(declared, table.get("examples", 20_000), seed), None, forward, **options)
+    return _create(path.stem, _drawn(inputs, declared, table.get("examples", 20_000), seed), None, forward, **options)
 
 
 def _is_texts(value: Any) -> bool:
@@ -258,6 +262,12 @@ def _named(entries: Sequence[Mapping[str, Any]], letter: str) -> tuple[str, ...]
 
 def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
     """`low` and `high` of an input, checked; None if it has neither."""
+    kind = entry.get("prior", "uniform")
+    if not isinstance(kind, str) or kind not in PRIORS:
+        raise unknown_name(f"prior of x{k}", str(kind), PRIORS)
+    for key in ("low", "high", "mean", "sd"):
+        if key in entry and key not in PRIORS[kind]:
+            raise InputError(f"the prior of x{k} is {kind}, which has no `{key}`; leave it out.")
     if "low" not in entry and "high" not in entry:
         return None
     for end in ("low", "high"):
@@ -269,15 +279,23 @@ def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
     return low, high
 
 
-def draw_uniform(ranges: Sequence[tuple[float, float] | None], examples: Any, seed: int) -> Array:
-    """x (examples, inputs) drawn uniformly between the ends of each input."""
+def _drawn(
+    inputs: Sequence[Mapping[str, Any]], ranges: Sequence[tuple[float, float] | None], examples: Any, seed: int
+) -> Array:
+    """x (examples, inputs), each input from its prior."""
     if not isinstance(examples, int) or isinstance(examples, bool) or not FEWEST <= examples <= MOST // len(ranges):
         raise InputError(
             f"`examples` must be a whole number from {FEWEST} to {MOST // len(ranges)}, but got {shown(examples)}."
         )
-    missing = next((k for k, ends in enumerate(ranges) if ends is None), None)
-    if missing is not None:
-        raise InputError(f"input x{missing} needs low and high, between which it is drawn.")
+    kinds = [entry.get("prior", "uniform") for entry in inputs]
+    for k, (kind, entry) in enumerate(zip(kinds, inputs, strict=True)):
+        for key in PRIORS[kind]:
+            if key not in entry:
+                raise InputError(f"input x{k} needs {' and '.join(PRIORS[kind])}, by which it is drawn.")
+    if set(kinds) != {"uniform"}:
+        values = [[_checked(f"{key} of x{k}", inputs[k][key]) for key in PRIORS[kind]] for k, kind in enumerate(kinds)]
+        chosen = [priors.of_words(k, kind, *own) for k, (kind, own) in enumerate(zip(kinds, values, strict=True))]
+        return priors.draw(chosen, examples, seed)
     low, high = np.array(ranges, dtype=np.float64).T
     return np.random.default_rng([seed, 0x1A]).uniform(low, high, (examples, len(ranges)))
 
@@ -285,7 +303,7 @@ def draw_uniform(ranges: Sequence[tuple[float, float] | None], examples: Any, se
 def _checked(name: str, value: Any) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"`{name}` is a bound and must be one number, but got {shown(value)}.")
+        raise InputError(f"`{name}` must be one number, but got {shown(value)}.")
     if not np.isfinite(value):
-        raise InputError(f"`{name}` is a bound and must be finite, but got {shown(value)}.")
+        raise InputError(f"`{name}` must be finite, but got {shown(value)}.")
     return float(value)
