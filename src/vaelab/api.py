@@ -498,7 +498,7 @@ def invert(
 ) -> inverting.Inversion:
     """Train a conditional VAE on a problem, draw candidates for every scored measurement, refine and score them.
 
-    problem: as returned by `vaelab.inverse.problems.load`: pairs of x and y = f(x), and f.
+    problem: as returned by `vaelab.inverse.files.load`: pairs of x and y = f(x), and f.
     settings: fixed settings, such as {"epochs": 30}.
     space: settings to search, such as {"beta": (0.1, 10, "log")}. trials: number of trials before the final training.
     yardstick: what the search optimizes on validation: "recall", "precision" or "bound".

@@ -81,6 +81,13 @@ def test_near_duplicates_agree_with_brute_force(kind: str) -> None:
     assert [pair["distance"] for pair in found["pairs"]] == sorted(pair["distance"] for pair in found["pairs"])
 
 
+def test_a_column_below_single_precision_is_constant() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 9))
+    x[-3:] = x[:3] + 1e-4
+    tiny = np.column_stack([x, 1e-120 * x[:, 0]])
+    assert duplicates(dataset(tiny)) == duplicates(dataset(x))
+
+
 def test_few_features_have_no_near_duplicates() -> None:
     x = np.random.default_rng(0).standard_normal((100, 2))
     x[99] = x[0]

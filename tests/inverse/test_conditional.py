@@ -11,7 +11,7 @@ from vaelab.errors import InputError, StoreError
 from vaelab.inverse import conditional, problems, search
 from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.fitted import Inverter
-from vaelab.inverse.spec import spec_of, specs_of
+from vaelab.inverse.spec import FIXED, settings_rows, spec_of, specs_of
 from vaelab.inverse.training import train
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
@@ -218,7 +218,7 @@ def test_a_python_forward_function_is_given_again(tmp_path):
     problem = problems.create("sum", x, None, forward)
     model = train(problem, specs_of(problem, {**QUICK, "epochs": 1}))
     model.save(tmp_path / "run", {})
-    with pytest.raises(InputError, match="load it with `forward`"):
+    with pytest.raises(InputError, match="give it again by `forward`"):
         Inverter.load(tmp_path / "run")
     solved = Inverter.load(tmp_path / "run", forward).solve([[1.0]], 20, 10)[0]
     np.testing.assert_allclose(solved.x.sum(1), 1, atol=0.1)
@@ -263,3 +263,16 @@ def test_ordinary_training_refuses_the_weights_of_inverse_problems(digits):
     for name, value in (("wy", 0.5), ("wx", 2.0)):
         with pytest.raises(InputError, match=f"`{name}` weights a term of an inverse problem"):
             resolve(Spec.create(**{name: value}), digits)
+
+
+def test_settings_are_listed_with_the_defaults_of_a_model():
+    problem = problems.create("sum", np.random.default_rng(0).uniform(size=(30_000, 2)), None, ["x0 + x1"])
+    (spec,) = specs_of(problem, {})
+    rows = {name: default for name, default, _, _ in settings_rows()}
+    assert set(rows) == set(Spec.model_fields) - set(FIXED)
+    for name in ("latent_dim", "batch_size", "epochs", "lr", "schedule", "clip"):
+        assert rows[name].split(";")[0] == str(getattr(spec, name))
+    assert rows["hidden"].split(";")[0] == "-".join(map(str, spec.hidden))
+    for name, value in (("network", "conv"), ("binarize", "fixed"), ("samples", 2)):
+        with pytest.raises(InputError):
+            specs_of(problem, {name: value})

@@ -138,3 +138,16 @@ def test_solutions_are_no_posterior_samples():
     ):
         with pytest.raises(InputError, match="are solutions; draw without refinement"):
             measure()
+
+
+def test_diverse_solutions_are_farthest_from_those_before_them():
+    rng = np.random.default_rng(0)
+    problem = problems.create("two", rng.uniform(size=(100, 2)) * [1, 1000], None, ["x0"])
+    x = rng.uniform(size=(9, 2)) * [1, 1000]
+    wanted = [0]
+    for _ in range(3):
+        far = [min(np.abs((x[i] - x[j]) / problem.x_unit).max() for j in wanted) for i in range(9)]
+        wanted.append(int(np.argmax(far)))
+    assert methods.diverse(problem, x, 4) == sorted(wanted)
+    assert methods.diverse(problem, x, 20) == list(range(9))
+    assert methods.diverse(problem, x[:0], 3) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from vaelab.inverse import npe, problems
+from vaelab.inverse import files, npe
 from vaelab.inverse.conditional import as_table
 
 
@@ -32,7 +32,7 @@ def test_training_is_one_call_on_all_pairs(monkeypatch: pytest.MonkeyPatch) -> N
     inference.NPE = NPE  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sbi", package)
     monkeypatch.setitem(sys.modules, "sbi.inference", inference)
-    problem = problems.load("product", (), None, 0)
+    problem = files.load("product", (), None, 0)
     npe.fit(problem, as_table(problem)[1], seconds=0.05)
     pairs = len(problem.splits["train"])
     (_, first), (_, last) = calls

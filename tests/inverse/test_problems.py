@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 from vaelab.errors import InputError
-from vaelab.inverse import problems, scores
+from vaelab.inverse import files, problems, scores
 from vaelab.inverse.coordinates import Frame, Support
 from vaelab.inverse.expressions import Expression, Forward
 from vaelab.inverse.forward import along, pullback
@@ -289,13 +289,13 @@ def test_a_forward_function_that_leaves_torch_is_not_differentiable():
 def test_problems_load_from_files(tmp_path):
     x = np.random.default_rng(0).uniform(size=(60, 2))
     np.savez(tmp_path / "pairs.npz", x=x, y=x.sum(1))
-    problem = problems.load(str(tmp_path / "pairs.npz"), ["x0 + x1"], noise=0.5)
+    problem = files.load(str(tmp_path / "pairs.npz"), ["x0 + x1"], noise=0.5)
     assert (problem.noise.tolist(), problem.gate.tolist()) == ([0.5], [1.0])
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "own.toml").write_text('x = "x.npy"\nforward = ["x0 * x1", "x0"]\n')
-    assert problems.load(str(tmp_path / "own.toml")).y_shape == (2,)
+    assert files.load(str(tmp_path / "own.toml")).y_shape == (2,)
     (tmp_path / "drawn.toml").write_text('forward = "x0"\nexamples = 500\ninputs = [{low = -1, high = 3}]\n')
-    drawn = problems.load(str(tmp_path / "drawn.toml"))
+    drawn = files.load(str(tmp_path / "drawn.toml"))
     assert drawn.x.shape == (500, 1)
     assert -1 <= drawn.x.min() < -0.9
     assert 2.9 < drawn.x.max() <= 3
@@ -304,7 +304,7 @@ def test_problems_load_from_files(tmp_path):
             'forward = "x0"\ninputs = [{low = 3, high = 1}]',
             "`low < high` must hold for input x0, but got low=3, high=1",
         ),
-        ('forward = "x0"', "needs either `x`"),
+        ('forward = "x0"', "needs `x`, a file, or `table`, or `inputs`"),
         ('forwards = "x0"', "did you mean 'forward'"),
         ("forward = ", "is not TOML: Invalid value"),
         ("forward = " + "[" * 20_000, "nested too deeply"),
@@ -326,9 +326,9 @@ def test_problems_load_from_files(tmp_path):
             "is a number, or a list of one per output, but got 'x'",
         ),
         ('forward = "x0"\ngate = -1\ninputs = [{low = 0, high = 1}]', "must be above 0, but got -1"),
-        ('forward = "x0"\ninputs = [{low = -inf, high = inf}]', "`low of x0` is a bound and must be finite"),
-        ('forward = "x0"\ninputs = [{low = "0", high = 1}]', "`low of x0` is a bound and must be one number"),
-        ('forward = "x0"\ninputs = []', "at least one input"),
+        ('forward = "x0"\ninputs = [{low = -inf, high = inf}]', "`low of x0` must be finite"),
+        ('forward = "x0"\ninputs = [{low = "0", high = 1}]', "`low of x0` must be one number"),
+        ('forward = "x0"\ninputs = []', "at least one entry"),
         ('forward = "x0"\ninputs = 3', "`inputs` is a list"),
         ('forward = "x0"\nexamples = true\ninputs = [{low = 0, high = 1}]', "`examples` must be a whole number"),
         ('forward = "x0"\nexamples = 1000000000000\ninputs = [{low = 0, high = 1}]', "from 10 to 100000000"),
@@ -341,11 +341,11 @@ def test_problems_load_from_files(tmp_path):
         (tmp_path / "empty.npy").touch()
         (tmp_path / "bad.toml").write_text(text)
         with pytest.raises(InputError, match=message):
-            problems.load(str(tmp_path / "bad.toml"))
+            files.load(str(tmp_path / "bad.toml"))
     with pytest.raises(InputError, match="did you mean 'two-birds'"):
-        problems.load("two-bird")
-    with pytest.raises(InputError, match=r"must exist, but 'missing\.npz' does not"):
-        problems.load("missing.npz")
+        files.load("two-bird")
+    with pytest.raises(InputError, match="is not a file"):
+        files.load("missing.npz")
 
 
 def test_a_frame_holds_what_varies_and_nothing_else():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -143,6 +144,14 @@ def test_a_table_has_names_bounds_and_originals() -> None:
     rows = unpacked(found["rows"], "<u4")[unpacked(kept["points"], "<u4")]
     assert np.abs(low + values / STEPS * span - data.x[rows])[:, span > 0].max() <= 0.5 * span.max() / STEPS + 1e-9
     assert found["low"] == data.statistics.low.tolist()
+
+
+@pytest.mark.parametrize(("columns", "names", "curves"), [(16, False, True), (15, False, False), (16, True, False)])
+def test_many_numbers_without_names_are_a_curve(columns: int, names: bool, curves: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(60, columns))
+    data = from_arrays(pd.DataFrame(x, columns=[f"c{i}" for i in range(columns)]) if names else x)
+    found = explorer_data({"m": untrained(data, likelihood="gaussian")}, data)
+    assert found["models"][0]["curves"] is curves
 
 
 def test_a_large_decoder_is_left_out_with_its_reason(digits: Dataset) -> None:

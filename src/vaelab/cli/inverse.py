@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ from vaelab.cli.options import (
 )
 from vaelab.errors import InputError
 
+PythonFunction = Annotated[
+    str | None,
+    typer.Option("--forward", metavar="FILE.py:NAME", help="the run's forward function, if it was one in Python"),
+]
+
 
 def invert(
     context: typer.Context,
@@ -24,16 +29,33 @@ def invert(
         str | None,
         typer.Argument(
             metavar="PROBLEM",
-            help="product, two-birds-easy, two-birds, or an .npz or .toml file; omit with --resume",
+            help="product, two-birds-easy, two-birds, a table, or an .npz or .toml file; omit with --resume",
         ),
     ] = None,
     forward: Annotated[
         list[str] | None,
-        typer.Option("--forward", metavar="EXPRESSION", help="such as 'cos(49*x0 + 42*x1)'; one per output"),
+        typer.Option(
+            "--forward",
+            metavar="EXPRESSION|FILE.py:NAME",
+            help="such as 'cos(49*x0 + 42*x1)', one per output, or a function of a batch of x in a file, which is run",
+        ),
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="COLUMNS", help="columns of a table that are x: width,height")
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option("--y", metavar="COLUMNS", help="columns that are y; default: all others")
     ] = None,
     noise: Annotated[
         str | None,
         typer.Option(metavar="NUMBER", help="standard deviation of the noise on y = f(x), or one per output: 0.1,20"),
+    ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="largest misfit of a solution in y's units, or one per output; default: 0.1 standard deviations",
+        ),
     ] = None,
     settings: Settings = None,
     trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
@@ -84,23 +106,30 @@ def invert(
     fixed = parse_settings(settings or [], Spec) | ({} if epochs is None else {"epochs": epochs})
     previous = config if resume is None else resume
     if previous is not None:
-        _refuse_changes(context, {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"})
+        allowed = {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"}
+        _refuse_changes(context, allowed | ({"forward"} if _is_python(forward) else set()))
     if previous is None and problem is None:
         raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
     from vaelab import store
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
-    from vaelab.inverse import problems, run
+    from vaelab.inverse import files, run
     from vaelab.inverse.config import InversionConfig
     from vaelab.inverse.spec import DEFAULTS
     from vaelab.inverse.units import parse_numbers
 
     keep_freed_memory()
     if previous is not None:
-        chosen, loaded = InversionConfig.read(previous if resume is None else store.unfinished(resume) / "config.toml")
+        chosen, loaded = InversionConfig.read(
+            previous if resume is None else store.unfinished(resume) / "config.toml", forward=_named_function(forward)
+        )
     else:
         level = None if noise is None else parse_numbers("noise", noise)
-        loaded = problems.load(problem or "", forward or [], level, seed)
+        tolerance = None if gate is None else parse_numbers("gate", gate)
+        loaded = files.load(
+            problem or "", _named_function(forward) or forward or [], level, seed, gate=tolerance, x=_columns(x),
+            y=_columns(y),
+        )  # fmt: skip
         chosen = InversionConfig.create(
             loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
             spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
@@ -112,6 +141,33 @@ def invert(
         else:
             found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
+
+
+def _columns(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",")] if text else []
+
+
+def _is_python(forward: Sequence[str] | None) -> bool:
+    """Whether --forward names a function in a file, not expressions."""
+    return bool(forward) and any(".py:" in text for text in forward or ())
+
+
+def _named_function(forward: Sequence[str] | None) -> Callable[..., Any] | None:
+    """The Python function that --forward names, whose file is run; None for expressions."""
+    if not _is_python(forward):
+        return None
+    assert forward is not None
+    if len(forward) > 1:
+        raise InputError("a Python function gives all outputs; give --forward FILE.py:NAME once, without expressions.")
+    return _function(forward[0])
+
+
+def _function(named: str | None) -> Callable[..., Any] | None:
+    if named is None:
+        return None
+    from vaelab.inverse.python_function import function_of
+
+    return function_of(named)
 
 
 def _refuse_changes(context: typer.Context, allowed: Collection[str]) -> None:
@@ -140,17 +196,29 @@ def solve(
             help="largest misfit of a solution in y's units, or one per output: 0.1,20; default: that of the run",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="an .npz file for the full solutions")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="keep at most N solutions of each measurement, as different as possible"),
+    ] = None,
+    forward: PythonFunction = None,
+    out: Annotated[Path | None, typer.Option(help="all solutions as .csv, .parquet or .npz")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find distinct solutions for measurements, ranked by how well they reproduce them."""
-    from vaelab.cli import terminal
+    from vaelab.cli import outputs, terminal
     from vaelab.inverse import solve as solving
     from vaelab.inverse.units import parse_numbers
 
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".npz"):
+        raise InputError(f"{out} must end in .csv, .parquet or .npz; choose one of these.")
     tolerance = None if gate is None else parse_numbers("gate", gate)
-    found = solving.solve(folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=tolerance, out=out)
-    print_json(found) if as_json else terminal.print_solutions(found)
+    found = solving.solve(
+        folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=tolerance, top=top,
+        forward=_function(forward),
+    )  # fmt: skip
+    if out is not None:
+        found.save(out) if out.suffix.lower() == ".npz" else outputs.write_columns(found.columns(), out)
+    print_json(found.document) if as_json else terminal.print_solutions(found.document)
 
 
 def draw(
@@ -158,6 +226,7 @@ def draw(
     y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements: .npy, or .csv with one per row")],
     n: Annotated[int, typer.Option("-n", "--n", min=1, max=1_000_000, help="draws per measurement")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
+    forward: PythonFunction = None,
     out: Annotated[Path | None, typer.Option(help=".csv or .parquet; default: CSV on standard output")] = None,
 ) -> None:
     """Draw x from the posterior p(x | y) of each measurement y: samples for means and intervals, not solutions."""
@@ -165,4 +234,4 @@ def draw(
     from vaelab.inverse import solve as solving
 
     outputs.check_table(out)
-    outputs.write_columns(solving.draw(folder, y, n, seed), out)
+    outputs.write_columns(solving.draw(folder, y, n, seed, _function(forward)), out)

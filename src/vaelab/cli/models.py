@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -330,15 +330,20 @@ def describe_data(
 
 
 def settings(
-    kind: Annotated[str, typer.Option("--of", metavar="vae|classifier|regressor", help="kind of model")] = "vae",
+    kind: Annotated[
+        str, typer.Option("--of", metavar="vae|classifier|regressor|inverse", help="kind of model")
+    ] = "vae",
     as_json: AsJson = False,
 ) -> None:
     """List every setting of a model: its name, default, allowed values and meaning."""
     from vaelab.cli import terminal
     from vaelab.cli.study import TASKS
+    from vaelab.registry import Registry
     from vaelab.settings.spec import settings_table
 
-    rows = settings_table(TASKS[kind].spec_type)
+    known: Registry[Any] = Registry("kind of model", {**TASKS.homes, "inverse": "vaelab.inverse.spec:settings_rows"})
+    of_kind = known[kind]
+    rows = of_kind() if callable(of_kind) else settings_table(of_kind.spec_type)
     print_json(
         [dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows]
     ) if as_json else (terminal.print_settings(rows))

@@ -108,7 +108,8 @@ class _Units:
     def __init__(self, dataset: Dataset):
         statistics = dataset.statistics
         self.flat = dataset.flat
-        self.kept = np.flatnonzero(statistics.std > 0)
+        # Rows are compared in single precision, in which a smaller deviation is none.
+        self.kept = np.flatnonzero(statistics.std > np.finfo(np.float32).tiny)
         std = statistics.std[self.kept]
         self.mean = statistics.mean[self.kept].astype(np.float32)
         self.scale = np.ones(len(std), np.float32) if dataset.is_image else std.astype(np.float32)

@@ -11,9 +11,9 @@ import tomli_w
 
 from vaelab import store
 from vaelab.errors import InputError, shown, unknown_name
-from vaelab.inverse import problems
+from vaelab.inverse import files
 from vaelab.inverse.fitted import MOST_STEPS, WALK
-from vaelab.inverse.forward import UNKNOWN
+from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
@@ -66,7 +66,7 @@ class InversionConfig:
         config = cls(
             {"seed": options.get("seed", 0), **settings},
             Space((), Spec),
-            yardstick=yardstick or ("recall" if problem.family is not None else "precision"),
+            yardstick=yardstick or ("recall" if problem.family else "precision" if problem.has_forward else "bound"),
             **options,
         )
         whole("trials", config.trials, 0, MOST_TRIALS)
@@ -92,8 +92,6 @@ class InversionConfig:
         if self.spectrum is not None:
             flag("spectrum", self.spectrum)
         spec_of(problem, self.settings)
-        if problem.forward is UNKNOWN:
-            raise InputError("`invert` scores solutions, which need the forward function; give it to `create`.")
         if self.yardstick not in YARDSTICKS:
             raise unknown_name("yardstick", str(self.yardstick), YARDSTICKS)
         if not self.trials:
@@ -107,6 +105,10 @@ class InversionConfig:
                 raise InputError(
                     f"`{name}` cannot be searched: results under different values are not comparable; fix it."
                 )
+        if not problem.has_forward and self.yardstick != "bound":
+            raise InputError(
+                f"`{self.yardstick}` needs the forward function; use the yardstick bound, or give `forward`."
+            )
         if "wy" in self.space and not problem.is_differentiable:
             raise InputError(
                 "`wy` cannot be searched: this forward function has no gradient; remove it from the space."
@@ -128,8 +130,12 @@ class InversionConfig:
         store.write_atomic(folder / "config.toml", tomli_w.dumps(written_table))
 
     @classmethod
-    def read(cls, path: Path, problem: Problem | None = None) -> tuple[InversionConfig, Problem]:
-        """The options of a config.toml and its problem, which must be given again if it came from Python."""
+    def read(
+        cls, path: Path, problem: Problem | None = None, forward: Function | None = None
+    ) -> tuple[InversionConfig, Problem]:
+        """The options of a config.toml and its problem; what came from Python must be given again: the problem, or
+        only its forward function.
+        """
         found = store.read_toml(path, "no inversion was started there")
         options, about, settings, space = (
             table(f"[{name}] of {path}", found.get(name, {})) for name in ("invert", "problem", "settings", "space")
@@ -141,7 +147,7 @@ class InversionConfig:
         if problem is None:
             if "source" not in about:
                 raise InputError(f"the problem of {path} came from Python and is not stored; give it as `problem`.")
-            problem = problems.load_again(table(f"[problem.source] of {path}", about["source"]))
+            problem = files.load_again(table(f"[problem.source] of {path}", about["source"]), forward)
         if problem.fingerprint != about.get("fingerprint"):
             raise InputError(f"{path} was made from other examples than those of {problem.name!r}; start a new run.")
         config = cls(settings, Space.parse(space, Spec) if space else Space((), Spec), **options)

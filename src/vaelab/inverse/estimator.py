@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.errors import InputError
-from vaelab.inverse import problems
+from vaelab.inverse import priors, problems
 from vaelab.inverse.calibration import (
     Calibration,
     Coverage,
@@ -39,9 +39,10 @@ class ConditionalVAE:
     noise: the standard deviation of y about f(x); gate: the largest misfit of a solution, by default 0.1 standard
     deviations of every output; both in y's own units, a number or one per output. bounds: (low, high) or None for each
     input, outside of which there is no draw and no solution; by default the ranges of those inputs whose examples end
-    abruptly, as under a uniform prior; "none": no bounds. spectrum: whether the network also gets the spectrum of y
-    (default: if y is a curve). flow: if y is noisy, also train a flow p(x | y), and draw from it if it is better on
-    validation. settings: those of Spec, such as epochs=30.
+    abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one torch distribution per
+    input, from which `fit` draws x, and outside of whose support there is no draw and no solution. spectrum: whether
+    the network also gets the spectrum of y (default: if y is a curve). flow: if y is noisy, also train a flow p(x | y),
+    and draw from it if it is better on validation. settings: those of Spec, such as epochs=30.
 
     Every input and output may have its own unit: answers do not depend on the units.
 
@@ -61,29 +62,41 @@ class ConditionalVAE:
         noise: float | Sequence[float] = 0.0,
         gate: float | Sequence[float] | None = None,
         bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
+        prior: Sequence[Any] | None = None,
         spectrum: bool | None = None,
         flow: bool = True,
         seed: int = 0,
         **settings: Any,
     ):
         self.forward, self.noise, self.gate, self.bounds = forward, noise, gate, bounds
-        self.spectrum, self.flow, self.seed, self.settings = spectrum, flow, seed, settings
+        self.prior, self.spectrum, self.flow, self.seed, self.settings = prior, spectrum, flow, seed, settings
         self._inverter: Inverter | None = None
 
     def __repr__(self) -> str:
         state = "not fitted" if self._inverter is None else repr(self._inverter.fitted)
         return f"ConditionalVAE({state})"
 
-    def fit(self, x: Any, y: Any = None) -> ConditionalVAE:
+    def fit(self, x: Any = None, y: Any = None, *, examples: int = 20_000) -> ConditionalVAE:
         """Train on pairs x (n, *x_shape), y (n, *y_shape); without y it is f(x) plus noise. Returns itself.
+
+        Without x so many `examples` are drawn from the prior.
 
         Examples whose y is NaN or infinite, as of failed simulations, are left out; `inverter.problem.failed` is their
         number.
         """
         if self.forward is None and y is None:
             raise InputError("without a forward function, y must be given with x.")
+        bounds = self.bounds
+        if (self.prior is None) == (x is None):
+            raise InputError("give either x to `fit`, or `prior`, from which x is drawn.")
+        if self.prior is not None:
+            if y is not None or bounds != "auto":
+                raise InputError(
+                    "with `prior`, y is f(x) and the bounds are those of its support; leave y and `bounds` out."
+                )
+            x, bounds = priors.draw(self.prior, examples, self.seed), priors.support(self.prior)
         problem = problems.create(
-            "problem", x, y, self.forward, noise=self.noise, gate=self.gate, bounds=self.bounds, seed=self.seed
+            "problem", x, y, self.forward, noise=self.noise, gate=self.gate, bounds=bounds, seed=self.seed
         )
         return self.fit_problem(problem)
 
@@ -116,13 +129,15 @@ class ConditionalVAE:
         return self.inverter.log_prob(x, y)
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
-    ) -> list[Solutions]:
+        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
+        top: int | None = None,
+    ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
+        top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
         """
-        return self.inverter.solve(y, n, refine, seed, walk, gate)
+        return self.inverter.solve(y, n, refine, seed, walk, gate, top)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""

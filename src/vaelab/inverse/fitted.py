@@ -26,11 +26,11 @@ from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
 from vaelab.inverse.examples import Examples
 from vaelab.inverse.flow import Flow
-from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function
+from vaelab.inverse.forward import SHOWN, UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.units import Bounds, Floats, check_gate
+from vaelab.inverse.units import Bounds, Floats, check_gate, each_value
 from vaelab.settings import checks
 from vaelab.vae import evaluate
 from vaelab.vae.fitted import MOST_VALUES, Fitted
@@ -133,15 +133,19 @@ class Inverter:
             return slope - cost.numpy(), variance.sqrt().numpy()
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None
-    ) -> list[Solutions]:
+        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
+        top: int | None = None,
+    ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape).
 
         From n candidates of the network and the n training examples with the nearest y, refined alike: examples often
         find more solutions where many fit, the network where few do.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
+        top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
         """
+        if top is not None:
+            checks.whole("top", top, 1, checks.MOST_DRAWS)
         problem = self.problem
         if gate is not None:
             problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
@@ -160,6 +164,9 @@ class Inverter:
                 kept, misfit = methods.distinct(problem, own, measured)
                 pooled = scores.pooled(problem, each)
                 best = int(np.argmin(np.where(np.isnan(pooled), np.inf, pooled)))
+                if top is not None:
+                    chosen = methods.diverse(problem, kept, top)
+                    kept, misfit = kept[chosen], misfit[chosen]
                 rmse = scores.pooled(problem, misfit)
                 found.append(Solutions(kept, rmse, misfit, own[best], each[best], len(own), calls // len(y) + len(own)))
         return found
@@ -180,6 +187,7 @@ class Inverter:
             "x_shape": list(problem.x_shape), "y_shape": list(problem.y_shape), "noise": problem.noise.tolist(),
             "gate": problem.gate.tolist(), "x_scale": problem.x_scale.tolist(), "y_scale": problem.y_scale.tolist(),
             "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
+            "x_names": list(problem.x_names), "y_names": list(problem.y_names),
             "source": dict(problem.source), "sha256": digest,
             "examples": None if self.examples is None else self.examples.save(folder),
             "flow": None if self.flow is None else self.flow.save(folder),
@@ -188,17 +196,19 @@ class Inverter:
         return dataclasses.replace(self, fitted=fitted)
 
     @classmethod
-    def load(cls, folder: str | Path, forward: Function | None = None) -> Inverter:
-        """Read a run folder. A forward function that is not an expression is not stored and must be given again."""
+    def load(cls, folder: str | Path, forward: Function | None = None, needs_forward: bool = True) -> Inverter:
+        """Read a run folder. A forward function that is not an expression is not stored and must be given again, unless
+        none is needed, as for draws.
+        """
         folder = Path(folder)
         if not (folder / "problem.json").is_file():
             raise StoreError(f"{folder} is not the run of an inverse problem: it has no problem.json.")
         fitted = Fitted.load(folder, conditional=True)
         with store.interpreting(folder / "problem.json"):
-            return cls._of_run(folder, fitted, forward)
+            return cls._of_run(folder, fitted, forward, needs_forward)
 
     @classmethod
-    def _of_run(cls, folder: Path, fitted: Fitted, forward: Function | None) -> Inverter:
+    def _of_run(cls, folder: Path, fitted: Fitted, forward: Function | None, needs_forward: bool) -> Inverter:
         about = read_problem(folder / "problem.json")
         arrays = store.load_arrays(folder / "problem.safetensors", about["sha256"])
         x_shape, y_shape = tuple(about["x_shape"]), tuple(about["y_shape"])
@@ -214,13 +224,17 @@ class Inverter:
         )  # fmt: skip
         frame = Frame(arrays["ground_mean"], arrays["ground_basis"], x_shape, arrays["ground_scale"])
         ground = Ground(frame, Support(arrays["support_normals"], arrays["support_bounds"]))
-        function = _function(folder, about["forward"] if forward is None else forward, space, ground)
+        examples = None if about["examples"] is None else Examples.load(folder, about["examples"])
+        given = about["forward"] if forward is None else forward
+        function = UNKNOWN if given is None and not needs_forward else _function(folder, given, space, ground)
+        if forward is not None and examples is not None:
+            _check_agrees(function, examples, frame, y_scale, y_shape)
         problem = Problem(
             about["name"], np.empty((0, *x_shape)), np.empty((0, *y_shape)), function, {}, noise, gate, x_scale,
-            y_scale, bounds, FAMILIES.get(about["family"]), about["source"],
+            y_scale, bounds, FAMILIES.get(about["family"]), about["source"], 0, tuple(about["x_names"]),
+            tuple(about["y_names"]),
         )  # fmt: skip
         run = store.load_run(folder)
-        examples = None if about["examples"] is None else Examples.load(folder, about["examples"])
         flow = None if about["flow"] is None else Flow.load(folder, about["flow"], space.x.size, space.y.size)
         return cls(problem, fitted, space, ground, run.history, run.metrics, examples=examples, flow=flow)
 
@@ -229,7 +243,7 @@ KINDS: dict[str, Any] = {  # of what is in problem.json
     "name": str, "family": str | None, "spectrum": bool, "forward": list[str] | None, "x_shape": list[int],
     "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
     "bounds": list[tuple[float, float] | None] | None, "source": dict[str, Any], "sha256": str, "examples": str | None,
-    "flow": dict[str, Any] | None,
+    "flow": dict[str, Any] | None, "x_names": list[str], "y_names": list[str],
 }  # fmt: skip
 
 
@@ -275,13 +289,25 @@ def _stored(forward: ForwardFunction) -> list[str] | None:
     return None if forward.texts is None else list(forward.texts)
 
 
+def _check_agrees(
+    function: ForwardFunction, examples: Examples, frame: Frame, y_scale: Floats, y_shape: tuple[int, ...]
+) -> None:
+    """Reject a forward function that contradicts the run's own examples: it is another one."""
+    x = frame.own(torch.from_numpy(examples.c[:SHOWN].astype(np.float64))).numpy()
+    y = examples.y[:SHOWN].astype(np.float64) * each_value(y_scale, y_shape)
+    against = contradiction(function.of_array(x).reshape(len(x), -1), y)
+    if against is not None:
+        raise InputError(f"this is not the forward function of the run: {against}")
+
+
 def _function(
     folder: Path, forward: Function | Sequence[str] | None, space: Coordinates, ground: Ground
 ) -> ForwardFunction:
     """The forward function of a run, checked on draws from the ranges of its examples."""
     if forward is None:
         raise InputError(
-            f"the forward function of {folder} is a Python function and not stored; load it with `forward`."
+            f"the forward function of {folder} is one in Python, which is not stored; give it again by `forward` (on "
+            "the command line --forward FILE.py:NAME)."
         )
     if isinstance(forward, Sequence) and not forward:
         return UNKNOWN

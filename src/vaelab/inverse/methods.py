@@ -215,6 +215,19 @@ def rejection(problem: Problem, n: int, reference: Array, y: Array, evaluations:
     return Attempt("rejection", found, per_curve * m, seconds, judged)
 
 
+def diverse(problem: Problem, x: Array, n: int) -> list[int]:
+    """Which n of the x (s, *x_shape) are far apart: the first, then always that farthest from those chosen, in
+    ascending order. Distances are the largest over the values, in units of the ranges.
+    """
+    flat = x.reshape(len(x), len(problem.x_unit)) / problem.x_unit
+    chosen = [0] if len(x) else []
+    far = np.full(len(x), np.inf)
+    while len(chosen) < min(n, len(x)):
+        far = np.minimum(far, np.abs(flat - flat[chosen[-1]]).max(1))
+        chosen.append(int(far.argmax()))
+    return sorted(chosen)
+
+
 def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
     """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
 

@@ -9,24 +9,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelab.inverse import scores
+from vaelab.inverse import posterior, scores
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.judging import Attempts
 from vaelab.inverse.lines import ends_of
 from vaelab.inverse.problems import Problem, apply
 from vaelab.plots import inverse as plots
 from vaelab.plots import losses_data, plot_losses
+from vaelab.plots.posterior import corner_data, plot_bands, plot_corner
 
 Array = npt.NDArray[Any]
 
 
-def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[str, Any]) -> list[Path]:
-    """The pictures of a run, in its figures/; `calibration` is the result of posterior.check."""
+def draw(
+    model: Inverter, judged: Attempts | None, folder: Path, calibration: Mapping[str, Any], seed: int = 0
+) -> list[Path]:
+    """The pictures of a run, in its figures/; `calibration` is the result of posterior.check. Without a forward
+    function nothing was judged.
+    """
     folder.mkdir(exist_ok=True)
+    problem = model.problem
+    drawn = [plot_losses(losses_data(list(model.history), {}), folder / "losses.png", f"{problem.name}: training")]
+    drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
+    x, truth = posterior.example_draws(model, seed)
+    title = f"{problem.name}: posterior draws"
+    if len(problem.x_shape) == 1:
+        corner = corner_data(x[0], truth[0], problem.inputs)
+        drawn.append(plot_corner(corner, folder / "corner.png", f"{title} for the first scored measurement"))
+    elif len(problem.x_shape) == 2:
+        drawn.append(plot_bands(x, truth, problem.inputs, folder / "bands.png", f"{title} for scored measurements"))
+    return drawn if judged is None else drawn + _of_candidates(model, judged, folder)
+
+
+def _of_candidates(model: Inverter, judged: Attempts, folder: Path) -> list[Path]:
+    """Candidates and solutions of some scored measurements, and what they cost."""
     problem, own = model.problem, judged.result
+    drawn = []
     reference, y = problem.rows("test")
     passing = scores.passes(scores.gates(problem, own.x, y))
-    drawn = [plot_losses(losses_data(list(model.history), {}), folder / "losses.png", f"{problem.name}: training")]
     shown = list(range(min(plots.SHOWN, len(y)))) if problem.family is None else _most_solutions(problem, reference)
     if len(problem.x_shape) == 2 and len(problem.y_shape) in (1, 2):
         x = own.x[shown]
@@ -37,7 +57,7 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
         )  # fmt: skip
         drawn.append(plots.plot_solved(data, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
     elif len(problem.x_shape) == 1:
-        pairs = [plots.Pairs(own.x[i], passing[i], reference[i]) for i in shown]
+        pairs = [plots.Pairs(own.x[i], passing[i], reference[i], problem.inputs) for i in shown]
         drawn.append(plots.plot_pairs(pairs, folder / "candidates.png", f"{problem.name}: candidates, unfiltered"))
     if problem.family is not None:
         ends = [
@@ -53,7 +73,6 @@ def draw(model: Inverter, judged: Attempts, folder: Path, calibration: Mapping[s
         if problem.outputs == 1:
             unit, gate, rmse = "in the unit of y", float(problem.gate[0]), rmse * problem.y_scale
         drawn.append(plots.plot_refinement(rmse, gate, inside, unit, folder / "refinement.png"))
-    drawn.append(plots.plot_ranks(plots.ranks_data(calibration), folder / "calibration.png"))
     return drawn
 
 

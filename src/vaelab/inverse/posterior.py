@@ -16,6 +16,7 @@ from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.lines import ends_of, is_inside, lines
 from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.refine import jacobian
+from vaelab.inverse.units import each_value
 
 Array = npt.NDArray[Any]
 CURVES, DRAWS, BINS, BAND = (
@@ -24,6 +25,9 @@ CURVES, DRAWS, BINS, BAND = (
     20,
     0.99,
 )  # of the calibration: pairs, draws per pair, rank bins, coverage of their band
+PREDICTED = 200  # pairs of the predictive check
+EXAMPLES, EXAMPLE_DRAWS = 3, 1_000  # measurements shown with mean and interval, and draws of each
+INTERVAL = (0.025, 0.975)
 REFERENCES, REFERENCE_DRAWS = 5, 500  # measurements compared with the exact posterior, and draws per measurement
 LEVELS = (0.5, 0.9)  # of credible regions
 STEPS = 400  # of the chains that sample the exact posterior
@@ -42,13 +46,76 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
     counts = np.array([np.histogram(ranks, edges)[0] for ranks in found.ranks.T])
     low, high = (stats.binom.ppf(p, len(x), 1 / BINS) for p in ((1 - BAND) / 2, (1 + BAND) / 2))
     ranks = {
-        "curves": len(x), "draws": DRAWS, "p_values": [float(p) for p in found.p_values],
+        "names": _names(model, len(found.p_values)), "curves": len(x), "draws": DRAWS,
+        "p_values": [float(p) for p in found.p_values],
         "counts": counts.tolist(), "band": [int(low), int(high)],
         "inside": float(((counts >= low) & (counts <= high)).mean()),
     }  # fmt: skip
     covered = expected_coverage(drawn, _coordinates(model, x), seed)
     coverage = {"p_value": covered.p_value, "levels": {str(level): covered.at(level) for level in LEVELS}}
-    return {"calibration": ranks, "coverage": coverage, "reference": _against_exact(model, seed)}
+    return {
+        "calibration": ranks, "coverage": coverage, "predictive": _predictive(model, seed),
+        "reference": _against_exact(model, seed), "examples": _examples(model, seed),
+    }  # fmt: skip
+
+
+def example_draws(model: Inverter, seed: int = 0) -> tuple[Array, Array]:
+    """Draws (k, n, *x_shape) for the first scored measurements, and the true x (k, *x_shape)."""
+    x, y = (part[:EXAMPLES] for part in model.problem.rows("test"))
+    return model.draw(y, EXAMPLE_DRAWS, derive_seed(seed, 8)).x, x
+
+
+def _examples(model: Inverter, seed: int) -> list[list[dict[str, Any]]] | None:
+    """Mean, 95 % interval and truth of each input for a few scored measurements; None for curves."""
+    if len(model.problem.x_shape) > 1:
+        return None
+    draws, truth = example_draws(model, seed)
+    low, high = np.quantile(draws, INTERVAL, axis=1)
+    return [
+        [
+            {"name": name, "mean": m, "low": a, "high": b, "truth": t}
+            for name, m, a, b, t in zip(model.problem.inputs, *map(np.ndarray.tolist, parts), strict=True)
+        ]
+        for parts in zip(draws.mean(1), low, high, truth, strict=True)
+    ]
+
+
+def _predictive(model: Inverter, seed: int) -> dict[str, float] | None:
+    """The share of measured values within the central intervals of new measurements f(x) + noise, x ~ p(x | y).
+
+    Close to one for an exact y, and above the level even for a correct posterior, since y itself chose x; a share below
+    the level means that draws do not reproduce what was measured. None without noise or a forward function.
+    """
+    problem = model.problem
+    if not (problem.has_forward and problem.noise.any()):
+        return None
+    y = problem.rows("validation")[1][:PREDICTED]
+    x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
+    again = predicted(problem, x, derive_seed(seed, 10))
+    return {str(level): float(_inside(problem.relative_y(y), again, level).mean()) for level in LEVELS}
+
+
+def predicted(problem: Problem, x: Array, seed: int) -> Array:
+    """New measurements f(x) + noise (curves, n, V), in units of y_scale, of draws x (curves, n, *x_shape)."""
+    m, n = x.shape[:2]
+    clean: Array = problem.relative_y(apply(problem.forward, x.reshape(m * n, *problem.x_shape))).reshape(m, n, -1)
+    level = each_value(problem.noise / problem.y_scale, problem.y_shape)
+    again: Array = clean + level * np.random.default_rng(seed).standard_normal(clean.shape)
+    return again
+
+
+def _inside(y: Array, again: Array, level: float) -> Array:
+    """Which values y (curves, V) are within the central intervals of again (curves, n, V)."""
+    rank = (again < y[:, None]).mean(1)
+    inside: Array = np.abs(rank - 0.5) <= level / 2
+    return inside
+
+
+def _names(model: Inverter, count: int) -> list[str]:
+    """What the coordinates are called: the inputs, or of curves the directions in which they vary."""
+    if len(model.problem.x_shape) == 1:
+        return list(model.problem.inputs)
+    return [f"principal direction {k}" for k in range(1, count + 1)]
 
 
 def _coordinates(model: Inverter, x: Array) -> Array:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vaelab.data.npy import read_arrays, read_npy
 from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradiction
@@ -22,13 +19,13 @@ from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
 from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, each_value, per_output, spread
 from vaelab.settings import checks
 from vaelab.settings.checks import whole
-from vaelab.store import read_toml
+from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 TRAIN, VALIDATION, SCORE = 100_000, 3_000, 50  # examples of a built-in problem
 FEW = 20_000  # examples of a custom problem, up to which a tenth of them, and not a twentieth, is for validation
-FEWEST, MOST = 10, 10**8  # examples of a custom problem; values of x that are drawn
+FEWEST = 10  # examples of a custom problem
 EXACT = 1e-4  # of the spread of y: a larger misfit of the examples is noise
 
 
@@ -57,6 +54,8 @@ class Problem:
     family: Family | None = None
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     failed: int = 0
+    x_names: tuple[str, ...] = ()  # of the inputs, with their units: "width [mm]"; by default x0, x1, ...
+    y_names: tuple[str, ...] = ()  # of the outputs; by default y, or y0, y1, ...
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -90,6 +89,16 @@ class Problem:
         """x and y of one split."""
         return self.x[self.splits[split]], self.y[self.splits[split]]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return self.x_names or tuple(f"x{k}" for k in range(self.x_shape[0]))
+
+    @property
+    def outputs_named(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return self.y_names or (("y",) if self.outputs == 1 else tuple(f"y{k}" for k in range(self.outputs)))
+
     def curves(self, y: Any) -> Array:
         """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one."""
         y = _numbers("y", y, finite=False)
@@ -108,7 +117,7 @@ class Problem:
     @functools.cached_property
     def is_noisy(self) -> bool:
         """Whether y differs from f(x): then p(x | y) is a density, not a set of solutions."""
-        if (self.noise > 0).any() or self.forward is UNKNOWN:
+        if (self.noise > 0).any() or not self.has_forward:
             return True
         missed = self.relative_y(apply(self.forward, self.x[:100])) - self.relative_y(self.y[:100])
         return bool((np.abs(missed[np.isfinite(missed)]) > EXACT).any())
@@ -121,6 +130,11 @@ class Problem:
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    @property
+    def has_forward(self) -> bool:
+        """Whether f is known: of pairs alone there are draws, but no solutions."""
+        return self.forward is not UNKNOWN
 
     @property
     def is_differentiable(self) -> bool:
@@ -139,6 +153,8 @@ def create(
     bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
+    x_names: Sequence[str] = (),
+    y_names: Sequence[str] = (),
 ) -> Problem:
     """A custom problem from arrays, checked. Without y, y is f(x) plus noise.
 
@@ -148,7 +164,7 @@ def create(
     one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
     bounds: (low, high) of each input, or None, outside of which there is neither draw nor solution; by default the
     ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds. Every input and
-    output may have its own unit; a change of units changes no answer.
+    output may have its own unit; a change of units changes no answer. x_names, y_names: of the inputs and the outputs.
 
     >>> x = np.random.default_rng(0).uniform(size=(100, 2))
     >>> create("sum", x, None, ["x0 + x1"]).y_shape
@@ -198,7 +214,17 @@ def create(
     return Problem(
         name, x, measured, function, splits, level, own, x_scale, y_scale,
         Bounds.create(bounds, x), None, dict(source or {}), failed,
+        _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
+
+
+def _names(what: str, names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Names of inputs or outputs, checked; none: they are numbered."""
+    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise InputError(f"`{what}` is a list of names, but got {shown(names)}.")
+    if names and (len(names) != count or len(set(names)) < count):
+        raise InputError(f"`{what}` needs {counted(count, 'different name')}, but got {shown(list(names))}.")
+    return tuple(names)
 
 
 def outputs_of(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
@@ -244,15 +270,6 @@ def _check_noise(noise: Any, outputs: int) -> Floats:
     return level
 
 
-def _checked(name: str, value: Any) -> float:
-    """A finite number."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise InputError(f"`{name}` is a bound and must be one number, but got {shown(value)}.")
-    if not np.isfinite(value):
-        raise InputError(f"`{name}` is a bound and must be finite, but got {shown(value)}.")
-    return float(value)
-
-
 def _noisy(y: Array, noise: Floats, seed: int) -> Array:
     """y with Gaussian noise of standard deviation `noise` (outputs,) on every value."""
     if not noise.any():
@@ -281,112 +298,3 @@ def _numbers(name: str, values: Any, finite: bool = True) -> Array:
         raise InputError(f"{name} must be finite, but holds NaN or infinite values.")
     checked: Array = values.astype(np.float64)
     return checked
-
-
-KEYS = ("x", "y", "forward", "noise", "gate", "bounds", "inputs", "examples")
-
-
-def load(source: str, forward: Sequence[str] = (), noise: Any = None, seed: int = 0) -> Problem:
-    """A problem by its built-in name, from an .npz file with x and y, or from a TOML file.
-
-    A TOML file has `forward` (a list of expressions) and either `x` (and `y`): names of .npy files next to it, or
-    `inputs`: a list of {low, high}, between which `examples` are drawn uniformly and all solutions are. `noise` and
-    `gate`, each a number or a list of one per output, and, of files, `bounds`, a list of [low, high] per input, are
-    optional.
-    """
-    whole("seed", seed, 0, 2**63 - 1)
-    if not isinstance(source, str):
-        raise InputError(f"a problem is a built-in name, or the name of a file, but got {shown(source)}.")
-    if not isinstance(forward, list | tuple) or not all(isinstance(text, str) for text in forward):
-        raise InputError(f"`forward` must be a list of expressions, such as ['x0 * x1'], but got {shown(forward)}.")
-    if source in FAMILIES:
-        if forward:
-            raise InputError(f"{source} has its own forward function; leave `forward` out.")
-        return built_in(source, seed, noise=0.0 if noise is None else noise)
-    path = Path(source)
-    if path.suffix not in (".npz", ".toml") and not os.path.isfile(path):
-        if path.suffix:
-            raise InputError(f"the problem {shown(source)} is not a file; check the path.")
-        raise unknown_name("problem", source, FAMILIES)
-    origin: dict[str, Any] = {"file": str(path.resolve()), "seed": seed, "forward": list(forward), "noise": noise}
-    if path.suffix == ".npz":
-        x, y = _pairs(path)
-        if not forward:
-            raise InputError("an .npz file of pairs needs its forward function, such as 'x0 * x1'.")
-        level = 0.0 if noise is None else noise
-        return create(path.stem, x, y, forward, noise=level, seed=seed, source=origin)
-    if path.suffix == ".toml":
-        return _from_toml(path, forward, noise, seed, origin)
-    raise InputError(f"a problem is a built-in name, an .npz or a .toml file, but got {shown(source)}.")
-
-
-def load_again(source: Mapping[str, Any]) -> Problem:
-    """The problem with this `source`."""
-    kinds = {"file": str, "name": str, "seed": int, "forward": list, "noise": int | float | list}
-    for name, value in source.items():
-        if name not in kinds:
-            raise unknown_name("key of the source of a problem", name, kinds)
-        if isinstance(value, bool) or not isinstance(value, kinds[name]):
-            raise InputError(f"`{name}` of the source of a problem cannot be {shown(value)}; restore config.toml.")
-    seed = whole("seed", source.get("seed", 0), 0, 2**63 - 1)
-    if "file" not in source:
-        name = source.get("name", "")
-        if name not in FAMILIES:
-            raise unknown_name("problem", name, FAMILIES)
-        return built_in(name, seed, noise=source.get("noise", 0.0))
-    return load(source["file"], source.get("forward", ()), source.get("noise"), seed)
-
-
-def _pairs(path: Path) -> tuple[Array, Array | None]:
-    """x, and y if there is one, of an .npz file."""
-    arrays = read_arrays(path, ("x", "y"))
-    if "x" not in arrays:
-        raise InputError(f"{path.name} must hold the arrays x and y, but holds no x; use numpy.savez(file, x=x, y=y).")
-    return arrays["x"], arrays.get("y")
-
-
-def _from_toml(path: Path, forward: Sequence[str], noise: Any, seed: int, origin: dict[str, Any]) -> Problem:
-    table = read_toml(path, "check the path")
-    for key in table:
-        if key not in KEYS:
-            raise unknown_name(f"key of {path.name}", key, KEYS)
-    texts = list(forward) or table.get("forward", [])
-    if ("x" in table) == ("inputs" in table):
-        raise InputError(f"{path.name} needs either `x`, a file, or `inputs`, a list of low and high.")
-    if "inputs" in table and "bounds" in table:
-        raise InputError(f"the `inputs` of {path.name} already have their bounds, low and high; leave `bounds` out.")
-    if "x" in table:
-        for key in ("x", "y"):
-            if not isinstance(table.get(key, ""), str):
-                raise InputError(f"`{key}` of {path.name} is the name of an .npy file, but got {shown(table[key])}.")
-        x = read_npy(path.parent / table["x"])
-        y = read_npy(path.parent / table["y"]) if "y" in table else None
-        bounds = table.get("bounds", "auto")
-    elif "y" in table:
-        raise InputError(f"`y` of {path.name} needs `x`, the file of its pairs; give `x` instead of `inputs`.")
-    else:
-        x, y = draw_uniform(table["inputs"], table.get("examples", 20_000), seed), None
-        bounds = [(entry["low"], entry["high"]) for entry in table["inputs"]]
-    level = noise if noise is not None else table.get("noise", 0.0)
-    return create(
-        path.stem, x, y, texts, noise=level, gate=table.get("gate"), bounds=bounds, seed=seed, source=origin
-    )  # fmt: skip
-
-
-def draw_uniform(inputs: Any, examples: Any, seed: int) -> Array:
-    """x (examples, inputs) drawn uniformly between the `low` and `high` of each input."""
-    if not isinstance(inputs, list) or not all(isinstance(i, dict) and set(i) == {"low", "high"} for i in inputs):
-        raise InputError("`inputs` is a list such as [{low = 0, high = 1}, {low = -1, high = 1}], one per input.")
-    if not inputs:
-        raise InputError("`inputs` needs at least one input, such as [{low = 0, high = 1}].")
-    if not isinstance(examples, int) or isinstance(examples, bool) or not FEWEST <= examples <= MOST // len(inputs):
-        raise InputError(
-            f"`examples` must be a whole number from {FEWEST} to {MOST // len(inputs)}, but got {shown(examples)}."
-        )
-    for k, entry in enumerate(inputs):
-        if not _checked(f"low of x{k}", entry["low"]) < _checked(f"high of x{k}", entry["high"]):
-            raise InputError(
-                f"`low < high` must hold for input x{k}, but got low={entry['low']}, high={entry['high']}; swap them."
-            )
-    low, high = (np.array([float(i[end]) for i in inputs]) for end in ("low", "high"))
-    return np.random.default_rng([seed, 0x1A]).uniform(low, high, (examples, len(inputs)))

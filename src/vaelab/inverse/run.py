@@ -100,7 +100,8 @@ def _conclude(
     folder = partial / "run"
     if problem.failed:
         watch.note(
-            f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: y is NaN or infinite."
+            f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: a value is NaN or "
+            "infinite."
         )
     with one_thread():
         specs, tried = specs_of(problem, config.settings), list[search.Trial]()
@@ -113,13 +114,17 @@ def _conclude(
         model = train(problem, specs, work=partial, spectrum=config.spectrum, flow=config.flow, progress=watch.epoch)
         if config.npe and not npe.is_installed():
             watch.note(npe.MISSING)
-        scored = counted(len(problem.splits["test"]), "measurement")
-        watch.stage(f"solving {scored}" + (", also by methods without a network" if config.baselines else ""))
-        judged = judge(
-            model, config.samples, config.refine, config.seed, config.walk, config.baselines,
-            config.npe and npe.is_installed(),
-        )  # fmt: skip
-        seconds = {"search": sum(trial.seconds for trial in tried), "train": model.seconds, **judged.seconds}
+        judged = None
+        if problem.has_forward:
+            scored = counted(len(problem.splits["test"]), "measurement")
+            watch.stage(f"solving {scored}" + (", also by methods without a network" if config.baselines else ""))
+            judged = judge(
+                model, config.samples, config.refine, config.seed, config.walk, config.baselines,
+                config.npe and npe.is_installed(),
+            )  # fmt: skip
+        else:
+            watch.note("without a forward function there are posterior draws, but no solutions.")
+        seconds = {"search": sum(trial.seconds for trial in tried), "train": model.seconds}
         results = summary(model, judged, seconds, config.samples, config.refine, config.walk)
         watch.stage("checking posterior draws, drawing the page")
         results["posterior"] = posterior.check(model, config.seed)
@@ -134,7 +139,7 @@ def _conclude(
         model = model.save(folder, metrics, overwrite=True)  # left by an interrupted finish, if present
         with store.writing(folder):
             np.save(folder / "measurements.npy", problem.rows("test")[1])
-        draw(model, judged, folder / "figures", results["posterior"]["calibration"])
+        draw(model, judged, folder / "figures", results["posterior"]["calibration"], config.seed)
         for name in ("config.toml", "study.db"):
             if (partial / name).exists():
                 with store.writing(folder / name):
@@ -144,27 +149,36 @@ def _conclude(
 
 
 def summary(
-    model: Inverter, judged: Attempts, seconds: Mapping[str, float], samples: int, refine: int, walk: int
+    model: Inverter, judged: Attempts | None, seconds: Mapping[str, float], samples: int, refine: int, walk: int
 ) -> dict[str, Any]:
-    """All results as one JSON document."""
-    problem, own = model.problem, judged.result
-    multi = next((a for a in judged.attempts if a.name == LONG), None)
-    filtered = _distinct(problem, own)
-    return {
+    """All results as one JSON document; what needs a forward function is None without one."""
+    problem = model.problem
+    common = {
         "problem": problem.name,
-        "curves": len(own.x),
+        "curves": len(problem.splits["test"]),
         "samples": samples,
         "refine": refine,
         "walk": walk,
+        "kl": model.metrics["kl"],
+        "verdict": model.metrics["verdict"],
+        "bound": model.metrics["neg_elbo"],
+        "compared": model.metrics.get("compared"),
+    }
+    if judged is None:
+        missing = dict.fromkeys(
+            ("gates", "recall", "precision", "hull_area", "unrefined", "filtered", "pays_from", "network")
+        )
+        return {**common, **missing, "seconds": dict(seconds), "baselines": []}
+    own, seconds = judged.result, {**seconds, **judged.seconds}
+    multi = next((a for a in judged.attempts if a.name == LONG), None)
+    filtered = _distinct(problem, own)
+    return {
+        **common,
         **{name: getattr(own.score, name) for name in ("gates", "recall", "precision", "hull_area")},
         "unrefined": judged.unrefined.as_dict(),
         "filtered": filtered,
         "seconds": dict(seconds),
         "pays_from": None if multi is None else _pays_from(seconds["train"], own, multi),
-        "kl": model.metrics["kl"],
-        "verdict": model.metrics["verdict"],
-        "bound": model.metrics["neg_elbo"],
-        "compared": model.metrics.get("compared"),
         "baselines": [a.as_dict() for a in judged.attempts if a.name not in (NETWORK, REFINED)],
         "network": own.as_dict(),
     }

@@ -83,9 +83,12 @@ def _judge(trials: Trials, number: int, model: Inverter | Outcome, config: Inver
     if isinstance(model, Outcome):
         trials.fail(number, str(model.failure), {"seconds": model.seconds, "metrics": {}})
         return
-    score = selection_score(model, min(config.samples, SAMPLES), min(config.refine, REFINE), config.walk)
+    score = None
+    if model.problem.has_forward:
+        score = selection_score(model, min(config.samples, SAMPLES), min(config.refine, REFINE), config.walk)
     metrics = {
-        "bound": float(model.metrics["neg_elbo"]), "recall": score.recall, "precision": score.precision,
+        "bound": float(model.metrics["neg_elbo"]), "recall": score and score.recall,
+        "precision": score and score.precision,
         "rate": model.metrics["rate"], "misfit": model.history[-1]["train"].get("misfit"),
         "verdict": model.metrics["verdict"],
     }  # fmt: skip

@@ -1,58 +1,99 @@
-"""Solutions for measurements in a file, from a trained run."""
+"""Solutions and posterior draws for measurements in a file, from a trained run, as numbers and as columns."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vaelab import store
+from vaelab.data import readers
 from vaelab.data.cells import number_column
 from vaelab.data.csv import read_csv
 from vaelab.data.limits import check_file
 from vaelab.data.npy import read_npy
 from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError
-from vaelab.inverse.fitted import WALK, Inverter
-from vaelab.inverse.run import Array
+from vaelab.inverse.fitted import WALK, Inverter, Solutions
+from vaelab.inverse.forward import Function
+from vaelab.inverse.problems import Problem
 from vaelab.inverse.units import check_gate
+from vaelab.wording import counted
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solved:
+    """The solutions of the measurements in a file, and the JSON document that tells them."""
+
+    document: Mapping[str, Any]
+    problem: Problem
+    found: Sequence[Solutions]
+
+    def columns(self) -> dict[str, Array]:
+        """One row a solution: measurement, rank, misfit, that of each of several outputs, and x."""
+        problem, misfit = self.problem, self._joined("misfit")
+        table = {
+            "measurement": self._measurement,
+            "rank": np.concatenate([np.arange(1, len(own) + 1) for own in self.found]),
+            "misfit": self._joined("rmse"),
+        }
+        if problem.outputs > 1:
+            table |= {f"misfit of {name}": misfit[:, m] for m, name in enumerate(problem.outputs_named)}
+        return table | x_columns(problem, self._joined("x"))
+
+    def save(self, path: Path) -> None:
+        """As an .npz file of arrays: curve (s,), the measurement of each solution; x (s, *x_shape); rmse; misfit."""
+        written = io.BytesIO()
+        arrays = {name: self._joined(name) for name in ("x", "rmse", "misfit")}
+        np.savez(written, allow_pickle=False, curve=self._measurement, **arrays)
+        store.write_atomic(path, written.getvalue())
+
+    @property
+    def _measurement(self) -> Array:
+        return np.repeat(np.arange(len(self.found)), [len(own) for own in self.found])
+
+    def _joined(self, name: str) -> Array:
+        return np.concatenate([getattr(own, name) for own in self.found])
+
 
 LONGEST_LINE = 1 << 24  # characters of a row of measurements
 
 
 def solve(
     folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
-    gate: Any = None, out: str | Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Distinct solutions of the measurements in a .npy or .csv file, ranked by misfit; `out`: an .npz to write.
+    gate: Any = None, top: int | None = None, forward: Function | None = None,
+) -> Solved:  # fmt: skip
+    """Distinct solutions of the measurements in a file.
 
     gate: the largest misfit of a solution in y's own units, a number or one per output; default: the run's. A
-    measurement's `nearest` is the candidate of the smallest misfit, also where no one is a solution.
+    measurement's `nearest` is the candidate of the smallest misfit, also where no one is a solution. top: as for
+    `ConditionalVAE.solve`. forward: the run's forward function, if it is one in Python.
     """
-    if out is not None and Path(out).suffix != ".npz":
-        raise InputError(f"solutions are written to an .npz file, but `out` is {str(out)!r}.")
-    model = Inverter.load(folder)
-    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
+    model = Inverter.load(folder, forward)
+    problem = model.problem
+    if not problem.has_forward:
+        raise InputError(f"{folder} has no forward function, so no solutions; use `draw` for posterior draws.")
+    measured = problem.curves(read_measurements(Path(y), problem))
     began = time.perf_counter()
-    found = model.solve(measured, samples, refine, seed, walk, gate)
-    seconds = time.perf_counter() - began
-    if out is not None:
-        curve = np.repeat(np.arange(len(found)), [len(s) for s in found])
-        x, rmse, misfit = (np.concatenate([getattr(s, name) for s in found]) for name in ("x", "rmse", "misfit"))
-        written = io.BytesIO()
-        np.savez(written, curve=curve, x=x, rmse=rmse, misfit=misfit)
-        store.write_output(out, written.getvalue())
-    return {
+    found = model.solve(measured, samples, refine, seed, walk, gate, top)
+    document = {
         "run": str(folder),
         "samples": samples,
         "refine": refine,
-        "seconds": seconds,
-        "gate": (model.problem.gate if gate is None else check_gate(gate, model.problem.outputs)).tolist(),
-        "y_scale": model.problem.y_scale.tolist(),
+        "seconds": time.perf_counter() - began,
+        "gate": (problem.gate if gate is None else check_gate(gate, problem.outputs)).tolist(),
+        "y_scale": problem.y_scale.tolist(),
+        "inputs": list(problem.inputs),
+        "outputs": list(problem.outputs_named),
         "curves": [
             {
                 "candidates": own.candidates, "evaluations": own.evaluations,
@@ -65,23 +106,31 @@ def solve(
             for own in found
         ],
     }  # fmt: skip
+    return Solved(document, problem, found)
 
 
-def draw(folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0) -> dict[str, Array]:
-    """Posterior draws for the measurements in a file, as columns: measurement, draw, x0, x1, ...; of curves
+def draw(
+    folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0, forward: Function | None = None
+) -> dict[str, Array]:
+    """Posterior draws for the measurements in a file, as columns: measurement, draw, and x by its names; of curves
     x0_0, x0_1, ... with the number of the point.
     """
-    model = Inverter.load(folder)
-    measured = model.problem.curves(_read(Path(y), model.problem.y_shape))
-    x = model.draw(measured, n, seed).x.reshape(len(measured) * n, -1)
-    inputs = model.problem.x_shape[0]
-    points = x.shape[1] // inputs
-    names = [f"x{k}" if points == 1 else f"x{k}_{p}" for k in range(inputs) for p in range(points)]
+    model = Inverter.load(folder, forward, needs_forward=False)
+    measured = model.problem.curves(read_measurements(Path(y), model.problem))
+    x = model.draw(measured, n, seed).x.reshape(len(measured) * n, *model.problem.x_shape)
     numbers = {
         "measurement": np.repeat(np.arange(len(measured)), n),
         "draw": np.tile(np.arange(1, n + 1), len(measured)),
     }
-    return numbers | dict(zip(names, x.T, strict=True))
+    return numbers | x_columns(model.problem, x)
+
+
+def x_columns(problem: Problem, x: Array) -> dict[str, Array]:
+    """Examples (n, *x_shape) as columns by name, of curves one for each point."""
+    flat = x.reshape(len(x), -1)
+    points = flat.shape[1] // problem.x_shape[0]
+    names = [name if points == 1 else f"{name}_{p}" for name in problem.inputs for p in range(points)]
+    return dict(zip(names, flat.T, strict=True))
 
 
 def _described(x: Array) -> list[Any]:
@@ -92,30 +141,50 @@ def _described(x: Array) -> list[Any]:
     return listed
 
 
-def _rows(path: Path) -> Array:
-    """The numbers of a CSV file (n, V), with or without a header."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        first = file.readline(LONGEST_LINE).rstrip("\n")
-    separator = next((sign for sign in ";\t" if sign in first), ",")
-    if all(reads_as_number(cell.strip()) for cell in first.split(separator)):
-        return np.loadtxt(path, delimiter=separator, ndmin=2)
-    return np.stack([number_column(np.asarray(v), name, path.name) for name, v in read_csv(path).items()], 1)
+def read_measurements(path: Path, problem: Problem) -> Array:
+    """Measurements (n, *y_shape) from an .npy file, or from a table with one in each row.
 
-
-def _read(path: Path, shape: tuple[int, ...]) -> Array:
-    """Measurements from a file; a row of a CSV file is one flat measurement."""
+    Columns are found by the names of the outputs, with or without units; a table without these names must hold just the
+    values, in order.
+    """
+    shape = problem.y_shape
     check_file(path)
-    try:
-        if path.suffix == ".npy":
-            return read_npy(path)
-        if path.suffix == ".csv":
-            rows = _rows(path)
-            wanted = int(np.prod(shape))
-            if rows.shape[1] != wanted:
-                raise InputError(f"a row of {path.name} must hold {wanted} numbers, but holds {rows.shape[1]}.")
-            return rows.reshape(-1, *shape)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
-    raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")
+    if path.suffix == ".npy":
+        return read_npy(path)
+    if path.suffix == ".csv":
+        with open(path, encoding="utf-8", errors="replace") as file:
+            first = file.readline(LONGEST_LINE).rstrip("\n")
+        separator = next((sign for sign in ";\t" if sign in first), ",")
+        if first.strip() and all(reads_as_number(cell.strip()) for cell in first.split(separator)):
+            try:
+                rows = np.loadtxt(path, delimiter=separator, ndmin=2)
+            except ValueError as error:
+                raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+            return _shaped(rows, shape, path)
+        columns = read_csv(path)
+    elif path.suffix in (".parquet", ".feather", ".tsv"):
+        columns = readers.read(path).x
+    else:
+        raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")
+    names = problem.outputs_named
+    bare = {name: name.partition(" [")[0] for name in names}
+    known = {name: own for name in names for own in (bare[name], name) if own in columns}
+    if problem.y_names and len(names) == int(np.prod(shape)):
+        if missing := [name for name in names if name not in known]:
+            raise InputError(
+                f"{path.name} needs a column for every output of this problem, but has none for {missing[0]!r}; it has "
+                f"{', '.join(map(repr, list(columns)[:8]))}."
+            )
+        columns = {name: columns[column] for name, column in known.items()}
+    return _shaped(
+        np.stack([number_column(np.asarray(v), name, path.name) for name, v in columns.items()], 1), shape, path
+    )
+
+
+def _shaped(rows: Array, shape: tuple[int, ...], path: Path) -> Array:
+    wanted = int(np.prod(shape))
+    if rows.shape[1] != wanted:
+        raise InputError(
+            f"a row of {path.name} must hold {counted(wanted, 'number')}, one measurement, but holds {rows.shape[1]}."
+        )
+    return rows.reshape(-1, *shape)

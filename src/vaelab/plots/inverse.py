@@ -165,8 +165,8 @@ def plot_race(data: Race, path: str | Path, title: str = "Recall and cost") -> P
     style.heading(figure, title, "share of all solutions found; cost includes sampling and refinement, not training")
     left, right = style.chart(figure, 0.6, 1.2, 3.8, 2.2), style.chart(figure, 4.95, 1.2, 3.8, 2.2)
     for axes, price, name in (
-        (left, data.candidates, "candidates per curve"),
-        (right, data.seconds, "seconds per curve"),
+        (left, data.candidates, "candidates per measurement"),
+        (right, data.seconds, "seconds per measurement"),
     ):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(numticks=7))
@@ -215,10 +215,11 @@ class Pairs:
     candidates: Floats
     passing: Bools
     reference: Floats  # (d,)
+    names: Sequence[str] = ("x0", "x1")
 
 
 def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates") -> Path:
-    """The first two coordinates of candidates for some measurements, over the true x."""
+    """The first two inputs of candidates for some measurements, over the true x."""
     k = min(SHOWN, len(data))
     figure = style.canvas(style.HEAD + 2.95)
     style.heading(figure, title, "blue: candidates that pass the gate, orange: others; cross: the true x")
@@ -230,7 +231,10 @@ def plot_pairs(data: Sequence[Pairs], path: str | Path, title: str = "Candidates
         axes.scatter(own.candidates[:, 0], second, s=9, c=colours, alpha=0.6, linewidths=0)
         at = own.reference[1] if len(own.reference) > 1 else 0.0
         axes.scatter([own.reference[0]], [at], marker="x", s=70, color=INK, zorder=4)
-        style.name_axes(axes, x="x0", y="x1" if column == 0 else "")
+        second_name = own.names[1] if len(own.names) > 1 else ""
+        style.name_axes(axes, x=own.names[0], y=second_name if column == 0 else "")
+        if not second_name:
+            axes.set_yticks([])
     return style.save(figure, path)
 
 
@@ -242,14 +246,16 @@ class Ranks:
     low: float
     high: float
     p_values: list[float]
+    names: list[str]
 
 
 def ranks_data(calibration: Mapping[str, Any]) -> Ranks:
     """The first coordinates of the result of inverse.posterior.check."""
     low, high = calibration["band"]
     return Ranks(
-        np.array(calibration["counts"], dtype=np.float64)[:RANKED], low, high, calibration["p_values"][:RANKED]
-    )
+        np.array(calibration["counts"], dtype=np.float64)[:RANKED], low, high, calibration["p_values"][:RANKED],
+        calibration["names"][:RANKED],
+    )  # fmt: skip
 
 
 def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unrefined posterior draws") -> Path:
@@ -272,5 +278,5 @@ def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unref
         axes.set_xlim(0, 1)
         axes.set_ylim(0, top)
         style.name_axes(axes, x="rank of the true value" if row == rows - 1 else "", y="pairs" if column == 0 else "")
-        style.note(axes, 0.03, 0.93, f"coordinate {k + 1}", transform=axes.transAxes, fontsize=8.5)
+        style.note(axes, 0.03, 0.93, style.clean(data.names[k], 26), transform=axes.transAxes, fontsize=8.5)
     return style.save(figure, path)

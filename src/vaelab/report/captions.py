@@ -326,6 +326,10 @@ REGRESSOR = {
 }
 
 INVERSE = {
+    "bands": (
+        "Posterior draws for scored measurements: at each point of a curve, 95 % of the draws are in the band. Where "
+        "it is wide, y says little about x; where there are several solutions, it holds them all."
+    ),
     "calibration": (
         "The rank of the true x among posterior draws for its y, over validation pairs: for a correct posterior every "
         "rank is equally likely. A hump means that draws are too wide, a bowl that they are too narrow, a slope that "
@@ -350,5 +354,18 @@ INVERSE = {
     "losses": (
         "The conditional bound by epoch, lower is better; right: its two terms. A rate near zero means posterior "
         "collapse: the latents no longer distinguish between solutions."
+    ),
+}
+
+# Of problems whose x is a few numbers, not curves.
+INVERSE_NUMBERS = {
+    "candidates": (
+        "Candidates from the network for some measurements, before any filter, in the first two inputs. The cross is "
+        "the true x; blue points far from it are other solutions."
+    ),
+    "corner": (
+        "Posterior draws of x for one scored measurement: a histogram of each input, and each pair of inputs. A narrow "
+        "histogram is an input that y determines; a tilted cloud is a combination of inputs that y determines better "
+        "than each of them."
     ),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report import words
-from vaelab.report.captions import INVERSE
+from vaelab.report.captions import INVERSE, INVERSE_NUMBERS
 from vaelab.report.page import Card, figures, pairs, read_history, read_object, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
@@ -15,7 +15,9 @@ from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, number, significant
 
-PICTURES = ("candidates", "ends", "race", "refinement", "calibration", "losses")
+PICTURES = ("candidates", "ends", "race", "refinement", "corner", "bands", "calibration", "losses")
+
+ENDS = ("mean", "low", "high", "truth")
 
 
 def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
@@ -33,12 +35,15 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         headline=headline(results),
         course=_course(results, spec, any(problem["noise"])),
         cards=_cards(results),
-        methods=_methods(results),
+        methods=_methods(results) if results["network"] else None,
+        posterior=_examples(results["posterior"]["examples"]),
         search_table=_search(search) if search else None,
-        best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=INVERSE),
+        best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=_captions(problem)),
         settings=settings(spec, searched, spec_type),
         data=pairs(
-            {k: problem[k] for k in ("forward", "x_shape", "y_shape", "spectrum") if k in problem}
+            {"forward": _forward(problem["forward"])}
+            | {k: problem[k] for k in ("x_shape", "y_shape", "spectrum") if k in problem}
+            | {k: ", ".join(problem[f"{k}_names"]) for k in ("x", "y") if problem[f"{k}_names"]}
             | {k: ", ".join(map(significant, problem[k])) for k in ("noise", "gate")}
         ),
         epochs=counted(history[-1]["epoch"], "epoch") if history else "",
@@ -55,15 +60,58 @@ def _share(value: Any) -> str:
 
 def headline(results: Mapping[str, Any]) -> str:
     """The result in one sentence."""
+    if results["network"] is None:
+        return _draws_told(results["posterior"])
     shape = f"{results['samples']} candidates for each of {counted(results['curves'], 'measurement')}"
-    kept = _share(results["precision"])
+    kept, raw = _share(results["precision"]), _share(results["unrefined"]["precision"])
+    moved = bool(results["refine"] or results["walk"])
+    alone = f" after refinement, {raw} as the network draws them" if moved else ""
     if results["recall"] is None:
-        return f"Of {shape}, {kept} reproduce the measurement."
-    return f"Of {shape}, {kept} pass every gate, and they find {_share(results['recall'])} of all solutions."
+        return f"Of {shape}, {kept} reproduce the measurement{alone}."
+    by = f"{alone}; they" if moved else ", and they"
+    return f"Of {shape}, {kept} pass every gate{by} find {_share(results['recall'])} of all solutions."
+
+
+def _draws_told(posterior: Mapping[str, Any]) -> str:
+    """The result where there is no forward function, and so no solution."""
+    levels = posterior["coverage"]["levels"]
+    held = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in levels.items())
+    return f"Credible regions of {held} of the true x, on validation pairs."
+
+
+def _captions(problem: Mapping[str, Any]) -> Mapping[str, str]:
+    return INVERSE if len(problem["x_shape"]) > 1 else {**INVERSE, **INVERSE_NUMBERS}
+
+
+def _forward(texts: Any) -> str:
+    """The forward function in words."""
+    if texts is None:
+        return "a function in Python"
+    return ", ".join(texts) or "not given"
+
+
+def _examples(examples: Any) -> Table | None:
+    """Mean, 95 % interval and truth of each input for a few measurements."""
+    if not examples:
+        return None
+    rows = [
+        Row([Cell(str(place)), Cell(str(own["name"])), *(Cell.of(own[key], significant) for key in ENDS)])
+        for place, inputs in enumerate(examples)
+        for own in inputs
+    ]
+    return Table("Posterior", ("measurement", "input", "mean", "2.5 %", "97.5 %", "true x"), rows)
 
 
 def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noisy: bool) -> list[str]:
-    seconds, spent = results["seconds"], words.duration(results["network"]["seconds"])
+    seconds = results["seconds"]
+    if results["network"] is None:
+        return [
+            f"The model has {words.model(spec)}.",
+            f"Training took {words.duration(seconds['train'])} on {counted(results['examples'], 'example')}. "
+            "Without a forward function there are posterior draws, but no solutions.",
+            *_posterior(results["posterior"]),
+        ]
+    spent = words.duration(results["network"]["seconds"])
     kinds = ("walk", "latent step"), ("refine", "refinement step")
     moves = [counted(results[name], what) for name, what in kinds if results[name]]
     refined = f", then {' and '.join(moves)}" if moves else ", unrefined"
@@ -111,12 +159,19 @@ def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
 def _posterior(posterior: Mapping[str, Any]) -> list[str]:
     """How well the unrefined draws match the posterior."""
     ranks, exact, coverage = posterior["calibration"], posterior["reference"], posterior["coverage"]
-    held = " and ".join(f"{float(level):.0%} hold {_share(own)}" for level, own in coverage["levels"].items())
+    held = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in coverage["levels"].items())
     told = (
         f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs {_share(ranks['inside'])} "
         f"of the rank bins are within the 99 % band of a calibrated model; credible regions of {held} of the true x "
         f"(TARP, p = {coverage['p_value']:.2g})."
     )
+    predictive = posterior["predictive"]
+    if predictive is not None:
+        within = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in predictive.items())
+        told += (
+            f" Posterior predictive: central intervals of f(x) plus noise, over draws x, of {within} of the measured "
+            "values; less than promised would mean that draws do not reproduce them."
+        )
     if exact is None:
         return [told]
     return [
@@ -127,27 +182,35 @@ def _posterior(posterior: Mapping[str, Any]) -> list[str]:
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
+    bound = Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")
     cards = [
         Card(f"gate: {name}", Cell(_share(v)), "of all candidates")
-        for name, v in results["gates"].items()
+        for name, v in (results["gates"] or {}).items()
         if name != "all_pass"
     ]
+    if results["gates"] is None:
+        return [*_draws_by(results), bound]
     verdict = "passed" if results["gates"]["all_pass"] else "not passed"
     cards.append(Card("all gates, all candidates", Cell(verdict), "every candidate must pass"))
     if results["recall"] is not None:
         cards.append(Card("recall", Cell(_share(results["recall"])), "fraction of all solutions found"))
+    return [*cards, *_draws_by(results), bound]
+
+
+def _draws_by(results: Mapping[str, Any]) -> list[Card]:
+    """Which model draws, where two were compared."""
     compared = results.get("compared")
-    if compared is not None:
-        flow, vae = number(compared["flow"]), number(compared["conditional VAE"])
-        beside = f"-log p(x|y): flow {flow}, VAE {vae} nats, x in units of its spread"
-        cards.append(Card("posterior draws by", Cell(str(compared["draws"])), f"lower on validation; {beside}"))
-    return [*cards, Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")]
+    if compared is None:
+        return []
+    flow, vae = number(compared["flow"]), number(compared["conditional VAE"])
+    beside = f"-log p(x|y): flow {flow}, VAE {vae} nats, x in units of its spread"
+    return [Card("posterior draws by", Cell(str(compared["draws"])), f"lower on validation; {beside}")]
 
 
 def _methods(results: Mapping[str, Any]) -> Table:
     heads = (
-        "method", "candidates", "forward evaluations per curve", "seconds per curve", "pass all gates", "recall",
-        "hull area",
+        "method", "candidates", "evaluations per measurement", "seconds per measurement", "pass all gates",
+        *(("recall", "hull area") if results["recall"] is not None else ()),
     )  # fmt: skip
     rows = []
     listed = (
@@ -161,7 +224,7 @@ def _methods(results: Mapping[str, Any]) -> Table:
             Cell(str(own["method"])), Cell.of(own["candidates"]), Cell.of(own["evaluations"] / curves),
             Cell.of(own["seconds"] / curves), Cell.of(own["precision"], _share), Cell.of(own["recall"], _share),
             Cell.of(own["hull_area"]),
-        ]  # fmt: skip
+        ][: len(heads)]  # fmt: skip
         rows.append(Row(cells, "winner" if str(own["method"]).startswith("conditional") else ""))
     return Table("Methods", heads, rows)
 

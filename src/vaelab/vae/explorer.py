@@ -38,6 +38,7 @@ POINT_BYTES, ORIGINAL_BYTES, WEIGHT_BYTES = 2_250_000, 1_200_000, 2_400_000
 RAW_BYTES = 24_000_000  # of originals, before their compression
 TABLE_COLUMNS = 5_000  # limit for the names and originals of a table
 LEAST_ORIGINALS = 20
+CURVE = 16  # columns without names, from which on a row is drawn as a curve
 ID_LETTERS = 500_000  # of the rows' names
 
 
@@ -86,7 +87,7 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
     for name, fitted in models.items():
         decoder, why = decoder_data(fitted, room)
         room -= 0 if decoder is None else 2 * decoder["size"]
-        curves = not data.is_image and fitted.spec.network == "conv"
+        curves = not data.is_image and (fitted.spec.network == "conv" or _are_curves(data))
         parts.append({"name": name, "decoder": decoder, "why": why, "curves": curves} | latents[name].as_dict(keep))
     return {
         "data": data.name,
@@ -105,6 +106,12 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         "originals": _originals(data, rows, labels),
         "models": parts,
     }
+
+
+def _are_curves(data: Dataset) -> bool:
+    """Whether the rows of a table are drawn as curves: they have many numbers, and none has a name."""
+    kinds = {column.kind for column in data.columns}
+    return not data.features and len(data.columns) >= CURVE and kinds <= {"real", "positive"}
 
 
 def _summary(found: Mapping[str, Any]) -> str:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from vaelab.cli.terminal.console import out, print_line, print_titled, share
+from vaelab.cli.terminal.console import out, print_titled, share
 from vaelab.wording import counted, number, significant
 
 SHOWN = 4  # outputs with a column, or words, of their own
+DETAILED, ROWS, LINES = 3, 10, 20  # measurements with a table of their own; solutions in it; else measurements
+WIDE = 6  # inputs with a column of their own
 
 
 def print_inversion(results: Mapping[str, Any]) -> None:
-    """The methods side by side, then the verdict."""
+    """The methods side by side, then how the draws were made and judged."""
+    console = out()
+    if results["network"] is not None:
+        _print_methods(results)
+    compared = results.get("compared")
+    if compared is not None:
+        beside = f"flow {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
+        console.print(
+            f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats, x in units of its spread: {beside})",
+            highlight=False,
+        )
+    levels = results["posterior"]["coverage"]["levels"]
+    held = ", ".join(f"{100 * float(level):.0f} % hold {share(own)}" for level, own in levels.items())
+    console.print(f"credible regions of draws, on validation: of {held}", highlight=False)
+    paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
+    console.print(f"training {results['seconds']['train']:.0f} s{paid}", highlight=False)
+    console.print(f"report: {results['run']}/report.html", highlight=False, soft_wrap=True)
+
+
+def _print_methods(results: Mapping[str, Any]) -> None:
+    """Every method's candidates, and the gates."""
     console, curves = out(), results["curves"]
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
@@ -36,47 +59,42 @@ def print_inversion(results: Mapping[str, Any]) -> None:
     gates = ", ".join(f"{name} {share(passed)}" for name, passed in results["gates"].items() if name != "all_pass")
     verdict = "passed by all" if results["gates"]["all_pass"] else "not passed by all"
     console.print(f"gates: {gates}; {verdict} candidates", highlight=False)
-    compared = results.get("compared")
-    if compared is not None:
-        beside = f"flow {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
-        console.print(
-            f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats, x in units of its spread: {beside})",
-            highlight=False,
-        )
-    seconds = results["seconds"]
-    paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
-    console.print(f"training {seconds['train']:.0f} s{paid}", highlight=False)
-    print_line(console, f"report: {results['run']}/report.html")
 
 
 def print_solutions(found: Mapping[str, Any]) -> None:
-    """A ranked table per measurement; without a solution, how near the nearest candidate comes."""
-    console = out()
-    gate = found["gate"]
-    heads = ["misfit"] if len(gate) == 1 else [f"misfit of y{k}" for k in range(len(gate))]
-    most = max((len(curve["nearest"]["misfit"]) for curve in found["curves"]), default=1)
-    heads = heads if most <= SHOWN else ["misfit"]  # too many for columns: their pooled one
-    for place, curve in enumerate(found["curves"]):
+    """A ranked table per measurement, of many measurements one table for all; without a solution, how near the nearest
+    candidate comes.
+    """
+    console, gate, curves = out(), found["gate"], found["curves"]
+    separate = len(gate) <= SHOWN
+    heads = ["misfit"] if len(gate) == 1 or not separate else [f"misfit of {name}" for name in found["outputs"]]
+    inputs, values = _inputs(found)
+    if len(curves) > DETAILED:
+        _print_best(found, heads, inputs, values)
+    for place, curve in enumerate(curves if len(curves) <= DETAILED else ()):
         solutions = curve["solutions"]
         candidates = counted(curve["candidates"], "candidate")
         if not solutions:
             nearest = curve["nearest"]
             console.print(
                 f"measurement {place}: none of {candidates} is a solution; the nearest, x = {_numbers(nearest['x'])}, "
-                f"{_missed(nearest['misfit'], gate)}\n",
-                highlight=False, soft_wrap=True,
+                f"{_missed(nearest['misfit'], gate, found['outputs'])}\n",
+                highlight=False, soft_wrap=True, markup=False,
             )  # fmt: skip
             continue
         title = f"measurement {place}: {counted(len(solutions), 'distinct solution')} from {candidates}"
-        table = Table(box=None, pad_edge=False)
-        for name in ("rank", *heads, "x (of curves: first and last)"):
-            table.add_column(name, justify="left" if name.startswith("x") else "right")
-        for own in solutions:
-            missed = own["misfit"] if len(heads) == most else [own["rmse"]]
-            table.add_row(str(own["rank"]), *map(significant, missed), _numbers(own["x"]))
+        table = _table(("rank", *heads), inputs)
+        for own in solutions[:ROWS]:
+            table.add_row(str(own["rank"]), *_misfits(own, separate), *values(own["x"]))
         print_titled(console, title, table)
+        if len(solutions) > ROWS:
+            console.print(
+                f"and {len(solutions) - ROWS} more; --out FILE.csv writes all, --top {ROWS // 2} keeps the most "
+                "different\n",
+                style="dim", highlight=False,
+            )  # fmt: skip
     what = "misfit: root mean square, in the unit of y"
-    if len(heads) < most:
+    if not separate:
         what = "misfit: root mean square over all outputs, in standard deviations of each"
     console.print(
         f"refined, filtered, distinct: solutions, not posterior samples ({number(found['seconds'])} s)\n"
@@ -85,12 +103,51 @@ def print_solutions(found: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _missed(misfit: list[float], gate: list[float]) -> str:
+def _print_best(
+    found: Mapping[str, Any], heads: Sequence[str], inputs: Sequence[str], values: Callable[[Any], list[str]]
+) -> None:
+    """One line for each measurement: the number of solutions and the best, or the nearest miss."""
+    console, curves, gate = out(), found["curves"], found["gate"]
+    table = _table(("measurement", "solutions", *heads), inputs)
+    for place, curve in enumerate(curves[:LINES]):
+        best = curve["solutions"][0] if curve["solutions"] else {**curve["nearest"], "rmse": None}
+        shown = _misfits(best, len(heads) == len(gate))
+        table.add_row(str(place), str(len(curve["solutions"])), *shown, *values(best["x"]))
+    without = sum(not curve["solutions"] for curve in curves)
+    missed = f"; {without} without one, of which the nearest miss is shown" if without else ""
+    print_titled(console, f"best solution of each of {counted(len(curves), 'measurement')}{missed}", table)
+    more = f"and {len(curves) - LINES} more measurements; " if len(curves) > LINES else ""
+    console.print(f"{more}--out FILE.csv writes all solutions", style="dim", highlight=False)
+
+
+def _table(heads: Sequence[str], inputs: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in (*heads, *inputs):  # a unit in brackets is no markup
+        table.add_column(Text(name), justify="left" if name == inputs[-1] and len(inputs) == 1 else "right")
+    return table
+
+
+def _inputs(found: Mapping[str, Any]) -> tuple[list[str], Callable[[Any], list[str]]]:
+    """The heads of the columns of x, and the cells of one: a column for each of a few numbers, else one for all."""
+    names = found["inputs"]
+    example = next(curve["nearest"]["x"] for curve in found["curves"])
+    if any(isinstance(value, list) for value in example):
+        return [f"{', '.join(names)}: first and last points"], lambda x: [_numbers(x)]
+    if len(names) <= WIDE:
+        return list(names), lambda x: [significant(value) for value in x]
+    return ["x"], lambda x: [_numbers(x)]
+
+
+def _misfits(own: Mapping[str, Any], separate: bool) -> list[str]:
+    return [significant(value) for value in own["misfit"]] if separate else [number(own["rmse"])]
+
+
+def _missed(misfit: list[float], gate: list[float], names: Sequence[str]) -> str:
     """How far a candidate misses y: by output, those beyond their gate."""
     if len(misfit) == 1:
         return f"misses y by {significant(misfit[0])}; the gate is {significant(gate[0])}"
     worst = sorted(range(len(misfit)), key=lambda k: -misfit[k] / gate[k])[:SHOWN]
-    told = ", ".join(f"y{k} by {significant(misfit[k])} (gate {significant(gate[k])})" for k in sorted(worst))
+    told = ", ".join(f"{names[k]} by {significant(misfit[k])} (gate {significant(gate[k])})" for k in sorted(worst))
     return f"misses {told}"
 
 

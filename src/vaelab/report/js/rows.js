@@ -75,14 +75,17 @@ const rowView = (data) => {
     const more = left ? [el("p", { class: "more", text: `… and ${left.toLocaleString("en")} more columns with ${marks ? "smaller errors" : "less effect"}` })] : [];
     return el("div", { class: "bars" }, ...head, ...shown.map((i) => bar(decoded, marks, i)), ...more);
   };
+  // All points of a curve share one scale, else its shape is lost.
+  const least = data.low.reduce((a, b) => Math.min(a, b)), most = data.high.reduce((a, b) => Math.max(a, b));
   const path = (values, kind) => {
     const step = 100 / Math.max(1, values.length - 1);
-    const points = Array.from(values, (value, i) => `${(i * step).toFixed(2)},${(40 - 40 * share(value, i)).toFixed(2)}`);
+    const height = (value) => 40 - 40 * clamp((value - least) / (most - least), 0, 1);
+    const points = Array.from(values, (value, i) => `${(i * step).toFixed(2)},${height(value).toFixed(2)}`);
     return svg("polyline", { class: kind, points: points.join(" ") });
   };
   const line = ({ values }, marks) => {
     const drawn = svg("svg", { class: "row-line", viewBox: "0 -1 100 42", preserveAspectRatio: "none", role: "img",
-      "aria-label": `values of ${values.length} features, each between its bounds` });
+      "aria-label": `curve of ${values.length} points, from ${format(least)} to ${format(most)}` });
     if (marks) drawn.append(path(marks, "marks"));
     drawn.append(path(values, "values"));
     return drawn;

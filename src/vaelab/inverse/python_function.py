@@ -1,0 +1,46 @@
+"""A forward function in a Python file, run only because the user names it; no file that is loaded can name one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from vaelab.errors import InputError, shown
+from vaelab.inverse.forward import Function
+
+
+def function_of(named: str) -> Function:
+    """The function of "FILE.py:NAME". Runs the file, which may import others of its folder.
+
+    Raises InputError where there is no such file or function, or the file fails.
+    """
+    file, _, name = named.rpartition(":")
+    path = Path(file)
+    if path.suffix != ".py" or not name.isidentifier():
+        raise InputError(
+            f"a Python function is named as FILE.py:NAME, such as beam.py:deflection, but got {shown(named)}."
+        )
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; check the path.")
+    spec = importlib.util.spec_from_file_location(f"forward_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import would: dataclasses look themselves up there
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} failed: {type(error).__name__}: {reason[:160]}; run it with python to see where."
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f"{path} has no function {name!r}; it has {', '.join(known) or 'none'}.")
+    function: Function = found
+    return function
