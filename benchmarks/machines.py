@@ -125,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, began = Path(place), time.monotonic()
         if arguments.smoke:
-            from vaelab.cli.main import app
+            from vaelab.cli.app import app
 
             for name in ("here", "again"):
                 app(["tune", "digits", *SHORT, "--workers", "1", "--json", "--out", f"{place}/{name}"],

@@ -12,7 +12,7 @@ import pytest
 
 import vaelab
 from vaelab.errors import InputError
-from vaelab.inverse import problems
+from vaelab.inverse import files, problems
 from vaelab.vae.fitted import Fitted
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -125,4 +125,4 @@ def test_every_setting_of_a_model_and_of_a_space(make: Callable[[str, Any], Any]
 def test_problems(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((40, 2))
     check(problems.create, {"name": "total", "x": x, "y": None, "forward": ["x0 + x1"]})
-    check(problems.load, {"source": str(tmp_path / "none.toml")})
+    check(files.load, {"source": str(tmp_path / "none.toml")})

@@ -269,7 +269,7 @@ def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
 def test_labels_outside_the_classes_are_refused(digits: Dataset, tmp_path: Path) -> None:
     for rows, said in (
         ([5_000], "row numbers from 0"),
-        ([-1], "row numbers from 0"),
+        ([-1], "numbers of rows, from 0"),
         (digits.splits["test"][:3], "test"),
     ):
         with pytest.raises(InputError, match=said):

@@ -220,7 +220,7 @@ def _check_texts(path: Path, forward: Any) -> None:
         if isinstance(text, str) and ".py" in text:
             raise InputError(
                 f"a file cannot name a function in Python, but `forward` of {path.name} is {shown(text)}; name it on "
-                "the command line by --forward."
+                "the command line by `forward`."
             )
 
 

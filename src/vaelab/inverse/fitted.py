@@ -307,7 +307,7 @@ def _function(
     if forward is None:
         raise InputError(
             f"the forward function of {folder} is one in Python, which is not stored; give it again by `forward` (on "
-            "the command line --forward FILE.py:NAME)."
+            "the command line FILE.py:NAME)."
         )
     if isinstance(forward, Sequence) and not forward:
         return UNKNOWN

@@ -220,7 +220,7 @@ def create(
 
 def _names(what: str, names: Sequence[str], count: int) -> tuple[str, ...]:
     """Names of inputs or outputs, checked; none: they are numbered."""
-    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name.strip() for name in names):
         raise InputError(f"`{what}` is a list of names, but got {shown(names)}.")
     if names and (len(names) != count or len(set(names)) < count):
         raise InputError(f"`{what}` needs {counted(count, 'different name')}, but got {shown(list(names))}.")

@@ -84,7 +84,7 @@ class RayCrew(Crew):
             reason = " ".join(str(error).split())
             raise InputError(
                 f"cannot join the Ray cluster {self.cluster.address}: {reason[:300]}; check the address, or start one "
-                "with `ray start --head`."
+                "with `ray start`."
             ) from None
         finally:
             with contextlib.suppress(ValueError):  # not in the main thread, where Ray sets none

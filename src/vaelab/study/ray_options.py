@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import math
 
-from vaelab.errors import InputError
+from vaelab.errors import InputError, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,14 @@ class Ray:
     def __post_init__(self) -> None:
         for name, least in ("cpus_per_worker", "more than 0"), ("gpus_per_worker", "at least 0"):
             value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"`{name}` must be a number, but got {shown(value)}.")
             if not (math.isfinite(value) and value >= 0) or (value == 0 and least == "more than 0"):
                 raise InputError(f"`{name}` must be {least}, but got {value:g}.")
             if value > 1 and value != int(value):
                 raise InputError(f"`{name}` above 1 must be a whole number, as Ray wants it, but got {value:g}.")
+        if not isinstance(self.address, str):
+            raise InputError(f"`ray` must be the address of a cluster as text, but got {shown(self.address)}.")
         if not self.address.strip():
             raise InputError("`ray` must be the address of a cluster, or auto, but got ''.")
         if importlib.util.find_spec("ray") is None:

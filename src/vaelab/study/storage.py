@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import urllib.parse
 
-from vaelab.errors import InputError
+from vaelab.errors import InputError, shown
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 
@@ -23,11 +23,15 @@ class Storage:
     study_name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.study_name is not None and not isinstance(self.study_name, str):
+            raise InputError(f"`study_name` must be text, but got {shown(self.study_name)}.")
+        if not isinstance(self.url, str):
+            raise InputError(f"`storage` must be a URL as text, but got {shown(self.url)}.")
         scheme, sign, _ = self.url.partition("://")
-        if not sign or scheme not in SCHEMES:
+        if not sign or scheme not in SCHEMES:  # what follows may hold a password
             raise InputError(
-                f"`storage` must be postgresql://USER@HOST:PORT/DATABASE, but got {scheme[:40] + sign or 'nothing'}; a "
-                "study's own database is study.db in its folder."
+                f"`storage` must be postgresql://USER@HOST:PORT/DATABASE, but got {shown(scheme + sign)}; a study's "
+                "own database is study.db in its folder."
             )
         try:
             _ = self._parts.port

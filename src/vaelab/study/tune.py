@@ -17,7 +17,7 @@ from vaelab.data import Dataset
 from vaelab.engine import fused
 from vaelab.engine.process import one_thread
 from vaelab.engine.resolve import budget_text
-from vaelab.errors import InputError, StoreError
+from vaelab.errors import InputError, StoreError, shown
 from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study import balance, finals
@@ -50,6 +50,8 @@ def begin(
     config = _decide(config, data, workers)
     base = _base(config, data)
     if ray is not None:
+        if not isinstance(ray, Ray):
+            raise InputError(f"`ray` must be a Ray, such as Ray('auto'), but got {shown(ray)}.")
         ray.check_device(base.device)
     # goes into config.toml: a resumed study continues with it
     config = dataclasses.replace(config, settings={**config.settings, "engine": base.engine})
