@@ -70,7 +70,7 @@ def test_a_function_in_python_is_run_only_where_it_is_named(folder):
     )
     code, _, told = run(folder, "solve", "lever", "--y", "y.csv")
     assert (code, told.count("\n")) == (2, 1)
-    assert "--forward FILE.py:NAME" in told
+    assert "FILE.py:NAME" in told
     code, out, _ = run(folder, "solve", "lever", "--y", "y.csv", "--forward", "lever.py:moment", "--json")
     assert code == 0
     for curve, (work, moment) in zip(json.loads(out)["curves"], [(1.5, 1), (0.4, 2)], strict=True):
