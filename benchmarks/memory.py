@@ -75,8 +75,8 @@ def main() -> None:
         rows, out = folder / "rows.npy", ("--out", str(folder / "study"))
         if arguments.smoke:  # one command, since a second would import everything again
             write_rows(rows, 200)
-            used = peak(["train", str(rows), "--set", "epochs=1", "--out", str(folder / "run")])
-            print(f"| training on a few rows | {used / MB:.0f} MB | – |")
+            used = peak(["data", str(rows)])
+            print(f"| describing a few rows | {used / MB:.0f} MB | – |")
             return
         used = peak(study_of("mnist", arguments.data, "--trials", "4", "--workers", "2", *out))
         print(f"| study on MNIST, two workers | {used / MB:.0f} MB | 1500 MB |", flush=True)

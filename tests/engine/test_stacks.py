@@ -96,8 +96,7 @@ def assert_same_bits(one, i, other, k):
 
 @pytest.mark.parametrize(
     ("variant", "engine"),
-    [(name, "fused" if name in DENSE else "auto") for name in VARIANTS]
-    + [(name, "autograd") for name in VARIANTS if name in DENSE],
+    [(name, "fused" if name in DENSE else "auto") for name in VARIANTS] + [(name, "autograd") for name in DENSE[::2]],
 )
 def test_a_member_gets_the_bits_that_it_gets_alone(images, variant, engine):
     specs = specs_of(images, **VARIANTS[variant], engine=engine)
