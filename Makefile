@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint kernels bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,13 +15,20 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/vaelab tune digits --trials 40 --figures all --out demo --overwrite
 
-test: $(STAMP) lint
+test: $(STAMP)
+	$(MAKE) --jobs 2 lint kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Compiled once per machine, here while types are checked.
+kernels: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -c "from vaelab.engine import fused; from vaelab.vae.learning import Variational; \
+	from vaelab.classifier.learning import Discriminative; from vaelab.regressor.learning import Regression; \
+	[fused.prepare(method.kernels) for method in (Variational, Discriminative, Regression)]"
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
