@@ -126,6 +126,19 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_a_trial_is_seen_only_with_all_of_its_settings(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, suggest = [], Space.suggest
+
+    def looked(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+        seen.append(len(trials.all()))
+        return suggest(space, trial)
+
+    monkeypatch.setattr(Space, "suggest", looked)
+    trials.cohort(4)
+    assert seen == [0, 1, 2, 3]
+    assert [set(trial.params) for trial in trials.all()] == [set(SPACE.names)] * 4
+
+
 def test_the_mirror_has_what_the_study_has_though_the_server_is_restarted(
     server: Server, trials: Trials, tmp_path: Path
 ) -> None:

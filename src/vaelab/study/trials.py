@@ -239,8 +239,8 @@ class Trials:
         self._storage.engine.dispose()
 
     def all(self) -> list[FrozenTrial]:
-        """Every trial as the database holds it."""
-        return list(self._trials)
+        """Every trial that the database holds; none that is still being suggested, which another thread could see."""
+        return self._trials[: len(self._ids)]
 
     @property
     def _trials(self) -> list[FrozenTrial]:
