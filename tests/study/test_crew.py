@@ -17,6 +17,8 @@ from mortal import DIES, DIES_ONCE, MARK, RAISES, TASK
 from vaelab import api
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
+from vaelab.store.temporary import is_temporary
+from vaelab.study import parcels
 from vaelab.study.crew import MAX_DEATHS, Crew, WorkerDied
 from vaelab.study.hire import hire
 from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
@@ -260,3 +262,11 @@ def test_one_gpu_a_chosen_one_and_none_are_left_alone(monkeypatch: pytest.Monkey
     assert gpu("cuda:1", 0) == gpu("cpu", 0) == {}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert gpu("cuda", 0) == {}
+
+
+def test_a_folder_that_was_being_unpacked_by_the_dead_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(parcels.store, "write_atomic", lambda path, _: seen.append(is_temporary(path.parent.name)))
+    parcels.unpack_folder({"model.json": b"{}"}, tmp_path / "run")
+    assert seen == [True]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from vaelab.errors import InputError
 from vaelab.study.storage import Storage
-from vaelab.study.trials import quiet
+from vaelab.study.trials import first_cause, quiet
 from vaelab.wording import counted
 
 EVERY = 1.0  # seconds between two looks at the study
@@ -165,7 +165,4 @@ class Mirror:
 
     def _reason(self, error: BaseException) -> str:
         """The driver's message in one line, without the password."""
-        causes: list[BaseException] = [error]
-        while (cause := causes[-1].__cause__ or getattr(causes[-1], "orig", None)) is not None:
-            causes.append(cause)
-        return self.storage.hide(" ".join(str(causes[-1]).split()))[:300].rstrip(".")
+        return self.storage.hide(" ".join(str(first_cause(error)).split()))[:300].rstrip(".")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from vaelab import store
 from vaelab.store import writing
+from vaelab.store.temporary import temporary
 
 Files = Mapping[str, bytes]  # contents by path below a folder
 
@@ -41,16 +41,16 @@ def pack_folder(folder: Path) -> dict[str, bytes]:
 
 def unpack_folder(files: Files, folder: Path) -> None:
     """Write a run folder whole, or not at all; a run that was there is replaced."""
-    temporary = folder.parent / f".tmp-{secrets.token_hex(8)}"
+    fresh = temporary(folder.parent)  # of a name that is swept if this process dies
     with writing(folder):
-        temporary.mkdir(parents=True)
+        fresh.mkdir(parents=True)
         try:
             for file, content in files.items():
-                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
-                store.write_atomic(temporary / file, content)
+                (fresh / file).parent.mkdir(parents=True, exist_ok=True)
+                store.write_atomic(fresh / file, content)
             if folder.exists():  # what the same job left before it was interrupted
                 shutil.rmtree(folder)
-            os.rename(temporary, folder)
+            os.rename(fresh, folder)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(fresh, ignore_errors=True)
             raise

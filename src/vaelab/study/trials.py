@@ -101,6 +101,13 @@ class _Connection(sqlite3.Connection):
             super().commit()
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """What the database's driver raised, of which SQLAlchemy and Optuna made errors of their own."""
+    while (cause := error.__cause__ or getattr(error, "orig", None)) is not None:
+        error = cause
+    return error
+
+
 @contextlib.contextmanager
 def _recording(path: Path) -> Iterator[None]:
     """Errors of the database, which come from three libraries, as one line; a signal waits for the end."""
@@ -108,10 +115,7 @@ def _recording(path: Path) -> Iterator[None]:
         with signals.held():
             yield
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        causes: list[BaseException] = [error]
-        while (cause := causes[-1].__cause__ or getattr(causes[-1], "orig", None)) is not None:
-            causes.append(cause)
-        last = causes[-1]
+        last = first_cause(error)
         told = " ".join(str(last).split()).rstrip(".")
         # What is no error of the machine is one of the file.
         if isinstance(last, sqlite3.DatabaseError) and not isinstance(last, sqlite3.OperationalError):
