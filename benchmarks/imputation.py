@@ -86,8 +86,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.settings = {}
     if arguments.smoke:
-        arguments.tables, arguments.removed, arguments.seeds, arguments.trials = "breast_cancer", "0.1", 1, 1
-        arguments.settings = {"epochs": 30, "hidden": "16", "lr": 1e-2}
+        arguments.tables, arguments.removed, arguments.seeds, arguments.trials = "diabetes", "0.1", 1, 1
+        arguments.settings = {"epochs": 40, "hidden": "8", "latent_dim": 4, "lr": 1e-2}
     print("| table | removed | vaelab | mean | nearest neighbours | iterative | vaelab / best of the others |")
     print("|---|---:|---:|---:|---:|---:|---:|", flush=True)
     worst = 0.0

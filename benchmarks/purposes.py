@@ -82,8 +82,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="check that it runs: one repeat of two trials")
     arguments = parser.parse_args()
     if arguments.smoke:
-        arguments.sets, arguments.repeats, arguments.trials = "breast_cancer", 1, 2
-    settings = {"epochs": 8} if arguments.smoke else {}
+        arguments.sets, arguments.repeats, arguments.trials = "wine", 1, 2
+    settings = {"epochs": 3} if arguments.smoke else {}
     for name in arguments.sets.split(","):
         found: dict[str, list[dict[str, float]]] = {purpose: [] for purpose in PURPOSES}
         for seed in range(arguments.repeats):

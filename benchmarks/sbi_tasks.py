@@ -202,28 +202,30 @@ def observations(name: str, count: int) -> Array:
     return task.simulate(task.prior(count, rng), rng)
 
 
-def ours(x: Array, y: Array, observed: Array, task: Task, seed: int, settings: dict[str, Any]) -> tuple[Array, float]:
-    """Draws (observations, DRAWS, D) and seconds of training."""
+def ours(
+    x: Array, y: Array, observed: Array, task: Task, draws: int, seed: int, settings: dict[str, Any]
+) -> tuple[Array, float]:
+    """Draws (observations, draws, D) and seconds of training."""
     import vaelab
 
     began = time.perf_counter()
     bounds = None if task.box is None else list(zip(*(end.tolist() for end in task.box), strict=True))
     model = vaelab.ConditionalVAE(bounds=bounds, seed=seed, **settings).fit(x, y)
     seconds = time.perf_counter() - began
-    return np.asarray(model.sample(observed, DRAWS, seed)), seconds
+    return np.asarray(model.sample(observed, draws, seed)), seconds
 
 
-def npe(python: str, name: str, x: Array, y: Array, observed: Array, seed: int) -> tuple[Array, float]:
+def npe(python: str, name: str, x: Array, y: Array, observed: Array, draws: int, seed: int) -> tuple[Array, float]:
     """The same of sbi's NPE, in another environment."""
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "given.npz", Path(folder) / "made.npz"
         np.savez(given, x=x, y=y, observed=observed)
-        subprocess.run([python, __file__, "--npe", name, str(given), str(made), str(seed)], check=True)
+        subprocess.run([python, __file__, "--npe", name, str(given), str(made), str(draws), str(seed)], check=True)
         with np.load(made) as found:
             return found["draws"], float(found["seconds"])
 
 
-def run_npe(name: str, given: str, made: str, seed: int) -> None:
+def run_npe(name: str, given: str, made: str, draws: int, seed: int) -> None:
     """What `npe` starts."""
     warnings.simplefilter("ignore")
     import torch
@@ -245,13 +247,13 @@ def run_npe(name: str, given: str, made: str, seed: int) -> None:
     inference.append_simulations(x, y).train()
     seconds = time.perf_counter() - began
     posterior = inference.build_posterior()
-    draws = [posterior.sample((DRAWS,), x=own[None], show_progress_bars=False).numpy() for own in observed]
-    np.savez(made, draws=np.stack(draws), seconds=seconds)
+    drawn = [posterior.sample((draws,), x=own[None], show_progress_bars=False).numpy() for own in observed]
+    np.savez(made, draws=np.stack(drawn), seconds=seconds)
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--npe"]:
-        run_npe(*sys.argv[2:5], int(sys.argv[5]))
+        run_npe(*sys.argv[2:5], *map(int, sys.argv[5:]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sbi", metavar="PYTHON", help="an interpreter with sbi; without it only ours is run")
@@ -259,13 +261,17 @@ def main() -> None:
     parser.add_argument("--simulations", default="1000,10000")
     parser.add_argument("--observations", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of each posterior")
+    parser.add_argument("--smoke", action="store_true", help="check that it runs: few simulations and draws")
     chosen = parser.parse_args()
     names = chosen.tasks.split(",")
     sizes = [int(size) for size in chosen.simulations.split(",")]
     settings: dict[str, Any] = {}
     if chosen.smoke:
-        names, sizes, chosen.observations, chosen.seeds = ["two_moons"], [200], 1, 1
+        names, sizes, chosen.observations, chosen.seeds, chosen.draws = ["two_moons"], [200], 1, 1, 40
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of the classifier, which sees few draws
         settings = {"epochs": 2, "hidden": "8"}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from vaelab.inverse.calibration import Draws, c2st
@@ -275,16 +281,16 @@ def main() -> None:
     )
     for name in names:
         task, observed = TASKS[name](), observations(name, chosen.observations)
-        exact = [task.reference(y, DRAWS, np.random.default_rng([3, k])) for k, y in enumerate(observed)]
+        exact = [task.reference(y, chosen.draws, np.random.default_rng([3, k])) for k, y in enumerate(observed)]
         for size in sizes:
             found: dict[str, list[tuple[list[float], float, float]]] = {}
             for seed in range(chosen.seeds):
                 rng = np.random.default_rng([11, seed])
                 x = task.prior(size, rng)
                 y = task.simulate(x, rng)
-                made = {"vaelab": ours(x, y, observed, task, seed, settings)}
+                made = {"vaelab": ours(x, y, observed, task, chosen.draws, seed, settings)}
                 if chosen.sbi:
-                    made["sbi NPE"] = npe(chosen.sbi, name, x, y, observed, seed)
+                    made["sbi NPE"] = npe(chosen.sbi, name, x, y, observed, chosen.draws, seed)
                 for method, (draws, seconds) in made.items():
                     scores = [c2st(Draws(own[None]), other, 1) for own, other in zip(draws, exact, strict=True)]
                     flat = draws.reshape(-1, draws.shape[-1])

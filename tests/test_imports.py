@@ -171,23 +171,26 @@ def floors(graph: Graph) -> int:
     return max(map(height, graph))
 
 
-HOUSE = House(ROOT)
+@functools.cache
+def house() -> House:
+    """vaelab's own; not while tests are collected, since every test process does that."""
+    return House(ROOT)
 
 
 def test_every_module_has_its_place_in_the_table() -> None:
-    missing = sorted(HOUSE.rooms().keys() - RANK.keys())
+    missing = sorted(house().rooms().keys() - RANK.keys())
     assert not missing, (
         f"{', '.join(missing)} has no row in ROWS of {Path(__file__).name}: put it below everything that it imports "
         "and above everything that imports it."
     )
-    gone = sorted(RANK.keys() - HOUSE.rooms().keys())
+    gone = sorted(RANK.keys() - house().rooms().keys())
     assert not gone, f"{', '.join(gone)} has a row in ROWS of {Path(__file__).name}, but is no module any more."
 
 
 def test_imports_point_to_earlier_rows() -> None:
     wrong = [
-        f"{HOUSE.place(name, own.line)} imports {own.target}"
-        for name, other, own in HOUSE.arrows()
+        f"{house().place(name, own.line)} imports {own.target}"
+        for name, other, own in house().arrows()
         if room(name) != room(other) and RANK[room(other)] >= RANK[room(name)]
     ]
     assert not wrong, (
@@ -199,16 +202,16 @@ def test_imports_point_to_earlier_rows() -> None:
 
 
 def test_no_file_imports_itself_in_a_circle() -> None:
-    assert not circles(HOUSE.files())
+    assert not circles(house().files())
 
 
 def test_rows_are_as_few_as_the_imports_allow() -> None:
     """So that no two rooms stand in rows of their own without a chain of imports between these."""
-    assert floors(HOUSE.rooms()) == len(ROWS)
+    assert floors(house().rooms()) == len(ROWS)
 
 
 def test_what_checks_options_loads_without_torch() -> None:
-    todo = [name for name in HOUSE.modules if f"{name}.".startswith(tuple(f"{start}." for start in WITHOUT_TORCH))]
+    todo = [name for name in house().modules if f"{name}.".startswith(tuple(f"{start}." for start in WITHOUT_TORCH))]
     assert len(todo) > len(WITHOUT_TORCH)
     seen: set[str] = set()
     while todo:
@@ -218,13 +221,13 @@ def test_what_checks_options_loads_without_torch() -> None:
         seen.add(name)
         if name:  # importing a module runs the doors of the packages around it
             todo.append(name.rpartition(".")[0])
-        for target, line, when in HOUSE.imports[name]:
+        for target, line, when in house().imports[name]:
             if when != "first":
                 continue
             assert target.split(".")[0] != "torch", (
-                f"{HOUSE.place(name, line)} imports torch, and {', '.join(WITHOUT_TORCH)} must load without"
+                f"{house().place(name, line)} imports torch, and {', '.join(WITHOUT_TORCH)} must load without"
             )
-            other = inside(target, HOUSE.modules)
+            other = inside(target, house().modules)
             todo += [] if other is None else [other]
 
 
@@ -235,12 +238,12 @@ def test_circles_and_floors_by_hand() -> None:
 
 
 def main() -> None:
-    house = House(Path(sys.argv[1])) if len(sys.argv) > 1 else HOUSE
-    rooms, found = house.rooms(), circles(house.files())
+    measured = House(Path(sys.argv[1])) if len(sys.argv) > 1 else house()
+    rooms, found = measured.rooms(), circles(measured.files())
     print(f"{len(rooms)} rooms: {', '.join(sorted(rooms))}")
     print(f"{floors(rooms)} floors")
     print(f"{sum(map(len, rooms.values()))} arrows between rooms")
-    print(f"{len(found)} circles among {len(house.modules)} files")
+    print(f"{len(found)} circles among {len(measured.modules)} files")
     for circle in found:
         print(f"  {', '.join(circle)}")
 
