@@ -44,38 +44,38 @@ from sqlalchemy.engine import Engine
 import vaelab.api  # noqa: F401
 from vaelab.cli import app, main, terminal  # noqa: F401
 
-SMALL = ["--set", "hidden=8", "--set", "latent_dim=2"]
-SEARCH = ["--search", "latent_dim=2..4", "--search", "lr=1e-3..1e-2:log", "--set", "hidden=8"]
+SMALL = ["--hidden", "8", "--latent-dim", "2"]
+SEARCH = ["--search", "latent_dim=2..4", "--search", "lr=1e-3..1e-2:log", "--hidden", "8"]
 STUDY = ["--final-seeds", "1", "--figures", "none", "--workers", "1"]
 # The arguments of a command, and those with which it is resumed, but for the folder.
 COMMANDS: dict[str, tuple[list[str], list[str] | None]] = {
-    "train": (["train", "x.npy", *SMALL, "--set", "epochs=3"], None),
-    "tune": (["tune", "x.npy", *SEARCH, "--set", "epochs=3", "--trials", "3", *STUDY], ["tune", "--workers", "1"]),
+    "train": (["train", "x.npy", *SMALL, "--epochs", "3"], None),
+    "tune": (["tune", "x.npy", *SEARCH, "--epochs", "3", "--trials", "3", *STUDY], ["tune", "--workers", "1"]),
     "classify": (
-        ["classify", "xy.npz", "--search", "lr=1e-3..1e-2:log", "--set", "epochs=2", "--trials", "2", *STUDY],
+        ["classify", "xy.npz", "--search", "lr=1e-3..1e-2:log", "--epochs", "2", "--trials", "2", *STUDY],
         ["classify", "--workers", "1"],
     ),
     "regress": (
-        ["regress", "x.csv", "--target", "c", "--search", "lr=1e-3..1e-2:log", "--set", "epochs=2", "--trials", "2",
+        ["regress", "x.csv", "--target", "c", "--search", "lr=1e-3..1e-2:log", "--epochs", "2", "--trials", "2",
          *STUDY],
         ["regress", "--workers", "1"],
     ),
     "compare": (
-        ["compare", "x.npy", "--model", "a:hidden=8", "--model", "b:hidden=4", "--set", "latent_dim=2",
-         "--set", "epochs=2", "--seeds", "1", "--workers", "1", "--no-figures"],
+        ["compare", "x.npy", "--model", "a:hidden=8", "--model", "b:hidden=4", "--latent-dim", "2",
+         "--epochs", "2", "--seeds", "1", "--workers", "1", "--no-figures"],
         ["compare", "--workers", "1"],
     ),
     "cluster": (
-        ["cluster", "xy.npz", *SMALL, "--set", "epochs=2", "--components", "2", "--em-starts", "1", "--no-budget",
+        ["cluster", "xy.npz", *SMALL, "--epochs", "2", "--components", "2", "--em-starts", "1", "--no-budget",
          "--no-figures", "--labels", "20"],
         None,
     ),
     "anomaly": (
-        ["anomaly", "xy.npz", "--held-out", "1", *SMALL, "--set", "epochs=2", "--components", "2", "--rows", "20"],
+        ["anomaly", "xy.npz", "--held-out", "1", *SMALL, "--epochs", "2", "--components", "2", "--rows", "20"],
         None,
     ),
     "invert": (
-        ["invert", "sum.toml", "--epochs", "2", "--samples", "2", "--no-baselines", "--set", "hidden=8", "--no-flow"],
+        ["invert", "sum.toml", "--epochs", "2", "--samples", "2", "--no-baselines", "--hidden", "8", "--no-flow"],
         ["invert"],
     ),
 }  # fmt: skip
@@ -322,7 +322,7 @@ class Attacks:
             moved = any(path.name.startswith(".tmp") for path in self.home.iterdir())
             wrong = [] if found == reference or (moved and not found) else ["the old run is damaged"]
             if is_old and command == "train":
-                code, _, _ = call([*arguments, "--set", "lr=100", "--set", "clip=1e30"], self.home)
+                code, _, _ = call([*arguments, "--lr", "100", "--set", "clip=1e30"], self.home)
                 wrong += [] if code != 1 or (self.out / "mark").exists() else ["lost by divergence"]
             self.note("overwrite", command, f"at {n}", wrong)
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-OPTIONS = ["--set", "epochs=60", "--set", "width=128", "--search", "latent_dim=2..16", "--search", "lr=1e-4..1e-1:log"]
+OPTIONS = ["--epochs", "60", "--set", "width=128", "--search", "latent_dim=2..16", "--search", "lr=1e-4..1e-1:log"]
 OPTIONS += ["--trials", "40", "--figures", "none", "--seed", "1"]
-SHORT = ["--set", "epochs=2", "--search", "latent_dim=2..3", "--trials", "2", "--figures", "none", "--final-seeds", "1"]
+SHORT = ["--epochs", "2", "--search", "latent_dim=2..3", "--trials", "2", "--figures", "none", "--final-seeds", "1"]
 LONGEST = 12.0  # seconds from one killing to the next, at most
 VAELAB = [sys.executable, "-m", "vaelab"]
 

@@ -61,7 +61,7 @@ def write_rows(path: Path, n: int) -> None:
 def study_of(name: str, data: Path | None, *options: str) -> list[str]:
     """The command of a short study."""
     where = ["--data-dir", str(data)] if data else []
-    return ["tune", name, *where, "--set", "epochs=2", "--set", "width=512", "--final-seeds", "1", *options]
+    return ["tune", name, *where, "--epochs", "2", "--set", "width=512", "--final-seeds", "1", *options]
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
     python benchmarks/same_bits.py REVISION          the current code against a revision, some minutes
     python benchmarks/same_bits.py REVISION --smoke  one small run of each
 
-Every command is given to both, with the same seeds. Compared are all written arrays (weights, latents, samples),
-the parameters and metrics of every trial, and every number in JSON and CSV files except times and values derived from
-them. Names of keys may differ, values may not.
+Every command is given to both, with the same seeds, and with settings by `--set`, which every revision has. Compared
+are all written arrays (weights, latents, samples), the parameters and metrics of every trial, and every number in JSON
+and CSV files except times and values derived from them. Names of keys may differ, values may not.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 #SBATCH --exclusive
 #SBATCH --time=12:00:00
 #SBATCH --signal=B:TERM@120
-# For GPUs: add `#SBATCH --gpus-per-node=4`, and below `--gpus-per-worker 1` and `--set device=cuda`.
+# For GPUs: add `#SBATCH --gpus-per-node=4`, and below `--gpus-per-worker 1` and `--device cuda`.
 set -euo pipefail
 
 STUDY=${STUDY:-runs/digits-slurm}

@@ -13,13 +13,13 @@ from vaelab.cli.options import (
     Out,
     Overwrite,
     RunFolder,
-    Settings,
     Workers,
     data_of_run,
     load_again,
     print_json,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
+from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
 
 
@@ -34,7 +34,7 @@ def compare(
             help="such as wide:hidden=64-32,latent_dim=2; or NAME:FILE.toml, FILE.toml, NAME:RUN, RUN; at least two",
         ),
     ] = None,
-    settings: Settings = None,
+    model: VAEOptions = VAE,
     seeds: Annotated[int, typer.Option(help="training runs per model")] = 5,
     seed: Annotated[int, typer.Option(help="seed of the comparison; all models use the same seeds")] = 0,
     workers: Workers = None,
@@ -50,22 +50,19 @@ def compare(
     from vaelab import store
     from vaelab.cli import terminal
     from vaelab.comparison.lineup import Lineup, parse_models
-    from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if resume is not None or config is not None:
         previous = store.unfinished(resume) / "config.toml" if resume is not None else config
         assert previous is not None
-        if source is not None or models or settings or where.are_given:
+        if source is not None or models or model != VAE or where.are_given:
             raise InputError("an existing comparison already has its data, models and settings; leave them out.")
         lineup, source_of = Lineup.read(previous)
         data = load_again(source_of, where.moved, where.download)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
-        lineup = Lineup.create(
-            parse_models(models or []), parse_settings(settings or [], Spec), seeds=seeds, seed=seed, figures=figures
-        )
+        lineup = Lineup.create(parse_models(models or []), model.fixed(Spec), seeds=seeds, seed=seed, figures=figures)
         data = where.load(source)
     from vaelab.comparison import run as comparing
     from vaelab.engine.process import keep_freed_memory

@@ -12,9 +12,10 @@ from vaelab.cli.options import (
     AsJson,
     Out,
     Overwrite,
-    Settings,
     print_json,
 )
+from vaelab.cli.reading import with_options
+from vaelab.cli.settings import INVERSE, InverseOptions
 from vaelab.errors import InputError
 
 PythonFunction = Annotated[
@@ -23,6 +24,7 @@ PythonFunction = Annotated[
 ]
 
 
+@with_options
 def invert(
     context: typer.Context,
     problem: Annotated[
@@ -57,7 +59,7 @@ def invert(
             help="largest misfit of a solution in y's units, or one per output; default: 0.1 standard deviations",
         ),
     ] = None,
-    settings: Settings = None,
+    model: InverseOptions = INVERSE,
     trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
     search: Annotated[
         list[str] | None,
@@ -67,7 +69,6 @@ def invert(
     yardstick: Annotated[
         str | None, typer.Option(help="what the search optimizes on validation: recall, precision or bound")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training pairs; default: 20")] = None,
     samples: Annotated[int, typer.Option(min=1, help="candidates per scored measurement")] = 30,
     refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
     walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
@@ -97,13 +98,12 @@ def invert(
 ) -> None:
     """Learn to invert y = f(x): find many different x that reproduce y, and compare with other methods."""
     from vaelab.settings.space import Space
-    from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if search and space:
         raise InputError("give the ranges with --search or --space, not both.")
     ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
-    fixed = parse_settings(settings or [], Spec) | ({} if epochs is None else {"epochs": epochs})
+    fixed = model.fixed(Spec)
     previous = config if resume is None else resume
     if previous is not None:
         allowed = {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"}

@@ -12,13 +12,13 @@ from vaelab.cli.options import (
     AsJson,
     Out,
     Overwrite,
-    Settings,
     Starts,
     data_of_run,
     print_json,
     tell,
 )
 from vaelab.cli.reading import PLAIN, DataOptions, with_options
+from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
 
 RunOrData = Annotated[
@@ -34,8 +34,8 @@ def _open(source: str, where: DataOptions) -> tuple[Any, Any]:
         return None, where.load(source)
     if where.are_given:
         raise InputError(f"{source} is a run, which already has its data; leave out the options of how to read them.")
-    model = use.load(source)
-    return model.folder, data_of_run(model.facts, where.data_dir, where.moved)
+    trained = use.load(source)
+    return trained.folder, data_of_run(trained.facts, where.data_dir, where.moved)
 
 
 @with_options
@@ -72,7 +72,7 @@ def cluster(
     budget: Annotated[
         bool, typer.Option("--budget/--no-budget", help="measure accuracy against the number of labels")
     ] = True,
-    settings: Settings = None,
+    model: VAEOptions = VAE,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
     where: DataOptions = PLAIN,
     out: Out = None,
@@ -82,10 +82,9 @@ def cluster(
 ) -> None:
     """Fit a Gaussian mixture to the latents, name its components with a few labels, evaluate on test."""
     from vaelab.cli import terminal
-    from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
-    fixed = parse_settings(settings or [], Spec)
+    fixed = model.fixed(Spec)
     spec = Spec.create(**fixed)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import clusters as clustering
@@ -134,7 +133,7 @@ def anomaly(
         int | None, typer.Option(min=10, help="most test examples of each kind to score; default: all")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed for the model and the choice of rows")] = 0,
-    settings: Settings = None,
+    model: VAEOptions = VAE,
     where: DataOptions = PLAIN,
     out: Annotated[
         Path | None,
@@ -149,11 +148,10 @@ def anomaly(
     """
     from vaelab import use
     from vaelab.cli import terminal
-    from vaelab.settings.spec import parse_settings
     from vaelab.vae.spec import Spec
 
     if file is not None:
-        if against or held_out or settings or components or rows or seed or resume:
+        if against or held_out or model != VAE or components or rows or seed or resume:
             raise InputError("FILE is scored by the trained RUN as it is; leave out the options of the other forms.")
         _score_file(Path(source), file, contamination, where, out, overwrite, as_json)
         return
@@ -161,7 +159,7 @@ def anomaly(
         raise InputError("--contamination is for the rows of a file; give RUN and FILE.")
     if (against is None) == (held_out is None):
         raise InputError("say what is scored: the rows of a FILE after RUN, --against DATA, or --held-out CLASS.")
-    fixed = parse_settings(settings or [], Spec)
+    fixed = model.fixed(Spec)
     spec = Spec.create(**fixed)
     run, data = _open(source, where)
     other_run, other = (None, None)

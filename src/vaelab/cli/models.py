@@ -13,7 +13,6 @@ from vaelab.cli.options import (
     Out,
     Overwrite,
     RunFolder,
-    Settings,
     Source,
     Starts,
     data_of_run,
@@ -21,6 +20,7 @@ from vaelab.cli.options import (
     tell,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
+from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
 from vaelab.settings.checks import MOST_DRAWS
 from vaelab.wording import printable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @with_options
 def train(
     source: Source,
-    settings: Settings = None,
+    model: VAEOptions = VAE,
     seed: Annotated[int, typer.Option(help="seed for weights, example order and noise")] = 0,
     starts: Starts = 1,
     open_test: Annotated[
@@ -41,7 +41,7 @@ def train(
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --set epochs=N"),
+        typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --epochs N"),
     ] = None,
     where: DataOptions = PLAIN,
     out: Out = None,
@@ -51,10 +51,10 @@ def train(
 ) -> None:
     """Train one VAE into a run folder."""
     from vaelab.cli import terminal
-    from vaelab.settings.spec import check_idle, parse_settings
+    from vaelab.settings.spec import check_idle
     from vaelab.vae.spec import Spec
 
-    chosen = parse_settings(settings or [], Spec)
+    chosen = model.fixed(Spec)
     check_idle(chosen, Spec)
     spec = Spec.create(**{"seed": seed, **chosen})
     data = where.load(source)

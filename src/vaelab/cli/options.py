@@ -26,9 +26,6 @@ Source = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="fix a setting, such as epochs=20")
-]
 MaybeSource = Annotated[str | None, typer.Argument(metavar="DATA", help="name or file of the data; omit with --resume")]
 Search = Annotated[
     list[str] | None,

@@ -18,7 +18,6 @@ from vaelab.cli.options import (
     Resume,
     Sampler,
     Search,
-    Settings,
     SpaceFile,
     StudyConfig,
     StudySeed,
@@ -28,6 +27,7 @@ from vaelab.cli.options import (
     print_json,
 )
 from vaelab.cli.reading import PLAIN, DataOptions, with_options
+from vaelab.cli.settings import SUPERVISED, VAE, SupervisedOptions, TrainingOptions, VAEOptions
 from vaelab.errors import InputError
 from vaelab.registry import Registry
 
@@ -52,7 +52,7 @@ def tune(
     source: MaybeSource = None,
     search: Search = None,
     space: SpaceFile = None,
-    settings: Settings = None,
+    model: VAEOptions = VAE,
     trials: Trials = None,
     timeout: Timeout = None,
     machines: MachineOptions = HERE,
@@ -91,7 +91,7 @@ def tune(
     options: dict[str, Any] = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
-        "vae", source, search, space, settings, options | {"trials": trials}, resume, config,
+        "vae", source, search, space, model, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
@@ -103,10 +103,9 @@ def tune(
 @with_options
 def classify(
     source: MaybeSource = None,
-    network: Annotated[str | None, typer.Option(metavar="mlp|conv", help="kind of network; default: mlp")] = None,
     search: Search = None,
     space: SpaceFile = None,
-    settings: Settings = None,
+    model: SupervisedOptions = SUPERVISED,
     trials: Trials = None,
     timeout: Timeout = None,
     machines: MachineOptions = HERE,
@@ -138,9 +137,8 @@ def classify(
         "final_epochs": final_epochs,
     }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
-    fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
-        "classifier", source, search, space, fixed, options | {"trials": trials}, resume, config,
+        "classifier", source, search, space, model, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
@@ -152,10 +150,9 @@ def classify(
 @with_options
 def regress(
     source: MaybeSource = None,
-    network: Annotated[str | None, typer.Option(metavar="mlp|conv", help="kind of network; default: mlp")] = None,
     search: Search = None,
     space: SpaceFile = None,
-    settings: Settings = None,
+    model: SupervisedOptions = SUPERVISED,
     trials: Trials = None,
     timeout: Timeout = None,
     machines: MachineOptions = HERE,
@@ -187,9 +184,8 @@ def regress(
         "final_epochs": final_epochs,
     }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
-    fixed = [*(settings or []), *([f"network={network}"] if network else [])]
     chosen, data = _study(
-        "regressor", source, search, space, fixed, options | {"trials": trials}, resume, config,
+        "regressor", source, search, space, model, options | {"trials": trials}, resume, config,
         where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
@@ -203,23 +199,22 @@ def _study(
     source: str | None,
     search: list[str] | None,
     space: Path | None,
-    settings: list[str] | None,
+    model: TrainingOptions,
     options: dict[str, Any],
     resume: Path | None,
     config: Path | None,
     where: DataOptions,
 ) -> tuple[Config, Dataset]:
     """The configuration, validated before the data are read, and the data."""
+    from vaelab import store
     from vaelab.settings.space import Space
-    from vaelab.settings.spec import parse_settings
     from vaelab.study.config import Config
 
     task = TASKS[name]
-    from vaelab import store
 
     previous = store.unfinished(resume) / "config.toml" if resume is not None else config
     if previous is not None:
-        if source is not None or search or space or settings or where.are_given:
+        if source is not None or search or space or model != type(model)() or where.are_given:
             raise InputError("an existing study already has its data, settings and space; leave them out.")
         chosen, source_of = Config.read(previous, task)
         return chosen, load_again(source_of, where.moved, where.download)
@@ -230,7 +225,7 @@ def _study(
     kind = task.spec_type
     ranges = Space.from_strings(search, kind) if search else Space.from_toml(space, kind) if space else None
     given = {name: value for name, value in options.items() if value is not None}
-    chosen = Config.create(task, ranges, parse_settings(settings or [], kind), **given)
+    chosen = Config.create(task, ranges, model.fixed(kind), **given)
     return chosen, where.load(source, numeric=name == "regressor")
 
 

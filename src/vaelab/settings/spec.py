@@ -236,7 +236,10 @@ def parse_settings(pairs: list[str], spec_type: type[ModelSpec]) -> dict[str, An
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InputError(f"a setting is written name=value, but got {pair!r}.")
-        settings[name.strip()] = parse_value(name.strip(), text.strip(), spec_type)
+        name = name.strip()
+        if name in settings:
+            raise InputError(f"`{name}` is given twice, {settings[name]} and {text.strip()}; keep one of the two.")
+        settings[name] = parse_value(name, text.strip(), spec_type)
     return settings
 
 

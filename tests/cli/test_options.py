@@ -1,0 +1,76 @@
+"""One grammar: the same option is spelled the same, and means the same, on every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer.main
+
+from commands import vaelab
+from vaelab.classifier.spec import ClassifierSpec
+from vaelab.cli.app import app
+from vaelab.cli.settings import INVERSE, SUPERVISED, VAE, InverseOptions, SupervisedOptions, VAEOptions
+from vaelab.errors import InputError
+from vaelab.vae.spec import Spec
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+OF_ALL = {"--epochs", "--hidden", "--lr", "--batch-size", "--device", "--set"}
+TRAINS = {
+    "train": OF_ALL | {"--latent-dim", "--beta", "--network"},
+    "tune": OF_ALL | {"--latent-dim", "--beta", "--network"},
+    "compare": OF_ALL | {"--latent-dim", "--beta", "--network"},
+    "cluster": OF_ALL | {"--latent-dim", "--beta", "--network"},
+    "anomaly": OF_ALL | {"--latent-dim", "--beta", "--network"},
+    "invert": OF_ALL | {"--latent-dim", "--beta"},
+    "classify": OF_ALL | {"--network"},
+    "regress": OF_ALL | {"--network"},
+}
+
+
+def options_of(name: str) -> dict[str, Any]:
+    return {option: each for each in COMMANDS[name].params for option in each.opts if option.startswith("-")}
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_a_command_has_options_for_the_settings_of_its_kind_of_model(name: str) -> None:
+    assert set(options_of(name)) & set.union(*TRAINS.values()) == TRAINS[name]
+
+
+def test_options_are_settings_as_set_gives_them() -> None:
+    own = VAEOptions(latent_dim="8", hidden="64-32", lr="1e-3", epochs="auto", settings=["beta=0.5"])
+    assert own.fixed(Spec) == {"latent_dim": 8, "hidden": "64-32", "lr": 1e-3, "epochs": "auto", "beta": 0.5}
+    assert SupervisedOptions(network="conv", batch_size="32").fixed(ClassifierSpec) == {
+        "network": "conv",
+        "batch_size": 32,
+    }
+    assert InverseOptions(beta="2", device="cpu").fixed(Spec) == {"beta": 2, "device": "cpu"}
+    assert VAE.fixed(Spec) == SUPERVISED.fixed(ClassifierSpec) == INVERSE.fixed(Spec) == {}
+
+
+def test_a_setting_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"`latent_dim` is given by --latent-dim and by --set; keep one of the two"):
+        VAEOptions(latent_dim="8", settings=["latent_dim=8"]).fixed(Spec)
+    with pytest.raises(InputError, match=r"`lr` is given twice, 0\.1 and 0\.2; keep one of the two"):
+        VAEOptions(settings=["lr=0.1", "lr=0.2"]).fixed(Spec)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train digits --latent-dim 0", ["`latent_dim` must be greater than or equal to 1", "got 0"]),
+        ("tune digits --epochs five", ["`epochs` must be", "got 'five'"]),
+        ("tune digits --search lr=1e-3..1e-2 --lr 1e-3", ["`lr` is both set and searched"]),
+        ("classify digits --latent-dim 8", ["--latent-dim"]),
+        ("invert product --epochs 0", ["`epochs` must be", "got 0"]),
+        ("regress digits --device gpu", ["`device`", "'gpu'"]),
+        ("compare digits --hidden wide --model a: --model b:lr=1", ["`hidden` is written as '512-256', or 'none'"]),
+    ],
+)
+def test_bad_values_are_told_as_those_of_set(arguments: str, said: list[str], tmp_path: Path) -> None:
+    done = vaelab(arguments.split(), tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert [part for part in said if part not in done.stderr] == [], done.stderr
+    assert list(tmp_path.iterdir()) == []
