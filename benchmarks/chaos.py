@@ -47,36 +47,36 @@ from vaelab.cli import app, main, terminal  # noqa: F401
 SMALL = ["--hidden", "8", "--latent-dim", "2"]
 SEARCH = ["--search", "latent_dim=2..4", "--search", "lr=1e-3..1e-2:log", "--hidden", "8"]
 STUDY = ["--final-seeds", "1", "--figures", "none", "--workers", "1"]
-# The arguments of a command, and those with which it is resumed, but for the folder.
-COMMANDS: dict[str, tuple[list[str], list[str] | None]] = {
-    "train": (["train", "x.npy", *SMALL, "--epochs", "3"], None),
-    "tune": (["tune", "x.npy", *SEARCH, "--epochs", "3", "--trials", "3", *STUDY], ["tune", "--workers", "1"]),
+# The arguments of a command, and those with which it is resumed beside the folder.
+COMMANDS: dict[str, tuple[list[str], list[str]]] = {
+    "train": (["train", "x.npy", *SMALL, "--epochs", "3"], []),
+    "tune": (["tune", "x.npy", *SEARCH, "--epochs", "3", "--trials", "3", *STUDY], ["--workers", "1"]),
     "classify": (
         ["classify", "xy.npz", "--search", "lr=1e-3..1e-2:log", "--epochs", "2", "--trials", "2", *STUDY],
-        ["classify", "--workers", "1"],
+        ["--workers", "1"],
     ),
     "regress": (
         ["regress", "x.csv", "--target", "c", "--search", "lr=1e-3..1e-2:log", "--epochs", "2", "--trials", "2",
          *STUDY],
-        ["regress", "--workers", "1"],
+        ["--workers", "1"],
     ),
     "compare": (
         ["compare", "x.npy", "--model", "a:hidden=8", "--model", "b:hidden=4", "--latent-dim", "2",
-         "--epochs", "2", "--seeds", "1", "--workers", "1", "--no-figures"],
-        ["compare", "--workers", "1"],
+         "--epochs", "2", "--seeds", "1", "--workers", "1", "--figures", "none"],
+        ["--workers", "1"],
     ),
     "cluster": (
         ["cluster", "xy.npz", *SMALL, "--epochs", "2", "--components", "2", "--em-starts", "1", "--no-budget",
-         "--no-figures", "--labels", "20"],
-        None,
+         "--figures", "none", "--labels", "20"],
+        [],
     ),
     "anomaly": (
         ["anomaly", "xy.npz", "--held-out", "1", *SMALL, "--epochs", "2", "--components", "2", "--rows", "20"],
-        None,
+        [],
     ),
     "invert": (
         ["invert", "sum.toml", "--epochs", "2", "--samples", "2", "--no-baselines", "--hidden", "8", "--no-flow"],
-        ["invert"],
+        [],
     ),
 }  # fmt: skip
 # What differs from run to run: times, folders, and how often test was opened.
@@ -240,9 +240,7 @@ class Attacks:
 
     def resumed(self, command: str) -> list[str]:
         """What is wrong after the command was resumed, or begun again where it had not begun."""
-        begin, again = COMMANDS[command]
-        place = str(self.out)
-        arguments = [*begin, "--out", place, "--resume"] if again is None else [again[0], "--resume", place, *again[1:]]
+        arguments = [command, "--resume", str(self.out), *COMMANDS[command][1]]
         code, err, _ = call(arguments, self.home)
         if code == 2 and not (self.out / "config.toml").exists() and not self.out.with_name("out.partial").exists():
             code, err, _ = call(self.arguments(command, self.out), self.home)
@@ -337,8 +335,7 @@ class Attacks:
             ["encode", "out", "x.npy"],
         ]
         readers += [["solve", "out", "--y", "out/measurements.npy", "--samples", "2"]] if command == "invert" else []
-        begin, again = COMMANDS[command]
-        readers += [[again[0], "--resume", "out"] if again else [*begin, "--out", "out", "--resume"]]
+        readers += [[command, "--resume", "out"]]
         files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and path.suffix != ".png"]
         kinds = list(DAMAGES)
         for k in range(many):

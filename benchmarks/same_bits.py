@@ -46,8 +46,8 @@ anomaly images.npz --held-out 1 --set epochs=3 --rows 40
 """
 SMOKE = f"""
 tune digits {SMALL.replace("--set latent_dim=2", "--search latent_dim=2..4")} --trials 2 --workers 1 --figures none
-compare digits --model a:hidden=8 --model b:hidden=4 --set epochs=1 --seeds 1 --workers 1 --no-figures
-cluster digits {SMALL} --components 10 --no-figures --no-budget
+compare digits --model a:hidden=8 --model b:hidden=4 --set epochs=1 --seeds 1 --workers 1
+cluster digits {SMALL} --components 10 --no-budget
 invert product --epochs 1 --set hidden=16 --samples 4 --refine 2 --walk 1 --no-baselines
 classify digits --trials 2 --set epochs=1 --figures none --workers 1
 """

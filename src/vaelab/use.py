@@ -55,7 +55,8 @@ def run_folder(folder: str | Path) -> Path:
         raise InputError(
             f"{folder} has no best model: the study stopped early or found none; see its report, or resume it."
         )
-    return folder / "best" if (folder / "config.toml").exists() else folder
+    is_own = (folder / "manifest.json").exists() or not (folder / "config.toml").exists()
+    return folder if is_own else folder / "best"
 
 
 def load(folder: str | Path, *, encoder: Any = None, decoder: Any = None) -> Fitted:

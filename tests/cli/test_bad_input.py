@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
         ("tune digits --trails 5", ["--trails", "--trials"]),
         ("tune digits --trials five", ["--trials", "integer"]),
         ("tuna digits", ["tuna", "tune"]),
-        ("train", ["DATA"]),
+        ("train", ["DATA", "--resume"]),
         ("train digits --set network=conv --set engine=fused", ["engine", "network", "mlp", "auto"]),
         ("invert --resume taken --trials 7", ["--trials", "leave out"]),
         ("invert --config taken/config.toml --samples 3", ["--samples", "leave out"]),
@@ -72,7 +72,12 @@ def folder(tmp_path: Path) -> Path:
         ("decode taken --z 1,x", ["taken"]),
         ("train digits --set epochs", ["name=value", "epochs"]),
         ("data missing.csv", ["missing.csv", "does not", "check the path"]),
-        ("train digits --resume --out runs/none", ["nothing to resume"]),
+        ("train --resume runs/none", ["runs/none", "nothing to resume"]),
+        ("train digits --resume runs/none", ["DATA", "leave out"]),
+        ("tune --resume taken --seed 3", ["--seed", "leave out"]),
+        ("compare --config taken/config.toml --seeds 3", ["--seeds", "leave out"]),
+        ("cluster", ["DATA", "--resume"]),
+        ("anomaly", ["DATA", "--resume"]),
     ],
 )
 def test_one_line_and_nothing_written(folder: Path, arguments: str, said: list[str]) -> None:

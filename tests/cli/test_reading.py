@@ -172,7 +172,7 @@ def test_a_study_of_several_workers_sees_groups(folder: Path) -> None:
         ("train t.csv --split kind", ["unknown split 'b'", "train", "row 0"]),
         ("train t.csv --type patient", ["COLUMN=KIND"]),
         ("train t.csv --type patient=whole", ["'whole'", "type of a column"]),
-        ("tune --resume classes --target kind", ["already has its data", "leave them out"]),
+        ("tune --resume classes --target kind", ["already knows the data", "leave out --target"]),
         ("cluster vae --group patient", ["is a run", "leave out"]),
         ("encode vae new.csv --id nobody", ["nobody"]),
     ],

@@ -267,7 +267,7 @@ jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
     assert weights[0] == weights[1]
     for wrong, message in (
         (["--resume", "runs"], "no inversion was started there"),
-        (["product", "--resume", "run"], "already has its problem, settings, space and options; leave out PROBLEM"),
+        (["product", "--resume", "run"], "already knows the data and the options; leave out PROBLEM"),
         ([], "needs PROBLEM"),
     ):
         exit_code, _, err = cli("invert", *wrong)

@@ -114,7 +114,7 @@ cluster(load("digits"), out={str(tmp_path / "killed")!r}, **{options!r},
     killed = commands.start([], code=code)
     killed.join(120)
     assert killed.exitcode == -9
-    with pytest.raises(StoreError, match="`resume` to continue"):
+    with pytest.raises(StoreError, match=r"`vaelab cluster --resume .*` to continue"):
         cluster(digits, out=tmp_path / "killed", **options)
     with pytest.raises(InputError, match="other data or options"):
         cluster(digits, out=tmp_path / "killed", resume=True, **options | {"components": 20})

@@ -97,7 +97,7 @@ def test_an_interrupted_run_is_overwritten_only_on_request(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail(tmp_path / "run", KeyboardInterrupt)
     (tmp_path / "run.partial" / "config.toml").write_text("")
-    assert "was interrupted; `resume` it, or `overwrite` it" in refusal(build, tmp_path / "run")
+    assert "was interrupted; `resume` continues it, or `overwrite` it" in refusal(build, tmp_path / "run")
     build(tmp_path / "run", overwrite=True)
     assert os.listdir(tmp_path) == ["run"]
 

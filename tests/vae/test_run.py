@@ -53,7 +53,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
         train(digits, SPEC, out=out, figures=False, progress=stop_at(epoch + 1))
     assert not out.exists()
     assert len(list(tmp_path.glob("run.partial/**/*.safetensors"))) == 1, "only the last checkpoint is kept"
-    with pytest.raises(InputError, match="`resume` it"):
+    with pytest.raises(InputError, match="was interrupted; `vaelab train --resume "):
         train(digits, SPEC, out=out)
     epochs: list[int] = []
     run = train(digits, SPEC, out=out, figures=False, resume=True, progress=epochs.append)
@@ -74,7 +74,7 @@ def test_a_killed_run_resumes_bit_for_bit(whole: TrainedRun, tmp_path: Path) -> 
         time.sleep(0.002)
     process.kill()
     process.join()
-    done = vaelab([*arguments, "--resume", "--json"], tmp_path)
+    done = vaelab(["train", "--resume", "run", "--json"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["validation"]["neg_elbo"] == whole.metrics["validation"]["neg_elbo"]
     resumed, undisturbed = (tmp_path / "run" / "model.safetensors", whole.folder / "model.safetensors")
@@ -112,7 +112,7 @@ def test_the_best_of_several_starts_is_what_its_seed_alone_gives(digits: Dataset
     page = Page((run.folder / "report.html").read_text())
     assert [row[1]["data-value"] for row in page.rows("Starts")[1:]] == [str(value) for value in values]
     assert f"seed {5 + best} was kept" in page.text
-    assert "starts" not in Page((alone[0].folder / "report.html").read_text()).text
+    assert "was kept" not in Page((alone[0].folder / "report.html").read_text()).text
     outcomes = [Outcome("a", None, 0.0, 1, "it diverged"), Outcome("b", 2.0, 0.0, 3), Outcome("c", 1.0, 0.0, 3)]
     assert runs._best(outcomes) == 2
     with pytest.raises(InputError, match="`starts` must be a whole number from 1 to 1,000, but got 0"):
@@ -192,17 +192,15 @@ def test_epochs_that_were_set_end_at_the_time_with_the_best(digits: Dataset, tmp
         train(digits, spec, out=tmp_path / "none", timeout=0)
 
 
-def test_ctrl_c_says_what_is_kept(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_how_to_resume(digits: Dataset, tmp_path: Path) -> None:
     def pressed(done: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    told: list[str] = []
-    for name, seconds in (("early", 100.0), ("late", 0.0)):
-        monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", seconds)
-        with pytest.raises(KeyboardInterrupt):
-            train(digits, SPEC, out=tmp_path / name, figures=False, progress=pressed, note=told.append)
-    assert told == [
-        "interrupted before the first checkpoint; `resume` starts again from the first epoch.",
-        f"interrupted; the checkpoint is in {tmp_path / 'late.partial'}, and `resume` continues from there.",
-    ]
+    out = tmp_path / "a run"
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train(digits, SPEC, out=out, figures=False, progress=pressed)
+    how = f"`vaelab train --resume '{out}'`"
+    assert raised.value.__notes__ == [f"interrupted; what was done so far is kept, and {how} continues."]
+    with pytest.raises(InputError, match=f"was interrupted; {how} continues it, or `overwrite` it"):
+        train(digits, SPEC, out=out)

@@ -9,14 +9,19 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
+    DrawAll,
     MaybeSource,
     Out,
     Overwrite,
+    Resume,
     RunFolder,
     Workers,
     data_of_run,
+    draws,
     load_again,
     print_json,
+    refuse_beside,
+    resumed,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
 from vaelab.cli.settings import VAE, VAEOptions
@@ -25,6 +30,7 @@ from vaelab.errors import InputError
 
 @with_options
 def compare(
+    context: typer.Context,
     source: MaybeSource = None,
     models: Annotated[
         list[str] | None,
@@ -38,31 +44,34 @@ def compare(
     seeds: Annotated[int, typer.Option(help="training runs per model")] = 5,
     seed: Annotated[int, typer.Option(help="seed of the comparison; all models use the same seeds")] = 0,
     workers: Workers = None,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
+    figures: DrawAll = "all",
     where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="resume this comparison")] = None,
+    resume: Resume = None,
     config: Annotated[Path | None, typer.Option(help="rerun from a comparison's config.toml")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train models over the same seeds, judge them by the same yardsticks and recommend one; a RUN is one seed."""
-    from vaelab import store
     from vaelab.cli import terminal
     from vaelab.comparison.lineup import Lineup, parse_models
     from vaelab.vae.spec import Spec
 
     if resume is not None or config is not None:
-        previous = store.unfinished(resume) / "config.toml" if resume is not None else config
-        assert previous is not None
-        if source is not None or models or model != VAE or where.are_given:
-            raise InputError("an existing comparison already has its data, models and settings; leave them out.")
-        lineup, source_of = Lineup.read(previous)
-        data = load_again(source_of, where.moved, where.download)
+        if resume is not None:
+            refuse_beside(context, "resume", {"workers"})
+            config = resumed(resume, "compare") / "config.toml"
+        else:
+            refuse_beside(context, "config", {"out", "overwrite", "workers"})
+        assert config is not None
+        lineup, source_of = Lineup.read(config)
+        data = load_again(source_of, where.moved, where.download, where.data_dir)
     else:
         if source is None:
             raise InputError("`vaelab compare` needs DATA, such as digits, or --resume FOLDER.")
-        lineup = Lineup.create(parse_models(models or []), model.fixed(Spec), seeds=seeds, seed=seed, figures=figures)
+        lineup = Lineup.create(
+            parse_models(models or []), model.fixed(Spec), seeds=seeds, seed=seed, figures=draws(figures)
+        )
         data = where.load(source)
     from vaelab.comparison import run as comparing
     from vaelab.engine.process import keep_freed_memory

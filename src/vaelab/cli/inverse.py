@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,10 @@ from vaelab.cli.options import (
     AsJson,
     Out,
     Overwrite,
+    Resume,
     print_json,
+    refuse_beside,
+    resumed,
 )
 from vaelab.cli.reading import with_options
 from vaelab.cli.settings import INVERSE, InverseOptions
@@ -92,7 +95,7 @@ def invert(
     ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="resume this interrupted run")] = None,
+    resume: Resume = None,
     config: Annotated[Path | None, typer.Option(help="rerun from a run's config.toml")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,13 +107,14 @@ def invert(
         raise InputError("give the ranges with --search or --space, not both.")
     ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
     fixed = model.fixed(Spec)
-    previous = config if resume is None else resume
-    if previous is not None:
-        allowed = {"resume", "as_json"} if config is None else {"config", "out", "overwrite", "as_json"}
-        _refuse_changes(context, allowed | ({"forward"} if _is_python(forward) else set()))
-    if previous is None and problem is None:
-        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume RUN.")
-    from vaelab import store
+    named = {"forward"} if _is_python(forward) else set[str]()
+    if resume is not None:
+        refuse_beside(context, "resume", named)
+        config = resumed(resume, "invert") / "config.toml"
+    elif config is not None:
+        refuse_beside(context, "config", {"out", "overwrite", *named})
+    elif problem is None:
+        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume FOLDER.")
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.inverse import files, run
@@ -119,10 +123,8 @@ def invert(
     from vaelab.inverse.units import parse_numbers
 
     keep_freed_memory()
-    if previous is not None:
-        chosen, loaded = InversionConfig.read(
-            previous if resume is None else store.unfinished(resume) / "config.toml", forward=_named_function(forward)
-        )
+    if config is not None:
+        chosen, loaded = InversionConfig.read(config, forward=_named_function(forward))
     else:
         level = None if noise is None else parse_numbers("noise", noise)
         tolerance = None if gate is None else parse_numbers("gate", gate)
@@ -168,18 +170,6 @@ def _function(named: str | None) -> Callable[..., Any] | None:
     from vaelab.inverse.python_function import function_of
 
     return function_of(named)
-
-
-def _refuse_changes(context: typer.Context, allowed: Collection[str]) -> None:
-    """Reject options beside --resume or --config, whose inversion has them all already, rather than ignore them."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in allowed:
-            named = parameter.opts[0] if parameter.opts[0].startswith("-") else "PROBLEM"
-            raise InputError(
-                f"an existing inversion already has its problem, settings, space and options; leave out {named}, or "
-                "start another."
-            )
 
 
 def solve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,17 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
+    DrawAll,
     Out,
     Overwrite,
+    Resume,
     Starts,
     data_of_run,
+    draws,
+    load_again,
     print_json,
+    refuse_beside,
+    resumed,
     tell,
 )
 from vaelab.cli.reading import PLAIN, DataOptions, with_options
@@ -22,7 +29,10 @@ from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
 
 RunOrData = Annotated[
-    str, typer.Argument(metavar="RUN|DATA", help="folder of a run or study, or data to train an encoder on")
+    str | None,
+    typer.Argument(
+        metavar="RUN|DATA", help="folder of a run or study, or data to train an encoder on; omit with --resume"
+    ),
 ]
 
 
@@ -40,7 +50,8 @@ def _open(source: str, where: DataOptions) -> tuple[Any, Any]:
 
 @with_options
 def cluster(
-    source: RunOrData,
+    context: typer.Context,
+    source: RunOrData = None,
     components: Annotated[
         str,
         typer.Option(
@@ -73,41 +84,48 @@ def cluster(
         bool, typer.Option("--budget/--no-budget", help="measure accuracy against the number of labels")
     ] = True,
     model: VAEOptions = VAE,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="draw pictures and write the report")] = True,
+    figures: DrawAll = "all",
     where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted clustering in --out")] = False,
+    resume: Resume = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a Gaussian mixture to the latents, name its components with a few labels, evaluate on test."""
     from vaelab.cli import terminal
-    from vaelab.vae.spec import Spec
-
-    fixed = model.fixed(Spec)
-    spec = Spec.create(**fixed)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import clusters as clustering
     from vaelab.latent.options import Options
+    from vaelab.vae.spec import Spec
 
-    options = Options.create(
-        components=components, covariance=covariance, points=points, labels=labels, reject=reject,
-        em_starts=em_starts, seed=seed, manifold=manifold, budget=budget, figures=figures,
-    )  # fmt: skip
-    run, data = _open(source, where)
+    if resume is not None:
+        refuse_beside(context, "resume", ())
+        options, source_of = clustering.begun(resumed(resume, "cluster"))
+        data = load_again(source_of, where.moved, where.download, where.data_dir)
+    elif source is None:
+        raise InputError("`vaelab cluster` needs a RUN or DATA, such as digits, or --resume FOLDER.")
+    else:
+        chosen = Options.create(
+            components=components, covariance=covariance, points=points, labels=labels, reject=reject,
+            em_starts=em_starts, seed=seed, manifold=manifold, budget=budget, figures=draws(figures),
+        )  # fmt: skip
+        fixed = model.fixed(Spec)
+        Spec.create(**fixed)
+        run, data = _open(source, where)
+        options = {"chosen": chosen, "run": run, "settings": fixed, "starts": starts, "overwrite": overwrite}
 
     keep_freed_memory()
-    with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
+    with terminal.epochs(_epochs(options["settings"])) as progress:
         found = clustering.cluster(
-            data, options, run=run, settings=fixed, starts=starts, out=out, overwrite=overwrite, resume=resume,
-            say=tell, progress=progress,
-        )  # fmt: skip
+            data, out=resume or out, resume=resume is not None, say=tell, progress=progress, **options
+        )
     print_json(found.results) if as_json else terminal.print_clusters(found.results)
 
 
 @with_options
 def anomaly(
-    source: RunOrData,
+    context: typer.Context,
+    source: RunOrData = None,
     file: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="rows to score one by one, by the RUN trained on such rows")
     ] = None,
@@ -140,7 +158,7 @@ def anomaly(
         typer.Option(help="output folder; of FILE also a .csv or .parquet file: the table alone; default: printed"),
     ] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted test in --out")] = False,
+    resume: Resume = None,
     as_json: AsJson = False,
 ) -> None:
     """Score each row of FILE, and say why it is strange. Or test how well a VAE detects anomalies: other data, in both
@@ -150,35 +168,54 @@ def anomaly(
     from vaelab.cli import terminal
     from vaelab.vae.spec import Spec
 
-    if file is not None:
-        if against or held_out or model != VAE or components or rows or seed or resume:
+    if resume is not None:
+        refuse_beside(context, "resume", ())
+        place = resumed(resume, "anomaly")
+    elif source is None:
+        raise InputError("`vaelab anomaly` needs a RUN or DATA, such as digits, or --resume FOLDER.")
+    elif file is not None:
+        if against or held_out or model != VAE or components or rows or seed:
             raise InputError("FILE is scored by the trained RUN as it is; leave out the options of the other forms.")
         _score_file(Path(source), file, contamination, where, out, overwrite, as_json)
         return
-    if contamination is not None:
+    elif contamination is not None:
         raise InputError("--contamination is for the rows of a file; give RUN and FILE.")
-    if (against is None) == (held_out is None):
+    elif (against is None) == (held_out is None):
         raise InputError("say what is scored: the rows of a FILE after RUN, --against DATA, or --held-out CLASS.")
     fixed = model.fixed(Spec)
-    spec = Spec.create(**fixed)
-    run, data = _open(source, where)
-    other_run, other = (None, None)
-    if against is not None:
-        # The anomalies need no labels, and all their rows are scored.
-        plain = dataclasses.replace(where, target=None, group=None, split=None)
-        if use.is_run(against):
-            plain = DataOptions(data_dir=where.data_dir)
-        other_run, other = _open(against, plain)
+    Spec.create(**fixed)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import anomaly as anomalies
 
+    if source is None:
+        options, source_of, other_source = anomalies.begun(place)
+        data = load_again(source_of, where.moved, where.download, where.data_dir)
+        other = load_again(other_source, None, where.download, where.data_dir) if other_source else None
+    else:
+        run, data = _open(source, where)
+        other_run, other = None, None
+        if against is not None:
+            # The anomalies need no labels, and all their rows are scored.
+            plain = dataclasses.replace(where, target=None, group=None, split=None)
+            if use.is_run(against):
+                plain = DataOptions(data_dir=where.data_dir)
+            other_run, other = _open(against, plain)
+        options = {"held_out": held_out, "components": components or 50, "rows": rows, "seed": seed}
+        options |= {"run": run, "other_run": other_run, "settings": fixed, "overwrite": overwrite}
     keep_freed_memory()
-    with terminal.epochs(None if spec.epochs == "auto" else spec.epochs) as progress:
+    with terminal.epochs(_epochs(options["settings"])) as progress:
         results = anomalies.anomaly(
-            data, other, held_out=held_out, run=run, other_run=other_run, settings=fixed, components=components or 50,
-            rows=rows, seed=seed, out=out, overwrite=overwrite, resume=resume, say=tell, epoch=progress,
-        )  # fmt: skip
+            data, other, out=resume or out, resume=resume is not None, say=tell, epoch=progress, **options
+        )
     print_json(results) if as_json else terminal.print_anomalies(results)
+
+
+def _epochs(settings: Mapping[str, Any]) -> int | None:
+    """The number of epochs, if it is known before the data are."""
+    from vaelab.vae.spec import Spec
+
+    epochs = Spec.create(**settings).epochs
+    return None if epochs == "auto" else epochs
 
 
 def _score_file(

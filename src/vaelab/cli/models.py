@@ -10,13 +10,18 @@ import typer
 
 from vaelab.cli.options import (
     AsJson,
+    MaybeSource,
     Out,
     Overwrite,
+    Resume,
     RunFolder,
     Source,
     Starts,
     data_of_run,
+    load_again,
     print_json,
+    refuse_beside,
+    resumed,
     tell,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
 
 @with_options
 def train(
-    source: Source,
+    context: typer.Context,
+    source: MaybeSource = None,
     model: VAEOptions = VAE,
     seed: Annotated[int, typer.Option(help="seed for weights, example order and noise")] = 0,
     starts: Starts = 1,
@@ -46,27 +52,39 @@ def train(
     where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="resume an interrupted run")] = False,
+    resume: Resume = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one VAE into a run folder."""
     from vaelab.cli import terminal
     from vaelab.settings.spec import check_idle
+    from vaelab.vae.config import TrainConfig
     from vaelab.vae.spec import Spec
 
-    chosen = model.fixed(Spec)
-    check_idle(chosen, Spec)
-    spec = Spec.create(**{"seed": seed, **chosen})
-    data = where.load(source)
+    if resume is not None:
+        refuse_beside(context, "resume", {"timeout"})
+        config, source_of = TrainConfig.read(resumed(resume, "train") / "config.toml")
+        spec, timed = config.spec, timeout or config.timeout
+        data = load_again(source_of, where.moved, where.download, where.data_dir)
+    elif source is None:
+        raise InputError("`vaelab train` needs DATA, such as digits, or --resume FOLDER.")
+    else:
+        chosen, timed = model.fixed(Spec), timeout
+        check_idle(chosen, Spec)
+        spec = Spec.create(**{"seed": seed, **chosen})
+        data = where.load(source)
     from vaelab.engine.process import keep_freed_memory
     from vaelab.vae import run as single
 
     keep_freed_memory()
-    with terminal.epochs(None if timeout or spec.epochs == "auto" else spec.epochs) as progress:
-        run = single.train(
-            data, spec, starts=starts, out=out, overwrite=overwrite, resume=resume, open_test=open_test,
-            timeout=timeout, progress=progress, note=lambda text: tell(f"note: {text}"),
-        )  # fmt: skip
+    with terminal.epochs(None if timed or spec.epochs == "auto" else spec.epochs) as progress:
+        watch: Any = {"progress": progress, "note": lambda text: tell(f"note: {text}")}
+        if resume is not None:
+            run = single.resume(resume, data, timeout=timeout, **watch)
+        else:
+            run = single.train(
+                data, spec, starts=starts, out=out, overwrite=overwrite, open_test=open_test, timeout=timeout, **watch
+            )
     result = {
         "run": str(run.folder),
         "spec": run.model.spec.model_dump(mode="json"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaelab.errors import InputError
+from vaelab.errors import InputError, unknown_name
 from vaelab.wording import one_line
 
 if TYPE_CHECKING:
@@ -25,8 +27,15 @@ Source = Annotated[
         "or IDX file, or a folder of pictures",
     ),
 ]
+MaybeSource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help="digits, mnist, fashion_mnist, a table (.csv, .tsv, .parquet, .feather, .h5ad, .h5, .mtx), a .npy, .npz "
+        "or IDX file, or a folder of pictures; omit with --resume",
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
-MaybeSource = Annotated[str | None, typer.Argument(metavar="DATA", help="name or file of the data; omit with --resume")]
 Search = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,8 +51,14 @@ Workers = Annotated[int | None, typer.Option(help="single-threaded worker proces
 StudySeed = Annotated[int, typer.Option(help="seed of the study")]
 Sampler = Annotated[str, typer.Option(help="tpe, random or grid")]
 Figures = Annotated[str, typer.Option(help="draw pictures of all trials, best or none; auto: all for up to 20 trials")]
+DrawAll = Annotated[str, typer.Option("--figures", metavar="all|none", help="draw pictures and write the report")]
 Prune = Annotated[bool, typer.Option("--prune/--no-prune", help="stop weak trials early")]
-Resume = Annotated[Path | None, typer.Option(metavar="STUDY", help="resume this study; a larger --trials extends it")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume", metavar="FOLDER", help="continue what was interrupted there; it knows its data and options"
+    ),
+]
 StudyConfig = Annotated[Path | None, typer.Option(help="rerun from a study's config.toml")]
 Starts = Annotated[
     int,
@@ -65,10 +80,12 @@ def tell(text: str) -> None:
 
 def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> Dataset:
     """The data of a trained model."""
-    return load_again({**facts.source, **({"data_dir": data_dir} if data_dir else {})}, moved)
+    return load_again(facts.source, moved, data_dir=data_dir)
 
 
-def load_again(source: dict[str, Any], moved: Path | None = None, download: bool = False) -> Dataset:
+def load_again(
+    source: Mapping[str, Any], moved: Path | None = None, download: bool = False, data_dir: Path | None = None
+) -> Dataset:
     """The data of a run or a study, checked by their fingerprint; `moved`: where their file is now."""
     from vaelab import data
 
@@ -78,4 +95,41 @@ def load_again(source: dict[str, Any], moved: Path | None = None, download: bool
         source = {**source, "source": str(moved)}
     elif source.get("kind") == "file" and not os.path.exists(str(source.get("source"))):
         raise InputError(f"the data are no longer at {source.get('source')}; say by --data where they are now.")
-    return data.load_again(source, where="[data]", download=download)
+    return data.load_again(source, data_dir=data_dir, where="[data]", download=download)
+
+
+READING_AGAIN = {"moved", "data_dir", "download", "as_json"}  # what a run's own data may need, and what changes nothing
+
+
+def refuse_beside(context: typer.Context, own: str, allowed: Collection[str]) -> None:
+    """Reject what is given beside --resume or --config, which know the data and all options, rather than ignore it.
+
+    own: the parameter of that option; allowed: further parameters that may change.
+    """
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE" or name == own or name in READING_AGAIN or name in allowed:
+            continue
+        named = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar or name
+        raise InputError(f"--{own} already knows the data and the options; leave out {named}.")
+
+
+def resumed(folder: Path, command: str) -> Path:
+    """Where the unfinished run or study of `folder` is; raises InputError if another command began it."""
+    from vaelab import store
+
+    place = store.unfinished(folder)
+    own = store.command_of(place)
+    if own not in (None, command):
+        raise InputError(
+            f"{folder} was begun by `vaelab {own}`; use `vaelab {own} --resume {shlex.quote(str(folder))}`."
+        )
+    return place
+
+
+def draws(figures: str) -> bool:
+    """Whether to draw, from --figures where there is one thing to draw."""
+    if figures not in ("all", "none"):
+        raise unknown_name("choice of figures", figures, ("all", "none"))
+    return figures == "all"

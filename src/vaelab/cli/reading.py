@@ -239,7 +239,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             name: kind(**{each.name: given.pop(each.name) for each in _parameters(kind)})
             for name, kind in groups.items()
         }
-        command(**given, **made)
+        try:
+            command(**given, **made)
+        except KeyboardInterrupt as error:  # here, since Typer makes an exit code of it
+            for note in getattr(error, "__notes__", ()):
+                tell(f"note: {note}")
+            raise
 
     run.__signature__ = signature.replace(parameters=seen)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in seen}

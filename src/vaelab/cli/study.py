@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,8 @@ from vaelab.cli.options import (
     Trials,
     load_again,
     print_json,
+    refuse_beside,
+    resumed,
 )
 from vaelab.cli.reading import PLAIN, DataOptions, with_options
 from vaelab.cli.settings import SUPERVISED, VAE, SupervisedOptions, TrainingOptions, VAEOptions
@@ -44,11 +47,11 @@ TASKS: Registry[Task] = Registry(
         "regressor": "vaelab.regressor.task:TASK",
     },
 )
-COMMANDS = {"vae": "tune", "classifier": "classify", "regressor": "regress"}
 
 
 @with_options
 def tune(
+    context: typer.Context,
     source: MaybeSource = None,
     search: Search = None,
     space: SpaceFile = None,
@@ -91,8 +94,7 @@ def tune(
     options: dict[str, Any] = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
-        "vae", source, search, space, model, options | {"trials": trials}, resume, config,
-        where,
+        context, "vae", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
@@ -102,6 +104,7 @@ def tune(
 
 @with_options
 def classify(
+    context: typer.Context,
     source: MaybeSource = None,
     search: Search = None,
     space: SpaceFile = None,
@@ -138,8 +141,7 @@ def classify(
     }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
-        "classifier", source, search, space, model, options | {"trials": trials}, resume, config,
-        where,
+        context, "classifier", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
@@ -149,6 +151,7 @@ def classify(
 
 @with_options
 def regress(
+    context: typer.Context,
     source: MaybeSource = None,
     search: Search = None,
     space: SpaceFile = None,
@@ -185,8 +188,7 @@ def regress(
     }
     options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
     chosen, data = _study(
-        "regressor", source, search, space, model, options | {"trials": trials}, resume, config,
-        where,
+        context, "regressor", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip
     results = _run(chosen, data, resume, trials, timeout, machines, out, overwrite)
     from vaelab.cli import terminal
@@ -195,6 +197,7 @@ def regress(
 
 
 def _study(
+    context: typer.Context,
     name: str,
     source: str | None,
     search: list[str] | None,
@@ -206,20 +209,24 @@ def _study(
     where: DataOptions,
 ) -> tuple[Config, Dataset]:
     """The configuration, validated before the data are read, and the data."""
-    from vaelab import store
     from vaelab.settings.space import Space
     from vaelab.study.config import Config
 
-    task = TASKS[name]
+    from vaelab.store.kinds import OF_TASKS
 
-    previous = store.unfinished(resume) / "config.toml" if resume is not None else config
-    if previous is not None:
-        if source is not None or search or space or model != type(model)() or where.are_given:
-            raise InputError("an existing study already has its data, settings and space; leave them out.")
-        chosen, source_of = Config.read(previous, task)
-        return chosen, load_again(source_of, where.moved, where.download)
+    task = TASKS[name]
+    if resume is not None or config is not None:
+        places = {field.name for field in dataclasses.fields(MachineOptions)}
+        if resume is not None:
+            refuse_beside(context, "resume", {"trials", "timeout", *places})
+            config = resumed(resume, OF_TASKS[name]) / "config.toml"
+        else:
+            refuse_beside(context, "config", {"out", "overwrite", *places})
+        assert config is not None
+        chosen, source_of = Config.read(config, task)
+        return chosen, load_again(source_of, where.moved, where.download, where.data_dir)
     if source is None:
-        raise InputError(f"`vaelab {COMMANDS[name]}` needs DATA, such as digits, or --resume STUDY.")
+        raise InputError(f"`vaelab {OF_TASKS[name]}` needs DATA, such as digits, or --resume FOLDER.")
     if search and space:
         raise InputError("give the ranges with --search or --space, not both.")
     kind = task.spec_type

@@ -196,14 +196,10 @@ def _run(
     work = folder / ".work"
     with store.writing(work):
         (work / "judged").mkdir(parents=True, exist_ok=True)
-    try:
-        notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
-        comparison = _conclude(contestants, data, folder, watch, notes)
-        if lineup.figures:
-            _draw(comparison, data)
-    except KeyboardInterrupt:
-        watch.note(f"interrupted; finished work is kept, and --resume {store.destination(folder)} continues.")
-        raise
+    notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
+    comparison = _conclude(contestants, data, folder, watch, notes)
+    if lineup.figures:
+        _draw(comparison, data)
     store.discard(work)
     return comparison
 

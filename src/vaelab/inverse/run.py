@@ -80,7 +80,7 @@ def resume(folder: str | Path, problem: Problem | None = None, watch: InversionW
     folder, watch = store.destination(Path(folder)), watch or InversionWatch()
     config, problem = InversionConfig.read(store.unfinished(folder) / "config.toml", problem)
     if not store.preparation(folder).is_dir():
-        model = Inverter.load(folder, problem.forward)
+        model = Inverter.load(folder, problem.forward if problem.has_forward else None)
         watch.note(f"{folder} is finished; there is nothing to resume.")
         return _inversion(folder, model, dict(model.metrics["inverse"]))
     with store.continuing(folder) as partial:

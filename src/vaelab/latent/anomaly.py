@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, unknown_name
 from vaelab.latent import LatentMixture
 from vaelab.latent.anomaly_scores import judge, pixel_entropy, typicality
-from vaelab.latent.options import EM_ROWS, settings_table
+from vaelab.latent.options import EM_ROWS, identity, settings_table
 from vaelab.latent.regret import likelihood_regret
 from vaelab.latent.results import Say
 from vaelab.plots.anomaly import plot_anomaly
 from vaelab.report import build_anomaly_report
+from vaelab.settings import checks
 from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
@@ -88,11 +88,12 @@ def anomaly(
     if held_out is not None and run is not None:
         spec = Fitted.load(run).spec  # reuse it for a model that has not seen the class
     folder = default_folder(f"{data.name}-anomaly") if out is None else Path(out)
-    table = {"components": components, "rows": rows or "all", "seed": seed, "directions": [w.name for w in ways]}
-    config = {
-        "anomaly": table | {"fingerprints": [str(way.data.source.get("fingerprint", "")) for way in ways]},
-        "settings": settings_table(settings or {}),
-    }
+    config = _config(
+        {"components": components, "rows": rows, "seed": seed, "held_out": held_out},
+        {"run": run, "other_run": other_run},
+        {"data": data, "other": other},
+        settings or {},
+    )
     if resume and _is_finished(folder, config):
         finished = dict(store.read_json(folder / "results.json"))
         say(f"note: {folder} is finished; there is nothing to resume.")
@@ -120,12 +121,38 @@ def anomaly(
     return results
 
 
+def _config(
+    options: Mapping[str, Any],
+    runs: Mapping[str, str | Path | None],
+    data: Mapping[str, Dataset | None],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The tables of config.toml, which TOML holds: nothing in them is None."""
+    of_data = {name: each.source for name, each in data.items() if each is not None}
+    places = {name: str(Path(run).resolve()) for name, run in runs.items() if run is not None}
+    tables = {"anomaly": {**options, **places}, **of_data, "settings": settings_table(settings)}
+    return {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
+
+
+def begun(place: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The arguments of `anomaly` that what is in `place` was begun with, and the sources of both data sets."""
+    path = place / "config.toml"
+    tables = store.read_toml(path, "there is nothing to resume")
+    options, settings, source, other = (
+        checks.table(f"[{name}] of {path}", tables.get(name, {})) for name in ("anomaly", "settings", "data", "other")
+    )
+    known = {"components", "rows", "seed", "held_out", "run", "other_run"}
+    if not set(options) <= known or not source:
+        raise InputError(f"{path} is not that of a test of anomaly scores, which alone is resumed; check the path.")
+    return options | {"settings": settings}, source, other
+
+
 def _is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether there is nothing left to resume; raises InputError if nothing was begun, or with other options."""
     place = store.unfinished(folder)
     if not (place / "config.toml").exists():
         raise InputError(f"there is nothing to resume: {folder} has no config.toml; leave out `resume`.")
-    if store.read_toml(place / "config.toml", "leave out `resume`") != tomllib.loads(tomli_w.dumps(config)):
+    if identity(store.read_toml(place / "config.toml", "leave out `resume`")) != identity(config):
         raise InputError(f"{folder} was started with other data or options, see its config.toml; give the same ones.")
     return place == folder and (folder / "report.html").exists()
 

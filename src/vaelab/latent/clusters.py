@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import math
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from vaelab.latent.options import (
     EM_ROWS,
     Options,
     encoder_settings,
+    identity,
     label_rows,
     numbers_to_try,
     options_table,
@@ -89,7 +89,9 @@ def cluster(
     rows = label_rows(chosen, data)
     folder = _folder(data, fitted, out)
     config = {
-        "cluster": options_table(chosen) | {"starts": starts},
+        "cluster": options_table(chosen)
+        | {"starts": starts}
+        | ({} if run is None else {"run": str(Path(run).resolve())}),
         "data": {k: v for k, v in data.source.items() if v is not None},
         "settings": settings_table(settings),
     }
@@ -109,12 +111,24 @@ def cluster(
     return found if place == folder else _reopen(folder)
 
 
+def begun(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of `cluster` that what is in `place` was begun with, and the source of its data."""
+    path = place / "config.toml"
+    tables = store.read_toml(path, "there is nothing to resume")
+    options, settings, source = (
+        checks.table(f"[{name}] of {path}", tables.get(name, {})) for name in ("cluster", "settings", "data")
+    )
+    with store.interpreting(path):
+        starts, run = options.pop("starts"), options.pop("run", None)
+        return {"chosen": Options.create(**options), "starts": starts, "run": run, "settings": settings}, source
+
+
 def _is_finished(folder: Path, config: Mapping[str, Any], figures: bool) -> bool:
     """Whether there is nothing left to resume; raises InputError if nothing was begun, or with other options."""
     place = store.unfinished(folder)
     if not (place / "config.toml").exists():
         raise InputError(f"there is nothing to resume: {folder} has no config.toml; cluster without `resume`.")
-    if store.read_toml(place / "config.toml", "cluster without `resume`") != tomllib.loads(tomli_w.dumps(config)):
+    if identity(store.read_toml(place / "config.toml", "cluster without `resume`")) != identity(config):
         raise InputError(f"{folder} was started with other data or options, see its config.toml; give the same ones.")
     return place == folder and (folder / ("report.html" if figures else "results.json")).exists()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
+import tomli_w
 
 from vaelab.data import Dataset
 from vaelab.engine.seeds import derive_seed
@@ -212,3 +214,9 @@ def options_table(options: Options) -> dict[str, Any]:
     if isinstance(options.labels, tuple):
         table["labels"] = list(options.labels)
     return {k: v for k, v in table.items() if v != -1}
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the results of a config.toml's clustering or test: of data their fingerprint, wherever they are."""
+    tables = tomllib.loads(tomli_w.dumps(config))
+    return {name: each.get("fingerprint") if name in ("data", "other") else each for name, each in tables.items()}

@@ -14,6 +14,7 @@ from vaelab.store.files import (
     writing,
 )
 from vaelab.store.folders import StudyLock, building, continuing, destination, discard, preparation, unfinished
+from vaelab.store.kinds import command_of
 from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "StudyLock",
     "building",
     "check_arrays",
+    "command_of",
     "continuing",
     "count_test_opening",
     "destination",

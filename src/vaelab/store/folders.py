@@ -15,6 +15,7 @@ from typing import Self
 from vaelab import signals
 from vaelab.errors import InputError, StoreError, TrainingFailed
 from vaelab.store.files import fail, name_of, read_json, sync_folder
+from vaelab.store.kinds import command_of, how_to_resume
 from vaelab.store.temporary import is_temporary, remove_all, sweep, sweep_below, temporary
 
 # File descriptors of the locks this process holds. A forked child inherits them, and would keep
@@ -116,6 +117,7 @@ def building(folder: str | Path, overwrite: bool = False, *, aside: bool = False
         kept = place == folder or isinstance(error, StoreError)  # such as that of a full disk
         if not keep or (refused and (not kept or (not is_occupied(place) and not was_there))):
             discard(place)
+        _tell_how_to_resume(error, place)
         raise
 
 
@@ -124,8 +126,19 @@ def continuing(folder: str | Path) -> Iterator[Path]:
     """Where an unfinished run or study is, locked: <folder>.partial, which becomes `folder` at the end, or `folder`."""
     place = unfinished(folder)
     with StudyLock(place):
-        yield place
-        finish(place, destination(Path(folder)))
+        try:
+            yield place
+            finish(place, destination(Path(folder)))
+        except KeyboardInterrupt as error:
+            _tell_how_to_resume(error, place)
+            raise
+
+
+def _tell_how_to_resume(error: BaseException, place: Path) -> None:
+    """Note it on what Ctrl-C raised; of a folder in another one, such as a clustering's encoder, the outer is meant."""
+    if isinstance(error, KeyboardInterrupt) and command_of(place):
+        how = how_to_resume(place, destination(place))
+        error.__notes__ = [f"interrupted; what was done so far is kept, and {how} continues."]
 
 
 def unfinished(folder: str | Path) -> Path:
@@ -161,15 +174,16 @@ def _place(folder: Path, overwrite: bool, aside: bool) -> Path:
         is_replaced = is_occupied(folder)
         if is_replaced and not overwrite:
             raise StoreError(
-                f"{name_of(folder)} exists; choose another `out`, or `overwrite` to replace it, or `resume` to "
-                "continue."
+                f"{name_of(folder)} exists; choose another `out`, or `overwrite` to replace it, or "
+                f"{how_to_resume(folder, folder)} to continue."
             )
         if is_replaced:
             check_replaceable(folder)
         check_writable(folder.parent if is_replaced else folder)
         if is_occupied(partial):
             if not overwrite:
-                raise StoreError(f"{name_of(folder)} was interrupted; `resume` it, or `overwrite` it.")
+                how = how_to_resume(partial, folder)
+                raise StoreError(f"{name_of(folder)} was interrupted; {how} continues it, or `overwrite` it.")
             check_replaceable(partial)
             discard(partial)
         place = partial if aside or is_replaced else folder

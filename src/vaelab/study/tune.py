@@ -157,9 +157,6 @@ def _run(
         trials.reclaim()
         try:
             return _study(config, data, folder, base, trials, crew, clock, watch)
-        except KeyboardInterrupt:
-            watch.note(f"interrupted; finished work is kept, and --resume {store.destination(folder)} continues.")
-            raise
         finally:
             trials.reclaim()  # leave no trial running on any exit
 

@@ -17,7 +17,7 @@ from vaelab.data import Dataset, describe
 from vaelab.engine import training
 from vaelab.engine.process import one_thread
 from vaelab.engine.resolve import budget_text
-from vaelab.errors import InputError, TrainingFailed
+from vaelab.errors import InputError, StoreError, TrainingFailed
 from vaelab.plots.dataset import draw_data
 from vaelab.report import build_run_report
 from vaelab.settings.checks import MOST_RUNS, positive, whole
@@ -27,6 +27,7 @@ from vaelab.study import jobs
 from vaelab.study.jobs import Job, Member, Outcome
 from vaelab.vae import baselines
 from vaelab.vae.about_columns import about_columns
+from vaelab.vae.config import TrainConfig
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
@@ -102,6 +103,7 @@ def train(
     if timeout is not None:
         positive("timeout", timeout, "seconds")
     custom = CustomNetworks.of(encoder, decoder)
+    asked = TrainConfig(spec, starts, open_test, figures, timeout, () if custom is None else tuple(custom.parts))
     began, is_planned = time.perf_counter(), spec.epochs != "auto"
     folder = default_folder(data.name) if out is None else Path(out)
     begun = jobs.begun_with(store.preparation(folder), "start0") if resume else {}
@@ -116,6 +118,7 @@ def train(
     if resume and store.unfinished(folder) == folder:
         return _finished(folder, spec, is_planned, data, custom, note)
     with _partial(folder, overwrite, resume) as partial, one_thread():
+        asked.save(partial, data.source)
         seconds, structured = None, baselines.structured(feed, timeout or math.inf)  # before the limit is shared out
         if timeout is not None:
             epoch, judging = _pace(spec, feed, custom, starts, open_test)
@@ -128,15 +131,9 @@ def train(
                 )
         elif not is_planned:
             note(budget_text(spec, data))
-        try:
-            _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, seconds, progress)
-        except KeyboardInterrupt:
-            if jobs.begun_with(partial, "start0"):
-                note(f"interrupted; the checkpoint is in {partial}, and `resume` continues from there.")
-            else:
-                note("interrupted before the first checkpoint; `resume` starts again from the first epoch.")
-            raise
+        _train_starts(spec, starts, VAESystem(custom=custom), feed, partial, seconds, progress)
         run = partial / "run"
+        asked.save(run, data.source)
         model = Fitted.load(run, custom=custom)
         changes: dict[str, Any] = {
             "data": describe(data),
@@ -164,6 +161,32 @@ def train(
             draw_drivers(changes["drivers"], run, folder.name)
         build_run_report(run, Spec, explorer_of(data), title=folder.resolve().name)
     return _trained(folder, data, custom)
+
+
+def resume(
+    folder: str | Path,
+    data: Dataset,
+    *,
+    timeout: float | None = None,
+    progress: Callable[[int], None] = lambda epoch: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> TrainedRun:
+    """Resume an interrupted `train` on its data, as its config.toml says, with an identical model.
+
+    timeout: seconds from now on, by default as many as at the start. Raises InputError if networks came from Python.
+    """
+    folder = store.destination(Path(folder))
+    asked, source = TrainConfig.read(store.unfinished(folder) / "config.toml")
+    if source.get("fingerprint") != data.source.get("fingerprint"):
+        raise StoreError(f"{folder} was started with other data; give the same data, or train another model.")
+    if asked.custom:
+        raise InputError(
+            f"the {' and '.join(asked.custom)} of {folder} came from Python; resume there, with the same modules."
+        )
+    return train(
+        data, asked.spec, out=folder, starts=asked.starts, resume=True, open_test=asked.open_test,
+        figures=asked.figures, timeout=timeout or asked.timeout, progress=progress, note=note,
+    )  # fmt: skip
 
 
 def _trained(folder: Path, data: Dataset, custom: CustomNetworks | None) -> TrainedRun:
