@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.completion
 import typer.main
 
 from commands import vaelab
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.cli.app import app
+from vaelab.cli.panels import PANELS, PLACES, name_of
 from vaelab.cli.settings import INVERSE, SUPERVISED, VAE, InverseOptions, SupervisedOptions, VAEOptions
 from vaelab.errors import InputError
 from vaelab.vae.spec import Spec
@@ -73,3 +77,32 @@ def test_bad_values_are_told_as_those_of_set(arguments: str, said: list[str], tm
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert [part for part in said if part not in done.stderr] == [], done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_the_same_panels_on_every_command() -> None:
+    for name, command in COMMANDS.items():
+        options = [each for each in command.params if each.param_type_name == "option"]
+        panels = [each.rich_help_panel for each in options]
+        assert set(panels) <= set(PANELS), name
+        assert list(dict.fromkeys(panels)) == [panel for panel in PANELS if panel in panels], name
+    used = {name_of(each) for command in COMMANDS.values() for each in command.params if each.opts[0].startswith("-")}
+    assert set(PLACES) - used == {"help"}
+
+
+def completed(line: str, word: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What bash is told to complete the last word of a line with."""
+    monkeypatch.setenv("_VAELAB_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"vaelab {line}{word}")
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) + 1))
+    command = typer.main.get_command(app)
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        command(prog_name="vaelab")
+    return out.getvalue().split()
+
+
+def test_a_shell_completes_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    typer.completion.completion_init()
+    assert completed("train ", "dig", monkeypatch) == ["digits"]
+    assert completed("train digits --set ", "lat", monkeypatch) == ["latent_dim="]
+    assert completed("classify digits --search ", "drop", monkeypatch) == ["dropout1=", "dropout2=", "dropout3="]
+    assert completed("settings --of ", "c", monkeypatch) == ["classifier"]

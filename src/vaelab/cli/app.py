@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from vaelab.cli import compare, inverse, latent, models, study, synthetic
+from vaelab.cli.panels import Command
 
 app = typer.Typer(
     name="vaelab",
     help="Find, train, explain and use the variational autoencoder that fits your data.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,6 +51,6 @@ COMMANDS = (
     inverse.draw,
 )
 for command in COMMANDS:
-    app.command()(command)
-app.command(name="data")(models.describe_data)
-app.command()(models.settings)
+    app.command(cls=Command)(command)
+app.command(name="data", cls=Command)(models.describe_data)
+app.command(cls=Command)(models.settings)

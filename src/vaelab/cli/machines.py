@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from vaelab.cli.reading import OptionGroup
 from vaelab.errors import InputError
 from vaelab.study.ray_options import Ray
 from vaelab.study.storage import Storage
-
-
-def _option(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="Where it runs", **more)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,31 +19,32 @@ class MachineOptions(OptionGroup):
 
     workers: Annotated[
         int | None,
-        _option("--workers", help="single-threaded worker processes; default: one per core, or as Ray has room for"),
+        Option("--workers", help="single-threaded worker processes; default: one per core, or as Ray has room for"),
     ] = None
     ray: Annotated[
         str | None,
-        _option(
+        Option(
             "--ray", metavar="ADDRESS|auto",
             help="put the workers on the nodes of this Ray cluster; auto: that of RAY_ADDRESS, or of this machine",
         ),
     ] = None  # fmt: skip
     cpus_per_worker: Annotated[
-        float | None, _option("--cpus-per-worker", help="cores that Ray keeps for each worker; default: 1")
+        float | None, Option("--cpus-per-worker", help="cores that Ray keeps for each worker; default: 1")
     ] = None
     gpus_per_worker: Annotated[
-        float | None, _option("--gpus-per-worker", help="GPUs that Ray gives each worker, or a share, such as 0.25")
+        float | None,
+        Option("--gpus-per-worker", help="GPUs that Ray gives each worker, or a share, such as 0.25"),
     ] = None
     storage: Annotated[
         str | None,
-        _option(
+        Option(
             "--storage", metavar="postgresql://...",
             help="also write the study into this database, for optuna-dashboard; the password may be left to "
             "PGPASSWORD or ~/.pgpass",
         ),
     ] = None  # fmt: skip
     study_name: Annotated[
-        str | None, _option("--study-name", help="name of the study in --storage; default: that of its folder")
+        str | None, Option("--study-name", help="name of the study in --storage; default: that of its folder")
     ] = None
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaelab.cli.completion import kinds
 from vaelab.cli.options import (
     AsJson,
     MaybeSource,
@@ -349,7 +350,8 @@ def describe_data(
 
 def settings(
     kind: Annotated[
-        str, typer.Option("--of", metavar="vae|classifier|regressor|inverse", help="kind of model")
+        str,
+        typer.Option("--of", metavar="vae|classifier|regressor|inverse", help="kind of model", autocompletion=kinds),
     ] = "vae",
     as_json: AsJson = False,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaelab.cli.completion import data_names, setting_names
 from vaelab.errors import InputError, unknown_name
 from vaelab.wording import one_line
 
@@ -23,6 +24,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=data_names,
         help="digits, mnist, fashion_mnist, a table (.csv, .tsv, .parquet, .feather, .h5ad, .h5, .mtx), a .npy, .npz "
         "or IDX file, or a folder of pictures",
     ),
@@ -31,6 +33,7 @@ MaybeSource = Annotated[
     str | None,
     typer.Argument(
         metavar="DATA",
+        autocompletion=data_names,
         help="digits, mnist, fashion_mnist, a table (.csv, .tsv, .parquet, .feather, .h5ad, .h5, .mtx), a .npy, .npz "
         "or IDX file, or a folder of pictures; omit with --resume",
     ),
@@ -42,6 +45,7 @@ Search = Annotated[
         "--search",
         metavar="NAME=RANGE",
         help="such as layers=1..3, lr=1e-4..1e-2:log, optimizer=adam,sgd; replaces the default search space",
+        autocompletion=setting_names,
     ),
 ]
 SpaceFile = Annotated[Path | None, typer.Option(help="a TOML file that replaces the default search space")]

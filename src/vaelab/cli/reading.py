@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from vaelab.cli.options import tell
 from vaelab.errors import InputError, shown
@@ -18,12 +18,6 @@ from vaelab.wording import counted
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset, Reading
-
-PANEL = "Reading DATA"
-
-
-def _option(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=PANEL, **more)
 
 
 class OptionGroup:
@@ -34,20 +28,19 @@ class OptionGroup:
 class RowOptions(OptionGroup):
     """How new examples for a trained model are read; what is not given is as in training."""
 
-    id: Annotated[str | None, _option("--id", metavar="COLUMN", help="the names of the rows")] = None
+    id: Annotated[str | None, Option("--id", metavar="COLUMN", help="the names of the rows")] = None
     transpose: Annotated[
-        bool | None, _option("--transpose/--no-transpose", help="whether rows are features and columns are examples")
+        bool | None,
+        Option("--transpose/--no-transpose", help="whether rows are features and columns are examples"),
     ] = None
     na: Annotated[
         list[str] | None,
-        _option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
+        Option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
     ] = None
-    data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
-        None
-    )
+    data_dir: Annotated[Path | None, Option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = None
     moved: Annotated[
         Path | None,
-        _option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
+        Option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
     ] = None
 
     @property
@@ -62,20 +55,21 @@ class DataOptions(OptionGroup):
     """How DATA are read and split."""
 
     target: Annotated[
-        str | None, _option("--target", help="the labels, or the numbers to predict: a column, an .npz key or a file")
+        str | None,
+        Option("--target", help="the labels, or the numbers to predict: a column, an .npz key or a file"),
     ] = None
     id: Annotated[
         str | None,
-        _option(
+        Option(
             "--id", metavar="COLUMN", help="the names of the rows; default: the first text that differs in every row"
         ),
     ] = None
-    drop: Annotated[list[str] | None, _option("--drop", metavar="COLUMN", help="leave this column out; repeatable")] = (
+    drop: Annotated[list[str] | None, Option("--drop", metavar="COLUMN", help="leave this column out; repeatable")] = (
         None
     )
     types: Annotated[
         list[str] | None,
-        _option(
+        Option(
             "--type", metavar="COLUMN=KIND|FILE.toml",
             help="real, positive, count, binary, categorical, ordinal, date, 'date %d/%m/%Y', or the levels of an "
             "ordinal column, low,middle,high; repeatable; or a TOML file with a table types. Default: by the values",
@@ -83,12 +77,12 @@ class DataOptions(OptionGroup):
     ] = None  # fmt: skip
     na: Annotated[
         list[str] | None,
-        _option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
+        Option("--na", metavar="TEXT", help="text that stands for a missing value, such as -9; repeatable"),
     ] = None
-    transpose: Annotated[bool, _option("--transpose", help="rows are features and columns are examples")] = False
+    transpose: Annotated[bool, Option("--transpose", help="rows are features and columns are examples")] = False
     group: Annotated[
         str | None,
-        _option(
+        Option(
             "--group", metavar="COLUMN|id",
             help="keep rows of one group in one split, such as replicates of one patient; id: rows whose ids share a "
             "stem, 309 of 309_1",
@@ -96,27 +90,25 @@ class DataOptions(OptionGroup):
     ] = None  # fmt: skip
     condition: Annotated[
         list[str] | None,
-        _option(
+        Option(
             "--condition", metavar="COLUMN,...",
             help="columns that are given, not modelled, such as a batch: a VAE learns what they do not tell",
         ),
     ] = None  # fmt: skip
     split: Annotated[
         str | None,
-        _option(
+        Option(
             "--split", metavar="COLUMN|FILE",
             help="your own splits: a column of train, validation and test, or a .csv with columns id and split",
         ),
     ] = None  # fmt: skip
-    split_seed: Annotated[int, _option("--split-seed", min=0, help="seed of the train/validation/test split")] = 0
-    data_dir: Annotated[Path | None, _option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = (
-        None
-    )
+    split_seed: Annotated[int, Option("--split-seed", min=0, help="seed of the train/validation/test split")] = 0
+    data_dir: Annotated[Path | None, Option("--data-dir", help="folder that contains mnist/ and fashion_mnist/")] = None
     moved: Annotated[
         Path | None,
-        _option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
+        Option("--data", metavar="FILE", help="where the data of an existing run or study are now, if they moved"),
     ] = None
-    download: Annotated[bool, _option("--download", help="download a built-in data set if it is missing")] = False
+    download: Annotated[bool, Option("--download", help="download a built-in data set if it is missing")] = False
 
     @property
     def are_given(self) -> bool:

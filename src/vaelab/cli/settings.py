@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
+from vaelab.cli.completion import setting_names
 from vaelab.cli.reading import OptionGroup
 from vaelab.errors import InputError
 
@@ -14,27 +15,28 @@ if TYPE_CHECKING:
     from vaelab.settings.spec import ModelSpec
 
 
-def _option(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="Model", **more)
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(OptionGroup):
     """The settings of every kind of model, as text: those that most need have their own options, all have --set."""
 
-    epochs: Annotated[str | None, _option("--epochs", metavar="N", help="passes over the training split")] = None
+    epochs: Annotated[str | None, Option("--epochs", metavar="N", help="passes over the training split")] = None
     hidden: Annotated[
-        str | None, _option("--hidden", metavar="WIDTHS", help="hidden widths, such as 512-256; none: linear")
+        str | None, Option("--hidden", metavar="WIDTHS", help="hidden widths, such as 512-256; none: linear")
     ] = None
-    lr: Annotated[str | None, _option("--lr", metavar="NUMBER", help="learning rate")] = None
-    batch_size: Annotated[str | None, _option("--batch-size", metavar="N", help="examples per step")] = None
+    lr: Annotated[str | None, Option("--lr", metavar="NUMBER", help="learning rate")] = None
+    batch_size: Annotated[str | None, Option("--batch-size", metavar="N", help="examples per step")] = None
     device: Annotated[
         str | None,
-        typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps", rich_help_panel="Where it runs"),
+        Option("--device", help="auto, cpu, cuda, cuda:N or mps"),
     ] = None
     settings: Annotated[
         list[str] | None,
-        _option("--set", metavar="NAME=VALUE", help="fix any setting, see `vaelab settings`; repeatable"),
+        Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="fix any setting, see `vaelab settings`; repeatable",
+            autocompletion=setting_names,
+        ),
     ] = None
 
     def fixed(self, kind: type[ModelSpec]) -> dict[str, Any]:
@@ -57,8 +59,8 @@ class TrainingOptions(OptionGroup):
 class InverseOptions(TrainingOptions):
     """The settings of a model that inverts y = f(x)."""
 
-    latent_dim: Annotated[str | None, _option("--latent-dim", metavar="N", help="number of latent dimensions")] = None
-    beta: Annotated[str | None, _option("--beta", metavar="NUMBER", help="weight of the rate in the training loss")] = (
+    latent_dim: Annotated[str | None, Option("--latent-dim", metavar="N", help="number of latent dimensions")] = None
+    beta: Annotated[str | None, Option("--beta", metavar="NUMBER", help="weight of the rate in the training loss")] = (
         None
     )
 
@@ -68,7 +70,7 @@ class SupervisedOptions(TrainingOptions):
     """The settings of a classifier or a regressor."""
 
     network: Annotated[
-        str | None, _option("--network", metavar="mlp|conv", help="dense layers, or convolutions before them")
+        str | None, Option("--network", metavar="mlp|conv", help="dense layers, or convolutions before them")
     ] = None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaelab.cli.completion import purposes
 from vaelab.cli.machines import HERE, MachineOptions
 from vaelab.cli.options import (
     AsJson,
@@ -66,6 +67,7 @@ def tune(
         typer.Option(
             "--for",
             metavar="density|embedding|clusters",
+            autocompletion=purposes,
             help="what the model is for; gives the yardstick and the default space: the negative ELBO; a linear probe "
             "of the labels; clusters that agree with the labels. The labels of training rows fit, those of validation "
             "rows choose. Without labels: the front of rate and distortion; the stability of clusters, a heuristic. "
@@ -210,9 +212,8 @@ def _study(
 ) -> tuple[Config, Dataset]:
     """The configuration, validated before the data are read, and the data."""
     from vaelab.settings.space import Space
-    from vaelab.study.config import Config
-
     from vaelab.store.kinds import OF_TASKS
+    from vaelab.study.config import Config
 
     task = TASKS[name]
     if resume is not None or config is not None:

@@ -1,0 +1,58 @@
+"""The panels of --help, which have the same names and the same options on every command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+PANELS = {
+    "Data": (
+        "target", "id", "drop", "type", "na", "transpose", "group", "condition", "split", "split-seed",
+        "data-dir", "data", "download", "against", "held-out", "rows", "labels", "x", "y", "noise", "forward",
+        "gate", "given", "to",
+    ),
+    "Model": (
+        "latent-dim", "hidden", "epochs", "lr", "batch-size", "beta", "network", "set", "model", "starts",
+        "seeds", "seed", "of", "components", "covariance", "points", "em-starts", "manifold", "reject",
+        "spectrum", "flow", "prior",
+    ),
+    "Search": (
+        "for", "yardstick", "trials", "search", "space", "sampler", "prune", "finalists", "final-seeds",
+        "final-epochs", "samples", "refine", "walk", "baselines", "npe",
+    ),
+    "Output": (
+        "n", "class", "z", "k", "draws", "std", "interval", "top", "contamination", "open-test", "budget",
+        "figures", "out", "overwrite", "json", "help",
+    ),
+    "Where it runs": (
+        "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",
+        "resume", "config",
+    ),
+}  # fmt: skip
+PLACES = {name: (panel, i) for panel, names in PANELS.items() for i, name in enumerate(names)}
+
+
+def name_of(option: Any) -> str:
+    """The name of an option without its dashes: of its long form, where it has two."""
+    return str(max(option.opts, key=len)).lstrip("-")
+
+
+class Command(TyperCommand):
+    """A command whose options are in their panels, panels and options in the order of the table."""
+
+    def __init__(self, *given: Any, params: list[Any], **more: Any):
+        rank = {panel: i for i, panel in enumerate(PANELS)}
+        options = [each for each in params if each.param_type_name == "option"]
+        for option in options:
+            option.rich_help_panel = PLACES[name_of(option)][0]
+        options.sort(key=lambda option: (rank[option.rich_help_panel], PLACES[name_of(option)][1]))
+        arguments = [each for each in params if each not in options]
+        super().__init__(*given, params=[*arguments, *options], **more)
+
+    def get_help_option(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        found: Any = super().get_help_option(ctx)
+        if found is not None:
+            found.rich_help_panel = PLACES["help"][0]
+        return found
