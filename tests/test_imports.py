@@ -20,7 +20,7 @@ ROOT = Path(vaelab.__file__).parent
 ROWS = (
     ("errors", "metrics", "signals", "wording"),
     ("registry", "data", "store"),
-    ("settings",),
+    ("settings", "catalog"),
     ("engine", "plots", "report"),
     ("study",),
     ("vae",),
@@ -36,8 +36,8 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
 # What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
 WITHOUT_TORCH = (
-    "errors", "metrics", "signals", "wording", "registry", "settings", "data", "store", "study.config", "study.task",
-    "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
+    "errors", "metrics", "signals", "wording", "registry", "settings", "data", "store", "catalog", "study.config",
+    "study.task", "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]

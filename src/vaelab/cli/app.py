@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli import compare, inverse, latent, models, study, synthetic
+from vaelab.cli import compare, folders, inverse, latent, models, study, synthetic
 from vaelab.cli.panels import Command
 
 app = typer.Typer(
@@ -52,5 +52,8 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(cls=Command)(command)
+app.command(name="open", cls=Command)(folders.open_report)
+app.command(name="list", cls=Command)(folders.list_folders)
+app.command(cls=Command)(folders.doctor)
 app.command(name="data", cls=Command)(models.describe_data)
 app.command(cls=Command)(models.settings)

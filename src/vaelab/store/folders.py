@@ -86,6 +86,24 @@ class StudyLock:
             os.close(descriptor)
 
 
+def holder(folder: Path) -> str | None:
+    """The process that holds the lock of a folder, such as "process 4711"; None if none does. Nothing is changed."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        fail("read", folder / ".lock", error)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        return f"process {text}" if text.isdigit() else "another process"
+    finally:
+        os.close(descriptor)
+    return None
+
+
 @contextlib.contextmanager
 def building(folder: str | Path, overwrite: bool = False, *, aside: bool = False, keep: bool = True) -> Iterator[Path]:
     """Where a new run or study is built, locked: `folder` itself; or, `aside` and where another one is to be replaced,

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
@@ -47,9 +48,14 @@ def sweep(folder: Path) -> None:
 
 def sweep_below(folder: Path) -> None:
     """`sweep` in a folder and in all that are in it."""
+    for path in left_below(folder):
+        remove_all(path)
+
+
+def left_below(folder: Path) -> Iterator[Path]:
+    """What dead processes of this machine were writing in a folder and in all that are in it."""
     for place, folders, files in os.walk(folder):
-        for name in [name for name in (*folders, *files) if _is_left(name)]:
-            remove_all(Path(place) / name)
+        yield from (Path(place) / name for name in (*folders, *files) if _is_left(name))
         folders[:] = [name for name in folders if not is_temporary(name)]
 
 

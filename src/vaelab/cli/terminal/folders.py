@@ -1,0 +1,45 @@
+"""The list of runs and studies, and what is wrong with one, for a terminal of any width."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from vaelab.catalog.doctor import Finding
+from vaelab.catalog.entries import Entry
+from vaelab.cli.terminal.console import PlainConsole, out
+
+SHOWN = ("path", "kind", "state", "figure", "data", "date")
+WIDE = 1_000  # columns of a file or pipe: nothing is cut
+NARROW = 120  # columns; below, the date has no time
+
+
+def print_entries(entries: Sequence[Entry]) -> None:
+    """One line each; the widest cells are cut where the terminal is narrow."""
+    console = PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
+    if not entries:
+        console.print("no runs or studies here")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [{name: str(getattr(entry, name)) for name in SHOWN} for entry in entries]
+    if console.width < NARROW:
+        rows = [{**row, "date": row["date"].partition(" ")[0]} for row in rows]
+    for name in SHOWN:
+        longest = max(len(row[name]) for row in rows)
+        is_cut = name in ("path", "figure", "data")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=None if is_cut else longest)
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
+    console.print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    console = out()
+    if not findings:
+        console.print("nothing wrong")
+    for finding in findings:
+        console.print(Text(finding.what), soft_wrap=True)
+        console.print(Text(f"  remedy: {finding.remedy}"), soft_wrap=True)
