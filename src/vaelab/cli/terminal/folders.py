@@ -15,10 +15,11 @@ from vaelab.cli.terminal.console import PlainConsole, out
 SHOWN = ("path", "kind", "state", "figure", "data", "date")
 WIDE = 1_000  # columns of a file or pipe: nothing is cut
 NARROW = 120  # columns; below, the date has no time
+LEAST, GAP = 12, 2  # columns of a figure that is cut, and between two cells
 
 
 def print_entries(entries: Sequence[Entry]) -> None:
-    """One line each; the widest cells are cut where the terminal is narrow."""
+    """One line each; figures are cut where the terminal is narrow."""
     console = PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
     if not entries:
         console.print("no runs or studies here")
@@ -27,10 +28,11 @@ def print_entries(entries: Sequence[Entry]) -> None:
     rows = [{name: str(getattr(entry, name)) for name in SHOWN} for entry in entries]
     if console.width < NARROW:
         rows = [{**row, "date": row["date"].partition(" ")[0]} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in SHOWN}
+    taken = sum(widths.values()) - widths["figure"] + GAP * (len(SHOWN) - 1)
+    widths["figure"] = min(widths["figure"], max(LEAST, console.width - taken))
     for name in SHOWN:
-        longest = max(len(row[name]) for row in rows)
-        is_cut = name in ("path", "figure", "data")
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=None if is_cut else longest)
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=widths[name])
     for row in rows:
         table.add_row(*map(Text, row.values()))
     console.print(table)
