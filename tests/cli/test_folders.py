@@ -131,7 +131,7 @@ def test_the_doctor_tells_unfinished_work_locks_and_changed_data(home: Path) -> 
     with sqlite3.connect(study / "study.db") as base:
         base.execute("UPDATE trials SET state = 'RUNNING'")
     base.close()
-    assert f"1 trial of {study / 'study.db'} are begun" in told(study).replace("is begun", "are begun")
+    assert f"1 trial of {study / 'study.db'} begun and not finished" in told(study)
     assert f"`vaelab tune --resume {study}`" in told(study)
     with StudyLock(study):
         assert f"in use by process {os.getpid()}" in told(study)
@@ -148,7 +148,12 @@ def test_the_doctor_tells_unfinished_work_locks_and_changed_data(home: Path) -> 
 
 def test_the_report_is_opened_or_its_path_is_printed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) is None)
+
+    def show(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", show)
     report = home / "run" / "report.html"
     assert vaelab(["open", "run", "--path"], home).stdout == f"{report}\n"
     assert json.loads(vaelab(["open", "run", "--json"], home).stdout) == {"report": str(report)}

@@ -115,7 +115,7 @@ def _database(place: Path) -> Iterator[Finding]:
         yield Finding(f"{name_of(path)} is damaged: {fault}.", _again(place))
     if begun and state_of(place) == "finished":
         how = how_to_resume(place, destination(place))
-        yield Finding(f"{counted(begun, 'trial')} of {name_of(path)} are begun and not finished.", how)
+        yield Finding(f"{counted(begun, 'trial')} of {name_of(path)} begun and not finished.", how)
 
 
 def _data(place: Path) -> Iterator[Finding]:
