@@ -58,7 +58,7 @@ TRIALS, STEPS, ROUNDS = 100, 40, 3
 FINAL_EPOCHS = 33
 MINUTES = {"published": 15, "conv": 60}
 SMALL = {"epochs": 8, "batch_size": 50}  # what a smoke trains
-SMALL_MAPS = {"channels": "4-8", "stem": 4}
+SMALL_MAPS = {"channels": "4-8", "stem": 4, "precision": "float32"}  # which every processor has
 
 
 def seconds_of_steps(specs: list[ClassifierSpec], data: Dataset, system: ClassifierSystem) -> float:
