@@ -18,7 +18,7 @@ ROOT = Path(vaelab.__file__).parent
 
 # Rooms: the names that stand directly below vaelab. Those of one row do not import each other.
 ROWS = (
-    ("errors", "metrics", "signals", "wording"),
+    ("errors", "metrics", "signals", "version", "wording"),
     ("registry", "data", "store"),
     ("settings", "catalog"),
     ("engine", "plots", "report"),
@@ -27,9 +27,8 @@ ROWS = (
     ("supervised",),
     ("classifier", "regressor", "inverse", "latent", "comparison", "synthetic"),
     ("use",),
-    ("api",),
-    ("__init__",),
-    ("cli",),
+    ("api", "export"),
+    ("__init__", "cli"),
     ("__main__",),
 )
 RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vaelab.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from vaelab.api import classify, cluster, compare, invert, judge_synthetic, regress, train, tune
     from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
+    from vaelab.export import export_model
     from vaelab.inverse.estimator import ConditionalVAE
     from vaelab.latent import LatentMixture
     from vaelab.regressor.estimator import Regressor
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
     from vaelab.vae.estimator import VAE
     from vaelab.vae.fitted import Fitted
     from vaelab.vae.spec import Spec
-
-__version__ = "0.1.0"
 
 # Names are imported on first use: `import vaelab` loads neither torch nor scikit-learn.
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "cluster": "vaelab.api",
     "compare": "vaelab.api",
     "drift": "vaelab.use",
+    "export_model": "vaelab.export",
     "invert": "vaelab.api",
     "judge_synthetic": "vaelab.api",
     "load": "vaelab.use",
@@ -66,6 +68,7 @@ __all__ = [
     "cluster",
     "compare",
     "drift",
+    "export_model",
     "invert",
     "judge_synthetic",
     "load",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli import compare, folders, inverse, latent, models, study, synthetic
+from vaelab.cli import compare, export, folders, inverse, latent, models, study, synthetic
 from vaelab.cli.panels import Command
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ def _version(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
 ) -> None:
     if version:
-        from vaelab import __version__
+        from vaelab.version import __version__
 
         print(f"vaelab {__version__}")
 
@@ -46,6 +46,7 @@ COMMANDS = (
     models.reconstruct,
     models.impute,
     models.translate,
+    export.export,
     inverse.invert,
     inverse.solve,
     inverse.draw,

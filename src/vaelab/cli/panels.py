@@ -24,7 +24,7 @@ PANELS = {
     ),
     "Output": (
         "n", "class", "z", "k", "draws", "std", "interval", "top", "contamination", "open-test", "budget",
-        "figures", "out", "overwrite", "json", "path", "help",
+        "format", "figures", "out", "overwrite", "json", "path", "help",
     ),
     "Where it runs": (
         "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",

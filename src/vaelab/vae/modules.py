@@ -223,5 +223,5 @@ class Decoder(_Network):
             low = x[:, j].floor().long().clamp(0, len(values) - 2)
             x[:, j] = values[low] + (x[:, j] - low) * (values[low + 1] - values[low])
         if self.kept is not None and self.fill is not None:
-            x = self.fill.expand(len(x), -1).index_copy(1, self.kept, x)
-        return x.reshape(len(x), *self.shape)
+            x = self.fill.expand(x.shape[0], -1).index_copy(1, self.kept, x)  # shape: len is a constant to exporters
+        return x.reshape(x.shape[0], *self.shape)
