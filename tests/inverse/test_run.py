@@ -199,7 +199,7 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(searched, total, tmp_path, 
     with pytest.raises(Stopped):
         invert(total, **SEARCH, out=out, watch=InversionWatch(**{kind: stop}))
     assert not out.exists()
-    with pytest.raises(InputError, match="--resume .* continues it, or `overwrite` it"):
+    with pytest.raises(InputError, match=r"--resume .* continues it, or `overwrite` it"):
         invert(total, **SEARCH, out=out)
     with pytest.raises(InputError, match="give it as `problem`"):
         resume(out)
