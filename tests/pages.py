@@ -16,8 +16,9 @@ from PIL import Image
 from vaelab.data import Column, Dataset, from_arrays
 from vaelab.data.splits import split_rows
 from vaelab.engine.rows import grid_of
-from vaelab.report import build_comparison_report, build_run_report, build_study_report
+from vaelab.report import build_cluster_report, build_comparison_report, build_run_report, build_study_report
 from vaelab.report.explorer import Explore, no_explorer
+from vaelab.report.inverse import build_inverse_report
 from vaelab.vae.explorer import explorer_of
 from vaelab.vae.fitted import DataFacts, Fitted
 from vaelab.vae.likelihoods.likelihood import likelihood_for, likelihood_type
@@ -258,3 +259,33 @@ def comparison(folder: Path, models: dict[str, Fitted], **changes: Any) -> Path:
     png(folder / "figures" / "losses.png")
     png(folder / "figures" / "latent_0.png")
     return folder
+
+
+def clusters_report(folder: Path) -> Path:
+    """The page of a clustering with labels, with made-up metrics."""
+    test = {"labelled_accuracy": 0.62, "answered": 1.0, "log_loss": 1.2, "brier": 0.5, "ece": 0.2, "nmi": 0.56}
+    fits = {"bic": 30354.3, "icl": 31757.9, "log_likelihood": -10.8, "iterations": 35, "converged": True}
+    mixtures = [{"components": k, "covariance": "full", "stability": 0.4, **fits, "test": test} for k in (3, 10)]
+    labelled = {"labels": {"number": 100}, "methods": {"mixture": test, "graph": test}, "test": test}
+    results = {"components": 10, "mixtures": mixtures, "stability": 0.4, **labelled, "spec": Spec().model_dump()}
+    png(folder / "figures" / "components.png")
+    (folder / "results.json").write_text(json.dumps(results))
+    return build_cluster_report(folder, Spec)
+
+
+def inverse_report(folder: Path) -> Path:
+    """The page of an inverse problem, with made-up metrics."""
+    method = {"candidates": 30, "evaluations": 400, "seconds": 5.0, "precision": 1.0, "recall": 0.6, "hull_area": 0.1}
+    methods = [{"method": name, **method} for name in ("conditional VAE", "conditional VAE, refined", "multi-start")]
+    gates, coverage = {"rmse": 1.0, "all_pass": True}, {"p_value": 0.4, "levels": {"0.5": 0.5, "0.9": 0.9}}
+    posterior = {"calibration": {"curves": 1000, "inside": 0.5}, "coverage": coverage, "predictive": None}
+    posterior |= {"reference": None, "examples": [[{"name": "x0", "mean": 1.0, "low": 0.5, "high": 1.5, "truth": 1.1}]]}
+    results = {"curves": 50, "samples": 30, "refine": 20, "walk": 12, "verdict": "ok", "bound": 2.6, "gates": gates}
+    results |= {"recall": 0.6, "precision": 1.0, "filtered": {"distinct": 10.5}, "seconds": {"train": 3}}
+    results |= {"unrefined": methods[0], "network": methods[1], "baselines": methods[2:], "posterior": posterior}
+    problem = {"name": "product", "forward": ["x0 * x1"], "x_shape": [2], "y_shape": [1], "noise": [0.0]}
+    problem |= {"gate": [0.1], "x_names": [], "y_names": []}
+    png(folder / "figures" / "corner.png")
+    for name, found in {"spec": Spec().model_dump(), "problem": problem, "metrics": {"inverse": results}}.items():
+        (folder / f"{name}.json").write_text(json.dumps(found))
+    return build_inverse_report(folder, Spec)

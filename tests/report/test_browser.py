@@ -1,25 +1,18 @@
-"""The page in a real browser: it sorts, shows, decodes as PyTorch does, and runs no word of its data.
-
-Needs chromium and its driver (Debian: chromium, chromium-driver) and selenium; VAELAB_REQUIRE_BROWSER=1 makes their
-absence a failure.
-"""
+"""The page in a real browser: it sorts, shows, decodes as PyTorch does, and runs no word of its data."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from browsing import Browser, decoded, drag, pixels, quiet, same, visit, wait
 from pages import (
     IMG,
-    SCRIPT,
     comparison,
     comparison_report,
     half,
@@ -37,123 +30,6 @@ from vaelab.data.cells import as_written
 from vaelab.data.splits import split_rows
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.quantities import level_shares, reconstructed
-
-ACTIVATIONS = ("silu", "relu", "leaky_relu", "tanh", "gelu", "elu")
-SWITCHES = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--window-size=1400,1000",
-)  # fmt: skip
-
-Browser = Any  # selenium's driver; selenium may be absent
-
-
-def _missing(reason: str) -> None:
-    if os.environ.get("VAELAB_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
-        _missing("needs chromium and chromedriver: apt-get install chromium chromium-driver")
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        _missing("needs selenium: pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=Service(driver))
-    yield found
-    found.quit()
-
-
-@pytest.fixture(scope="module")
-def models(digits: Dataset) -> dict[str, Fitted]:
-    """One model per activation, the first two with hostile names; the last beyond two latent dimensions."""
-    data = hostile(digits)
-    names = (IMG, SCRIPT, *ACTIVATIONS[2:])
-    return {
-        name: untrained(data, i, activation=activation, latent_dim=4 if i == 5 else 2, hidden=(24, 12))
-        for i, (name, activation) in enumerate(zip(names, ACTIVATIONS, strict=True))
-    }
-
-
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, digits: Dataset, models: dict[str, Fitted]) -> Path:
-    folder = comparison(tmp_path_factory.mktemp("comparison"), models, notes=[IMG])
-    return comparison_report(folder, hostile(digits))
-
-
-def visit(browser: Browser, page: Path, ready: str | None = "#explorer[data-ready]") -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    for log in ("performance", "browser"):
-        browser.get_log(log)
-    browser.get(page.as_uri())
-    if ready:
-        WebDriverWait(browser, 10, 0.05).until(lambda b: b.find_elements(By.CSS_SELECTOR, ready))
-
-
-def wait(browser: Browser, script: str) -> None:
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    WebDriverWait(browser, 5, 0.02).until(lambda b: b.execute_script(f"return {script}"))
-
-
-def pixels(browser: Browser, view: str) -> Any:
-    """Grey levels of the image that a tile shows."""
-    found = browser.execute_script(
-        """const canvas = document.querySelector(`#${arguments[0]} canvas`);
-        return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]""",
-        view,
-    )
-    return np.array(found).reshape(8, 8, 4)
-
-
-def decoded(browser: Browser, z: list[float]) -> Any:
-    return np.array(browser.execute_script("return [...window.vaelab.decode(arguments[0])]", z))
-
-
-def same(got: Any, fitted: Fitted, z: list[float]) -> None:
-    """Decoded as PyTorch does with the same rounded weights, and nearly as the model itself does."""
-    assert np.abs(got - half(fitted).decode([z]).ravel()).max() < 1e-4
-    assert np.abs(got - fitted.decode([z]).ravel()).max() < 1e-2
-
-
-def drag(browser: Browser, start: tuple[float, float], end: tuple[float, float]) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.by import By
-
-    marks = browser.find_element(By.ID, "explorer-marks")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", marks)
-    chain = ActionChains(browser, duration=20)
-    middle = np.array([marks.size["width"], marks.size["height"]]) / 2
-    chain.move_to_element_with_offset(marks, *(int(v) for v in np.array(start) - middle)).click_and_hold()
-    chain.move_to_element_with_offset(marks, *(int(v) for v in np.array(end) - middle)).release().perform()
-
-
-def quiet(browser: Browser) -> None:
-    """No error, no dialog, no node out of the data, no request that leaves the page."""
-    from selenium.common.exceptions import NoAlertPresentException
-
-    with pytest.raises(NoAlertPresentException):
-        _ = browser.switch_to.alert.text
-    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    # A slow start of the browser may still ask for its own first page.
-    asked = [request["request"]["url"] for request in requests if request["documentURL"] == browser.current_url]
-    assert asked
-    assert all(url.startswith(("file:", "data:")) for url in asked), asked
-    assert browser.execute_script("return document.querySelectorAll('img[src=x], [onerror], [onload]').length") == 0
-    assert browser.execute_script("return document.querySelectorAll('script:not([type])').length") == 1
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -86,6 +86,7 @@ const startExplorer = () => {
     hover: (i) => { if (i !== null && i !== chosen) { chosen = i; showPoint(); showMarks(); } },
     move: (x, y) => { map.state.plane.move(z, x, y); moved(); },
     take: (i) => { z = model.point(i); moved(); },
+    clear: () => { chosen = null; showPoint(); showMarks(); },
     place: () => map.state.plane.place(z), centre, hasOriginal: originals.has,
   });
   onResize(byId("explorer-map"), () => { map.fit(); map.drawDots(); showMarks(); });
@@ -188,7 +189,7 @@ const controlsOf = ({ data, model, kind, hiddenSplits, hiddenClasses, labels, us
   byId("explorer-controls").replaceChildren(...parts);
 };
 
-const pointerOf = ({ marks, map, hover, move, take, place, centre, hasOriginal }) => {
+const pointerOf = ({ marks, map, hover, move, take, clear, place, centre, hasOriginal }) => {
   let from = null, dragging = false, pending = null;
   const at = (event) => {
     const box = marks.getBoundingClientRect();
@@ -230,10 +231,13 @@ const pointerOf = ({ marks, map, hover, move, take, place, centre, hasOriginal }
   marks.addEventListener("keydown", (event) => {
     const step = (event.shiftKey ? 40 : 8) / map.state.scale;
     const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
+    const near = () => map.nearest(...map.toScreen(...place()), event.key === "Enter" ? Infinity : 12, hasOriginal);
+    if (event.key === "Escape") { clear(); return; }
     if (event.key === "Home") centre();
+    else if (event.key === "Enter") { const i = near(); if (i !== null) take(i); }
     else if (by) { const [x, y] = place(); move(x + by[0], y + by[1]); }
     else return;
-    hover(map.nearest(...map.toScreen(...place()), 12, hasOriginal));
+    hover(near());
     event.preventDefault();
   });
 };

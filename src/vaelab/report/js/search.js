@@ -37,7 +37,7 @@ const drawParallel = (host, known) => {
   columns.forEach((column) => { column.scale = scaleOf(ordered.map(column.value)); });
   const narrow = host.clientWidth < 560;
   const width = Math.max(narrow ? 84 * columns.length : 240, host.clientWidth), height = 330, top = 40, bottom = 22, side = 34;
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "parallel coordinates of all finished trials" });
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "parallel coordinates of all finished trials" });
   const at = (column) => side + (column * (width - 2 * side - 26)) / (columns.length - 1);
   const py = (column, trial) => height - bottom - columns[column].scale.of(columns[column].value(trial)) * (height - top - bottom);
   const lines = ordered.map((trial) => {
@@ -67,24 +67,45 @@ const drawParallel = (host, known) => {
       root.append(svg("text", { class: "tick halo", x: x + 5, y: y + 4, text: tickText(tick) }));
     }
     const mark = svg("rect", { class: "brush", x: x - 6, width: 12, y: top, height: 0 });
-    const grip = svg("rect", { class: "grip", x: x - 12, width: 24, y: top - 8, height: height - top - bottom + 16 });
+    const highest = top - 8, lowest = height - bottom + 8;
+    const grip = svg("rect", { class: "grip", x: x - 12, width: 24, y: highest, height: lowest - highest, tabindex: 0, role: "slider",
+      "aria-label": `part of ${column.name}`, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100 });
     let from = null;
     const level = (event) => {
       const box = root.getBoundingClientRect();
-      return clamp(((event.clientY - box.top) * height) / box.height, top - 8, height - bottom + 8);
+      return clamp(((event.clientY - box.top) * height) / box.height, highest, lowest);
+    };
+    const brush = (range) => {
+      brushes[c] = range;
+      mark.setAttribute("y", range ? range[0] : top);
+      mark.setAttribute("height", range ? range[1] - range[0] : 0);
+      filter();
+      const left = lines.filter((line) => !line.classList.contains("out")).length;
+      const middle = range ? (range[0] + range[1]) / 2 : (highest + lowest) / 2;
+      build(grip, { "aria-valuenow": Math.round(100 * (lowest - middle) / (lowest - highest)), "aria-valuetext": `${range ? "a part" : "all"} of the axis, ${left} of ${lines.length} trials` }, []);
     };
     const stretch = (event) => {
       const y = level(event);
-      brushes[c] = Math.abs(y - from) > 4 ? [Math.min(y, from), Math.max(y, from)] : null;
-      mark.setAttribute("y", brushes[c] ? brushes[c][0] : top);
-      mark.setAttribute("height", brushes[c] ? brushes[c][1] - brushes[c][0] : 0);
-      filter();
+      brush(Math.abs(y - from) > 4 ? [Math.min(y, from), Math.max(y, from)] : null);
     };
+    // Arrows move a part of the axis, with Shift they make it longer or shorter.
+    const onkeydown = (event) => {
+      if (event.key === "Escape") { brush(null); return; }
+      const way = { ArrowUp: -1, ArrowDown: 1 }[event.key], tenth = (lowest - highest) / 10;
+      if (!way) return;
+      event.preventDefault();
+      const [y0, y1] = brushes[c] ?? (way < 0 ? [lowest - tenth, lowest + tenth] : [highest - tenth, highest + tenth]);
+      const height = clamp(y1 - y0 - (event.shiftKey ? way * tenth : 0), tenth, lowest - highest);
+      const start = clamp(event.shiftKey ? y1 - height : y0 + way * tenth, highest, lowest - height);
+      brush([start, start + height]);
+    };
+    grip.addEventListener("keydown", onkeydown);
     grip.addEventListener("pointerdown", (event) => { from = level(event); grip.setPointerCapture(event.pointerId); stretch(event); });
     grip.addEventListener("pointermove", (event) => { if (from !== null) stretch(event); });
     grip.addEventListener("pointerup", () => { from = null; });
     grip.addEventListener("pointercancel", () => { from = null; });
     root.append(mark, grip);
+    brush(null);
   });
   host.replaceChildren(root);
 };
