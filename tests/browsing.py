@@ -52,11 +52,13 @@ def same(got: Any, fitted: Fitted, z: list[float]) -> None:
     assert np.abs(got - fitted.decode([z]).ravel()).max() < 1e-2
 
 
-def drag(browser: Browser, start: tuple[float, float], end: tuple[float, float]) -> None:
+def drag(
+    browser: Browser, start: tuple[float, float], end: tuple[float, float], canvas: str = "#explorer-marks"
+) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
 
-    marks = browser.find_element(By.ID, "explorer-marks")
+    marks = browser.find_element(By.CSS_SELECTOR, canvas)
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", marks)
     chain = ActionChains(browser, duration=20)
     middle = np.array([marks.size["width"], marks.size["height"]]) / 2

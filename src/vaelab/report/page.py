@@ -24,7 +24,21 @@ from vaelab.store import read_json
 from vaelab.wording import number
 
 HERE = Path(__file__).parent
-SCRIPTS = ("core", "tables", "convolutions", "decoder", "rows", "latent", "explorer", "plot", "search")
+SCRIPTS = (
+    "core",
+    "tables",
+    "convolutions",
+    "decoder",
+    "rows",
+    "latent",
+    "colours",
+    "controls",
+    "pointer",
+    "selection",
+    "explorer",
+    "plot",
+    "search",
+)
 STYLES = ("style.css", "explorer.css")
 
 

@@ -23,7 +23,7 @@ from vaelab.data import Dataset
 from vaelab.data.dataset import SPLITS
 from vaelab.errors import InputError, StoreError
 from vaelab.report.explorer import Explore, Explorer
-from vaelab.vae import conditions
+from vaelab.vae import conditions, point_colours
 from vaelab.vae.decoder_export import decoder_data, packed
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.pictures import active
@@ -88,13 +88,17 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         decoder, why = decoder_data(fitted, room)
         room -= 0 if decoder is None else 2 * decoder["size"]
         curves = not data.is_image and (fitted.spec.network == "conv" or _are_curves(data))
-        parts.append({"name": name, "decoder": decoder, "why": why, "curves": curves} | latents[name].as_dict(keep))
+        shown = {"name": name, "decoder": decoder, "why": why, "curves": curves}
+        parts.append(shown | {"scores": point_colours.scores(fitted, data.flat[rows])} | latents[name].as_dict(keep))
+    columns, columns_left = ([], 0) if curves else point_colours.columns(data, rows)
     return {
         "data": data.name,
         "under": conditions.written(next(iter(models.values()))),
         "shape": list(data.shape),
         "classes": list(data.classes),
         "table": None if data.is_image else table_data(data),
+        "columns": columns,
+        "columns_left": columns_left,
         "low": low,
         "high": high,
         "count": len(rows),

@@ -11,8 +11,9 @@ from vaelab.vae.fitted import Array, Fitted
 Floats = npt.NDArray[np.float64]
 
 
-def row_costs(fitted: Fitted, rows: Array) -> Floats:
-    """The bound on -log p(x) of checked rows (n, D) in nats (n,), where every missing cell of a number costs
+def row_costs(fitted: Fitted, rows: Array, draws: int = FINAL_DRAWS) -> Floats:
+    """The bound on -log p(x) of checked rows (n, D) in nats (n,), over draws of z, where every missing cell of a
+    number costs
 
         log s_j, of positive numbers log s_j + m_j,
 
@@ -20,7 +21,7 @@ def row_costs(fitted: Fitted, rows: Array) -> Floats:
     1 per standard deviation. So another unit of a column adds the same to all rows; the bound itself, of the cells that
     are there, moves a row with a missing cell against the others.
     """
-    costs: Floats = -fitted.score_samples(rows, FINAL_DRAWS).astype(np.float64)
+    costs: Floats = -fitted.score_samples(rows, draws).astype(np.float64)
     typed, scaling = fitted.scaling.typed, fitted.scaling
     if typed is None or scaling.kept is None:  # no cell is missing
         return costs

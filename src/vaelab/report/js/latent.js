@@ -73,9 +73,11 @@ const namesOfClasses = (labels, classes) => (plane) => {
 const MANY = 8000; // above this, dots become squares of two pixels
 const MARGIN = 26; // pixels around the points, for the axes' names
 
-// The picture of a plane: dots on one canvas, cross and rings on another above it.
-const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
-  const state = { plane: null, names: [], scale: 1, left: 0, top: 0, width: 0, height: 0, ratio: 1 };
+const NEAR = 4; // how much a map is enlarged around a row that was looked for
+
+// The picture of a plane: dots on one canvas, cross, rings and a box on another above it.
+const mapOf = ({ dots, marks, colourOf, shown, lit, named, namesOf }) => {
+  const state = { plane: null, names: [], title: "", focus: null, box: null, scale: 1, left: 0, top: 0, width: 0, height: 0, ratio: 1 };
   const toScreen = (x, y) => [state.left + x * state.scale, state.top - y * state.scale];
   const toPlane = (px, py) => [(px - state.left) / state.scale, (state.top - py) / state.scale];
 
@@ -93,8 +95,10 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
       canvas.height = Math.round(box.height * state.ratio);
     }
     state.scale = Math.min((box.width - 2 * MARGIN) / (x1 - x0), (box.height - 2 * MARGIN) / (y1 - y0));
-    state.left = box.width / 2 - ((x0 + x1) / 2) * state.scale;
-    state.top = box.height / 2 + ((y0 + y1) / 2) * state.scale;
+    const [x, y] = state.focus === null ? [(x0 + x1) / 2, (y0 + y1) / 2] : [xs[state.focus], ys[state.focus]];
+    if (state.focus !== null) state.scale *= NEAR;
+    state.left = box.width / 2 - x * state.scale;
+    state.top = box.height / 2 + y * state.scale;
   };
 
   const start = (canvas) => {
@@ -105,7 +109,7 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
   };
 
   const drawGrid = (context) => {
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100].find((size) => size * state.scale > 75) ?? 1000;
+    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100].find((size) => size * state.scale > 75) ?? 1000;
     const [x0, y1] = toPlane(0, 0), [x1, y0] = toPlane(state.width, state.height);
     context.lineWidth = 1;
     context.strokeStyle = styleOf("--line");
@@ -130,28 +134,33 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
     drawGrid(context);
     const { xs, ys } = state.plane;
     const many = xs.length > MANY, radius = many ? 0.9 : xs.length > 2500 ? 1.7 : 2.5;
-    const groups = new Map();
-    for (let i = 0; i < xs.length; i++) {
-      if (!shown(i)) continue;
-      const colour = colourOf(i);
-      if (!groups.has(colour)) groups.set(colour, []);
-      groups.get(colour).push(i);
-    }
-    context.globalAlpha = many ? 0.5 : 0.8;
-    // Interleaves the colours, so that the last class does not cover the others.
-    const parts = many ? 24 : 1;
-    for (let part = 0; part < parts; part++) {
-      for (const [colour, members] of groups) {
-        context.fillStyle = colour;
-        if (!many) context.beginPath();
-        for (let k = part; k < members.length; k += parts) {
-          const [x, y] = toScreen(xs[members[k]], ys[members[k]]);
-          if (many) context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
-          else { context.moveTo(x + radius, y); context.arc(x, y, radius, 0, 7); }
-        }
-        if (!many) context.fill();
+    const layer = (inLayer, alpha) => {
+      const groups = new Map();
+      for (let i = 0; i < xs.length; i++) {
+        if (!shown(i) || !inLayer(i)) continue;
+        const colour = colourOf(i);
+        if (!groups.has(colour)) groups.set(colour, []);
+        groups.get(colour).push(i);
       }
-    }
+      context.globalAlpha = alpha;
+      // Interleaves the colours, so that the last class does not cover the others.
+      const parts = many ? 24 : 1;
+      for (let part = 0; part < parts; part++) {
+        for (const [colour, members] of groups) {
+          context.fillStyle = colour;
+          if (!many) context.beginPath();
+          for (let k = part; k < members.length; k += parts) {
+            const [x, y] = toScreen(xs[members[k]], ys[members[k]]);
+            if (many) context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+            else { context.moveTo(x + radius, y); context.arc(x, y, radius, 0, 7); }
+          }
+          if (!many) context.fill();
+        }
+      }
+    };
+    const selected = lit();
+    if (selected) { layer((i) => !selected(i), 0.15); layer(selected, 1); }
+    else layer(() => true, many ? 0.5 : 0.8);
     context.globalAlpha = 1;
   };
 
@@ -199,18 +208,30 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
       ring(...at, 7, 4, paper);
       ring(...at, 7, 2, ink);
     }
-    const [x, y] = toScreen(...state.plane.place(z));
-    for (const [colour, width] of [[paper, 5], [styleOf("--best"), 2.5]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.beginPath();
-      context.moveTo(x - 13, y); context.lineTo(x + 13, y); context.moveTo(x, y - 13); context.lineTo(x, y + 13);
-      context.stroke();
+    if (z !== null) {
+      const [x, y] = toScreen(...state.plane.place(z));
+      for (const [colour, width] of [[paper, 5], [styleOf("--best"), 2.5]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = width;
+        context.beginPath();
+        context.moveTo(x - 13, y); context.lineTo(x + 13, y); context.moveTo(x, y - 13); context.lineTo(x, y + 13);
+        context.stroke();
+      }
+    }
+    if (state.box) {
+      const [x0, y0, x1, y1] = state.box;
+      context.lineWidth = 1.5;
+      context.strokeStyle = context.fillStyle = styleOf("--accent");
+      context.globalAlpha = 0.15;
+      context.fillRect(x0, y0, x1 - x0, y1 - y0);
+      context.globalAlpha = 1;
+      context.strokeRect(x0, y0, x1 - x0, y1 - y0);
     }
     context.fillStyle = styleOf("--muted");
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "right";
     context.fillText(state.plane.names[0], state.width - 8, state.height - 20);
+    context.fillText(short(state.title, 30), state.width - 8, 16);
     context.textAlign = "left";
     if (state.plane.names[1]) context.fillText(`↑ ${state.plane.names[1]}`, 8, 16);
   };
@@ -230,5 +251,15 @@ const mapOf = ({ dots, marks, colourOf, shown, named, namesOf }) => {
     return least < 1 || liked === null ? best : liked;
   };
 
-  return { state, toScreen, toPlane, fit, drawDots, drawMarks, nearest, use: (plane) => { Object.assign(state, { plane, names: namesOf(plane) }); } };
+  // The dots in a box on the screen.
+  const inside = ([x0, y0, x1, y1]) => {
+    const found = [], { xs, ys } = state.plane;
+    for (let i = 0; i < xs.length; i++) {
+      const [x, y] = toScreen(xs[i], ys[i]);
+      if (shown(i) && x >= Math.min(x0, x1) && x <= Math.max(x0, x1) && y >= Math.min(y0, y1) && y <= Math.max(y0, y1)) found.push(i);
+    }
+    return found;
+  };
+
+  return { state, toScreen, toPlane, fit, drawDots, drawMarks, nearest, inside, use: (plane, title) => { Object.assign(state, { plane, title, names: namesOf(plane) }); } };
 };

@@ -12,6 +12,10 @@ const rowView = (data) => {
   // Positive numbers and counts on logarithmic axes.
   const onAxis = (value, i) =>
     kinds[i] === "positive" ? Math.log(Math.max(value, 1e-300)) : kinds[i] === "count" ? Math.log1p(Math.max(value, 0)) : value;
+  const fromAxis = (value, i) => {
+    const own = kinds[i] === "positive" ? Math.exp(value) : kinds[i] === "count" ? Math.expm1(value) : value;
+    return kinds[i] === "count" || kinds[i] === "date" ? Math.round(own) : own;
+  };
   const share = (value, i) => {
     const low = onAxis(data.low[i], i), high = onAxis(data.high[i], i);
     return high > low ? clamp((onAxis(value, i) - low) / (high - low), 0, 1) : 0;
@@ -91,6 +95,7 @@ const rowView = (data) => {
     return drawn;
   };
   return {
+    told, onAxis, fromAxis,
     use(model) {
       curves = model.curves;
       if (curves || count <= LISTED || !model.decode) return;
