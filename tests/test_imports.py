@@ -18,7 +18,7 @@ ROOT = Path(vaelab.__file__).parent
 
 # Rooms: the names that stand directly below vaelab. Those of one row do not import each other.
 ROWS = (
-    ("errors", "metrics", "signals", "version", "wording"),
+    ("errors", "metrics", "origin", "signals", "version", "wording"),
     ("registry", "data", "store"),
     ("settings", "catalog"),
     ("engine", "plots", "report"),
@@ -35,7 +35,7 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
 # What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
 WITHOUT_TORCH = (
-    "errors", "metrics", "signals", "wording", "registry", "settings", "data", "store", "catalog", "study.config",
+    "errors", "metrics", "origin", "signals", "wording", "registry", "settings", "data", "store", "catalog", "study.config",
     "study.task", "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
 )  # fmt: skip
 

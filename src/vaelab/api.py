@@ -19,6 +19,7 @@ from vaelab.inverse.config import InversionConfig
 from vaelab.inverse.problems import Problem
 from vaelab.latent import clusters as clustering
 from vaelab.latent.options import Options
+from vaelab.origin import told
 from vaelab.regressor.task import TASK as REGRESSOR
 from vaelab.settings import checks
 from vaelab.settings.space import Space
@@ -75,6 +76,7 @@ def _settings(given: Any) -> dict[str, Any]:
     return {} if given is None else checks.table("`settings`", given)
 
 
+@told
 def train(
     x: Any,
     spec: Spec | Mapping[str, Any] | None = None,
@@ -132,6 +134,7 @@ def train(
     )  # fmt: skip
 
 
+@told
 def tune(
     x: Any,
     space: Space | Mapping[str, Any] | None = None,
@@ -209,6 +212,7 @@ def tune(
     )  # fmt: skip
 
 
+@told
 def classify(
     x: Any,
     y: Any = None,
@@ -279,6 +283,7 @@ def classify(
     )  # fmt: skip
 
 
+@told
 def regress(
     x: Any,
     y: Any = None,
@@ -363,6 +368,7 @@ def _space(space: Space | Mapping[str, Any] | None, task: Task) -> Space | None:
     return None if space is None else Space.parse(space, task.spec_type)
 
 
+@told
 def compare(
     x: Any,
     models: Mapping[str, Given],
@@ -407,6 +413,7 @@ def compare(
     return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
 
 
+@told
 def cluster(
     x: Any,
     y: Any = None,
@@ -477,6 +484,7 @@ def cluster(
     )  # fmt: skip
 
 
+@told
 def invert(
     problem: Problem,
     settings: Mapping[str, Any] | None = None,
@@ -528,6 +536,7 @@ def invert(
     return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=watch)
 
 
+@told
 def judge_synthetic(
     run: str | Path | Fitted,
     rows: Any = None,

@@ -305,6 +305,30 @@ def test_a_large_decoder_says_why_it_is_not_here(browser: Browser, tmp_path: Pat
     quiet(browser)
 
 
+def test_a_click_copies_the_command_or_selects_it(browser: Browser, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    command = f"vaelab tune digits --out '{IMG}'"
+    folder = study(tmp_path / "study")
+    (folder / "commands.json").write_text(json.dumps(["vaelab.tune('digits')", command]))
+    visit(browser, study_report(folder), ready=None)
+    assert [code.text for code in browser.find_elements(By.CSS_SELECTOR, ".made code")][1] == command
+    button = browser.find_elements(By.CSS_SELECTOR, "button.copy")[1]
+    write = "Object.defineProperty(navigator, 'clipboard', {value: arguments[0], configurable: true})"
+    browser.execute_script("window.got = []")
+    browser.execute_script(write.replace("arguments[0]", "{writeText: async (text) => { window.got.push(text); }}"))
+    button.click()
+    wait(browser, "document.querySelectorAll('button.copy')[1].textContent === 'copied'")
+    assert browser.execute_script("return window.got") == [command]
+    for clipboard in ("undefined", "{writeText: async () => { throw new Error('refused'); }}"):
+        browser.execute_script("getSelection().removeAllRanges()")
+        browser.execute_script(write.replace("arguments[0]", clipboard))
+        button.click()
+        wait(browser, "document.querySelectorAll('button.copy')[1].textContent === 'selected'")
+        assert browser.execute_script("return getSelection().toString()") == command
+    quiet(browser)
+
+
 def test_the_page_names_no_address(compared: Path) -> None:
     text = compared.read_text()
     assert not re.search(r"""(src|href|srcset|action|data)\s*=\s*["']?\s*(https?:)?//""", text)

@@ -9,14 +9,17 @@ import pytest
 
 from stored import build, refusal, run_python, snapshot, write_run
 from vaelab.errors import InputError, StoreError, TrainingFailed
+from vaelab.origin import carrying_out
 from vaelab.store import (
     StudyLock,
     building,
+    commands,
     continuing,
     read_json,
     unfinished,
     write_output,
 )
+from vaelab.store.folders import is_occupied
 from vaelab.store.temporary import sweep, temporary
 
 # New folders
@@ -290,3 +293,19 @@ def test_a_lock_needs_a_folder(tmp_path):
 def test_store_errors_are_input_errors_and_names_stay_on_one_line(tmp_path):
     assert issubclass(StoreError, InputError)
     assert "\\n" in refusal(read_json, tmp_path / "a\nb.json")
+
+
+def test_a_folder_knows_what_made_it_and_what_resumed_it(tmp_path):
+    with pytest.raises(KeyboardInterrupt), carrying_out("vaelab train x"), building(tmp_path / "run", aside=True):
+        raise KeyboardInterrupt
+    assert not is_occupied(tmp_path / "run")
+    with carrying_out("vaelab train x"), building(tmp_path / "run") as place:
+        (place / "config.toml").write_text("")
+    with carrying_out("vaelab train --resume"), continuing(tmp_path / "run") as place:
+        assert commands(place) == ["vaelab train x", "vaelab train --resume"]
+    with carrying_out("vaelab.train(x)"), building(tmp_path / "run", overwrite=True, aside=True) as place:
+        (place / "run").mkdir()
+        (place / "run" / "config.toml").write_text("")
+        assert commands(place / "run") == ["vaelab.train(x)"]
+    assert commands(tmp_path / "run") == ["vaelab.train(x)"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["commands.json", "config.toml"]

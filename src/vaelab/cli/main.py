@@ -30,9 +30,11 @@ def _run() -> int:
 
     from vaelab.cli.app import app
     from vaelab.cli.options import tell
+    from vaelab.origin import carrying_out, of_arguments
 
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        with carrying_out(of_arguments(sys.argv[1:])):
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         sys.stdout.flush()
         return int(code)
     except InputError as error:

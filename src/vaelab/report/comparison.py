@@ -12,7 +12,7 @@ from vaelab.report.captions import comparison_captions
 from vaelab.report.charts import Forest, forests
 from vaelab.report.data import DATA_PICTURES, data_section, unit_note
 from vaelab.report.explorer import Explore, Explorer, no_explorer
-from vaelab.report.page import Card, figures, finite, meaning, pairs, read_object, read_text, render, setting
+from vaelab.report.page import Card, figures, finite, made_by, meaning, pairs, read_object, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
@@ -72,6 +72,7 @@ def build_comparison_report(folder: str | Path, spec_type: type[ModelSpec], expl
         baseline=pairs({name: value for name, value in baseline.items() if name not in ("structured", "left_out")}),
         **data_section(described),
         config=read_text(folder / "config.toml"),
+        made_by=made_by(folder, missing),
         explorer=_explorer(folder, models, explore, missing),
         notes=[*map(str, [*(results.get("notes") or []), *(baseline.get("left_out") or [])]), *missing],
     )

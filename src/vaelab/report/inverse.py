@@ -8,7 +8,7 @@ from typing import Any
 
 from vaelab.report import words
 from vaelab.report.captions import INVERSE, INVERSE_NUMBERS
-from vaelab.report.page import Card, figures, pairs, read_history, read_object, render, settings
+from vaelab.report.page import Card, figures, made_by, pairs, read_history, read_object, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
@@ -49,6 +49,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
         config=None,
+        made_by=made_by(folder, missing),
         notes=missing,
     )
     return write_atomic(folder / "report.html", page)

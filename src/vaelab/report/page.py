@@ -20,12 +20,13 @@ from vaelab.report.pictures import Picture, load
 from vaelab.report.tables import Cell
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, VALIDATION_ROWS
-from vaelab.store import read_json
+from vaelab.store import commands, read_json
 from vaelab.wording import number
 
 HERE = Path(__file__).parent
 SCRIPTS = (
     "core",
+    "copy",
     "tables",
     "convolutions",
     "decoder",
@@ -158,13 +159,21 @@ def settings(
     ]
 
 
-def closing(
-    folder: Path, results: Mapping[str, Any], missing: Sequence[str], spec_type: type[ModelSpec]
-) -> dict[str, Any]:
+def made_by(folder: Path, missing: list[str]) -> list[str]:
+    """The commands or calls that made a folder; what could not be read is added to `missing`."""
+    try:
+        return commands(folder)
+    except StoreError as error:
+        missing.append(str(error))
+        return []
+
+
+def closing(folder: Path, results: Mapping[str, Any], missing: list[str], spec_type: type[ModelSpec]) -> dict[str, Any]:
     """The closing sections of a page: the model's settings, the configuration; and the notes."""
     return {
         "settings": settings(results.get("spec") or {}, [], spec_type),
         "config": read_text(folder / "config.toml"),
+        "made_by": made_by(folder, missing),
         "notes": [*map(str, results.get("notes") or []), *missing],
     }
 
@@ -226,7 +235,7 @@ def render(template: str, **content: Any) -> str:
     draws = {"search_draws": SEARCH_DRAWS, "final_draws": FINAL_DRAWS, "epoch_rows": f"{VALIDATION_ROWS:,}"}
     defaults: dict[str, Any] = {"explorer": None, "search": None, "settings": [], "beaten": "", **draws}
     defaults |= {"data_notes": [], "columns": None, "columns_listed": "", "left_out": [], "folded": 0}
-    defaults |= {"table_figures": [], "imputation": None}
+    defaults |= {"table_figures": [], "imputation": None, "made_by": []}
     return _environment().get_template(template).render(**trusted, **defaults | content)
 
 

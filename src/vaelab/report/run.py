@@ -13,6 +13,7 @@ from vaelab.report.data import DATA_PICTURES, data_pictures, data_section, unit_
 from vaelab.report.explorer import Explore, no_explorer
 from vaelab.report.page import (
     figures,
+    made_by,
     metric_cards,
     read_history,
     read_object,
@@ -68,6 +69,7 @@ def build_run_report(
         history=history_table(history),
         starts=_starts(starts) if len(starts) > 1 else None,
         config=read_text(folder / "config.toml"),
+        made_by=made_by(folder, missing),
         explorer=explore({title: folder}, bool(test), missing),
         notes=[*map(str, baseline.get("left_out") or []), *missing],
     )

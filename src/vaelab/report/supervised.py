@@ -11,7 +11,7 @@ from vaelab.report import words
 from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
 from vaelab.report.data import DATA_PICTURES, data_pictures, data_section
-from vaelab.report.page import Card, figures, read_object, read_text, render, settings
+from vaelab.report.page import Card, figures, made_by, read_object, read_text, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.study import (
     PAGE_BYTES,
@@ -100,6 +100,7 @@ def build_supervised_report(folder: str | Path, spec_type: type[ModelSpec], own:
         **data_section(described),
         table_figures=data_pictures(folder, described, missing),
         config=read_text(folder / "config.toml"),
+        made_by=made_by(folder, missing),
         search=search_data(folder, results, table) if table else None,
         notes=[*map(str, [*(results.get("notes") or []), *_left_out(results)]), *missing],
     )

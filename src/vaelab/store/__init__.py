@@ -13,7 +13,16 @@ from vaelab.store.files import (
     write_output,
     writing,
 )
-from vaelab.store.folders import StudyLock, building, continuing, destination, discard, preparation, unfinished
+from vaelab.store.folders import (
+    StudyLock,
+    building,
+    commands,
+    continuing,
+    destination,
+    discard,
+    preparation,
+    unfinished,
+)
 from vaelab.store.kinds import command_of
 from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
 
@@ -24,6 +33,7 @@ __all__ = [
     "building",
     "check_arrays",
     "command_of",
+    "commands",
     "continuing",
     "count_test_opening",
     "destination",

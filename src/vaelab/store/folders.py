@@ -14,9 +14,12 @@ from typing import Self
 
 from vaelab import signals
 from vaelab.errors import InputError, StoreError, TrainingFailed
-from vaelab.store.files import fail, name_of, read_json, sync_folder
+from vaelab.origin import command
+from vaelab.store.files import fail, name_of, read_json, sync_folder, write_json
 from vaelab.store.kinds import command_of, how_to_resume
 from vaelab.store.temporary import is_temporary, remove_all, sweep, sweep_below, temporary
+
+COMMANDS = "commands.json"
 
 # File descriptors of the locks this process holds. A forked child inherits them, and would keep
 # the lock after its parent's death.
@@ -128,6 +131,7 @@ def building(folder: str | Path, overwrite: bool = False, *, aside: bool = False
     place = _place(folder, overwrite, aside)
     try:
         with StudyLock(place):
+            _tell(place, [])
             yield place
             finish(place, folder)
     except BaseException as error:
@@ -145,6 +149,7 @@ def continuing(folder: str | Path) -> Iterator[Path]:
     place = unfinished(folder)
     with StudyLock(place):
         try:
+            _tell(place, commands(place))
             yield place
             finish(place, destination(Path(folder)))
         except KeyboardInterrupt as error:
@@ -157,6 +162,20 @@ def _tell_how_to_resume(error: BaseException, place: Path) -> None:
     if isinstance(error, KeyboardInterrupt) and command_of(place):
         how = how_to_resume(place, destination(place))
         error.__notes__ = [f"interrupted; what was done so far is kept, and {how} continues."]
+
+
+def commands(folder: str | Path) -> list[str]:
+    """What made a run or study: the command or call that began it, and those that resumed it."""
+    folder = Path(folder)
+    home = folder.parent if folder.name == "run" and (folder.parent / COMMANDS).is_file() else folder
+    found = read_json(home / COMMANDS) if (home / COMMANDS).is_file() else []
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
+def _tell(place: Path, before: list[str]) -> None:
+    """Record the command that is carried out in a folder, after others."""
+    if (now := command()) and now not in before:
+        write_json(place / COMMANDS, [*before, now])
 
 
 def unfinished(folder: str | Path) -> Path:
@@ -221,6 +240,8 @@ def finish(place: Path, folder: Path) -> None:
         return
     try:
         with signals.held():
+            if whole != place and (place / COMMANDS).is_file():
+                os.replace(place / COMMANDS, whole / COMMANDS)
             put(whole, folder)
             discard(place)
     except OSError as error:
@@ -259,7 +280,9 @@ def is_occupied(path: Path) -> bool:
     """Whether something is at `path`, other than an empty folder or what a killed start has left in it."""
     if not os.path.lexists(path):
         return False
-    return not path.is_dir() or any(name != ".lock" and not is_temporary(name) for name in os.listdir(path))
+    return not path.is_dir() or any(
+        name not in (".lock", COMMANDS) and not is_temporary(name) for name in os.listdir(path)
+    )
 
 
 def check_writable(path: Path) -> None:
