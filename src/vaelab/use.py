@@ -20,10 +20,12 @@ from vaelab.regressor.scores import LEVEL, half_width
 from vaelab.settings import checks
 from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.supervised.fitted import FittedSupervised
+from vaelab.vae import paths
 from vaelab.vae.custom_networks import CustomNetworks
 from vaelab.vae.evaluate import baseline
 from vaelab.vae.feed import Feed
 from vaelab.vae.fitted import Array, Fitted
+from vaelab.wording import counted
 
 if TYPE_CHECKING:
     from vaelab.comparison.drift import Drift
@@ -171,6 +173,32 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None,
     with one_thread():
         proba = model.predict_proba(rows.x)
     return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes, rows)
+
+
+def latent_of_row(model: Fitted, data: Dataset, name: str) -> Array:
+    """The posterior mean (L,) of a row of the model's own data, by its id, else by its number in the file, from 0."""
+    places = [] if data.ids is None else np.flatnonzero(data.ids.astype(str) == name).tolist()
+    if not places and name.isdecimal():
+        numbers = np.arange(len(data.x)) if data.numbers is None else data.numbers
+        places = np.flatnonzero(numbers == int(name)).tolist()
+    if len(places) != 1:
+        raise InputError(
+            f"{data.name} has {counted(len(places), 'row')} {shown(name)}; give the id or the number of one, from 0."
+        )
+    mean: Array = model.encode(data.x[places])[0][0]
+    return mean
+
+
+def path(model: Fitted, start: Any, end: Any, frames: int = 30, great_circle: bool = False) -> Array:
+    """E[x|z] (frames, *shape) at points from `start` to `end` (L,), on a straight line or an arc (`vae.paths.path`).
+
+    >>> from vaelab import train
+    >>> run = train("digits", {"latent_dim": 2, "epochs": 1}, figures=False, out=getfixture("tmp_path") / "run")
+    >>> path(run.model, [0.5, -1], [1, 2], frames=12).shape
+    (12, 8, 8)
+    """
+    _check_model(model)
+    return model.decode(paths.path(start, end, frames, great_circle))
 
 
 def _check_model(model: Any) -> None:

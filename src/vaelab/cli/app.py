@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli import compare, export, folders, inverse, latent, models, study, synthetic
+from vaelab.cli import compare, export, folders, inverse, latent, models, path, study, synthetic
 from vaelab.cli.panels import Command
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ COMMANDS = (
     models.encode,
     models.predict,
     models.decode,
+    path.path,
     models.reconstruct,
     models.impute,
     models.translate,

@@ -1,4 +1,4 @@
-"""Arrays to files or standard output: .npy, .csv, .png. Rows are in the order of the examples, by id or number."""
+"""Arrays to files or standard output, also pictures. Rows are in the order of the examples, by id or number."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from vaelab.latent.row_scores import RowScores
 from vaelab.use import Estimates, NewRows, Predictions
 from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
+
+FRAME = 80  # milliseconds
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRows | None = None) -> None:
@@ -199,15 +201,34 @@ def _draw_curves(x: Array, facts: DataFacts, out: Path) -> None:
     plot_curves(x, out, f"{counted(len(x), 'example')} of {facts.name}")
 
 
+def write_gif(x: Array, facts: DataFacts, out: Path) -> None:
+    """Images (n, H, W) or (n, H, W, C) as an animation that is repeated."""
+    from PIL import Image
+
+    if len(facts.shape) < 2:
+        raise InputError(f"{out} is an animation, but the model's examples are no images; write .csv or .npy.")
+    cells, _ = _enlarged(x, facts, 224)
+    first, *others = [Image.fromarray(cell) for cell in cells]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=FRAME, loop=0)
+    store.write_output(out, buffer.getvalue())
+
+
+def _enlarged(x: Array, facts: DataFacts, least: int) -> tuple[Array, int]:
+    """Images as pixels, of at least this many where they are small, and how often each of theirs is repeated."""
+    from vaelab.plots.examples import as_pixels
+
+    cells = as_pixels(x / (255.0 if facts.dtype == "uint8" else 1.0))
+    scale = max(1, least // max(cells.shape[1:3]))
+    return cells.repeat(scale, 1).repeat(scale, 2), scale
+
+
 def _write_png(x: Array, facts: DataFacts, out: Path) -> None:
     from PIL import Image
 
-    from vaelab.plots.examples import as_pixels, mosaic
+    from vaelab.plots.examples import mosaic
 
-    high = 255.0 if facts.dtype == "uint8" else 1.0
-    cells = as_pixels(x / high)
-    scale = max(1, 56 // max(cells.shape[1:3]))  # enlarge small images
-    cells = cells.repeat(scale, 1).repeat(scale, 2)
+    cells, scale = _enlarged(x, facts, 56)
     sheet = mosaic(cells, columns=min(len(cells), 10), gap=2 * scale)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")
