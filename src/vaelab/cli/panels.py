@@ -11,7 +11,7 @@ PANELS = {
     "Data": (
         "target", "id", "drop", "type", "na", "transpose", "group", "condition", "split", "split-seed",
         "data-dir", "data", "download", "against", "held-out", "rows", "labels", "x", "y", "noise", "forward",
-        "gate", "given", "to",
+        "gate", "given", "from", "to",
     ),
     "Model": (
         "latent-dim", "hidden", "epochs", "lr", "batch-size", "beta", "network", "set", "model", "starts",
@@ -24,7 +24,7 @@ PANELS = {
     ),
     "Output": (
         "n", "class", "z", "k", "draws", "std", "interval", "top", "contamination", "open-test", "budget",
-        "format", "figures", "out", "overwrite", "json", "path", "help",
+        "format", "frames", "great-circle", "figures", "out", "overwrite", "json", "path", "help",
     ),
     "Where it runs": (
         "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",
