@@ -7,7 +7,7 @@ STAMP = $(VENV)/.installed
 # What Python compiles is kept: a shell that forbids it makes every process compile everything again.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test lint warm bench clean
+.PHONY: demo test lint warm docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ lint: $(STAMP)
 # Compiled once, here while types are checked: the kernels, by conftest.py, and the tests.
 warm: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --collect-only >$(VENV)/collected
+
+# Pages whose commands and Python run while they are built; open docs/_build/index.html.
+docs: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

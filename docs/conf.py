@@ -1,0 +1,30 @@
+"""How the documentation is built: `make docs`. Warnings are errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import vaelab
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "extensions"))
+
+project = "vaelab"
+version = release = vaelab.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_copybutton", "generated", "live"]
+exclude_patterns = ["extensions", "_build"]
+html_theme = "furo"
+html_title = html_short_title = (
+    "vaelab finds, trains, explains and uses the variational autoencoder that fits your data."
+)
+html_static_path = []
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+copybutton_prompt_text = "$ "
+live_examples = str(HERE.parent / "examples")
+nitpicky = False

@@ -1,0 +1,184 @@
+"""Parts of pages that are made from the code: settings, metrics, commands, and llms.txt.
+
+In a page, a line `{{settings vae}}`, `{{yardsticks vae}}`, `{{commands}}` or `{{api}}` is replaced.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from sphinx.application import Sphinx
+
+MARK = re.compile(r"^\{\{(\w+)(?: (\w+))?\}\}$", re.MULTILINE)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; cells are shown as they are.
+
+    >>> print(table(["a"], [["x|y"]]))
+    | a |
+    |---|
+    | x\\|y |
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        ("|" + "|".join(row) + "|") if row[0] == "---" else "| " + " | ".join(_cell(cell) for cell in row) + " |"
+        for row in lines
+    )
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([|<>*_$\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def settings(kind: str) -> str:
+    """Every setting of a kind of model."""
+    from vaelab.cli.study import TASKS
+    from vaelab.inverse.spec import settings_rows
+    from vaelab.settings.spec import settings_table
+
+    rows = settings_rows() if kind == "inverse" else settings_table(TASKS[kind].spec_type)
+    return table(["setting", "default", "allowed", "meaning"], rows)
+
+
+def yardsticks(kind: str) -> str:
+    """Every yardstick of a kind of model."""
+    from vaelab.cli.study import TASKS
+
+    known = TASKS[kind].yardsticks
+    rows = [
+        (known[name].name, known[name].title, known[name].unit or "share", known[name].better, known[name].how)
+        for name in known
+    ]
+    return table(["yardstick", "what it is", "unit", "direction", "how it is measured"], rows)
+
+
+def commands(_: str) -> str:
+    """Every command with its arguments and options, from the program itself."""
+    from vaelab.cli.app import app
+
+    group = typer.main.get_command(app)
+    context = group.make_context("vaelab", ["settings"], resilient_parsing=True)
+    return "\n\n".join(_command(group.commands[name], context) for name in group.list_commands(context))
+
+
+def _command(command: Any, parent: Any) -> str:
+    context = command.make_context(command.name, [], parent=parent, resilient_parsing=True)
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"## {command.name}", command.help or "", f"```text\n{usage}\n```"]
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for each in command.params:
+        record = each.get_help_record(context)
+        if record is not None:
+            panel = getattr(each, "rich_help_panel", None) or each.param_type_name.capitalize()
+            rows.setdefault(panel, []).append(record)
+    for panel, found in rows.items():
+        parts.append(table([panel, "meaning"], found))
+    return "\n\n".join(parts)
+
+
+def api(_: str) -> str:
+    """Every public name, by what it is."""
+    import vaelab
+
+    kinds: dict[str, list[str]] = {"Functions": [], "Classes": []}
+    for name in sorted(vaelab.__all__, key=str.lower):
+        kinds["Classes" if inspect.isclass(getattr(vaelab, name)) else "Functions"].append(name)
+    parts = []
+    for title, names in kinds.items():
+        parts.append(f"## {title}")
+        for name in names:
+            found = getattr(vaelab, name)
+            directive = "autoclass" if inspect.isclass(found) else "autofunction"
+            # By where it is defined, since vaelab itself imports names when they are asked for.
+            home = f"{found.__module__}.{found.__qualname__}"
+            members = "\n:members:" if directive == "autoclass" else ""
+            parts.append(f"### {name}\n\n```{{eval-rst}}\n.. {directive}:: {home}\n{_indented(members)}\n```")
+    return "\n\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"   {line}" for line in text.splitlines() if line)
+
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "settings": settings, "yardsticks": yardsticks, "commands": commands, "api": api,
+}  # fmt: skip
+
+
+def fill(_: Sphinx, name: str, source: list[str]) -> None:
+    """Replace the marks of a page."""
+    source[0] = MARK.sub(lambda mark: PARTS[mark[1]](mark[2] or ""), source[0])
+
+
+def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Arguments, written `name: meaning`, become fields, and what stands in single backticks is code."""
+    lines[:] = [_as_rst(line) for line in lines]
+    if not callable(found):
+        return
+    try:
+        arguments = set(inspect.signature(found).parameters)
+    except (TypeError, ValueError):
+        return
+    result: list[str] = []
+    inside = False
+    for line in lines:
+        names = re.match(r"((?:\w+, )*\w+): (.+)", line)
+        if names and set(names[1].split(", ")) <= arguments:
+            if not inside and result and result[-1]:
+                result.append("")
+            result.append(f":param {names[1].replace(', ', ', ')}: {names[2]}")
+            inside = True
+        else:
+            if inside and line and not line.startswith(" "):
+                result.append("")
+                inside = False
+            result.append(line)
+    lines[:] = result
+
+
+def _as_rst(line: str) -> str:
+    """A line of a docstring, in which names may end with an underscore, which is a link in reStructuredText.
+
+    >>> _as_rst("`history_`: see n_iter_")
+    '``history_``: see n_iter\\\\_'
+    """
+    parts = re.split(r"(`+[^`]+`+)", line)
+    return "".join(
+        f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"(\w)_(?!\w)", r"\1\_", part) for part in parts
+    )
+
+
+def leave_out(_: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
+    """Methods that estimators inherit are documented by scikit-learn."""
+    return True if not getattr(found, "__module__", "vaelab").startswith("vaelab") else None
+
+
+def write_llms(app: Sphinx, error: Exception | None) -> None:
+    """llms.txt: every page with its title and first sentence, for programs that read documentation."""
+    if error is not None or app.builder.format != "html":
+        return
+    env = app.env
+    lines = ["# vaelab", "", f"> {app.config.html_short_title}", ""]
+    for name in sorted(env.found_docs):
+        title = env.titles[name].astext()
+        first = next((node.astext() for node in env.get_doctree(name).findall(_is_text)), "")
+        lines.append(f"- [{title}]({name}.html): {' '.join(first.split())[:200]}")
+    (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _is_text(node: Any) -> bool:
+    return type(node).__name__ == "paragraph"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("source-read", fill)
+    app.connect("autodoc-process-docstring", with_fields)
+    app.connect("autodoc-skip-member", leave_out)
+    app.connect("build-finished", write_llms)
+    return {"parallel_read_safe": True}
