@@ -14,7 +14,10 @@ sys.path.insert(0, str(HERE / "extensions"))
 
 project = "vaelab"
 version = release = vaelab.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_copybutton", "generated", "live"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_copybutton", "generated", "live",
+    "sphinx.ext.napoleon",  # after `generated`, whose docstrings it reads
+]  # fmt: skip
 exclude_patterns = ["extensions", "_build"]
 html_theme = "furo"
 html_title = html_short_title = (
@@ -23,6 +26,8 @@ html_title = html_short_title = (
 html_static_path = []
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_rtype = napoleon_use_ivar = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 copybutton_prompt_text = "$ "

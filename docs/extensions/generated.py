@@ -33,7 +33,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([|<>*_$\[\]])", r"\\\1", " ".join(text.split()))
+    """Text as it is, but for code in backticks."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    return "".join(re.sub(r"[|<>*_$\[\]]" if i % 2 == 0 else r"[|]", r"\\\g<0>", part) for i, part in enumerate(parts))
 
 
 def settings(kind: str) -> str:
@@ -43,19 +45,20 @@ def settings(kind: str) -> str:
     from vaelab.settings.spec import settings_table
 
     rows = settings_rows() if kind == "inverse" else settings_table(TASKS[kind].spec_type)
-    return table(["setting", "default", "allowed", "meaning"], rows)
+    return table(["setting", "default", "allowed", "meaning"], [(f"`{name}`", *others) for name, *others in rows])
 
 
 def yardsticks(kind: str) -> str:
     """Every yardstick of a kind of model."""
     from vaelab.cli.study import TASKS
+    from vaelab.inverse.yardsticks import YARDSTICKS
 
-    known = TASKS[kind].yardsticks
-    rows = [
-        (known[name].name, known[name].title, known[name].unit or "share", known[name].better, known[name].how)
-        for name in known
-    ]
-    return table(["yardstick", "what it is", "unit", "direction", "how it is measured"], rows)
+    known = YARDSTICKS if kind == "inverse" else TASKS[kind].yardsticks
+    head, found = ["yardstick", "what it is", "unit", "direction"], [known[name] for name in known]
+    rows = [(f"`{each.name}`", each.title, each.unit or "–", each.better) for each in found]
+    if not any(each.how for each in found):
+        return table(head, rows)
+    return table([*head, "how it is measured"], [(*row, each.how) for row, each in zip(rows, found, strict=True)])
 
 
 def commands(_: str) -> str:
@@ -132,7 +135,8 @@ def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines
         if names and set(names[1].split(", ")) <= arguments:
             if not inside and result and result[-1]:
                 result.append("")
-            result.append(f":param {names[1].replace(', ', ', ')}: {names[2]}")
+            # Sphinx takes what stands before a space for a type.
+            result.append(f":param {names[1].replace(', ', ',')}: {names[2]}")
             inside = True
         else:
             if inside and line and not line.startswith(" "):
@@ -143,14 +147,16 @@ def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines
 
 
 def _as_rst(line: str) -> str:
-    """A line of a docstring, in which names may end with an underscore, which is a link in reStructuredText.
+    r"""A line of a docstring, in which names may end with an underscore and shapes hold stars, which reStructuredText
+    would take for links and emphasis.
 
-    >>> _as_rst("`history_`: see n_iter_")
-    '``history_``: see n_iter\\\\_'
+    >>> print(_as_rst("`history_` of (n, *shape): see n_iter_"))
+    ``history_`` of (n, \*shape): see n_iter\_
     """
     parts = re.split(r"(`+[^`]+`+)", line)
     return "".join(
-        f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"(\w)_(?!\w)", r"\1\_", part) for part in parts
+        f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"(\w)(?=_(?!\w))|(?=\*)", r"\1\\", part)
+        for part in parts
     )
 
 

@@ -1,8 +1,9 @@
 """Pages that run: every command and every line of Python of a page is executed while it is built, in its order, in a
 folder of the page's own, and what was printed stands below. A page with a command that fails is not built.
 
-In a page, ```console blocks hold commands after `$ `, ```python blocks Python, of which the last expression is shown;
-other languages, such as ```sh, are only shown. `![text](runs/...)` shows a picture that was made.
+In a page, ```console blocks hold commands after `$ `, ```console fails those that must be refused, ```python blocks
+Python, of which the last expression is shown; other languages, such as ```sh, are only shown. `![text](runs/...)` shows
+a picture that was made.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from unittest import mock
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(console fails|console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PICTURE = re.compile(r"!\[([^\]]*)\]\((runs/[^)]+)\)")
 MOST_LINES = 30  # of what a command printed; the rest is left out, and it is said
 
@@ -39,8 +40,10 @@ class Page:
 
     def run(self, language: str, text: str) -> str:
         """What a block prints; ExtensionError if it fails."""
-        with contextlib.chdir(self.folder):
-            return _commands(text) if language == "console" else self._python(text)
+        # One core: no workers, whose imports take longer than the work.
+        one = mock.patch.object(os, "sched_getaffinity", return_value={0}, create=True)
+        with contextlib.chdir(self.folder), one:
+            return self._python(text) if language == "python" else _commands(text, 2 if "fails" in language else 0)
 
     def _python(self, text: str) -> str:
         out = io.StringIO()
@@ -55,13 +58,14 @@ class Page:
         return out.getvalue()
 
 
-def _commands(text: str) -> str:
+def _commands(text: str, expected: int) -> str:
+    """What the commands print, each of which must end with this exit code."""
     printed = []
     for line in text.replace("\\\n", " ").splitlines():
         if not line.startswith("$ vaelab "):
             raise ExtensionError(f"a console block holds commands `$ vaelab ...`, but got {line!r}")
         code, out = _vaelab(shlex.split(line.removeprefix("$ vaelab ")))
-        if code:
+        if code != expected:
             raise ExtensionError(f"{line}\nended with exit code {code}:\n{out}")
         printed.append(out)
     return "\n".join(printed)
@@ -105,7 +109,8 @@ def run_page(app: Sphinx, name: str, source: list[str]) -> None:
             printed = shortened(page.run(block[1], block[2]))
         except Exception as error:
             raise ExtensionError(f"{name}: {block[2]}: {error}") from error
-        return block[0] + (f"\n\n```text\n{printed}\n```" if printed else "")
+        shown = f"```{block[1].split()[0]}\n{block[2]}```"
+        return shown + (f"\n\n```text\n{printed}\n```" if printed else "")
 
     def with_picture(found: re.Match[str]) -> str:
         made = page.folder / found[2]
