@@ -20,10 +20,10 @@ extensions = [
 ]  # fmt: skip
 exclude_patterns = ["extensions", "_build"]
 html_theme = "furo"
-html_title = html_short_title = (
-    "vaelab finds, trains, explains and uses the variational autoencoder that fits your data."
-)
-html_static_path = []
+html_title = "vaelab"
+html_static_path = ["style"]
+html_css_files = ["pages.css"]
+toc_object_entries = add_module_names = False
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 napoleon_google_docstring = False

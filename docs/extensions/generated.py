@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from docutils import nodes
 from sphinx.application import Sphinx
 
 MARK = re.compile(r"^\{\{(\w+)(?: (\w+))?\}\}$", re.MULTILINE)
@@ -81,7 +82,8 @@ def _command(command: Any, parent: Any) -> str:
             panel = getattr(each, "rich_help_panel", None) or each.param_type_name.capitalize()
             rows.setdefault(panel, []).append(record)
     for panel, found in rows.items():
-        parts.append(table([panel, "meaning"], found))
+        as_code = [(f"`{option}`", re.sub(r"(?<!\S)--[\w-]+", r"`\g<0>`", meaning)) for option, meaning in found]
+        parts.append(table([panel, "meaning"], as_code))
     return "\n\n".join(parts)
 
 
@@ -121,13 +123,16 @@ def fill(_: Sphinx, name: str, source: list[str]) -> None:
 
 def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
     """Arguments, written `name: meaning`, become fields, and what stands in single backticks is code."""
-    lines[:] = [_as_rst(line) for line in lines]
+    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else _as_rst(line) for line in lines]
     if not callable(found):
         return
     try:
         arguments = set(inspect.signature(found).parameters)
     except (TypeError, ValueError):
         return
+    # Short ones may share a line.
+    own = "|".join(sorted(arguments))
+    lines[:] = re.sub(rf"(?<=\. )({own}): ", r"\n\1: ", "\n".join(lines)).split("\n") if own else lines
     result: list[str] = []
     inside = False
     for line in lines:
@@ -170,16 +175,23 @@ def write_llms(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
     env = app.env
-    lines = ["# vaelab", "", f"> {app.config.html_short_title}", ""]
-    for name in sorted(env.found_docs):
-        title = env.titles[name].astext()
-        first = next((node.astext() for node in env.get_doctree(name).findall(_is_text)), "")
-        lines.append(f"- [{title}]({name}.html): {' '.join(first.split())[:200]}")
+    said = {name: _first_sentence(env.get_and_resolve_doctree(name, app.builder)) for name in _in_order(env)}
+    root = app.config.root_doc
+    lines = [f"# {env.titles[root].astext()}", "", f"> {said.pop(root)}", ""]
+    lines += [f"- [{env.titles[name].astext()}]({name}.html): {text}" for name, text in said.items()]
     (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _is_text(node: Any) -> bool:
-    return type(node).__name__ == "paragraph"
+def _in_order(env: Any, name: str = "index") -> list[str]:
+    """The pages as the tables of contents name them."""
+    return [name, *(below for page in env.toctree_includes.get(name, ()) for below in _in_order(env, page))]
+
+
+def _first_sentence(page: Any) -> str:
+    """Of the first paragraph that stands below a heading."""
+    found = (node for node in page.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
+    text = " ".join(next(found, nodes.paragraph()).astext().split()).removeprefix("Goal: ")
+    return re.split(r"(?<=[.?:]) (?=[A-Z])", text)[0]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Page:
         # One core: no workers, whose imports take longer than the work.
         one = mock.patch.object(os, "sched_getaffinity", return_value={0}, create=True)
         with contextlib.chdir(self.folder), one:
-            return self._python(text) if language == "python" else _commands(text, 2 if "fails" in language else 0)
+            out = self._python(text) if language == "python" else _commands(text, 2 if "fails" in language else 0)
+        return out.replace(str(self.folder), ".")
 
     def _python(self, text: str) -> str:
         out = io.StringIO()
@@ -78,7 +79,7 @@ def _vaelab(arguments: list[str]) -> tuple[int, str]:
     out, code = io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", ["vaelab", *arguments]),
-        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
+        mock.patch.dict(os.environ, {"COLUMNS": "80", "NO_COLOR": "1"}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(out),
     ):
