@@ -21,6 +21,7 @@ extensions = [
 exclude_patterns = ["extensions", "_build"]
 html_theme = "furo"
 html_title = "vaelab"
+html_show_copyright = False
 html_static_path = ["style"]
 html_css_files = ["pages.css"]
 toc_object_entries = add_module_names = False

@@ -132,7 +132,7 @@ def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines
         return
     # Short ones may share a line.
     own = "|".join(sorted(arguments))
-    lines[:] = re.sub(rf"(?<=\. )({own}): ", r"\n\1: ", "\n".join(lines)).split("\n") if own else lines
+    lines[:] = re.sub(rf"(?<=\.) ({own}): ", r"\n\1: ", "\n".join(lines)).split("\n") if own else lines
     result: list[str] = []
     inside = False
     for line in lines:
@@ -145,7 +145,8 @@ def with_fields(_: Sphinx, what: str, name: str, found: Any, options: Any, lines
             inside = True
         else:
             if inside and line and not line.startswith(" "):
-                result.append("")
+                if result[-1]:
+                    result.append("")
                 inside = False
             result.append(line)
     lines[:] = result

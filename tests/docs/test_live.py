@@ -119,3 +119,18 @@ def test_arguments_in_docstrings_become_fields(generated: ModuleType) -> None:
     assert lines == [
         "One line.", "", "Of (n, \\*shape).", "", ":param x,y: two", "  numbers", "", "Raises ``ValueError``.",
     ]  # fmt: skip
+
+
+def test_arguments_may_share_a_line_and_examples_stay_as_they_are(generated: ModuleType) -> None:
+    lines = ["x: one. y: two.", "", ">>> f(2 * x)"]
+    generated.with_fields(None, "function", "f", lambda x, y: None, None, lines)
+    assert lines == [":param x: one.", ":param y: two.", "", ">>> f(2 * x)"]
+
+
+def test_a_page_is_told_by_the_first_sentence_below_its_title(generated: ModuleType) -> None:
+    from docutils import nodes
+
+    page, section = nodes.document(None, None), nodes.section()
+    section += [nodes.table("", nodes.paragraph(text="Of a table.")), nodes.paragraph(text="Goal: to see. And more.")]
+    page += section
+    assert generated._first_sentence(page) == "to see."
