@@ -36,7 +36,8 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 # What options are checked by, before torch is imported, which takes seconds; with all that lies below them.
 WITHOUT_TORCH = (
     "errors", "metrics", "origin", "signals", "wording", "registry", "settings", "data", "store", "catalog",
-    "study.config", "study.task", "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task", "compare.lineup",
+    "study.config", "study.task", "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task",
+    "compare.lineup",
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]

@@ -21,6 +21,7 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError, shown
 from vaelab.report import build_comparison_report
+from vaelab.report.notebook import Paged
 from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study.balance import cores, stacks
@@ -42,7 +43,7 @@ class ComparisonFailed(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Comparison(Paged):
     """What `compare` returns: the folder, all metrics, and the trained models by name, one per seed."""
 
     folder: Path

@@ -31,13 +31,16 @@ from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.units import Bounds, Floats, check_gate, each_value
+from vaelab.report.notebook import table
 from vaelab.settings import checks
 from vaelab.vae import evaluate
 from vaelab.vae.fitted import MOST_VALUES, Fitted
 from vaelab.vae.spec import Spec
+from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 DENSITY_DRAWS = 1_024  # of the importance-weighted bound
+LISTED = 10  # solutions, and values of each, that a notebook shows
 MOST_STEPS = 10_000  # of a walk or a refinement
 MOST_NUMBERS = 1 << 27  # of x in one request, of which several copies are made
 WALK = 12  # steps of the random walk in the latent space before refinement
@@ -67,6 +70,17 @@ class Solutions:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the best solutions, their first values, and their misfits."""
+        flat = self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))[:LISTED, :LISTED]
+        misfits = [f"misfit {j}" for j in range(self.misfit.shape[1])]
+        rows = [
+            [f"{value:.5g}" for value in [*own, *missed]]
+            for own, missed in zip(flat, self.misfit[:LISTED], strict=True)
+        ]
+        told = f"{counted(len(self), 'solution')} of {self.candidates:,} candidates"
+        return f"<p>{told}</p>{table([*(f'x{j}' for j in range(flat.shape[1])), *misfits], rows)}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 from vaelab.report.inverse import build_inverse_report
+from vaelab.report.notebook import Paged
 from vaelab.store.folders import default_folder
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
@@ -32,7 +33,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inversion:
+class Inversion(Paged):
     """What `invert` returns: the folder, the trained model, and all results."""
 
     folder: Path

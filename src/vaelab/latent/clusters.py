@@ -35,6 +35,7 @@ from vaelab.latent.options import (
 from vaelab.latent.pictures import Shown, draw_clusters
 from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes_on, with_labels
 from vaelab.report import build_cluster_report
+from vaelab.report.notebook import Paged
 from vaelab.settings import checks
 from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
@@ -46,7 +47,7 @@ LEAST_VARIANCE = 1e-3  # of components of posterior means, which are never known
 
 
 @dataclasses.dataclass(frozen=True)
-class Clustering:
+class Clustering(Paged):
     """What `cluster` returns: the folder, all metrics, the encoder, and the labelled mixture."""
 
     folder: Path

@@ -12,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vaelab import store
 from vaelab.data import describe
+from vaelab.errors import InputError
+from vaelab.report.notebook import Paged
 from vaelab.study.search import Search
 from vaelab.study.task import Nothing
 from vaelab.study.trials import importance
@@ -20,7 +22,7 @@ STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialSta
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class Study(Paged):
     """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
 
     folder: Path
@@ -30,6 +32,22 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
+
+    @property
+    def frame(self) -> Any:
+        """The trials as a pandas.DataFrame: number, state, value, a column per searched setting, epochs and seconds."""
+        try:
+            import pandas
+        except ImportError:
+            raise InputError("`frame` needs pandas; run pip install pandas, or use `trials`, a list.") from None
+        kept = ("number", "state", "value", "values")
+        rows = [
+            {name: row[name] for name in kept if name in row}
+            | row["params"]
+            | {name: row[name] for name in ("epochs", "seconds")}
+            for row in self.trials
+        ]
+        return pandas.DataFrame(rows).set_index("number") if rows else pandas.DataFrame()
 
 
 def why_no_winner(trials: list[FrozenTrial], explain: Callable[[Mapping[str, Any]], Nothing]) -> str:

@@ -20,6 +20,7 @@ from vaelab.engine.resolve import budget_text
 from vaelab.errors import InputError, StoreError, TrainingFailed
 from vaelab.plots.dataset import draw_data
 from vaelab.report import build_run_report
+from vaelab.report.notebook import Paged
 from vaelab.settings.checks import MOST_RUNS, positive, whole
 from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 from vaelab.store.folders import default_folder
@@ -44,7 +45,7 @@ MARGIN = 0.95  # of the planned time: other processes may slow the machine
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedRun:
+class TrainedRun(Paged):
     """What `train` returns: the model, its history (a record per epoch), its metrics, and the split data."""
 
     folder: Path
