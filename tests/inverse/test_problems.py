@@ -16,6 +16,7 @@ from vaelab.inverse.coordinates import Frame, Support
 from vaelab.inverse.expressions import Expression, Forward
 from vaelab.inverse.forward import along, pullback
 from vaelab.inverse.lines import FAMILIES, draw_ends, ends_of, is_inside, lines
+from vaelab.inverse.methods import Ground, refine_candidates
 from vaelab.inverse.refine import refine
 
 NAMES = list(FAMILIES)
@@ -484,3 +485,12 @@ def test_the_support_holds_what_all_examples_share():
     points = np.array([[0.5, 7.0], [1.2, 7.0], [0.5, 9.8]])
     found = support.excess(torch.from_numpy(frame.coordinates(points))).max(1).values
     np.testing.assert_allclose(found, [0, 0.2, 0.2], atol=0.01)
+
+
+@pytest.mark.parametrize(("text", "y", "root"), [("x0**2 + 3*x0", 0.0, 0.0), ("x0 + x1", 6.0, 2.0), ("x0", 2.0, 2.0)])
+def test_a_root_on_a_bound_is_found(text: str, y: float, root: float) -> None:
+    x = np.random.default_rng(0).uniform([0, 0], [2, 4], (300, 2))
+    problem = problems.create("edge", x, None, [text], bounds=[(0, 2), (0, 4)])
+    found, _ = refine_candidates(problem, Ground.of(problem), x[None, :40], np.array([y]), 30)
+    assert scores.rmse(problem, found, np.array([y])).max() < 1e-6
+    assert found[0, :, 0] == pytest.approx(root, abs=1e-6)

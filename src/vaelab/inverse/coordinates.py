@@ -10,11 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vaelab.inverse.units import Bounds
+
 Array = npt.NDArray[Any]
 ROWS = 20_000  # examples used to compute the frame
 NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is constant
 CONSTANT = 1e-20  # variance, in units of the spread, below which there is none
-MARGIN = 5e-4  # of a range, by which solutions stay inside it
+MARGIN = 5e-4  # of a range that examples show, by which solutions stay inside it
 CURVE = 16  # from this many values up a vector counts as a curve
 LARGEST = 2_000  # above this many features, every feature is its own direction
 
@@ -31,8 +33,10 @@ class Support:
     bounds: npt.NDArray[np.float64]  # (C,)
 
     @classmethod
-    def of(cls, examples: Array, frame: Frame) -> Support:
-        """The ranges over examples (n, *shape), narrowed slightly so that solutions are strictly inside."""
+    def of(cls, examples: Array, frame: Frame, bounds: Bounds | None = None) -> Support:
+        """The bounds of values, whose ends are inside, or without bounds the ranges over examples (n, *shape), narrowed
+        slightly so that solutions are strictly inside.
+        """
         flat = np.eye(int(np.prod(frame.shape))).reshape(-1, *frame.shape)
         functionals = [flat.reshape(len(flat), -1)]
         if len(frame.shape) > 1 or frame.shape[-1] >= CURVE:  # a few separate inputs have no next one
@@ -44,13 +48,18 @@ class Support:
         for piece in np.array_split(c, -(-len(c) // 1000)):
             values = piece @ normals.T
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+        margin = np.full(len(rows), MARGIN)
+        if bounds is not None:
+            own = np.flatnonzero(bounds.bounded)
+            low[own], high[own] = (((ends - frame.mean) / frame.scale)[own] for ends in (bounds.low, bounds.high))
+            margin[own] = 0.0
         wide = high - low > 1e-9
-        normals, low, high = normals[wide], low[wide], high[wide]
+        normals, low, high, margin = normals[wide], low[wide], high[wide], margin[wide]
         size = (high - low)[:, None]
         normals = np.concatenate([normals / size, -normals / size])
-        bounds = np.concatenate([high, -low]) / np.concatenate([size, size])[:, 0] - MARGIN
-        _, first = np.unique(np.column_stack([normals, bounds]).round(9), axis=0, return_index=True)
-        return cls(normals[np.sort(first)], bounds[np.sort(first)])
+        ends = np.concatenate([high, -low]) / np.concatenate([size, size])[:, 0] - np.concatenate([margin, margin])
+        _, first = np.unique(np.column_stack([normals, ends]).round(9), axis=0, return_index=True)
+        return cls(normals[np.sort(first)], ends[np.sort(first)])
 
     def excess(self, c: Tensor) -> Tensor:
         """How far, in units of the ranges, coordinates c (n, r) are outside (n, C); 0 inside."""

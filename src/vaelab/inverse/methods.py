@@ -69,7 +69,7 @@ class Ground:
     def of(cls, problem: Problem) -> Ground:
         x, _ = problem.rows("train")
         frame = Frame.of(x, problem.x_unit)
-        return cls(frame, Support.of(x, frame))
+        return cls(frame, Support.of(x, frame, problem.bounds))
 
 
 def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, steps: int) -> tuple[Array, Refined]:
