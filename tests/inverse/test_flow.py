@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_flow_and_the_average_is_no_worse_than_chan
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(300, 2)))
     y = x[:, :1] + 0.1 * torch.from_numpy(rng.normal(size=(300, 1)))
-    fits = [flow.fit((x[:250], y[:250]), (x[250:], y[250:]), 3, 4) for _ in range(2)]
+    fits = [flow.fit((x[:250], y[:250]), (x[250:], y[250:]), 3, 1) for _ in range(2)]
     assert fits[0].neg_log_p == fits[1].neg_log_p
     np.testing.assert_array_equal(fits[0].draw(y[:1], 5), fits[1].draw(y[:1], 5))
     assert fits[0].neg_log_p < 2 * 0.5 * np.log(2 * np.pi * np.e) + 0.5  # of a standard normal, roughly
@@ -98,7 +99,7 @@ def test_x_without_a_density_is_refused() -> None:
     rng = np.random.default_rng(0)
     x = np.repeat(rng.uniform(size=(300, 1)), 2, axis=1)
     y = x[:, 0] + 0.1 * rng.normal(size=300)
-    model = ConditionalVAE(bounds="none", **SETTINGS | {"epochs": 1}).fit(x, y)
+    model = ConditionalVAE(bounds="none", flow=False, **SETTINGS | {"epochs": 1}).fit(x, y)
     with pytest.raises(InputError, match="varies in 1 directions, but has 2 values"):
         model.log_prob(x[:2], y[:2])
     with pytest.raises(InputError, match="one example for each y"):
@@ -151,3 +152,29 @@ def test_inputs_that_go_together_have_a_density_of_mass_one_by_which_validation_
     own = model.log_prob(*inverter.problem.rows("validation"))[0].mean()
     unit = np.log(inverter.space.x.scale).sum()  # figures are told in units of the spread
     assert -own - unit == pytest.approx(inverter.metrics["compared"]["flow"], abs=1e-4)
+
+
+def test_a_scale_of_the_base_widens_what_is_too_narrow_and_leaves_the_rest_alone() -> None:
+    measured = torch.tensor([[-1.0], [0.0], [1.5]])
+    y = measured.repeat_interleave(200, 0)
+    one = flow.Flow((flow._network(2, 1, 0), flow._network(2, 1, 1)))
+    assert one.calibrated(one.draw(measured, 200).flatten(0, 1), y).scale == 1.0  # of its own density
+    own = dataclasses.replace(one, scale=1.4).draw(measured, 200, seed=1).flatten(0, 1)
+    found = one.calibrated(own, y)
+    assert found.scale == pytest.approx(1.4, rel=4 / (2 * 1_200) ** 0.5)
+    assert found.log_prob(own, y).mean() > one.log_prob(own, y).mean()
+    grid = torch.linspace(-12, 12, 81)
+    points = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2)
+    density = found.log_prob(points, torch.zeros(len(points), 1)).exp().reshape(81, 81)
+    assert torch.trapezoid(torch.trapezoid(density, grid), grid) == pytest.approx(1, abs=0.01)
+
+
+def test_few_pairs_give_a_mixture_of_flows_that_is_read_back(tmp_path: Path) -> None:
+    x, y = squares(100)
+    x, y = torch.from_numpy(1e6 * x), torch.from_numpy(y[:, None])
+    found = flow.fit((x[:80], y[:80]), (x[80:], y[80:]), epochs=1)
+    assert len(found.nets) == flow.FOLDS
+    again = flow.Flow.load(tmp_path, found.save(tmp_path), 1, 1)
+    np.testing.assert_array_equal(again.draw(y[:2], 30), found.draw(y[:2], 30))
+    each = [flow.Flow((net,), found.scale).log_prob(x, y).exp() for net in found.nets]
+    torch.testing.assert_close(found.log_prob(x, y).exp(), torch.stack(each).mean(0))

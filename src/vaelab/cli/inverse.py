@@ -86,7 +86,7 @@ def invert(
     flow: Annotated[
         bool,
         typer.Option(
-            "--flow/--no-flow", help="of noisy y, also train a flow, which draws where it is better on validation"
+            "--flow/--no-flow", help="of noisy y, also train a flow, which draws unless the VAE is clearly better"
         ),
     ] = True,
     npe: Annotated[

@@ -42,7 +42,8 @@ class ConditionalVAE:
     abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one torch distribution per
     input, from which `fit` draws x, and outside of whose support there is no draw and no solution. spectrum: whether
     the network also gets the spectrum of y (default: if y is a curve). flow: if y is noisy, also train a flow p(x | y),
-    and draw from it if it is better on validation. settings: those of Spec, such as epochs=30.
+    and draw from it unless the VAE is better on validation by two standard errors. settings: those of Spec, such as
+    epochs=30.
 
     Every input and output may have its own unit: answers do not depend on the units.
 

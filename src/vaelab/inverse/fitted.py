@@ -135,16 +135,20 @@ class Inverter:
             )
         slope = self.space.log_jacobian(x)
         with one_thread():
-            own, given = self.space.x_model(x), self.space.y_model(y)
             if self.flow is not None:
-                density = self.flow.log_prob(self.space.x_axes(x), given).double().numpy()
+                density = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
                 return density + slope + self.space.log_turn, np.zeros(len(x))
-            rows = torch.cat([own, given], 1).to(self.fitted.row)
-            size = chunk(rows.shape[1], evaluate.BOUND_DRAWS)
-            batches = Batches(len(rows), ((piece, row_keys(piece)) for piece in rows.split(size)))
-            model = self.fitted
-            cost, variance = evaluate.importance_costs(model.model, model.parameters, self.spec, batches, draws)
-            return slope - cost.numpy(), variance.sqrt().numpy()
+            cost, error = self.importance_costs(x, y, draws)
+            return slope - cost, error
+
+    def importance_costs(self, x: Array, y: Array, draws: int = DENSITY_DRAWS) -> tuple[Floats, Floats]:
+        """The conditional VAE's bound on -log p(x | y) (n,) in its own coordinates, and its standard error."""
+        rows = torch.cat([self.space.x_model(x), self.space.y_model(y)], 1).to(self.fitted.row)
+        size = chunk(rows.shape[1], evaluate.BOUND_DRAWS)
+        batches = Batches(len(rows), ((piece, row_keys(piece)) for piece in rows.split(size)))
+        model = self.fitted
+        cost, variance = evaluate.importance_costs(model.model, model.parameters, self.spec, batches, draws)
+        return cost.numpy(), variance.sqrt().numpy()
 
     def solve(
         self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,

@@ -2,6 +2,10 @@
 
 What a conditional VAE bounds is then exact, and no encoder is needed. A Gaussian decoder blurs thin, curved or several
 modes; a flow does not, but cannot be a map of a few latents, so validation chooses between the two.
+
+Of few pairs one flow is too sure of itself: then each of five flows is trained without a fifth of them, and p(x | y) is
+their equal mixture. The base distribution is N(0, s^2 I), with the s under which validation pairs are most likely, if
+they tell it from 1.
 """
 
 from __future__ import annotations
@@ -13,20 +17,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
+from scipy import optimize
 from torch import Tensor
 
 from vaelab import store
 from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 
-Array = npt.NDArray[Any]
+Pairs = tuple[Tensor, Tensor]  # x (n, D) and y (n, C)
 TRANSFORMS, HIDDEN, BINS = 5, (64, 64), 8
 LR, WARMUP, CLIP, AVERAGE = 2e-3, 0.05, 5.0, 0.99  # the last: of the weights, over the steps
 STEPS, LEAST_BATCH, MOST_BATCH, MOST_EPOCHS = 5_400, 100, 500, 200
 LONGER = 2  # times the epochs of a model beside it, whose passes take longer
 PATIENCE = 25  # epochs without a better validation value
+FEW, FOLDS = 1_000, 5  # below so many pairs, so many flows, each without a part of them
+CHANCE = 4.0  # twice the gain in log-likelihood up to which a scale of 1 is kept: two standard errors
+NARROWEST, WIDEST_SCALE = 0.5, 3.0  # of the base distribution
 WIDEST = 32  # dimensions of x: each needs a pass through the network for a draw
 FILE = "flow.safetensors"
 PIECE = 20_000  # draws at once
@@ -34,13 +41,15 @@ PIECE = 20_000  # draws at once
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flow:
-    """A neural spline flow in the coordinates of a problem's x and y (Durkan et al. 2019).
+    """An equal mixture of neural spline flows in the coordinates of a problem's x and y (Durkan et al. 2019).
 
-    neg_log_p: on validation, in nats per example, in these coordinates. seconds: of its training.
+    scale: the standard deviation of the base distribution. neg_log_p: on validation, in nats per example, in these
+    coordinates. seconds: of its training.
     """
 
-    net: Any
-    neg_log_p: float
+    nets: tuple[Any, ...]
+    scale: float = 1.0
+    neg_log_p: float = math.nan
     seconds: float = 0.0
 
     @torch.no_grad()
@@ -49,30 +58,69 @@ class Flow:
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
         found = []
         for own in y.float():
-            given = self.net(own)
-            z = torch.randn(n, given.event_shape[0], generator=generator)
-            found.append(torch.cat([given.transform.inv(piece) for piece in z.split(PIECE)]))
+            flows = [net(own) for net in self.nets]
+            z = self.scale * torch.randn(n, flows[0].event_shape[0], generator=generator)
+            chosen = torch.randint(len(flows), (n,), generator=generator)
+            x = torch.empty_like(z)
+            for k, given in enumerate(flows):
+                rows = (chosen == k).nonzero()[:, 0]
+                for piece in rows.split(PIECE):
+                    x[piece] = given.transform.inv(z[piece])
+            found.append(x)
         return torch.stack(found)
 
-    @torch.no_grad()
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """log p(x | y) (n,) in nats, for pairs x (n, D) and y (n, C) in coordinates."""
-        pieces = zip(x.float().split(PIECE), y.float().split(PIECE), strict=True)
-        return torch.cat([self.net(given).log_prob(own) for own, given in pieces])
+        return _mixture(*self._based(x, y), self.scale)
+
+    def calibrated(self, x: Tensor, y: Tensor) -> Flow:
+        """With the scale under which pairs x (n, D), y (n, C) that it did not see are most likely; with a scale of 1
+        where their likelihood gains no more than by chance. The density keeps a mass of 1.
+        """
+        based = self._based(x, y)
+
+        def cost(log_scale: float) -> float:
+            return -float(_mixture(*based, math.exp(log_scale)).sum())
+
+        at_one = cost(0.0)
+        if not math.isfinite(at_one):
+            return dataclasses.replace(self, scale=1.0)
+        best = optimize.minimize_scalar(cost, bounds=(math.log(NARROWEST), math.log(WIDEST_SCALE)), method="bounded")
+        scale = math.exp(best.x) if 2 * (at_one - best.fun) > CHANCE else 1.0
+        return dataclasses.replace(self, scale=scale)
+
+    @torch.no_grad()
+    def _based(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each flow z (K, n, D) behind pairs x, y, and log |dz / dx| (K, n)."""
+        pieces = list(zip(x.float().split(PIECE), y.float().split(PIECE), strict=True))
+        found = [[net(given).transform.call_and_ladj(own) for own, given in pieces] for net in self.nets]
+        z, slope = (torch.stack([torch.cat([part[i] for part in own]) for own in found]) for i in (0, 1))
+        return z, slope
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Its weights in a run folder; returns what `load` needs besides."""
-        arrays = {name: value.numpy() for name, value in self.net.state_dict().items()}
-        digest = store.save_arrays(folder / FILE, arrays)
-        return {"sha256": digest, "neg_log_p": self.neg_log_p, "seconds": self.seconds}
+        arrays = {
+            f"{k}.{name}": value.numpy() for k, net in enumerate(self.nets) for name, value in net.state_dict().items()
+        }
+        about = {"flows": len(self.nets), "scale": self.scale, "neg_log_p": self.neg_log_p, "seconds": self.seconds}
+        return {"sha256": store.save_arrays(folder / FILE, arrays), **about}
 
     @classmethod
     def load(cls, folder: Path, about: dict[str, Any], x_size: int, y_size: int) -> Flow:
         """From a run folder and what `save` returned, for coordinates of these sizes."""
-        net = _network(x_size, y_size, 0)
         arrays = store.load_arrays(folder / FILE, about["sha256"])
-        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        return cls(net, about["neg_log_p"], about["seconds"])
+        nets = []
+        for k in range(about["flows"]):
+            net = _network(x_size, y_size, 0)
+            net.load_state_dict({name: torch.from_numpy(arrays[f"{k}.{name}"]) for name in net.state_dict()})
+            nets.append(net)
+        return cls(tuple(nets), about["scale"], about["neg_log_p"], about["seconds"])
+
+
+def _mixture(z: Tensor, log_slope: Tensor, scale: float) -> Tensor:
+    """log p(x | y) (n,) of K flows in equal parts, from the base distribution N(0, scale^2 I)."""
+    each = (-0.5 * (z / scale).square() - math.log(scale) - 0.5 * math.log(2 * math.pi)).sum(-1) + log_slope
+    return torch.logsumexp(each, 0) - math.log(len(each))
 
 
 def _network(x_size: int, y_size: int, seed: int) -> Any:
@@ -83,23 +131,33 @@ def _network(x_size: int, y_size: int, seed: int) -> Any:
         return zuko.flows.NSF(x_size, y_size, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)
 
 
-def fit(
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
-    seed: int = 0,
-    epochs: int = MOST_EPOCHS,
-) -> Flow:
-    """The flow with the lowest -log p(x | y) on validation, of pairs x (n, D) and y (n, C) in coordinates.
+def fit(train: Pairs, validation: Pairs, seed: int = 0, epochs: int = MOST_EPOCHS) -> Flow:
+    """A flow of pairs x (n, D) and y (n, C) in coordinates, or of few pairs a mixture, each without a part of them."""
+    began = time.perf_counter()
+    n, (x, y) = len(train[0]), train
+    if n < FEW:
+        parts = [torch.arange(n) % FOLDS == k for k in range(FOLDS)]
+        unseen = [(x[part], y[part]) for part in parts]
+        seen = [(x[~part], y[~part]) for part in parts]
+        seeds = [derive_seed(seed, 20 + k) for k in range(FOLDS)]
+    else:
+        unseen, seen, seeds = [validation], [train], [seed]
+    nets = tuple(_trained(own, held, s, epochs) for own, held, s in zip(seen, unseen, seeds, strict=True))
+    found = Flow(nets).calibrated(*validation)
+    neg_log_p = float(-found.log_prob(*validation).mean())
+    return dataclasses.replace(found, neg_log_p=neg_log_p, seconds=time.perf_counter() - began)
+
+
+def _trained(train: Pairs, validation: Pairs, seed: int, epochs: int) -> Any:
+    """The network with the lowest -log p(x | y) on validation.
 
     Adam with a cosine schedule over 5,400 steps, in at most `epochs` epochs; a running average of the weights is what
-    is judged and kept.
-    If the loss becomes NaN, training ends with the best weights before, of an infinite value if there are none.
+    is judged and kept. If the loss becomes NaN, training ends with the best weights before.
     """
     (x, y), (held_x, held_y) = ([part.float() for part in pair] for pair in (train, validation))
     batch = min(len(x), max(LEAST_BATCH if len(x) > 2 * LEAST_BATCH else 16, min(MOST_BATCH, len(x) // 180)))
     per_epoch = len(x) // batch
     epochs = max(1, min(epochs, MOST_EPOCHS, round(STEPS / per_epoch)))
-    began = time.perf_counter()
     generator = torch.Generator().manual_seed(derive_seed(seed, 6))
     net = _network(x.shape[1], y.shape[1], derive_seed(seed, 7))
     average = copy.deepcopy(net)
@@ -128,4 +186,4 @@ def fit(
             if epoch - best_epoch >= PATIENCE or math.isnan(value):
                 break
     average.load_state_dict(kept)
-    return Flow(average, best, time.perf_counter() - began)
+    return average

@@ -91,8 +91,9 @@ def train(
 ) -> Inverter:
     """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
 
-    flow: for a noisy problem, also train a flow, which draws instead of the model if its -log p(x | y) is lower on
-    validation. Raises TrainingFailed if all losses became non-finite.
+    flow: for a noisy problem, also train a flow, which draws instead of the model unless the model's -log p(x | y) on
+    validation is lower by two standard errors: its best epoch and `beta` were chosen there. Raises TrainingFailed if
+    all losses became non-finite.
     """
     members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
     trained = train_members(problem, members, work, spectrum, progress)
@@ -106,7 +107,7 @@ def train(
 
 
 def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
-    """The model with a flow that draws in its stead, if that is better on validation."""
+    """The model with a flow that draws in its stead, unless the model is better on validation beyond chance."""
     problem, space = model.problem, model.space
     if space.x.size > flows.WIDEST:
         return model
@@ -122,14 +123,16 @@ def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
             store.write_json(work / "flow.json", found.save(work))
     unit = float(np.log(space.scaling.scale[: space.x.size]).sum())  # in which the model's bound is
     vae, other = float(model.metrics["neg_log_p"]), found.neg_log_p - space.log_turn + unit
-    is_better = other < vae
+    cost, _ = model.importance_costs(*problem.rows("validation"), CHOICE_DRAWS)
+    gain = -found.log_prob(*held).numpy() - space.log_turn - cost  # of the model over the flow, on each pair
+    draws_flow = math.isfinite(other) and gain.mean() < 2 * gain.std(ddof=1) / math.sqrt(len(gain))
     compared = {
         "conditional VAE": vae, "flow": other if math.isfinite(other) else None,
-        "draws": "flow" if is_better else "conditional VAE",
+        "draws": "flow" if draws_flow else "conditional VAE",
     }  # fmt: skip
-    metrics = {**model.metrics, "neg_log_p": min(vae, other), "compared": compared}
+    metrics = {**model.metrics, "neg_log_p": other if draws_flow else vae, "compared": compared}
     seconds = model.seconds + found.seconds
-    return dataclasses.replace(model, metrics=metrics, seconds=seconds, flow=found if is_better else None)
+    return dataclasses.replace(model, metrics=metrics, seconds=seconds, flow=found if draws_flow else None)
 
 
 def _metrics(fitted: Fitted, feed: Feed) -> dict[str, Any]:

@@ -204,8 +204,14 @@ def _draws_by(results: Mapping[str, Any]) -> list[Card]:
     if compared is None:
         return []
     flow, vae = number(compared["flow"]), number(compared["conditional VAE"])
-    beside = f"-log p(x|y): flow {flow}, VAE {vae} nats, x in units of its spread"
-    return [Card("posterior draws by", Cell(str(compared["draws"])), f"lower on validation; {beside}")]
+    beside = f"-log p(x|y) on validation: flow {flow}, VAE {vae} nats, x in units of its spread"
+    return [
+        Card(
+            "posterior draws by",
+            Cell(str(compared["draws"])),
+            f"{beside}; the VAE draws if lower by 2 standard errors",
+        )
+    ]
 
 
 def _methods(results: Mapping[str, Any]) -> Table:
