@@ -16,6 +16,7 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.errors import InputError
 from vaelab.inverse.conditional import Coordinates
 from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.flow import picked
 from vaelab.regressor.density import LEAST
 from vaelab.regressor.fitted import FittedRegressor
 from vaelab.regressor.scores import LEVEL, half_width
@@ -109,17 +110,26 @@ class _Seen(nn.Module):
 
 
 class FlowSampler(nn.Module):
-    """A draw of x ~ p(x|y) (n, *x_shape) for each of y (n, *y_shape), made of standard normals (n, D)."""
+    """A draw of x ~ p(x|y) (n, *x_shape) for each of y (n, *y_shape), made of standard normals (n, D).
+
+    Of a mixture of flows (n, D + 1): the last picks the flow.
+    """
 
     def __init__(self, inverter: Inverter):
         super().__init__()
         assert inverter.flow is not None
-        self.seen, self.space, self.net = _Seen(inverter.space), inverter.space, inverter.flow.net
-        self.normals = len(inverter.space.x.mean) if inverter.space.axes is not None else inverter.space.x.size
+        self.seen, self.space, self.scale = _Seen(inverter.space), inverter.space, inverter.flow.scale
+        self.nets = nn.ModuleList(inverter.flow.nets)
+        self.size = len(inverter.space.x.mean) if inverter.space.axes is not None else inverter.space.x.size
+        self.normals = self.size + (len(self.nets) > 1)
 
     def forward(self, y: Tensor, normal: Tensor) -> Tensor:
-        found = self.net(self.seen(y).float()).transform.inv(normal.float())
-        return self.space.x_of_axes(found.double())
+        given, z = self.seen(y).float(), self.scale * normal[:, : self.size].float()
+        found = torch.stack([net(given).transform.inv(z) for net in self.nets], 1)
+        if len(self.nets) > 1:
+            which = picked(normal[:, -1], len(self.nets))
+            found = found.gather(1, which[:, None, None].expand(-1, 1, self.size))
+        return self.space.x_of_axes(found[:, 0].double())
 
 
 class Sampler(nn.Module):

@@ -60,7 +60,7 @@ class Flow:
         for own in y.float():
             flows = [net(own) for net in self.nets]
             z = self.scale * torch.randn(n, flows[0].event_shape[0], generator=generator)
-            chosen = torch.randint(len(flows), (n,), generator=generator)
+            chosen = picked(torch.randn(n, generator=generator), len(flows))
             x = torch.empty_like(z)
             for k, given in enumerate(flows):
                 rows = (chosen == k).nonzero()[:, 0]
@@ -115,6 +115,16 @@ class Flow:
             net.load_state_dict({name: torch.from_numpy(arrays[f"{k}.{name}"]) for name in net.state_dict()})
             nets.append(net)
         return cls(tuple(nets), about["scale"], about["neg_log_p"], about["seconds"])
+
+
+def picked(normal: Tensor, parts: int) -> Tensor:
+    """Which of equal parts each standard normal (n,) is in: 0 to parts - 1.
+
+    >>> picked(torch.tensor([-9.0, -0.1, 0.1, 9.0]), 2)
+    tensor([0, 0, 1, 1])
+    """
+    part: Tensor = (parts * torch.special.ndtr(normal)).long().clamp(max=parts - 1)
+    return part
 
 
 def _mixture(z: Tensor, log_slope: Tensor, scale: float) -> Tensor:
