@@ -34,11 +34,11 @@ def sections() -> dict[str, list[str]]:
 
 
 WRITTEN = {
-    "Tune": ("runs/digits/report.html", "runs/sizes/best/model.safetensors"),
-    "Classify": ("runs/classes/report.html", "answers.csv"),
-    "Regress": ("runs/dose/report.html", "doses.csv"),
-    "Tables": ("runs/patients/report.html", "filled.csv", "draws.parquet", "translated.csv"),
-    "Train, judge, use": ("samples.png", "latents.csv", "points.png"),
+    "Tune": ("runs/digits/report.html", "runs/digits/best/model.safetensors"),
+    "Invert": ("runs/product/report.html", "draws.csv"),
+    "Classify and regress": ("runs/classes/report.html", "answers.csv", "runs/dose/report.html", "doses.csv"),
+    "Tables": ("runs/patients/report.html", "filled.csv", "scores.csv", "runs/synthetic/report.html"),
+    "Use": ("samples.png", "latents.csv", "path.gif", "model/encoder.pt"),
 }
 
 
@@ -72,8 +72,14 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_readme_names_only_pictures_that_exist() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text())
-    assert len(pictures) >= 3
+    assert len(pictures) == 1
     assert all((README.parent / picture).is_file() for picture in pictures)
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", README.read_text())
+    assert len(links) >= 10
+    assert [link for link in links if not (README.parent / link).is_file()] == []
 
 
 def test_commands_in_the_start_section_are_targets_of_the_makefile() -> None:
