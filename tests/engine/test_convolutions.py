@@ -109,7 +109,10 @@ def test_gradients_of_halving_and_doubling_come_alone_as_together(doubles, wante
 
 @pytest.mark.parametrize(("size", "kernel"), [((5, 4), 3), ((4, 4), 5), ((1, 9), 3)])
 def test_small_maps_in_bfloat16_have_the_gradients_of_conv2d(size, kernel):
-    """These are computed as one product; the reference is float64 on the same rounded numbers."""
+    """These are computed as one product; the reference is float64 on the same rounded numbers.
+
+    Processors without instructions for bfloat16 also round partial sums.
+    """
     side = (1 if size[0] == 1 else kernel, kernel)
     x, dy = random(B, 128, *size, seed=1).bfloat16(), random(B, 130, *size, seed=2).bfloat16()
     weight, bias = (random(1, 130, *side, 128, seed=3) / 50).bfloat16(), random(1, 130, seed=4).bfloat16()
@@ -123,7 +126,7 @@ def test_small_maps_in_bfloat16_have_the_gradients_of_conv2d(size, kernel):
     )
     torch.testing.assert_close(y.double(), module, rtol=2**-7, atol=0.02)
     for ours, reference in zip(found, torch.autograd.grad(module, exact, dy.double()), strict=True):
-        torch.testing.assert_close(ours.double(), reference, rtol=2**-7, atol=2**-8 * float(reference.abs().max()))
+        torch.testing.assert_close(ours.double(), reference, rtol=2**-7, atol=2**-7 * float(reference.abs().max()))
 
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 9)])

@@ -82,6 +82,8 @@ def test_a_function_in_python_is_run_only_where_it_is_named(folder):
     assert "is not the forward function of the run" in told
     code, out, _ = run(folder, "draw", "lever", "--y", "y.csv", "-n", "3")
     assert code == 0
+    _, _, told = run(folder, "draw", "lever", "--y", "y.csv", "-n", "3", "--forward", "lever.py:moment")
+    assert "f(x) of a draw misses its y by " in told
     assert out.splitlines()[0] == "measurement,draw,force [N],length"
     code, _, told = run(folder, "invert", "--config", "lever/config.toml", "--out", "again")
     assert code == 2
@@ -111,8 +113,9 @@ def test_pairs_in_a_table_have_draws_but_no_solutions(folder):
     page = (folder / "pairs" / "report.html").read_text()
     assert "Posterior of the first scored measurements" in page
     assert "Comparison of methods" not in page
-    code, out, _ = run(folder, "draw", "pairs", "--y", "pairs.csv", "-n", "1")
+    code, out, told = run(folder, "draw", "pairs", "--y", "pairs.csv", "-n", "1")
     assert code == 0
+    assert "no forward function, so no draw was compared with its y" in told
     assert len(out.splitlines()) == 201
     code, _, told = run(folder, "solve", "pairs", "--y", "pairs.csv")
     assert (code, told.count("\n")) == (2, 1)

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import commands
 from vaelab import ConditionalVAE
 from vaelab.errors import InputError
 from vaelab.inverse import methods, problems, scores, units
+from vaelab.inverse.examples import Examples
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.solve import solve as solve_file
@@ -150,6 +152,19 @@ def test_an_unreachable_measurement_is_answered_with_the_nearest_miss(tmp_path, 
     told = capsys.readouterr().out
     assert "none of 40 candidates is a solution; the nearest, x = " in told
     assert "misses y by 5e-10" in told
+    done = commands.vaelab(["solve", "run", "--y", "y.csv", "--samples", "20"], tmp_path)
+    assert done.returncode == 1  # there is no solution
+    assert "measurement 0 is unlike the training examples (p = 0.002" in done.stderr
+
+
+def test_measurements_like_the_examples_are_called_unusual_as_rarely_as_is_said():
+    rng = np.random.default_rng(0)
+    usual = Examples(np.zeros((2_000, 1), np.float32), rng.normal(size=(2_000, 3)).astype(np.float32))
+    p_values = usual.p_values(rng.normal(size=(4_000, 3)))
+    for level in (0.01, 0.1, 0.5):
+        share = (p_values <= level).mean()
+        assert abs(share - level) < 4 * np.sqrt(level * (1 - level) * (1 / 4_000 + 1 / 2_000))
+    assert (usual.p_values(np.full((1, 3), 20.0)) == 1 / 2_001).all()
 
 
 def solved(problem: Problem, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

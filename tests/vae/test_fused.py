@@ -73,7 +73,8 @@ def test_every_activation(activation):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", RULES)
 def test_every_optimizer(optimizer, decay):
-    assert_equal(data_for("gaussian"), optimizer=optimizer, weight_decay=decay, clip=2.0)
+    tolerance = 1e-4 if optimizer == "rmsprop" else 1e-5  # its first steps have the length of lr for any gradient
+    assert_equal(data_for("gaussian"), optimizer=optimizer, weight_decay=decay, clip=2.0, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     print_json,
     refuse_beside,
     resumed,
+    tell,
 )
 from vaelab.cli.reading import with_options
 from vaelab.cli.settings import INVERSE, InverseOptions
@@ -194,7 +195,7 @@ def solve(
     out: Annotated[Path | None, typer.Option(help="all solutions as .csv, .parquet or .npz")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find distinct solutions for measurements, ranked by how well they reproduce them."""
+    """Find distinct solutions for measurements, ranked by how well they reproduce them; exit code 1 if none."""
     from vaelab.cli import outputs, terminal
     from vaelab.inverse import solve as solving
     from vaelab.inverse.units import parse_numbers
@@ -209,6 +210,10 @@ def solve(
     if out is not None:
         found.save(out) if out.suffix.lower() == ".npz" else outputs.write_columns(found.columns(), out)
     print_json(found.document) if as_json else terminal.print_solutions(found.document)
+    for note in found.notes:
+        tell(f"note: {note}")
+    if not any(len(own) for own in found.found):
+        raise typer.Exit(1)
 
 
 def draw(
@@ -224,4 +229,7 @@ def draw(
     from vaelab.inverse import solve as solving
 
     outputs.check_table(out)
-    outputs.write_columns(solving.draw(folder, y, n, seed, _function(forward)), out)
+    drawn = solving.draw(folder, y, n, seed, _function(forward))
+    for note in drawn.notes:
+        tell(f"note: {note}")
+    outputs.write_columns(drawn.columns, out)

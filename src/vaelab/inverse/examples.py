@@ -18,6 +18,7 @@ from vaelab.inverse.problems import Problem
 Array = npt.NDArray[Any]
 FILE = "examples.safetensors"
 BYTES = 16_000_000  # in a run folder, at most
+REFERENCE = 2_000  # examples whose distances to the others say what is usual
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +42,21 @@ class Examples:
         rows = index.kneighbors(problem.relative_y(y), min(n, len(self.c)), return_distance=False)
         x: Array = frame.own(torch.from_numpy(self.c[rows].astype(np.float64))).numpy()
         return x if problem.bounds is None else problem.bounds.clip(x)
+
+    def p_values(self, y: Array) -> npt.NDArray[np.float64]:
+        """Of measurements y (n, V) in units of the spread: the share of examples that are as far from all others as y
+        is from the nearest one, (1 + m) / (1 + N); a conformal p-value (Vovk et al. 2005).
+
+        >>> line = np.linspace(0, 1, 101, dtype=np.float32)[:, None]
+        >>> Examples(line, line).p_values(np.array([[0.505], [3.0]])).round(3).tolist()
+        [1.0, 0.01]
+        """
+        index = NearestNeighbors(algorithm="brute").fit(self.y)
+        some = self.y[:: -(-len(self.y) // REFERENCE)]
+        usual = np.sort(index.kneighbors(some, min(2, len(self.y)))[0][:, -1])  # the first is the example itself
+        own = index.kneighbors(y.astype(np.float32), 1)[0][:, 0]
+        farther: npt.NDArray[np.float64] = len(usual) - np.searchsorted(usual, own, side="left")
+        return (1 + farther) / (1 + len(usual))
 
     def save(self, folder: Path) -> str:
         """In a run folder; returns the checksum."""

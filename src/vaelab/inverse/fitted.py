@@ -150,6 +150,15 @@ class Inverter:
         cost, variance = evaluate.importance_costs(model.model, model.parameters, self.spec, batches, draws)
         return cost.numpy(), variance.sqrt().numpy()
 
+    def p_values(self, y: Any) -> Floats:
+        """Of measurements y (curves, *y_shape): how usual they are among the examples, see `Examples.p_values`.
+
+        At a small one the model extrapolates. Of measurements like the examples a share of `level` is at or below it.
+        """
+        if self.examples is None:
+            raise InputError("this model keeps no examples, so it cannot say how usual y is; train it again.")
+        return self.examples.p_values(self.problem.relative_y(self.problem.curves(y)))
+
     def solve(
         self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
         top: int | None = None,

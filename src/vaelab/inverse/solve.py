@@ -21,6 +21,7 @@ from vaelab.data.limits import check_file
 from vaelab.data.npy import read_npy
 from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError
+from vaelab.inverse import scores
 from vaelab.inverse.fitted import WALK, Inverter, Solutions
 from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
@@ -37,6 +38,11 @@ class Solved:
     document: Mapping[str, Any]
     problem: Problem
     found: Sequence[Solutions]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the measurements."""
+        return notes_on([curve["p_value"] for curve in self.document["curves"]])
 
     def columns(self) -> dict[str, Array]:
         """One row a solution: measurement, rank, misfit, that of each of several outputs, and x."""
@@ -65,6 +71,8 @@ class Solved:
         return np.concatenate([getattr(own, name) for own in self.found])
 
 
+UNUSUAL = 0.005  # p-value at or below which a measurement is told to be unlike the examples
+LISTED = 5  # of these
 LONGEST_LINE = 1 << 24  # characters of a row of measurements
 
 
@@ -83,6 +91,7 @@ def solve(
     if not problem.has_forward:
         raise InputError(f"{folder} has no forward function, so no solutions; use `draw` for posterior draws.")
     measured = problem.curves(read_measurements(Path(y), problem))
+    usual = _p_values(model, measured)
     began = time.perf_counter()
     found = model.solve(measured, samples, refine, seed, walk, gate, top)
     document = {
@@ -102,27 +111,62 @@ def solve(
                     for rank, (x, rmse, misfit) in enumerate(zip(own.x, own.rmse, own.misfit, strict=True), 1)
                 ],
                 "nearest": {"misfit": own.miss.tolist(), "x": _described(own.nearest)},
+                "p_value": p_value,
             }
-            for own in found
+            for own, p_value in zip(found, usual, strict=True)
         ],
     }  # fmt: skip
     return Solved(document, problem, found)
 
 
-def draw(
-    folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0, forward: Function | None = None
-) -> dict[str, Array]:
+def _p_values(model: Inverter, measured: Array) -> list[float | None]:
+    return [None] * len(measured) if model.examples is None else model.p_values(measured).tolist()
+
+
+def notes_on(p_values: Sequence[float | None]) -> list[str]:
+    """Which measurements are unlike the examples, in words.
+
+    >>> notes_on([0.4, 0.0005])
+    ['measurement 1 is unlike the training examples (p = 0.0005): what is told of it extrapolates.']
+    """
+    strange = [k for k, p_value in enumerate(p_values) if p_value is not None and p_value <= UNUSUAL]
+    found = [
+        f"measurement {k} is unlike the training examples (p = {p_values[k]:.2g}): what is told of it extrapolates."
+        for k in strange[:LISTED]
+    ]
+    if len(strange) > LISTED:
+        found.append(f"so are {counted(len(strange) - LISTED, 'further measurement')}.")
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """Posterior draws as columns, and what the user should know of them."""
+
+    columns: dict[str, Array]
+    notes: Sequence[str]
+
+
+def draw(folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0, forward: Function | None = None) -> Drawn:
     """Posterior draws for the measurements in a file, as columns: measurement, draw, and x by its names; of curves
     x0_0, x0_1, ... with the number of the point.
     """
     model = Inverter.load(folder, forward, needs_forward=False)
     measured = model.problem.curves(read_measurements(Path(y), model.problem))
-    x = model.draw(measured, n, seed).x.reshape(len(measured) * n, *model.problem.x_shape)
+    drawn = model.draw(measured, n, seed).x
+    x = drawn.reshape(len(measured) * n, *model.problem.x_shape)
     numbers = {
         "measurement": np.repeat(np.arange(len(measured)), n),
         "draw": np.tile(np.arange(1, n + 1), len(measured)),
     }
-    return numbers | x_columns(model.problem, x)
+    notes = notes_on(_p_values(model, measured))
+    if model.problem.has_forward:
+        missed = scores.pooled(model.problem, scores.misfits(model.problem, drawn, measured))
+        unit = "in y's unit" if model.problem.outputs == 1 else "in standard deviations of the outputs"
+        notes.append(f"f(x) of a draw misses its y by {np.nanmedian(missed):.3g} ({unit}, median).")
+    else:
+        notes.append("the run has no forward function, so no draw was compared with its y.")
+    return Drawn(numbers | x_columns(model.problem, x), notes)
 
 
 def x_columns(problem: Problem, x: Array) -> dict[str, Array]:
