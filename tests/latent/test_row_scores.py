@@ -168,6 +168,22 @@ def test_other_data_do_not_calibrate(run: Path) -> None:
         score_anomalies(vaelab.load(run), run.parent / "process.csv", data=from_arrays(process(100, 0)))
 
 
+def test_a_cell_that_is_far_off_is_named_though_its_column_has_gaps_and_others_are_surprising_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 1))
+    x = np.concatenate([z + 0.3 * rng.normal(size=(600, 3)), rng.normal(size=(600, 1)), (z > 0)], 1)
+    x[rng.random(600) < 0.3, 0] = np.nan
+    data = from_arrays(x, features=list("abcde"), types={"e": "binary"})
+    settings = {"latent_dim": 2, "hidden": "16", "epochs": 60, "lr": 1e-2}
+    fitted = vaelab.train(data, settings, figures=False, out=tmp_path / "run").model
+    rows = x[:6].copy()
+    for k, far in enumerate((6, -9, 20, -40, 100, 1e4)):
+        rows[k, 0] = far
+    found = score_anomalies(fitted, rows, data=data)
+    assert found.is_anomaly.all()
+    assert [own[0].column for own in found.strange] == ["a"] * 6
+
+
 def test_conditions_are_given_and_never_the_reason(tmp_path: Path) -> None:
     rows = process(200, 6)
     batch = np.random.default_rng(0).integers(0, 2, 200)

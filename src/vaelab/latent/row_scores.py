@@ -186,7 +186,8 @@ def _reasons(fitted: Fitted, rows: Array, known: Array) -> list[list[Reason]]:
             seen = ~np.isnan(own[:, j])
             p[seen, j] = conformal_p_values(own[seen, j], usual[: there[j], j])
         excess = np.nan_to_num(own - median, nan=-np.inf, posinf=np.inf)
-        tied = np.where(p == p.min(1, keepdims=True), excess, -np.inf)
+        least = np.maximum(p.min(1, keepdims=True), 1 / (there + 1))  # columns with gaps have fewer to compare with
+        tied = np.where(p <= least, excess, -np.inf)
         column = tied.argmax(1)
         lowest = p[np.arange(len(active)), column]
         is_named = np.isfinite(tied.max(1)) & ((number == 0) | (lowest <= np.maximum(RARE, 1 / (there[column] + 1))))
