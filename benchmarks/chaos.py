@@ -84,7 +84,16 @@ VARYING = {
     "seconds", "seconds_total", "seconds_per_epoch", "pays_from", "test_opened", "study", "name", "cluster", "run",
     "comparison", "anomaly", "folder", "em",
 }  # fmt: skip
-LEFT_OUT = {".lock", ".metrics.lock", "report.html", "config.toml", "manifest.json", "study.db-wal", "study.db-shm"}
+LEFT_OUT = {
+    ".lock",
+    ".metrics.lock",
+    "commands.json",
+    "report.html",
+    "config.toml",
+    "manifest.json",
+    "study.db-wal",
+    "study.db-shm",
+}
 PROGRESS = re.compile(
     r"trials|epoch|finals|training|note:|drawing|solving|judged|evaluated|neighbours|searching|checking|\d+ comp|xy"
 )
@@ -242,7 +251,8 @@ class Attacks:
         """What is wrong after the command was resumed, or begun again where it had not begun."""
         arguments = [command, "--resume", str(self.out), *COMMANDS[command][1]]
         code, err, _ = call(arguments, self.home)
-        if code == 2 and not (self.out / "config.toml").exists() and not self.out.with_name("out.partial").exists():
+        places = self.out, self.out.with_name("out.partial")
+        if code == 2 and not any((place / "config.toml").exists() for place in places):
             code, err, _ = call(self.arguments(command, self.out), self.home)
         if code:
             return [f"resume {code}: {err[-200:]!r}"]

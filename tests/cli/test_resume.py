@@ -93,3 +93,11 @@ def test_data_that_moved_are_named_beside_resume(data: Path, tmp_path: Path, mon
         assert "say by --data where they are now" in done.stderr
         done = vaelab([command, "--resume", command, "--data", "moved.npz"], tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+def test_what_was_killed_before_anything_was_kept_is_given_again(tmp_path: Path) -> None:
+    (tmp_path / "run.partial").mkdir()
+    (tmp_path / "run.partial" / "commands.json").write_text('["vaelab train digits --out run"]')
+    done = vaelab(["train", "--resume", "run"], tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "give its command again, without --resume" in done.stderr

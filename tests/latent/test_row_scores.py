@@ -168,7 +168,9 @@ def test_other_data_do_not_calibrate(run: Path) -> None:
         score_anomalies(vaelab.load(run), run.parent / "process.csv", data=from_arrays(process(100, 0)))
 
 
-def test_a_cell_that_is_far_off_is_named_though_its_column_has_gaps_and_others_are_surprising_too(tmp_path: Path) -> None:
+def test_a_cell_that_is_far_off_is_named_though_its_column_has_gaps_and_others_are_surprising_too(
+    tmp_path: Path,
+) -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(600, 1))
     x = np.concatenate([z + 0.3 * rng.normal(size=(600, 3)), rng.normal(size=(600, 1)), (z > 0)], 1)

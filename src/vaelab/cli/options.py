@@ -122,8 +122,13 @@ def refuse_beside(context: typer.Context, own: str, allowed: Collection[str]) ->
 def resumed(folder: Path, command: str) -> Path:
     """Where the unfinished run or study of `folder` is; raises InputError if another command began it."""
     from vaelab import store
+    from vaelab.store.folders import is_occupied
 
     place = store.unfinished(folder)
+    if place.is_dir() and not is_occupied(place):
+        raise InputError(
+            f"{folder} was interrupted before anything was kept; give its command again, without --resume."
+        )
     own = store.command_of(place)
     if own not in (None, command):
         raise InputError(
