@@ -191,6 +191,17 @@ def test_points_that_may_separate_thousands_are_told(tmp_path):
     )
     plain = rows("a;b", lambda i: f"{i + 0.125:.3f};{i}.5")
     assert not load(write(tmp_path / "p.csv", plain)).notes
+    commas = load(write(tmp_path / "c.csv", rows("a;b", lambda i: f"{values[i]:,};{i}")))
+    assert any("if their commas separate thousands" in note for note in commas.notes)
+
+
+def test_commas_separate_thousands_where_other_columns_have_points(tmp_path):
+    values = [5, 12_345, 999, 1_000, 20_500] * 8
+    data = load(write(tmp_path / "t.csv", rows("a;b", lambda i: f"{values[i]:,};{i}.5")))
+    np.testing.assert_array_equal(data.x[:, 0], values)
+    assert "column 'a' is text such as '5'" in data.notes[0]
+    fractions = load(write(tmp_path / "f.csv", rows("a;b", lambda i: f"{values[i]},25;{i}.5")))
+    np.testing.assert_array_equal(fractions.x[:, 0], np.array(values) + 0.25)
 
 
 @pytest.mark.parametrize("cell", ["v1.{}", "{}A", "12:{}", "1 {} x y", "10.0.0.{}", "+49 {}-1"])

@@ -363,10 +363,10 @@ def test_paths_that_are_no_data_files(tmp_path):
     assert "'zero' is a device" in message("/dev/zero")
     assert "is a directory" in message(tmp_path / "folder.npy")
     assert "is a directory" in message(tmp_path)
-    assert "'none.npy' does not; check the path" in message(tmp_path / "none.npy")
+    assert "none.npy' does not; check the path" in message(tmp_path / "none.npy")
     assert "'loop.npy' is not" in message(tmp_path / "loop.npy")
     assert "is not" in message("a\0b.npy")
-    assert r"'a\nb.npy'" in message(tmp_path / "a\nb.npy")
+    assert r"a\nb.npy'" in message(tmp_path / "a\nb.npy")
     assert "not" in message(tmp_path / ("x" * 300 + ".npy"))
     assert "starts with \"b'PK" in message(write(tmp_path / "t.bin", b"PK\x05\x06 and more"))
 
@@ -438,7 +438,7 @@ def test_describe_a_refused_table(tmp_path):
 
 
 def test_what_cannot_be_read_at_all_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"'none\.npy' does not"):
+    with pytest.raises(InputError, match=r"none\.npy' does not"):
         describe_source(tmp_path / "none.npy")
 
 

@@ -152,7 +152,7 @@ def test_an_unreachable_measurement_is_answered_with_the_nearest_miss(tmp_path, 
     told = capsys.readouterr().out
     assert "none of 40 candidates is a solution; the nearest, x = " in told
     assert "misses y by 5e-10" in told
-    done = commands.vaelab(["solve", "run", "--y", "y.csv", "--samples", "20"], tmp_path)
+    done = commands.vaelab(["solve", "run", "--y=-5e-10", "--samples", "20"], tmp_path)  # itself
     assert done.returncode == 1  # there is no solution
     assert "measurement 0 is unlike the training examples (p = 0.002" in done.stderr
 

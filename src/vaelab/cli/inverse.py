@@ -26,6 +26,12 @@ PythonFunction = Annotated[
     str | None,
     typer.Option("--forward", metavar="FILE.py:NAME", help="the run's forward function, if it was one in Python"),
 ]
+Measurements = Annotated[
+    Path,
+    typer.Option(
+        "--y", metavar="FILE|NUMBERS", help="measurements: .npy, or .csv with one per row; or one itself, such as 0.3,2"
+    ),
+]
 
 
 @with_options
@@ -175,7 +181,7 @@ def _function(named: str | None) -> Callable[..., Any] | None:
 
 def solve(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
-    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements: .npy, or .csv with one per row")],
+    y: Measurements,
     samples: Annotated[int, typer.Option(min=1, help="candidates per measurement")] = 100,
     refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
     walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
@@ -218,7 +224,7 @@ def solve(
 
 def draw(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
-    y: Annotated[Path, typer.Option("--y", metavar="FILE", help="measurements: .npy, or .csv with one per row")],
+    y: Measurements,
     n: Annotated[int, typer.Option("-n", "--n", min=1, max=1_000_000, help="draws per measurement")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
     forward: PythonFunction = None,

@@ -34,6 +34,7 @@ ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')
 QUOTE = re.compile(b'"')
 BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # no text in any encoding by bytes has them
 ZERO_CODE = r"^\s*[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
+GROUPED = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$|^[+-]?[0-9]+$"  # thousands, where fractions have a point
 COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+$"
 
 
@@ -119,8 +120,8 @@ class _File:
             columns[column] = column_of(values, column, self.name)[0]
         for name in (header[j] for j in self.dialect.unclear if columns[header[j]].dtype.kind == "f"):
             self.notes.append(
-                f"column {quote(name)} holds whole numbers beside some with three decimals: if their points separate "
-                "thousands, remove them."
+                f"column {quote(name)} holds whole numbers beside some with three decimals: if their "
+                f"{'points' if self.dialect.decimal == '.' else 'commas'} separate thousands, remove them."
             )
         if not self.dialect.has_header:
             self.notes.append(f"{self.name} has no header: its columns are named c1 to c{len(header)}.")
@@ -212,7 +213,9 @@ class _File:
             values = self._codes(name, values)
         if is_code or compute.any(compute.match_substring_regex(values, ZERO_CODE)).as_py():
             return values
-        if self.dialect.delimiter != "," and compute.all(compute.match_substring_regex(values, COMMA_NUMBER)).as_py():
+        is_grouped = self.dialect.decimal == "." and compute.all(compute.match_substring_regex(values, GROUPED)).as_py()
+        has_commas = compute.all(compute.match_substring_regex(values, COMMA_NUMBER)).as_py()
+        if self.dialect.delimiter != "," and has_commas and not is_grouped:
             return compute.replace_substring(values, ",", ".").cast(pyarrow.float64())
         for kind in (pyarrow.int64(), pyarrow.float64()):
             try:

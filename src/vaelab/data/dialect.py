@@ -39,7 +39,7 @@ class Dialect:
     quoted: columns whose cells are all quoted while others are not, by number: codes, not numbers.
     fractions: columns of numbers with a decimal sign in the first rows.
     skipped: lines before the header: comments, empty ones, Excel's "sep=;".
-    unclear: columns, by number, whose decimal points may separate thousands: 1.234 beside 56.
+    unclear: columns, by number, whose decimal signs may separate thousands: 1.234 beside 56.
     has_last: whether rows end with a delimiter, so that there is one more cell, always empty, than names.
     """
 
@@ -97,7 +97,7 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
     quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
     decimal = _decimal(delimiter, rows)
     fractions = _fractions(rows, decimal) - quoted
-    unclear = _unclear(rows) if decimal == "." else frozenset()
+    unclear = _unclear(rows, decimal)
     return Dialect(delimiter, decimal, tuple(header), True, quoted, fractions, skipped, has_last, unclear)
 
 
@@ -238,11 +238,12 @@ def _decimal(delimiter: str, rows: list[list[str]]) -> str:
     return "," if commas and not points else "."
 
 
-def _unclear(rows: list[list[str]]) -> frozenset[int]:
+def _unclear(rows: list[list[str]], decimal: str) -> frozenset[int]:
     found = set()
+    thousands = re.compile(THOUSANDS.pattern.replace("\\.", re.escape(decimal)))
     for j, column in enumerate(zip(*rows, strict=True)):
         cells = [cell.strip() for cell in column if cell.strip()]
-        pointed = [cell for cell in cells if THOUSANDS.fullmatch(cell)]
+        pointed = [cell for cell in cells if thousands.fullmatch(cell)]
         whole = [cell for cell in cells if WHOLE.fullmatch(cell)]
         if pointed and whole and len(pointed) + len(whole) == len(cells):
             found.add(j)

@@ -37,7 +37,7 @@ def check_file(path: Path) -> int:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise InputError(f"the data file must exist, but {name_of(path)} does not; check the path.") from None
+        raise InputError(f"the data file must exist, but {quote(path, 200)} does not; check the path.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"the data file must be readable, but {name_of(path)} is not: {reason(error)}.") from None
     if stat.S_ISDIR(status.st_mode):

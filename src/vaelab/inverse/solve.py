@@ -189,9 +189,11 @@ def read_measurements(path: Path, problem: Problem) -> Array:
     """Measurements (n, *y_shape) from an .npy file, or from a table with one in each row.
 
     Columns are found by the names of the outputs, with or without units; a table without these names must hold just the
-    values, in order.
+    values, in order. In place of a file, the numbers of one measurement with commas between them.
     """
     shape = problem.y_shape
+    if not path.exists() and all(map(reads_as_number, cells := str(path).split(","))):
+        return _shaped(np.array([[float(cell) for cell in cells]]), shape, path)
     check_file(path)
     if path.suffix == ".npy":
         return read_npy(path)

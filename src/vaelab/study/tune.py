@@ -155,8 +155,12 @@ def _run(
         config.save(folder, data.source)  # a resumed study may have more trials
         work.mkdir(exist_ok=True)
         trials.reclaim()
+        was_complete = (folder / "results.json").exists()
         try:
-            return _study(config, data, folder, base, trials, crew, clock, watch)
+            study = _study(config, data, folder, base, trials, crew, clock, watch)
+            if was_complete and not crew.has_worked:
+                watch.note(f"{store.destination(folder)} is finished; there is nothing to resume.")
+            return study
         finally:
             trials.reclaim()  # leave no trial running on any exit
 
