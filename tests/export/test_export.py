@@ -19,6 +19,7 @@ from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.export import export_model
 from vaelab.export.decompositions import cholesky, cholesky_solve, searchsorted
+from vaelab.export.networks import Sampler
 from vaelab.inverse import flow
 from vaelab.inverse.fitted import Inverter
 
@@ -104,6 +105,8 @@ def test_a_table_s_encoder_and_decoder(folders: Path, patients: Dataset, format:
         np.testing.assert_allclose(found, expected, **CLOSE)
     z = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     np.testing.assert_allclose(computed(decoder, z)[0], fitted.decode(z), **CLOSE)
+    if format == "onnx":
+        assert [own.shape[0] for own in ort.InferenceSession(str(encoder)).get_inputs()] == ["n"]
     columns = about(encoder)["columns"]
     assert [column["name"] for column in columns] == list(fitted.facts.features)
     assert {"f", "m"} in [set(column.get("levels", ())) for column in columns]
@@ -165,6 +168,17 @@ def test_a_sampler_with_noise_follows_the_draws_here(folders: Path, tmp_path: Pa
     z = torch.from_numpy(normal[None, :, : inverter.spec.latent_dim]).float()
     expected = inverter.space.x_own(inverter.sampler.decode(z, inverter.space.y_model(np.array([[0.5]]))).double())
     np.testing.assert_allclose(computed(path, np.full(n, 0.5), middle)[0], expected[0].numpy(), **CLOSE)
+
+
+def test_a_sampler_sees_curves_as_the_library_does() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 3, (300, 2))
+    curves = 1e3 * np.sin(x[:, :1] * np.linspace(0, 9, 20)) + x[:, 1:]
+    model = vaelab.ConditionalVAE(hidden="8", epochs=1, batch_size=50).fit(x, curves)
+    space = model.inverter.space
+    assert space.spectrum
+    seen = Sampler(model.inverter).seen(torch.from_numpy(curves[:7]))
+    np.testing.assert_allclose(seen, space.y_model(curves[:7]), rtol=1e-9, atol=1e-9)
 
 
 def test_operators_that_onnx_lacks_are_those_of_torch() -> None:

@@ -178,6 +178,7 @@ def test_a_complete_study_resumes_without_training_or_opening_test_again(undistu
     assert len(trained) >= 2
     done = run("tune", "--resume", folder, "--workers", "1")
     assert done.returncode == 0, done.stderr
+    assert "is finished; there is nothing to resume" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.glob("finals/*/model.safetensors")} == trained
     assert figures(folder) == figures(undisturbed)
     assert json.loads((folder / "best" / "metrics.json").read_text())["test_opened"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from vaelab.store.files import name_of
 from vaelab.store.folders import destination, holder, preparation
 from vaelab.store.kinds import command_of, how_to_resume
 from vaelab.store.temporary import left_below
+from vaelab.version import __version__
 from vaelab.wording import counted
 
 CONFIGURED = ("tune", "classify", "regress", "compare", "invert")  # commands with --config
@@ -149,7 +149,6 @@ def _source(place: Path) -> dict[str, Any] | None:
 
 
 def _version(place: Path) -> Iterator[Finding]:
-    now = importlib.metadata.version("vaelab")
     found = set()
     for manifest in [place / "manifest.json", place / "best" / "manifest.json"]:
         if manifest.is_file():
@@ -157,8 +156,8 @@ def _version(place: Path) -> Iterator[Finding]:
                 found.add(str(store.read_json(manifest)["vaelab"]))
             except (StoreError, KeyError, TypeError):
                 continue  # told with the run's files
-    for was in sorted(found - {now}):
+    for was in sorted(found - {__version__}):
         yield Finding(
-            f"{name_of(place)} was written by vaelab {was}, and this is {now}: results may differ.",
+            f"{name_of(place)} was written by vaelab {was}, and this is {__version__}: results may differ.",
             f"`pip install vaelab=={was}` where they must be the same, or make it anew",
         )

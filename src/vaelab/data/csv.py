@@ -14,7 +14,7 @@ import pyarrow.csv
 from vaelab.data.arrow import column_of
 from vaelab.data.columns import LEVELLED
 from vaelab.data.dataset import Array
-from vaelab.data.dialect import SAMPLE_BYTES, Dialect, dialect_of, squeezed
+from vaelab.data.dialect import GROUPED, SAMPLE_BYTES, Dialect, dialect_of, squeezed
 from vaelab.data.limits import name_of
 from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
@@ -34,7 +34,7 @@ ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')
 QUOTE = re.compile(b'"')
 BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # no text in any encoding by bytes has them
 ZERO_CODE = r"^\s*[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
-GROUPED = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$|^[+-]?[0-9]+$"  # thousands, where fractions have a point
+THOUSANDS = rf"^{GROUPED[',']}$|^[+-]?[0-9]+$"
 COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+$"
 
 
@@ -213,7 +213,9 @@ class _File:
             values = self._codes(name, values)
         if is_code or compute.any(compute.match_substring_regex(values, ZERO_CODE)).as_py():
             return values
-        is_grouped = self.dialect.decimal == "." and compute.all(compute.match_substring_regex(values, GROUPED)).as_py()
+        is_grouped = (
+            self.dialect.decimal == "." and compute.all(compute.match_substring_regex(values, THOUSANDS)).as_py()
+        )
         has_commas = compute.all(compute.match_substring_regex(values, COMMA_NUMBER)).as_py()
         if self.dialect.delimiter != "," and has_commas and not is_grouped:
             return compute.replace_substring(values, ",", ".").cast(pyarrow.float64())

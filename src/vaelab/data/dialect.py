@@ -26,7 +26,8 @@ RISING = 5  # so many rising numbers are names, such as masses, if those below d
 HEADERLESS = (".data",)  # endings of files that often have no header
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+GROUPED = {sign: rf"[+-]?[1-9]\d{{0,2}}([{sign}]\d{{3}})+" for sign in ".,"}  # thousands, by their sign
+THOUSANDS = re.compile(GROUPED["."])
 WHOLE = re.compile(r"[+-]?\d{1,3}")
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
@@ -240,7 +241,7 @@ def _decimal(delimiter: str, rows: list[list[str]]) -> str:
 
 def _unclear(rows: list[list[str]], decimal: str) -> frozenset[int]:
     found = set()
-    thousands = re.compile(THOUSANDS.pattern.replace("\\.", re.escape(decimal)))
+    thousands = re.compile(GROUPED[decimal])
     for j, column in enumerate(zip(*rows, strict=True)):
         cells = [cell.strip() for cell in column if cell.strip()]
         pointed = [cell for cell in cells if thousands.fullmatch(cell)]

@@ -77,7 +77,10 @@ def _onnx(part: Part, folder: Path) -> tuple[Path, bytes]:
         )  # fmt: skip
     assert made is not None
     made.model.metadata_props[ABOUT] = json.dumps(part.described)
-    return folder / f"{part.name}.onnx", made.model_proto.SerializeToString()
+    proto = made.model_proto
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"  # as `described` calls it, not by the exporter's number
+    return folder / f"{part.name}.onnx", proto.SerializeToString()
 
 
 def _pt2(part: Part, folder: Path) -> tuple[Path, bytes]:

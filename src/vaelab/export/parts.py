@@ -135,6 +135,7 @@ def _columns(facts: DataFacts) -> dict[str, Any]:
     return {
         "columns": [
             {"name": column.name, "kind": column.kind}
+            | ({"unit": "days since 1970-01-01"} if column.kind == "date" else {})
             | ({"levels": dict(zip(column.levels, column.values, strict=True))} if column.has_levels else {})
             for column in facts.columns
         ],

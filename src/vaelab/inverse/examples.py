@@ -18,7 +18,7 @@ from vaelab.inverse.problems import Problem
 Array = npt.NDArray[Any]
 FILE = "examples.safetensors"
 BYTES = 16_000_000  # in a run folder, at most
-REFERENCE = 2_000  # examples whose distances to the others say what is usual
+AMONG, REFERENCE = 20_000, 2_000  # examples, and those of them whose distances to the others say what is usual
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,9 +51,10 @@ class Examples:
         >>> Examples(line, line).p_values(np.array([[0.505], [3.0]])).round(3).tolist()
         [1.0, 0.01]
         """
-        index = NearestNeighbors(algorithm="brute").fit(self.y)
-        some = self.y[:: -(-len(self.y) // REFERENCE)]
-        usual = np.sort(index.kneighbors(some, min(2, len(self.y)))[0][:, -1])  # the first is the example itself
+        among = self.y[:: -(-len(self.y) // AMONG)]
+        index = NearestNeighbors(algorithm="brute").fit(among)
+        some = among[:: -(-len(among) // REFERENCE)]
+        usual = np.sort(index.kneighbors(some, min(2, len(among)))[0][:, -1])  # the first is the example itself
         own = index.kneighbors(y.astype(np.float32), 1)[0][:, 0]
         farther: npt.NDArray[np.float64] = len(usual) - np.searchsorted(usual, own, side="left")
         return (1 + farther) / (1 + len(usual))

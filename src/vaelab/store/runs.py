@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from vaelab.store.files import (
 )
 from vaelab.store.folders import check_writable, is_occupied, put
 from vaelab.store.temporary import remove_all, sweep, temporary
+from vaelab.version import __version__
 
 FORMAT = 1
 
@@ -77,7 +77,7 @@ def save_run(
     }
     manifest = {
         "format": FORMAT,
-        "vaelab": _version(),
+        "vaelab": __version__,
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in files.items()
@@ -181,13 +181,6 @@ def _check_format(folder: Path, manifest: dict[str, Any]) -> None:
         raise StoreError(
             f"{name_of(folder)} was written by format {found}; this vaelab reads format {FORMAT}; upgrade vaelab."
         )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("vaelab")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"  # run from a source folder
 
 
 @contextlib.contextmanager
