@@ -31,8 +31,8 @@ from vaelab.data import Dataset, from_arrays, load
 from vaelab.engine.process import keep_freed_memory, one_thread
 from vaelab.engine.training import Stack, run_epoch
 from vaelab.study.balance import stacks
+from vaelab.study.checkpoints import Member
 from vaelab.study.config import cohort_size
-from vaelab.study.jobs import Member
 from vaelab.study.tune import Study
 
 SPACE: dict[str, Any] = {

@@ -244,13 +244,13 @@ def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
     ]
     code = """
 import os, signal
-from vaelab.study import jobs
-write = jobs.Checkpoint.write
+from vaelab.study import checkpoints, jobs
+write = checkpoints.Checkpoint.write
 def write_and_die(self, *where):
     write(self, *where)
     if self.state.epoch == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-jobs.CHECKPOINT_SECONDS, jobs.Checkpoint.write = 0.0, write_and_die
+jobs.CHECKPOINT_SECONDS, checkpoints.Checkpoint.write = 0.0, write_and_die
 """
     killed = commands.start([*arguments, "--out", "run"], code=f"import os; os.chdir({str(tmp_path)!r})\n{code}")
     killed.join(60)

@@ -19,9 +19,10 @@ from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.store.temporary import is_temporary
 from vaelab.study import parcels
+from vaelab.study.checkpoints import Checkpoint, Member
 from vaelab.study.crew import MAX_DEATHS, Crew, WorkerDied
 from vaelab.study.hire import hire
-from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
+from vaelab.study.jobs import Job, Outcome
 from vaelab.study.local_crew import gpu
 from vaelab.study.ray_options import Ray
 from vaelab.vae.fitted import Fitted
@@ -147,7 +148,7 @@ def test_every_crew_does_the_same_bit_for_bit(
         stored = Checkpoint.read(work, member)
         assert stored is not None
         assert stored.state.epoch == 3
-        assert len(list(work.glob(f"{member.name}.epoch*"))) == 1
+        assert len(list(work.glob(f"{member.name}.*"))) == 1
     assert values(crew.run(jobs_of(some, EPOCHS, work, close=True), lambda *_: None)) == expected[1]
     assert crew.has_worked
     for member in some:

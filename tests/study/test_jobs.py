@@ -11,7 +11,8 @@ import pytest
 from vaelab.data import Dataset, from_arrays
 from vaelab.engine import training
 from vaelab.study import jobs
-from vaelab.study.jobs import Checkpoint, Job, Member
+from vaelab.study.checkpoints import Checkpoint, Member
+from vaelab.study.jobs import Job
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem

@@ -87,7 +87,7 @@ def test_killed_and_resumed_is_as_if_never_killed(undisturbed: Path, tmp_path: P
     work, database = folder / ".work", folder / "study.db"
     checks = {
         "cohort asked": lambda: database.exists() and count(database) >= 2,
-        "first rung": lambda: any(work.glob("0*.json")),
+        "first rung": lambda: any(work.glob("0*.checkpoint")),
         "finals": lambda: (folder / "finals").exists(),
         "first finalist": lambda: any(folder.glob("finals/*/manifest.json")),
     }
@@ -146,7 +146,7 @@ def test_a_stopped_study_hands_its_trials_back(
 ) -> None:
     folder = tmp_path / "stopped"
     process = start([*TUNE, "--workers", workers, "--out", folder], tmp_path / "told")
-    wait_for(lambda: any((folder / ".work").glob("0*.json")), process)
+    wait_for(lambda: any((folder / ".work").glob("0*.checkpoint")), process)
     workers, began = children(process.pid), time.monotonic()
     os.kill(process.pid, sent)
     process.join(30)

@@ -21,8 +21,9 @@ from vaelab.errors import InputError
 from vaelab.settings.space import Space
 from vaelab.study import finals, tune
 from vaelab.study.balance import Pace, stacks
+from vaelab.study.checkpoints import Member
 from vaelab.study.config import Config
-from vaelab.study.jobs import Job, Member
+from vaelab.study.jobs import Job
 from vaelab.study.results import Study
 from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import importance, ranked

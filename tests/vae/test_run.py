@@ -52,7 +52,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
     with pytest.raises(Stopped):
         train(digits, SPEC, out=out, figures=False, progress=stop_at(epoch + 1))
     assert not out.exists()
-    assert len(list(tmp_path.glob("run.partial/**/*.safetensors"))) == 1, "only the last checkpoint is kept"
+    assert len(list(tmp_path.glob("run.partial/**/*.checkpoint"))) == 1, "only the last checkpoint is kept"
     with pytest.raises(InputError, match="was interrupted; `vaelab train --resume "):
         train(digits, SPEC, out=out)
     epochs: list[int] = []
@@ -68,7 +68,7 @@ def test_a_killed_run_resumes_bit_for_bit(whole: TrainedRun, tmp_path: Path) -> 
     arguments = ["train", "digits", *(part for s in settings for part in ("--set", s)), "--out", str(tmp_path / "run")]
     process = start(arguments, code="from vaelab.study import jobs\njobs.CHECKPOINT_SECONDS = 0.0")
     deadline = time.monotonic() + 60
-    while not [path for path in tmp_path.glob("run.partial/*.json") if path.name != "commands.json"]:
+    while not any(tmp_path.glob("run.partial/*.checkpoint")):
         assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -21,7 +21,8 @@ from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study import jobs
-from vaelab.study.jobs import Job, Member
+from vaelab.study.checkpoints import Checkpoint, Member
+from vaelab.study.jobs import Job
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
@@ -109,7 +110,7 @@ def test_a_rung_measures_the_best_weights_so_far_and_a_later_checkpoint_still_kn
         jobs.run(Job((member,), until, str(tmp_path)), system, feed, lambda *_: None)[0].value for until in (2, 4, 2)
     )
     assert early == again != late
-    history = jobs.Checkpoint.read(tmp_path, member).history
+    history = Checkpoint.read(tmp_path, member).history
     assert [1 - row["validation"].get("probe", 1.0) for row in history] == pytest.approx([0, early, 0, late])
     stack = Stack([spec], feed, method=system.method)
     for _ in epochs(stack, 4):

@@ -25,7 +25,8 @@ from vaelab.report.notebook import Paged
 from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study.balance import cores, stacks
-from vaelab.study.jobs import Job, Member
+from vaelab.study.checkpoints import Member, drop_torn
+from vaelab.study.jobs import Job
 from vaelab.study.local_crew import LocalCrew
 from vaelab.vae import baselines, evaluate
 from vaelab.vae.evaluate import Baseline
@@ -197,6 +198,7 @@ def _run(
     work = folder / ".work"
     with store.writing(work):
         (work / "judged").mkdir(parents=True, exist_ok=True)
+    drop_torn(work, watch.note)
     notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
     comparison = _conclude(contestants, data, folder, watch, notes)
     if lineup.figures:

@@ -25,6 +25,7 @@ from vaelab.inverse.training import train
 from vaelab.report.inverse import build_inverse_report
 from vaelab.report.notebook import Paged
 from vaelab.store.folders import default_folder
+from vaelab.study.checkpoints import drop_torn
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.wording import counted
@@ -99,6 +100,7 @@ def _conclude(
 ) -> tuple[Inverter, dict[str, Any]]:
     """Search and train from the last checkpoint in `partial`; score and draw, in its folder run/."""
     folder = partial / "run"
+    drop_torn(partial, watch.note)
     if problem.failed:
         watch.note(
             f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: a value is NaN or "

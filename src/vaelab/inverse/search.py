@@ -20,8 +20,9 @@ from vaelab.inverse.problems import Problem
 from vaelab.inverse.spec import spec_of
 from vaelab.inverse.training import train_members
 from vaelab.inverse.yardsticks import YARDSTICKS
+from vaelab.study.checkpoints import Member
 from vaelab.study.config import cohort_size
-from vaelab.study.jobs import Member, Outcome
+from vaelab.study.jobs import Outcome
 from vaelab.study.trials import Direction, Trials
 from vaelab.vae.spec import Spec
 

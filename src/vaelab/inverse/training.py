@@ -27,7 +27,8 @@ from vaelab.inverse.problems import Problem
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.study import jobs
 from vaelab.study.balance import stacks
-from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
+from vaelab.study.checkpoints import Checkpoint, Member
+from vaelab.study.jobs import Job, Outcome
 from vaelab.vae import evaluate
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted

@@ -39,9 +39,10 @@ _REMEDIES = {
 }
 
 
-def write_atomic(path: str | Path, data: bytes | str) -> Path:
+def write_atomic(path: str | Path, data: bytes | str, *, synced: bool = True) -> Path:
     """Write `data` (text as UTF-8) to `path` atomically; an existing file stays until then.
 
+    Without `synced` it does not wait for the disk: whole after any kill, but a loss of power may leave it torn.
     Raises a one-line StoreError if the disk is full or the folder read-only; then nothing has changed.
 
     >>> import tempfile
@@ -55,12 +56,13 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     try:
         with signals.held():
             try:
-                write_through(new, data)
+                write_new(new, data, synced)
                 os.replace(new, path)
             except BaseException:
                 new.unlink(missing_ok=True)
                 raise
-            sync_folder(path.parent)
+            if synced:
+                sync_folder(path.parent)
     except (OSError, ValueError) as error:
         fail("write", path, error)
     return path
@@ -211,15 +213,16 @@ def interpreting(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def write_through(path: Path, data: bytes | str) -> None:
-    """A new file with `data`, synced to disk on return."""
+def write_new(path: Path, data: bytes | str, synced: bool = True) -> None:
+    """A new file with `data`, on disk on return if it is `synced`."""
     content = data.encode("utf-8") if isinstance(data, str) else data
     # os.open with 0o666 respects the umask, unlike the tempfile module.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+        if synced:
+            file.flush()
+            os.fsync(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ from vaelab.store.files import (
     to_json,
     unpack,
     write_json,
-    write_through,
+    write_new,
 )
 from vaelab.store.folders import check_writable, is_occupied, put
 from vaelab.store.temporary import remove_all, sweep, temporary
@@ -97,7 +97,7 @@ def save_run(
             try:
                 new.mkdir()
                 for name, content in files.items():
-                    write_through(new / name, content)
+                    write_new(new / name, content)
                 sync_folder(new)
                 put(new, folder)
             except BaseException:

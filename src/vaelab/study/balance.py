@@ -9,7 +9,7 @@ from typing import Any
 
 from vaelab.data import Dataset
 from vaelab.settings.spec import ModelSpec
-from vaelab.study.jobs import Member
+from vaelab.study.checkpoints import Member
 from vaelab.study.task import AnySystem
 
 FLOPS = 1e11  # operations per second, a rough guess like the next two

@@ -14,8 +14,9 @@ from vaelab import store
 from vaelab.engine.seeds import derive_seed
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.balance import stacks
+from vaelab.study.checkpoints import Member
 from vaelab.study.front import closest, front
-from vaelab.study.jobs import Job, Member
+from vaelab.study.jobs import Job
 from vaelab.study.search import Search
 from vaelab.study.trials import candidates
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import json
 import math
 import time
@@ -11,21 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab import store
 from vaelab.engine import training
-from vaelab.errors import StoreError
 from vaelab.settings.spec import ModelSpec
+from vaelab.study.checkpoints import Checkpoint, Member
 from vaelab.study.task import AnySystem
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints before a rung: the most that a kill can lose
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One training run: a trial in the search, or a finalist with one seed. `name` identifies it everywhere."""
-
-    name: str
-    spec: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +35,13 @@ class Job:
     seconds: float | None = None
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self) | {"members": [_member_dict(m) for m in self.members]})
+        return json.dumps(dataclasses.asdict(self) | {"members": [m.as_dict() for m in self.members]})
 
     @classmethod
     def from_json(cls, text: str, spec_type: type[ModelSpec]) -> Job:
         fields = json.loads(text)
-        members = tuple(Member(m["name"], spec_type.create(**m["spec"])) for m in fields.pop("members"))
+        members = tuple(Member.from_dict(m, spec_type) for m in fields.pop("members"))
         return cls(members=members, **fields)
-
-
-def _member_dict(member: Member) -> dict[str, Any]:
-    return {"name": member.name, "spec": member.spec.model_dump(mode="json")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,55 +222,3 @@ def _save_run(
     model = model.save(Path(job.folders[member.name]), history, metrics, overwrite=True)
     if job.pictures:
         system.draw(model, stack.feed.data, member.name)
-
-
-def begun_with(work: Path, name: str) -> dict[str, Any]:
-    """The settings that a member was started with, from its checkpoint; none without one."""
-    path = work / f"{name}.json"
-    if not path.exists():
-        return {}
-    with store.interpreting(path):
-        return dict(store.read_json(path)["member"]["spec"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A member between two rungs: arrays in one file, the rest in a JSON file written after it."""
-
-    state: training.MemberState
-    history: Sequence[Mapping[str, Any]]
-    seconds: float
-    has_stalled: bool
-
-    def write(self, work: Path, member: Member) -> None:
-        state, arrays = self.state, f"{member.name}.epoch{self.state.epoch}.safetensors"
-        loss = state.best_loss if math.isfinite(state.best_loss) else None
-        about = {
-            "arrays": arrays, "sha256": store.save_arrays(work / arrays, state.arrays), "epoch": state.epoch,
-            "step": state.step, "best_loss": loss, "best_epoch": state.best_epoch, "history": self.history,
-            "seconds": self.seconds, "has_stalled": self.has_stalled,
-            "member": _member_dict(member),
-        }  # fmt: skip
-        store.write_json(work / f"{member.name}.json", about)
-        for earlier in work.glob(f"{glob.escape(member.name)}.epoch*.safetensors"):
-            if earlier.name != arrays:
-                earlier.unlink()
-
-    @classmethod
-    def read(cls, work: Path, member: Member) -> Checkpoint | None:
-        path = work / f"{member.name}.json"
-        if not path.exists():
-            return None
-        with store.interpreting(path):
-            return cls._of(work, path, store.read_json(path), member)
-
-    @classmethod
-    def _of(cls, work: Path, path: Path, about: Any, member: Member) -> Checkpoint:
-        was, now = about["member"]["spec"], _member_dict(member)["spec"]
-        other = [f"{name} = {was.get(name)} instead of {now[name]}" for name in now if was.get(name) != now[name]]
-        if other:
-            raise StoreError(f"{path} was begun with {', '.join(other)}; resume with that, or start another run.")
-        arrays = store.load_arrays(work / about["arrays"], about["sha256"])
-        loss = math.inf if about["best_loss"] is None else about["best_loss"]
-        state = training.MemberState(arrays, about["epoch"], about["step"], loss, about["best_epoch"])
-        return cls(state, about["history"], about["seconds"], about["has_stalled"])

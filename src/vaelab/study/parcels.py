@@ -1,8 +1,7 @@
-"""Checkpoints and run folders as bytes, for workers that share no file system with the study."""
+"""Run folders as bytes, for workers that share no file system with the study."""
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -13,24 +12,6 @@ from vaelab.store import writing
 from vaelab.store.temporary import temporary
 
 Files = Mapping[str, bytes]  # contents by path below a folder
-
-
-def pack_checkpoint(work: Path, name: str) -> dict[str, bytes]:
-    """The two files of a member's checkpoint, the arrays first; {} without one."""
-    about = work / f"{name}.json"
-    if not about.exists():
-        return {}
-    arrays = str(store.read_json(about)["arrays"])
-    return {arrays: (work / arrays).read_bytes(), about.name: about.read_bytes()}
-
-
-def unpack_checkpoint(files: Files, work: Path, name: str) -> None:
-    """Write a checkpoint in place of an earlier one, which is valid until the new one is whole."""
-    for file, content in files.items():  # the arrays first
-        store.write_atomic(work / file, content)
-    for earlier in work.glob(f"{glob.escape(name)}.epoch*.safetensors"):
-        if earlier.name not in files:
-            earlier.unlink()
 
 
 def pack_folder(folder: Path) -> dict[str, bytes]:

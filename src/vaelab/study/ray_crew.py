@@ -16,12 +16,14 @@ from typing import Any, Self
 import ray
 from ray import exceptions
 
+from vaelab import store
 from vaelab.data import Dataset
 from vaelab.errors import InputError, StoreError
 from vaelab.settings.spec import ModelSpec
+from vaelab.study.checkpoints import checkpoint_path
 from vaelab.study.crew import MAX_DEATHS, Crew, Progress, WorkerDied, died, failed, names
 from vaelab.study.jobs import Job, Outcome
-from vaelab.study.parcels import pack_checkpoint, unpack_checkpoint, unpack_folder
+from vaelab.study.parcels import unpack_folder
 from vaelab.study.ray_options import Ray
 from vaelab.study.ray_worker import RayWorker, environment, portable, vector_units
 from vaelab.study.task import Task
@@ -160,7 +162,7 @@ class RayCrew(Crew):
         if "progress" in message:
             progress(message["progress"], message["epoch"])
         elif "checkpoint" in message:
-            unpack_checkpoint(message["files"], Path(job.work), message["checkpoint"])
+            store.write_atomic(checkpoint_path(Path(job.work), message["checkpoint"]), message["content"], synced=False)
         elif "run" in message:
             unpack_folder(message["files"], Path(job.folders[message["run"]]))
         else:
@@ -241,10 +243,10 @@ class _Actor:
 
     def start(self, task: _Task) -> None:
         """Give it a job, with the checkpoints of its members."""
-        found = {member.name: pack_checkpoint(Path(task.job.work), member.name) for member in task.job.members}
+        found = {member.name: checkpoint_path(Path(task.job.work), member.name) for member in task.job.members}
         self.task = task
         self.awaited = self.handle.do.options(num_returns="streaming").remote(
-            task.job.to_json(), {name: files for name, files in found.items() if files}
+            task.job.to_json(), {name: path.read_bytes() for name, path in found.items() if path.exists()}
         )
 
 

@@ -22,8 +22,9 @@ from vaelab.engine import fused
 from vaelab.engine.process import keep_freed_memory, one_thread
 from vaelab.errors import InputError
 from vaelab.study import jobs
+from vaelab.study.checkpoints import checkpoint_path
 from vaelab.study.jobs import Job
-from vaelab.study.parcels import Files, pack_checkpoint, pack_folder, unpack_checkpoint
+from vaelab.study.parcels import pack_folder
 from vaelab.study.task import Task
 from vaelab.study.worker import in_one_line
 
@@ -75,14 +76,14 @@ class RayWorker:
             "gpus": ray.get_gpu_ids(),
         }
 
-    def do(self, text: str, checkpoints: Mapping[str, Files]) -> Iterator[Message]:
+    def do(self, text: str, checkpoints: Mapping[str, bytes]) -> Iterator[Message]:
         """Do a job, from the checkpoints of its members; yields progress, new checkpoints and, last, the outcomes."""
         messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._train, args=(text, checkpoints, messages.put), daemon=True).start()
         while (message := messages.get()) is not None:
             yield message
 
-    def _train(self, text: str, checkpoints: Mapping[str, Files], say: Callable[[Message | None], None]) -> None:
+    def _train(self, text: str, checkpoints: Mapping[str, bytes], say: Callable[[Message | None], None]) -> None:
         """In a thread of its own, since `do` must yield meanwhile."""
         try:
             with tempfile.TemporaryDirectory(prefix="vaelab-") as folder, one_thread():
@@ -95,12 +96,12 @@ class RayWorker:
             say(None)
 
     def _do(
-        self, job: Job, checkpoints: Mapping[str, Files], folder: Path, say: Callable[[Message | None], None]
+        self, job: Job, checkpoints: Mapping[str, bytes], folder: Path, say: Callable[[Message | None], None]
     ) -> None:
         work, runs = folder / "work", folder / "runs"
         work.mkdir()
-        for name, files in checkpoints.items():
-            unpack_checkpoint(files, work, name)
+        for name, content in checkpoints.items():
+            checkpoint_path(work, name).write_bytes(content)
         sent = {name: _written(work, name) for name in checkpoints}
         told = -PROGRESS_SECONDS
 
@@ -109,7 +110,7 @@ class RayWorker:
                 now = _written(work, member.name)
                 if now != sent.get(member.name):
                     sent[member.name] = now
-                    say({"checkpoint": member.name, "files": pack_checkpoint(work, member.name)})
+                    say({"checkpoint": member.name, "content": checkpoint_path(work, member.name).read_bytes()})
 
         def progress(running: Job, epoch: int) -> None:
             nonlocal told
@@ -129,8 +130,8 @@ class RayWorker:
 
 def _written(work: Path, name: str) -> int | None:
     """When a member's checkpoint was last written."""
-    about = work / f"{name}.json"
-    return about.stat().st_mtime_ns if about.exists() else None
+    path = checkpoint_path(work, name)
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def portable(data: Dataset) -> Dataset:

@@ -11,9 +11,10 @@ from typing import Any
 
 from vaelab.engine.seeds import derive_seed
 from vaelab.study.balance import Pace, stacks
+from vaelab.study.checkpoints import Member
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
-from vaelab.study.jobs import Job, Member, Outcome
+from vaelab.study.jobs import Job, Outcome
 from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import Trials, candidates
 from vaelab.study.watch import Watch

@@ -22,6 +22,7 @@ from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
 from vaelab.study import balance, finals
 from vaelab.study.balance import cores
+from vaelab.study.checkpoints import drop_torn
 from vaelab.study.config import Config
 from vaelab.study.crew import Crew
 from vaelab.study.hire import hire
@@ -154,6 +155,7 @@ def _run(
         _refuse_fewer(config, trials)
         config.save(folder, data.source)  # a resumed study may have more trials
         work.mkdir(exist_ok=True)
+        drop_torn(work, watch.note)
         trials.reclaim()
         was_complete = (folder / "results.json").exists()
         try:

@@ -25,7 +25,8 @@ from vaelab.settings.checks import MOST_RUNS, positive, whole
 from vaelab.settings.yardsticks import FINAL_DRAWS, VALIDATION_ROWS
 from vaelab.store.folders import default_folder
 from vaelab.study import jobs
-from vaelab.study.jobs import Job, Member, Outcome
+from vaelab.study.checkpoints import Member, begun_with, drop_torn
+from vaelab.study.jobs import Job, Outcome
 from vaelab.vae import baselines
 from vaelab.vae.about_columns import about_columns
 from vaelab.vae.config import TrainConfig
@@ -107,7 +108,9 @@ def train(
     asked = TrainConfig(spec, starts, open_test, figures, timeout, () if custom is None else tuple(custom.parts))
     began, is_planned = time.perf_counter(), spec.epochs != "auto"
     folder = default_folder(data.name) if out is None else Path(out)
-    begun = jobs.begun_with(store.preparation(folder), "start0") if resume else {}
+    if resume:
+        drop_torn(store.preparation(folder), note)
+    begun = begun_with(store.preparation(folder), "start0") if resume else {}
     if spec.engine == "auto":
         spec = spec.replace(engine=begun.get("engine", "auto" if custom is None else "autograd"))
     spec = resolve(spec, data)
