@@ -166,7 +166,7 @@ def test_what_a_job_is_refused_for_is_one_line(name: str, crews: Any, base: Spec
     (member,) = members(base, 3)
     crew.run(jobs_of([member], 1, work), lambda *_: None)
     other = Member(member.name, member.spec.replace(lr=0.5))
-    with pytest.raises(StoreError, match=r"m3.json was begun with lr = 0.004 instead of 0.5; resume with that") as e:
+    with pytest.raises(StoreError, match=r"m3.checkpoint was begun with lr = 0.004 instead of 0.5; resume with that") as e:
         crew.run(jobs_of([other], 2, work), lambda *_: None)
     assert "\n" not in str(e.value)
 
