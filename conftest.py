@@ -26,6 +26,7 @@ from commands import ForkedWorker
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
+from vaelab.inverse import flow
 from vaelab.regressor.learning import Regression
 from vaelab.study import local_crew
 from vaelab.supervised import baselines as simpler
@@ -51,8 +52,9 @@ def _data_folder(name: str) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fewer steps for the linear VAE beside which a run is put, and no simpler classifiers of pictures: they would take
-    longer than the run itself. Modules whose subject they are ask for the `whole_reference`.
+    """Fewer steps for the linear VAE beside which a run is put, no simpler classifiers of pictures, and shallow flows,
+    few of them: they would take longer than the run itself. Modules whose subject they are ask for the
+    `whole_reference`.
     """
     if request.node.get_closest_marker("whole_reference"):
         yield
@@ -60,6 +62,8 @@ def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "STEPS", 200)
         patch.setattr(simpler, "MOST_PIXELS", 16)
+        patch.setattr(flow, "TRANSFORMS", 1)
+        patch.setattr(flow, "FOLDS", 2)
         yield
 
 
