@@ -173,7 +173,6 @@ def test_every_listed_solution_solves_and_the_known_one_is_among_them(name):
 def test_brute_force_finds_no_solution_that_is_not_listed(name):
     """Where the misfit of SciPy's least squares, started from random lines, vanishes, a listed solution is."""
 
-
     def missed(u, y):
         return (forward_of(name, lines(u)) - y).ravel()
 

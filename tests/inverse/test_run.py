@@ -319,7 +319,7 @@ def test_from_python_by_arrays(tmp_path):
     angles = np.arctan2(solved.x[:, 1], solved.x[:, 0])
     assert np.ptp(angles) > 3
     assert model.sample([0.5, 0.2], 7).shape == (2, 7, 2)
-    pairs_only = vaelab.ConditionalVAE(**QUICK | {"epochs": 2}).fit(x[:200], (x[:200]**2).sum(1))
+    pairs_only = vaelab.ConditionalVAE(**QUICK | {"epochs": 2}).fit(x[:200], (x[:200] ** 2).sum(1))
     assert pairs_only.sample([0.3], 5).shape == (1, 5, 2)
     again = vaelab.ConditionalVAE.load(pairs_only.save(tmp_path / "pairs"))
     np.testing.assert_array_equal(again.sample([0.3], 5), pairs_only.sample([0.3], 5))

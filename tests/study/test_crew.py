@@ -19,7 +19,7 @@ from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.store.temporary import is_temporary
 from vaelab.study import parcels
-from vaelab.study.crew import MAX_DEATHS, Crew, WorkerDied
+from vaelab.study.crew import Crew, WorkerDied
 from vaelab.study.hire import hire
 from vaelab.study.jobs import Checkpoint, Job, Member, Outcome
 from vaelab.study.local_crew import gpu
@@ -125,11 +125,11 @@ def expected(table: Dataset, base: Spec, crews: Any, tmp_path_factory: pytest.Te
 
 
 def test_a_study_on_two_nodes_is_that_of_this_process(cluster: Any, table: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"settings": {"epochs": 12, "hidden": "16"}, "final_seeds": 2, "figures": "none"}
+    options: dict[str, Any] = {"settings": {"epochs": 4, "hidden": "8"}, "final_seeds": 1, "figures": "none"}
     found = {}
     for name, where in {"here": {"workers": 1}, "ray": {"ray": Ray(cluster.address)}}.items():
         space = {"latent_dim": (1, 4), "lr": (1e-4, 1e-1, "log")}
-        study = api.tune(table, space, 6, seed=1, out=tmp_path / name, **options, **where)
+        study = api.tune(table, space, 4, seed=1, out=tmp_path / name, **options, **where)
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in study.trials]
         found[name] = rows, study.results["finalists"], Fitted.load(study.folder / "best").row.tolist()
     assert found["ray"] == found["here"]
@@ -183,10 +183,12 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(
 
 @pytest.mark.parametrize("name", CREWS[1:])
 def test_a_job_that_raises_or_kills_every_worker_ends_the_study(
-    name: str, crews: Any, base: Spec, tmp_path: Path
+    name: str, crews: Any, base: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in ("crew", "ray_crew" if name == "ray" else "local_crew"):
+        monkeypatch.setattr(f"vaelab.study.{module}.MAX_DEATHS", 2)  # each costs the seconds in which a worker begins
     crew = crews(name)
-    with pytest.raises(WorkerDied, match=rf"died {MAX_DEATHS} times in a row \(.*\) while training m{DIES}; if memory"):
+    with pytest.raises(WorkerDied, match=rf"died 2 times in a row \(.*\) while training m{DIES}; if memory"):
         crew.run(jobs_of(members(base, DIES), EPOCHS, tmp_path / "dies", close=True), lambda *_: None)
     with pytest.raises(WorkerDied, match=rf"failed while training m{RAISES}: ArithmeticError: a seed that raises \(mo"):
         crew.run(jobs_of(members(base, RAISES), EPOCHS, tmp_path / "raises", close=True), lambda *_: None)
