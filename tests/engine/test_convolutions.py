@@ -383,7 +383,7 @@ def test_digits_learn_more_by_convolutions(digits):
     """8 x 8 images in seconds: far below the model without latents, and at least level with dense layers."""
     found = {}
     for network in ("mlp", "conv"):
-        settings = {"channels": "32-64", "blocks": 0, "kernel": 3, "epochs": 6, "hidden": "64", "device": "cpu"}
+        settings = {"channels": "32-64", "blocks": 0, "kernel": 3, "epochs": 12, "hidden": "64", "device": "cpu"}
         spec = resolve(Spec.create(network=network, **settings), digits)
         stack = Stack([spec], Feed(digits, spec), Variational())
         found[network] = min(r.validation["neg_elbo"] for (r,) in epochs(stack))

@@ -125,11 +125,11 @@ def expected(table: Dataset, base: Spec, crews: Any, tmp_path_factory: pytest.Te
 
 
 def test_a_study_on_two_nodes_is_that_of_this_process(cluster: Any, table: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"settings": {"epochs": 4, "hidden": "8"}, "final_seeds": 1, "figures": "none"}
+    options: dict[str, Any] = {"settings": {"epochs": 12, "hidden": "16"}, "final_seeds": 2, "figures": "none"}
     found = {}
     for name, where in {"here": {"workers": 1}, "ray": {"ray": Ray(cluster.address)}}.items():
         space = {"latent_dim": (1, 4), "lr": (1e-4, 1e-1, "log")}
-        study = api.tune(table, space, 4, seed=1, out=tmp_path / name, **options, **where)
+        study = api.tune(table, space, 6, seed=1, out=tmp_path / name, **options, **where)
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in study.trials]
         found[name] = rows, study.results["finalists"], Fitted.load(study.folder / "best").row.tolist()
     assert found["ray"] == found["here"]

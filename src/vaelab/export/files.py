@@ -69,8 +69,10 @@ def _onnx(part: Part, folder: Path) -> tuple[Path, bytes]:
     program = _exported(part)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of exporters, on their own code
+        table = torch.export.default_decompositions()
+        table.update(TABLE)
         made = torch.onnx.export(
-            program.run_decompositions(TABLE), dynamo=True, external_data=False, verbose=False,
+            program.run_decompositions(table), dynamo=True, external_data=False, verbose=False,
             input_names=list(part.inputs), output_names=list(part.outputs),
         )  # fmt: skip
     assert made is not None
