@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import vaelab
 from commands import vaelab as command
@@ -59,14 +56,6 @@ def about(path: Path) -> dict[str, Any]:
 
 
 formats = pytest.mark.parametrize("format", ["onnx", "torchscript"])  # the others where it costs less
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_registry() -> Iterator[None]:
-    """Operators of ONNX are listed once: it takes seconds of every export."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
-        yield
 
 
 @pytest.fixture(scope="module")
