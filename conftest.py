@@ -8,7 +8,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from io import BytesIO
 
 # Before torch is imported, also by the processes that tests start: two test processes with as many threads as there are
 # cores wait for each other, and products of several threads round otherwise.
@@ -20,17 +19,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from commands import ForkedWorker
+from pictures import blank
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
 from vaelab.engine import fused
+from vaelab.inverse import flow
 from vaelab.regressor.learning import Regression
 from vaelab.study import local_crew
 from vaelab.supervised import baselines as simpler
 from vaelab.vae import baselines
 from vaelab.vae.learning import Variational
+
+SOURCE = Path(__file__).parent / "src"
 
 torch.set_num_threads(1)
 for method in (Variational, Discriminative, Regression):
@@ -51,8 +53,9 @@ def _data_folder(name: str) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fewer steps for the linear VAE beside which a run is put, and no simpler classifiers of pictures: they would take
-    longer than the run itself. Modules whose subject they are ask for the `whole_reference`.
+    """Fewer steps for the linear VAE beside which a run is put, no simpler classifiers of pictures, and shallow flows,
+    few of them: they would take longer than the run itself. Modules whose subject they are ask for the
+    `whole_reference`. Pictures of examples in docstrings are blank.
     """
     if request.node.get_closest_marker("whole_reference"):
         yield
@@ -60,18 +63,18 @@ def short_reference(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "STEPS", 200)
         patch.setattr(simpler, "MOST_PIXELS", 16)
+        patch.setattr(flow, "TRANSFORMS", 1)
+        patch.setattr(flow, "FOLDS", 2)
+        if request.path.is_relative_to(SOURCE):
+            patch.setattr(Figure, "savefig", blank)
         yield
 
 
 @pytest.fixture(scope="module")
 def unrendered() -> Iterator[None]:
     """Pictures are composed, but saved blank: for modules that make many and look at none."""
-
-    def savefig(figure: Figure, file: BytesIO, **_: object) -> None:
-        Image.new("L", (8, 8)).save(file, "png")
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", savefig)
+        patch.setattr(Figure, "savefig", blank)
         yield
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from pictures import HOSTILE, history, picture
+from pictures import HOSTILE, blank, history, picture
 from vaelab import plots
 from vaelab.comparison.pictures import draw_comparison
 from vaelab.data import Dataset, from_arrays
@@ -94,7 +95,10 @@ class Guarded(np.ndarray):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9,)])
-def test_no_picture_reads_the_test_split(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_no_picture_reads_the_test_split(
+    shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Figure, "savefig", blank)
     data = made(shape)
     fitted = untrained(data, Spec(hidden="8", latent_dim=2))
     assert data.statistics is not None  # its range is over all rows, as the checks of the input are

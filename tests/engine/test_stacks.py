@@ -105,7 +105,9 @@ def test_a_member_gets_the_bits_that_it_gets_alone(images, variant, engine):
     assert feed.rows("train").numel() % 16 != 0
     together, records = trained(specs, feed)
     assert together.epoch * together.steps_per_epoch >= 50
-    for k, spec in enumerate(specs):
+    # Autograd is slow: there the members of even or of odd number, in turn.
+    for k in range(6) if engine == "fused" else range(list(VARIANTS).index(variant) % 2, 6, 2):
+        spec = specs[k]
         alone, own_records = trained([spec], Feed(images, spec))
         assert_same_bits(alone, 0, together, k)
         assert [r[0] for r in own_records] == [r[k] for r in records]
@@ -290,11 +292,11 @@ def table():
     return from_arrays(rng.normal(size=(168, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(168, 6)), seed=1)
 
 
-@pytest.mark.parametrize("engine", ["fused", "autograd"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_a_member_follows_plain_torch_to_float32_rounding(images, table, likelihood, engine, monkeypatch):
+def test_a_member_follows_plain_torch_to_float32_rounding(images, table, likelihood, monkeypatch):
+    """Fused; autograd follows it in double precision, below."""
     monkeypatch.setattr(Feed, "gather", plain_gather(torch.float32))
-    compare_with_torch(images if likelihood == "bernoulli" else table, likelihood, torch.float32, 1e-5, engine=engine)
+    compare_with_torch(images if likelihood == "bernoulli" else table, likelihood, torch.float32, 1e-5, engine="fused")
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from vaelab.errors import InputError
 from vaelab.export import export_model
 from vaelab.export.decompositions import cholesky, cholesky_solve, searchsorted
 from vaelab.export.networks import Sampler
-from vaelab.inverse import flow
 from vaelab.inverse.fitted import Inverter
 
 pytestmark = [
@@ -58,15 +56,6 @@ def about(path: Path) -> dict[str, Any]:
 
 
 formats = pytest.mark.parametrize("format", ["onnx", "torchscript"])  # the others where it costs less
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow_flow() -> Iterator[None]:
-    """Exporting a flow costs seconds for each of its transforms."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow, "TRANSFORMS", 1)
-        patch.setattr(flow, "FOLDS", 2)
-        yield
 
 
 @pytest.fixture(scope="module")

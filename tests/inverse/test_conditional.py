@@ -164,7 +164,7 @@ def test_the_audit_names_a_dead_misfit(forward):
     stack = Stack([spec], Feed(data, spec, space.scaling), Variational(cost=conditional.cost(problem, space)))
     with pytest.raises(InputError, match="the term misfit has no gradient"):
         audited(stack)
-    train(problem, specs_of(problem, {**QUICK, "epochs": 1}))  # wy = 0 ranks only
+    train(problem, specs_of(problem, {**QUICK, "epochs": 1}), flow=False)  # wy = 0 ranks only
 
 
 def test_the_audit_passes_live_terms(easy):
@@ -229,12 +229,12 @@ def test_a_search_is_repeatable_and_chooses_by_validation(easy, tmp_path):
     fixed = {"hidden": "32", "epochs": 1, "batch_size": 50}
 
     def searched(name, **options):
-        config = InversionConfig.create(easy, fixed, space, trials=5, samples=5, refine=5, seed=1, **options)
+        config = InversionConfig.create(easy, fixed, space, trials=3, samples=3, refine=3, seed=1, **options)
         (tmp_path / name).mkdir()
         return search.search(easy, config, tmp_path / name)
 
     spec, trials = searched("one")
-    assert [t.number for t in trials] == [0, 1, 2, 3, 4]
+    assert [t.number for t in trials] == [0, 1, 2]
     again, repeated = searched("two")
     assert spec == again
     assert [(t.settings, t.value) for t in trials] == [(t.settings, t.value) for t in repeated]

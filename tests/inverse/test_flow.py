@@ -17,7 +17,7 @@ from vaelab.errors import InputError
 from vaelab.inverse import flow
 from vaelab.inverse.calibration import Draws, expected_coverage
 
-SETTINGS: dict[str, Any] = {"epochs": 25, "hidden": "16", "batch_size": 100, "lr": 5e-3, "beta": 1.0}
+SETTINGS: dict[str, Any] = {"epochs": 16, "hidden": "16", "batch_size": 100, "lr": 5e-3, "beta": 1.0}
 
 
 def squares(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +29,7 @@ def squares(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def model() -> ConditionalVAE:
-    return ConditionalVAE(**SETTINGS).fit(*squares(1_500))
+    return ConditionalVAE(**SETTINGS).fit(*squares(1_300))
 
 
 def test_validation_chooses_and_both_values_are_kept(model: ConditionalVAE) -> None:
@@ -37,7 +37,7 @@ def test_validation_chooses_and_both_values_are_kept(model: ConditionalVAE) -> N
     assert compared["draws"] == "flow"  # two modes, which a Gaussian decoder blurs
     assert model.inverter.flow is not None
     assert compared["flow"] < compared["conditional VAE"]
-    plain = ConditionalVAE(flow=False, **SETTINGS).fit(*squares(1_500))
+    plain = ConditionalVAE(flow=False, **SETTINGS).fit(*squares(1_300))
     assert plain.inverter.flow is None
     assert plain.inverter.metrics["neg_log_p"] == compared["conditional VAE"]
 

@@ -11,7 +11,7 @@ from vaelab.inverse.lines import NEAR, draw_ends, ends_of, lines
 
 @pytest.fixture(scope="module")
 def easy():
-    problem = problems.built_in("two-birds-easy", train=3_000, validation=10, score=8)
+    problem = problems.built_in("two-birds-easy", train=3_000, validation=10, score=4)
     return problem, methods.Ground.of(problem), *problem.rows("test")
 
 
@@ -25,14 +25,14 @@ def test_the_exact_sampler_is_the_ceiling(easy):
 
 def test_refinement_from_the_prior_and_from_neighbours_finds_solutions(easy):
     problem, ground, x, y = easy
-    prior = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 30, 8, 0), x, y, 30)
+    prior = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 30, 4, 0), x, y, 30)
     near = methods.attempt("nearest", problem, ground, methods.nearest(problem, 30, y), x, y, 30)
     for found in (prior, near):
         assert found.score.recall > 0.85
-        assert found.rmse.shape == (31, 8, 30)
+        assert found.rmse.shape == (31, 4, 30)
         assert (found.rmse[-1] <= found.rmse[0] + 0.1).all()  # a penalty may cost some misfit, the gate's at most
     assert near.score.precision > prior.score.precision
-    raw = methods.attempt("raw", problem, ground, methods.from_prior(problem, 30, 8, 0), x, y, 0)
+    raw = methods.attempt("raw", problem, ground, methods.from_prior(problem, 30, 4, 0), x, y, 0)
     assert raw.score.precision < 0.1
 
 
@@ -47,7 +47,7 @@ def test_neighbours_are_the_nearest_by_brute_force(easy):
 
 def test_a_budget_is_kept(easy):
     problem, ground, x, y = easy
-    starts = methods.from_prior(problem, 5, 8, 0)
+    starts = methods.from_prior(problem, 5, 4, 0)
     one = methods.attempt("one", problem, ground, starts, x, y, 10)
     many = methods.attempt("many", problem, ground, starts, x, y, 10, evaluations=6 * one.evaluations)
     assert 0.8 * 6 * one.evaluations <= many.evaluations <= 6 * one.evaluations
@@ -65,16 +65,16 @@ def test_a_budget_is_kept(easy):
 
 def test_rejection_keeps_the_best_of_its_budget(easy):
     problem, _, x, y = easy
-    found = methods.rejection(problem, 10, x, y, 8 * 2_000, 0)
-    assert found.evaluations == 16_000
+    found = methods.rejection(problem, 10, x, y, 4 * 2_000, 0)
+    assert found.evaluations == 8_000
     median = np.median(scores.rmse(problem, found.x, y))
-    assert median < np.median(scores.rmse(problem, np.stack([problem.x[:10]] * 8), y)) / 2
+    assert median < np.median(scores.rmse(problem, np.stack([problem.x[:10]] * 4), y)) / 2
 
 
 def test_distinct_solutions_are_the_listed_ones(easy):
     problem, ground, x, y = easy
-    found = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 200, 8, 0), x, y, 40)
-    for k in range(8):
+    found = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 100, 4, 0), x, y, 40)
+    for k in range(4):
         listed = problem.family.solutions(ends_of(x[k]))
         kept, missed = methods.distinct(problem, found.x[k], y[k])
         assert (np.diff(missed) >= 0).all()

@@ -23,7 +23,7 @@ QUICK = {"hidden": "64-64", "epochs": 25, "lr": 3e-3}
 @pytest.fixture(scope="module")
 def inverted(tmp_path_factory):
     """A run of the product, which even a small network inverts."""
-    problem = problems.built_in("product", train=4_000, validation=100, score=10)
+    problem = problems.built_in("product", train=4_000, validation=50, score=5)
     folder = tmp_path_factory.mktemp("inverse") / "run"
     return invert(problem, QUICK, samples=12, refine=10, walk=2, out=folder), problem
 
@@ -164,14 +164,14 @@ def test_a_run_is_not_overwritten_unasked(inverted):
 
 
 SEARCH = {
-    "settings": {"hidden": "32", "epochs": 2}, "space": {"lr": (1e-3, 1e-2, "log"), "wy": (0.0, 1.0)}, "trials": 5,
-    "samples": 5, "refine": 2, "walk": 1, "baselines": False,
+    "settings": {"hidden": "8", "epochs": 2}, "space": {"lr": (1e-3, 1e-2, "log"), "wy": (0.0, 1.0)}, "trials": 5,
+    "samples": 3, "refine": 1, "walk": 1, "baselines": False,
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def total():
-    x = np.random.default_rng(0).uniform(size=(500, 2))
+    x = np.random.default_rng(0).uniform(size=(200, 2))
     return problems.create("sum", x, None, ["x0 + x1"], noise=0.01)
 
 
@@ -228,7 +228,7 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(searched, total, tmp_path, 
 
 def test_a_killed_run_resumes_by_its_config(tmp_path, cli):
     (tmp_path / "sum.toml").write_text(
-        'forward = "x0 + x1"\ninputs = [{low = 0, high = 1}, {low = 0, high = 1}]\nexamples = 2000\nnoise = 0.01\n'
+        'forward = "x0 + x1"\ninputs = [{low = 0, high = 1}, {low = 0, high = 1}]\nexamples = 500\nnoise = 0.01\n'
     )
     arguments = [
         "invert",
@@ -311,7 +311,7 @@ def test_the_walk_lowers_the_misfit_and_keeps_the_prior_where_all_fit(inverted):
 
 def test_from_python_by_arrays(tmp_path):
     rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (3_000, 2))
+    x = rng.uniform(-1, 1, (1_500, 2))
     model = vaelab.ConditionalVAE(["x0**2 + x1**2"], **QUICK, seed=1).fit(x)
     solved = model.solve([0.5], n=60)[0]
     assert len(solved) >= 10  # a circle of causes
@@ -319,7 +319,7 @@ def test_from_python_by_arrays(tmp_path):
     angles = np.arctan2(solved.x[:, 1], solved.x[:, 0])
     assert np.ptp(angles) > 3
     assert model.sample([0.5, 0.2], 7).shape == (2, 7, 2)
-    pairs_only = vaelab.ConditionalVAE(**QUICK | {"epochs": 2}).fit(x, (x**2).sum(1))
+    pairs_only = vaelab.ConditionalVAE(**QUICK | {"epochs": 2}).fit(x[:200], (x[:200] ** 2).sum(1))
     assert pairs_only.sample([0.3], 5).shape == (1, 5, 2)
     again = vaelab.ConditionalVAE.load(pairs_only.save(tmp_path / "pairs"))
     np.testing.assert_array_equal(again.sample([0.3], 5), pairs_only.sample([0.3], 5))

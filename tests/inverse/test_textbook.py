@@ -71,14 +71,16 @@ PROBLEMS: dict[str, tuple[Function, list[tuple[float, float]], list[float], list
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e-30, 1e25], ids=["plain", "tiny", "huge"])
-@pytest.mark.parametrize("name", PROBLEMS)
+ABSURD = [(name, (1e-30, 1e25)[i % 2]) for i, name in enumerate(PROBLEMS)]
+
+
+@pytest.mark.parametrize(("name", "unit"), [*((name, 1.0) for name in PROBLEMS), *ABSURD])
 def test_all_roots_are_found_and_no_others(name: str, unit: float) -> None:
     f, ranges, y, roots = PROBLEMS[name]
     own = unit ** np.linspace(1, -1, len(ranges)) if len(ranges) > 1 else np.array([unit])
     other = unit ** np.linspace(-1, 1, len(y)) if len(y) > 1 else np.array([1 / unit])
     low, high = np.array(ranges).T
-    x = np.random.default_rng(0).uniform(low, high, (3_000, len(ranges)))
+    x = np.random.default_rng(0).uniform(low, high, (1_500, len(ranges)))
     scale = torch.tensor(other if len(y) > 1 else other[0])
     bounds = list(zip((low * own).tolist(), (high * own).tolist(), strict=True))
     model = ConditionalVAE(lambda v: f(v / torch.from_numpy(own)) * scale, bounds=bounds, **QUICK)
