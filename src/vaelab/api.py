@@ -153,6 +153,7 @@ def tune(
     sampler: str = "tpe",
     purpose: str | Sequence[str] | None = None,
     yardstick: str | Sequence[str] | None = None,
+    cohort: int | None = None,
     prune: bool = True,
     finalists: int | None = None,
     final_seeds: int | None = None,
@@ -185,6 +186,8 @@ def tune(
     yardstick: what judges trials, instead of the purpose's: "neg_elbo" (nats per example); with labels "probe",
         "neighbours" or "nmi"; "stability"; or, if no loss weight is searched, "weighted_loss". Two give a front:
         `best` is then its member closest to the best by each, on axes scaled to the front.
+    cohort: trials suggested together, before any is judged; by default a fifth of them, 4 to 64. With more workers than
+        that, some wait. Another value is another study.
     prune: stop weak trials early; not with two yardsticks, nor by one that is measured on the latents.
     finalists: best trials to retrain, by default 5. final_seeds: training runs of each, by default 3.
     final_epochs: their epochs, by default as in the search.
@@ -202,7 +205,7 @@ def tune(
     """
     config = Config.create(
         VAE, _space(space, VAE), _settings(settings), trials=trials, timeout=timeout, seed=seed, sampler=sampler,
-        purpose=purpose, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        purpose=purpose, yardstick=yardstick, cohort=cohort, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
@@ -230,6 +233,7 @@ def classify(
     seed: int = 0,
     sampler: str = "tpe",
     yardstick: str | Sequence[str] | None = None,
+    cohort: int | None = None,
     prune: bool = True,
     finalists: int | None = None,
     final_seeds: int | None = None,
@@ -256,6 +260,8 @@ def classify(
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "accuracy", "log_loss", "macro_f1" or "balanced_accuracy".
         Two, as a list or with a comma, give a front.
+    cohort: trials suggested together, before any is judged; by default a fifth of them, 4 to 64. With more workers than
+        that, some wait. Another value is another study.
     prune: stop weak trials early; not with two yardsticks.
     finalists: best trials to retrain, by default 3. final_seeds: training runs of each, by default 1.
     final_epochs: their epochs, by default as in the search.
@@ -273,7 +279,7 @@ def classify(
     """
     config = Config.create(
         CLASSIFIER, _space(space, CLASSIFIER), _settings(settings), trials=trials, timeout=timeout, seed=seed,
-        sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        sampler=sampler, yardstick=yardstick, cohort=cohort, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
@@ -301,6 +307,7 @@ def regress(
     seed: int = 0,
     sampler: str = "tpe",
     yardstick: str | Sequence[str] | None = None,
+    cohort: int | None = None,
     prune: bool = True,
     finalists: int | None = None,
     final_seeds: int | None = None,
@@ -331,6 +338,8 @@ def regress(
     sampler: "tpe", "random" or "grid".
     yardstick: what judges trials on validation: "log_density" (nats per example, in the target's own unit)
         or "r2". Two, as a list or with a comma, give a front.
+    cohort: trials suggested together, before any is judged; by default a fifth of them, 4 to 64. With more workers than
+        that, some wait. Another value is another study.
     prune: stop weak trials early; not with two yardsticks.
     finalists: best trials to retrain, by default 3. final_seeds: training runs of each, by default 1.
     final_epochs: their epochs, by default as in the search.
@@ -350,7 +359,7 @@ def regress(
     """
     config = Config.create(
         REGRESSOR, _space(space, REGRESSOR), _settings(settings), trials=trials, timeout=timeout, seed=seed,
-        sampler=sampler, yardstick=yardstick, prune=prune, finalists=finalists, final_seeds=final_seeds,
+        sampler=sampler, yardstick=yardstick, cohort=cohort, prune=prune, finalists=finalists, final_seeds=final_seeds,
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading, numeric=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tomllib
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from vaelab.study.jobs import Job
 from vaelab.study.results import Study
 from vaelab.study.rungs import rung_epochs, survivors
 from vaelab.study.trials import importance, ranked
+from vaelab.study.watch import Watch
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
@@ -272,6 +275,30 @@ def test_a_short_search_leaves_convolutions_out_and_a_table_never_has_them():
     too_large = Config.create(TASK, Space.parse({"kernel": [3, 17]}, Spec), {"network": "conv"})
     with pytest.raises(InputError, match="smaller side of an example, but got 17 for 16 x 16"):
         tune.begin(too_large, images)
+
+
+def test_a_cohort_is_a_setting_of_the_study_and_more_workers_than_that_are_told(tmp_path: Path):
+    class Notes(Watch):
+        said: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+    options: dict[str, Any] = {"settings": {"epochs": 1, "hidden": "8"}, "final_seeds": 1, "figures": "none"}
+    watch, studies = Notes(), []
+    for name, cohort, workers in (("one", 2, 1), ("three", 2, 3), ("default", None, 1)):
+        where: dict[str, Any] = {"workers": workers, "out": tmp_path / name, "watch": watch}
+        studies.append(api.tune("digits", {"latent_dim": (1, 8)}, 5, cohort=cohort, **where, **options))
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in study.trials] for study in studies]
+    assert rows[0] == rows[1]
+    assert [config_of(study)["study"]["cohort"] for study in studies] == [2, 2, 4]
+    assert [text for text in Notes.said if "workers" in text] == [
+        "3 workers, but trials are suggested 2 at a time, so some wait; a study with `cohort` = 3 keeps all busy."
+    ]
+
+
+def config_of(study: Study) -> dict[str, Any]:
+    return tomllib.loads((study.folder / "config.toml").read_text())
 
 
 def test_a_cohort_that_fails_whole_ends_at_its_rung(tmp_path: Path):

@@ -56,6 +56,15 @@ StudySeed = Annotated[int, typer.Option(help="seed of the study")]
 Sampler = Annotated[str, typer.Option(help="tpe, random or grid")]
 Figures = Annotated[str, typer.Option(help="draw pictures of all trials, best or none; auto: all for up to 20 trials")]
 DrawAll = Annotated[str, typer.Option("--figures", metavar="all|none", help="draw pictures and write the report")]
+Cohort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="trials suggested together, before any of them is judged: as many as "
+        "workers keep all busy, but few learn more from each other; default: a fifth of the trials, 4 to 64",
+    ),
+]
 Prune = Annotated[bool, typer.Option("--prune/--no-prune", help="stop weak trials early")]
 Resume = Annotated[
     Path | None,

@@ -19,7 +19,7 @@ PANELS = {
         "spectrum", "flow", "prior",
     ),
     "Search": (
-        "for", "yardstick", "trials", "search", "space", "sampler", "prune", "finalists", "final-seeds",
+        "for", "yardstick", "trials", "search", "space", "sampler", "cohort", "prune", "finalists", "final-seeds",
         "final-epochs", "samples", "refine", "walk", "baselines", "npe",
     ),
     "Output": (

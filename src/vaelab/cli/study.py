@@ -12,6 +12,7 @@ from vaelab.cli.completion import purposes
 from vaelab.cli.machines import HERE, MachineOptions
 from vaelab.cli.options import (
     AsJson,
+    Cohort,
     Figures,
     MaybeSource,
     Out,
@@ -62,6 +63,7 @@ def tune(
     machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
+    cohort: Cohort = None,
     purpose: Annotated[
         str | None,
         typer.Option(
@@ -94,7 +96,8 @@ def tune(
 ) -> None:
     """Search a VAE's hyperparameters, retrain the best over several seeds, open the test split once."""
     options: dict[str, Any] = {"yardstick": yardstick, "purpose": purpose, "final_seeds": final_seeds}
-    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "cohort": cohort, "prune": prune}
+    options |= {"figures": figures}
     chosen, data = _study(
         context, "vae", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip
@@ -116,6 +119,7 @@ def classify(
     machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
+    cohort: Cohort = None,
     yardstick: Annotated[
         str,
         typer.Option(help="accuracy, log_loss, macro_f1 or balanced_accuracy, on validation; or two, with a comma"),
@@ -141,7 +145,8 @@ def classify(
         "finalists": finalists,
         "final_epochs": final_epochs,
     }
-    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "cohort": cohort, "prune": prune}
+    options |= {"figures": figures}
     chosen, data = _study(
         context, "classifier", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip
@@ -163,6 +168,7 @@ def regress(
     machines: MachineOptions = HERE,
     seed: StudySeed = 0,
     sampler: Sampler = "tpe",
+    cohort: Cohort = None,
     yardstick: Annotated[
         str,
         typer.Option(help="log_density (mean log p(y|x), nats) or r2, on validation; or both, with a comma"),
@@ -188,7 +194,8 @@ def regress(
         "finalists": finalists,
         "final_epochs": final_epochs,
     }
-    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "figures": figures, "prune": prune}
+    options |= {"timeout": timeout, "seed": seed, "sampler": sampler, "cohort": cohort, "prune": prune}
+    options |= {"figures": figures}
     chosen, data = _study(
         context, "regressor", source, search, space, model, options | {"trials": trials}, resume, config, where,
     )  # fmt: skip

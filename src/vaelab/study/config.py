@@ -98,9 +98,8 @@ class Config:
             space,
             trials=trials,
             figures=figures,
-            cohort=cohort_size(max(1, trials)),
             purpose=",".join(each.name for each in purposes) or None,
-            **{**task.defaults, **named},
+            **{"cohort": cohort_size(trials), **task.defaults, **named},
         )
         config._check()
         return config

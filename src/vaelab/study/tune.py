@@ -153,6 +153,11 @@ def _run(
         ) as crew,
     ):
         _refuse_fewer(config, trials)
+        if crew.workers > config.cohort < config.trials:
+            watch.note(
+                f"{crew.workers} workers, but trials are suggested {config.cohort} at a time, so some wait; a study "
+                f"with `cohort` = {crew.workers} keeps all busy."
+            )
         config.save(folder, data.source)  # a resumed study may have more trials
         work.mkdir(exist_ok=True)
         drop_torn(work, watch.note)
