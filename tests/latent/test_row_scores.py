@@ -67,7 +67,11 @@ def test_broken_readings_are_found_and_named(run: Path, tmp_path: Path) -> None:
     done = commands.vaelab(["anomaly", str(run), str(file), "--out", "scores.csv"], tmp_path)
     assert done.returncode == 0, done.stderr
     found = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
-    assert list(found[0]) == ["id", "score", "p_value", "is_anomaly", "strange"]
+    assert list(found[0]) == ["id", "score", "rank", "p_value", "is_anomaly", "strange"]
+    order = np.argsort([int(own["rank"]) for own in found])
+    assert sorted(int(own["rank"]) for own in found) == list(range(1, 41))
+    keys = [(float(found[i]["p_value"]), -float(found[i]["score"])) for i in order]
+    assert keys == sorted(keys)  # the strangest has rank 1
     assert [own["id"] for own in found] == [f"p{i}" for i in range(40)]
     assert found[3]["is_anomaly"] == found[17]["is_anomaly"] == "1"
     assert found[3]["strange"].startswith("c = 5000 (expected ")

@@ -214,6 +214,14 @@ def predict(
             metavar="LEVEL", help="of a regressor: the probability with which intervals cover the target; default: 0.9"
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mixture|graph",
+            help="of a clustering with labels: by its named components, or by label propagation; default: what did "
+            "better on validation",
+        ),
+    ] = None,
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Predict classes with their probabilities, or numbers with intervals, one row per example, in file order."""
@@ -221,14 +229,16 @@ def predict(
     from vaelab.cli import outputs
 
     if use.predicts_numbers(folder):
+        if by is not None:
+            raise InputError(f"`by` is for a clustering with labels, but {folder} predicts numbers; leave it out.")
         estimates = use.estimate(folder, source, interval, rows.data_dir, **rows.changes)
         _tell_all(estimates.rows.notes)
         outputs.write_estimates(estimates, out)
         return
     if interval is not None:
         raise InputError(f"`interval` is for numbers, but {folder} predicts classes; leave it out.")
-    answers = use.predict(folder, source, rows.data_dir, **rows.changes)
-    _tell_all(answers.rows.notes)
+    answers = use.predict(folder, source, by, data_dir=rows.data_dir, **rows.changes)
+    _tell_all(answers.notes)
     outputs.write_answers(answers, out)
 
 

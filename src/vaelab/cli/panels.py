@@ -23,7 +23,7 @@ PANELS = {
         "final-epochs", "samples", "refine", "walk", "baselines", "npe",
     ),
     "Output": (
-        "n", "class", "z", "k", "draws", "std", "interval", "top", "contamination", "open-test", "budget",
+        "n", "class", "z", "k", "draws", "std", "by", "interval", "top", "contamination", "open-test", "budget",
         "format", "frames", "great-circle", "figures", "out", "overwrite", "json", "path", "help",
     ),
     "Where it runs": (

@@ -19,6 +19,7 @@ from vaelab.data.limits import name_of
 from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading, kind_of
+from vaelab.data.style import Style
 from vaelab.data.unpack import from_windows, plain_name, text_of
 from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError
@@ -128,7 +129,9 @@ class _File:
         if self.comments:
             self.notes.append(f"{counted(len(self.comments), 'line')} of {self.name} starting with # left out.")
         stem = self.path.name[: len(plain_name(self.path))]
-        return Raw(Path(stem).stem, columns, features=tuple(columns), notes=tuple(self.notes))
+        missing = "NA" if self.dialect.delimiter == " " else ""  # between spaces an empty cell is no cell
+        style = Style(self.dialect.delimiter, self.dialect.decimal, missing)
+        return Raw(Path(stem).stem, columns, features=tuple(columns), notes=tuple(self.notes), style=style)
 
     def _without_last(self, table: Any) -> Any:
         """Without the empty cells after the last delimiter of each row."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.data import SPLITS, Dataset
+from vaelab.data.writing import csv_text
 from vaelab.plots.dataset import features
 from vaelab.plots.features import Features, moments, quantiles
 
@@ -43,13 +42,13 @@ def write_rows(data: Dataset, shares: Floats, reject: float, path: Path) -> None
     for name in SPLITS:
         split[data.splits[name]] = name
     codes, names = assigned(shares, reject), cluster_names(shares.shape[1])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row" if data.ids is None else data.id_name, "split", "cluster", "probability"])
-    rows = range(len(data.x)) if data.ids is None else data.ids.tolist()
-    for row, own, code, share in zip(rows, split.tolist(), codes.tolist(), shares.max(1).tolist(), strict=True):
-        writer.writerow([row, own or "", NOISE if code < 0 else names[code], f"{share:.6g}"])
-    store.write_atomic(path, text.getvalue())
+    table = {
+        "row" if data.ids is None else data.id_name: np.arange(len(data.x)) if data.ids is None else data.ids,
+        "split": split,
+        "cluster": np.array([NOISE if code < 0 else names[code] for code in codes.tolist()]),
+        "probability": shares.max(1),
+    }
+    store.write_atomic(path, csv_text(table, 6, data.style))
 
 
 def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict[str, Any]]:

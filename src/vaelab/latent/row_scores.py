@@ -13,6 +13,7 @@ import tomli_w
 from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.data.cells import Unseen, as_written
+from vaelab.data.style import ISO, Style
 from vaelab.engine.process import one_thread
 from vaelab.engine.rows import as_tensor
 from vaelab.errors import InputError
@@ -71,6 +72,20 @@ class RowScores:
     ids: Array | None = None
     id_name: str = "row"
     is_table: bool = False  # whether columns can be named
+    split: Array | None = None  # of each row, if these are the data that the model was trained on
+    style: Style = ISO  # how the table of text that they came from is written
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """Numbers of the rows (n,), the strangest first."""
+        return np.lexsort((-self.score, self.p_value))
+
+    @property
+    def rank(self) -> npt.NDArray[np.int64]:
+        """Places of the rows (n,) in this order, from 1."""
+        found = np.empty(len(self.score), dtype=np.int64)
+        found[self.order] = np.arange(1, len(found) + 1)
+        return found
 
 
 def conformal_p_values(scores: Any, calibration: Any, own: Any = False) -> Floats:
@@ -281,7 +296,7 @@ def _keys(fitted: Fitted, rows: Array) -> npt.NDArray[np.int64]:
 def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Path, file: str) -> dict[str, Any]:
     """FOLDER/results.json, config.toml, the picture and FOLDER/report.html; returns the results."""
     source = Path(file).name
-    order = np.lexsort((-found.score, found.p_value))[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
+    order = found.order[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
     names = np.arange(len(found.score)) if found.ids is None else found.ids
     results: dict[str, Any] = {
         "anomalies": str(store.destination(folder)),

@@ -52,7 +52,8 @@ def print_clusters(results: Mapping[str, Any]) -> None:
         for name in ("method", "accuracy", "answered", "log-loss", "Brier", "ECE"):
             table.add_column(name, justify="left" if name == "method" else "right")
         for method, metrics in results["methods"].items():
-            table.add_row(method, *(share(metrics[key]) for key in keys))
+            mark = " (answers new rows)" if method == results["predicts_by"] else ""
+            table.add_row(f"{method}{mark}", *(share(metrics[key]) for key in keys))
         if results["manifold"] is not None:
             umap = results["manifold"]
             said = "  ".join(
