@@ -385,6 +385,6 @@ def new_rows(
             raise unknown_levels(unseen[column.name], column, "the new rows")
     if ids is None:
         if "id" in reading:
-            raise InputError(f"the new examples have no column {reading['id']!r} with their names; leave `id` out.")
+            raise InputError(f"the new examples have no column {reading['id']!r} with their names; check `id`.")
         return NewRows(x, unseen=unseen, style=style)
     return NewRows(x, ids, chosen.id or "id", unseen=unseen, style=style)

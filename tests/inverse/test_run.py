@@ -120,7 +120,7 @@ def test_commands_for_other_models_refuse_its_run(inverted, cli):
         (["product", "--search", "lr=1e-3..1e-2"], "a search needs at least one trial"),
         (["product", "--set", "likelihood=bernoulli"], "has a density"),
         (["product", "--set", "latent=2"], "unknown setting"),
-        (["product", "--samples", "0"], "greater than or equal to 1"),
+        (["product", "--samples", "0"], "1 to"),
         (["pairs.npz", "--forward", "x0", "--noise", "-1"], "`noise` is a standard deviation"),
         (["pairs.npz", "--forward", "x0", "--trials", "2", "--yardstick", "recall"], "whose solutions are all known"),
         (["low.toml"], "`low < high` must hold for input x0"),

@@ -264,7 +264,7 @@ def test_pictures_and_page(found: Clustering) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("cluster digits --components 5000", ["5000", "1258", "`components`"]),
+        ("cluster digits --components 5000", ["5000", "1258", "--components"]),
         ("cluster digits --labels 1259", ["1,258", "1259"]),
         ("cluster digits --set latent_dims=2", ["did you mean 'latent_dim'"]),
         ("sample nowhere --class 7", ["nowhere", "vaelab cluster"]),

@@ -80,7 +80,7 @@ def test_broken_readings_are_found_and_named(run: Path, tmp_path: Path) -> None:
     assert abs(expected - process(40, 1)[17, 4]) < 0.6  # readings have a noise of 0.1 and a spread of 1.5
     assert np.isfinite(float(found[8]["score"]))
     assert {own["strange"] for own in found if own["is_anomaly"] == "0"} == {""}
-    assert "of validation" in done.stderr
+    assert "of validation" in done.stdout
     assert json.loads((run / "metrics.json").read_text())["test_opened"] == before + 1
 
 

@@ -11,6 +11,7 @@ import typer
 from vaelab.cli.completion import kinds
 from vaelab.cli.options import (
     AsJson,
+    DrawAll,
     MaybeSource,
     Out,
     Overwrite,
@@ -19,6 +20,7 @@ from vaelab.cli.options import (
     Source,
     Starts,
     data_of_run,
+    draws,
     load_again,
     print_json,
     refuse_beside,
@@ -50,6 +52,7 @@ def train(
         float | None,
         typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --epochs N"),
     ] = None,
+    figures: DrawAll = "all",
     where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -72,6 +75,7 @@ def train(
     else:
         chosen, timed = model.fixed(Spec), timeout
         check_idle(chosen, Spec)
+        drawn = draws(figures)
         spec = Spec.create(**{"seed": seed, **chosen})
         data = where.load(source)
     from vaelab.engine.process import keep_freed_memory
@@ -84,8 +88,9 @@ def train(
             run = single.resume(resume, data, timeout=timeout, **watch)
         else:
             run = single.train(
-                data, spec, starts=starts, out=out, overwrite=overwrite, open_test=open_test, timeout=timeout, **watch
-            )
+                data, spec, starts=starts, out=out, overwrite=overwrite, open_test=open_test, timeout=timeout,
+                figures=drawn, **watch,
+            )  # fmt: skip
     result = {
         "run": str(run.folder),
         "spec": run.model.spec.model_dump(mode="json"),

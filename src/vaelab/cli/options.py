@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaelab.cli.completion import data_names, setting_names
+from vaelab.cli.naming import in_options
 from vaelab.errors import InputError, unknown_name
 from vaelab.wording import one_line
 
@@ -79,7 +80,7 @@ def print_json(value: Any) -> None:
 
 def tell(text: str) -> None:
     """Print one line on standard error, whatever names are in it."""
-    print(one_line(text), file=sys.stderr)
+    print(one_line(in_options(text)), file=sys.stderr)
 
 
 def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> Dataset:

@@ -28,7 +28,10 @@ from vaelab.wording import counted
 MAX_COLUMNS = 100_000
 MAX_ROW_BYTES = 64 << 20  # per row; columns are converted in blocks of this size
 MANY_COLUMNS = 1000
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "?")
+MISSING = (
+    "", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "#N/A N/A", "#NA", "?",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
 UNNAMED = "\0"  # stands for the name of a column after the last delimiter, which is no name
 CODES = re.compile(r"[A-Z]{2}")
 ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')

@@ -28,7 +28,7 @@ def assigned(shares: Floats, reject: float) -> Ints:
 
 
 def cluster_names(number: int) -> tuple[str, ...]:
-    """Clusters are numbered from 1, the largest component first.
+    """Clusters are numbered from 1, in the order of the weights of their components.
 
     >>> cluster_names(3)
     ('1', '2', '3')
@@ -52,7 +52,8 @@ def write_rows(data: Dataset, shares: Floats, reject: float, path: Path) -> None
 
 
 def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict[str, Any]]:
-    """Of each cluster its number of rows and, of a table, the columns that set it apart from all other rows.
+    """Of each cluster, the largest first, its number of rows and, of a table, the columns that set it apart from all
+    other rows.
 
     The difference of a number is that of the means, in standard deviations of the column, winsorised by 5 % on each
     side: one broken reading sets no cluster apart. Positive numbers and counts are compared by their logarithm. Of a
@@ -67,7 +68,7 @@ def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict
         own = codes == k
         columns = [] if known is None or own.all() or not own.any() else _columns(known, values, own)
         found.append({"cluster": name, "rows": int(own.sum()), "share": float(own.mean()), "columns": columns})
-    return found
+    return sorted(found, key=lambda own: -own["rows"])
 
 
 def _columns(known: Features, values: npt.NDArray[Any], own: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:

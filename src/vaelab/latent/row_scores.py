@@ -293,18 +293,11 @@ def _keys(fitted: Fitted, rows: Array) -> npt.NDArray[np.int64]:
     return keys
 
 
-def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Path, file: str) -> dict[str, Any]:
-    """FOLDER/results.json, config.toml, the picture and FOLDER/report.html; returns the results."""
-    source = Path(file).name
+def in_short(found: RowScores) -> dict[str, Any]:
+    """How many rows are flagged, and the strangest."""
     order = found.order[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
     names = np.arange(len(found.score)) if found.ids is None else found.ids
-    results: dict[str, Any] = {
-        "anomalies": str(store.destination(folder)),
-        "name": f"{fitted.facts.name}: {source}",
-        "data": describe(data),
-        "run": str(fitted.folder),
-        "spec": fitted.spec.model_dump(mode="json"),
-        "file": source,
+    return {
         "rows": len(found.score),
         "flagged": int(found.is_anomaly.sum()),
         "contamination": found.contamination,
@@ -319,12 +312,30 @@ def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Pa
         ],
         "notes": found.notes,
     }  # fmt: skip
+
+
+def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Path, file: str) -> dict[str, Any]:
+    """FOLDER/results.json, config.toml, the picture and FOLDER/report.html; returns the results."""
+    results: dict[str, Any] = {
+        "anomalies": str(store.destination(folder)),
+        "name": f"{fitted.facts.name}: {Path(file).name}",
+        "data": describe(data),
+        "run": str(fitted.folder),
+        "spec": fitted.spec.model_dump(mode="json"),
+        "file": Path(file).name,
+        **in_short(found),
+    }
     config = {"run": str(fitted.folder), "file": file, "contamination": found.contamination}
     store.write_atomic(folder / "config.toml", tomli_w.dumps({"anomaly": config}))
     store.write_json(folder / "results.json", results)
     limit = np.sort(found.calibration)[::-1][max(0, int(found.contamination * (len(found.calibration) + 1)) - 1)]
     plot_row_scores(
-        found.calibration, found.score, found.p_value, float(limit), folder / "figures" / "scores.png", source
+        found.calibration,
+        found.score,
+        found.p_value,
+        float(limit),
+        folder / "figures" / "scores.png",
+        Path(file).name,
     )
     build_row_scores_report(folder, Spec)
     return results

@@ -65,6 +65,7 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         course=_course(results),
         cards=_cards(results),
         described=_described(results.get("described") or []),
+        has_columns=any(own["columns"] for own in results.get("described") or []),
         methods=_methods(results),
         splits=[
             (_mixtures(mixtures, best, "test"), "on the test split"),
