@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     Overwrite,
     Resume,
     Starts,
+    check_there,
     data_of_run,
     draws,
     load_again,
@@ -222,6 +223,7 @@ def _score_file(
     run: Path, file: str, contamination: float | None, where: DataOptions, out: Path | None, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
+    check_there(file)
     from vaelab import store, use
     from vaelab.cli import outputs, terminal
     from vaelab.latent.row_scores import in_short, write_row_scores

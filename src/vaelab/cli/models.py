@@ -19,6 +19,7 @@ from vaelab.cli.options import (
     RunFolder,
     Source,
     Starts,
+    check_there,
     data_of_run,
     draws,
     load_again,
@@ -190,6 +191,7 @@ def encode(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Encode examples: the posterior means, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -230,6 +232,7 @@ def predict(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Predict classes with their probabilities, or numbers with intervals, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -294,6 +297,7 @@ def reconstruct(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Reconstruct examples through encoder and decoder, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -313,6 +317,7 @@ def translate(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """What rows would be under other conditions, such as another batch: what the latents hold stays."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
     from vaelab.vae.conditions import extrapolated
@@ -342,6 +347,7 @@ def impute(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Fill the missing values of a table, given the values that are there (assumed to be missing at random)."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 

@@ -103,6 +103,15 @@ def load_again(
     return data.load_again(source, data_dir=data_dir, where="[data]", download=download)
 
 
+def check_there(source: str | Path) -> None:
+    """Refuse new examples whose file is not there before libraries are imported that take seconds."""
+    from vaelab.data import BUILTIN
+    from vaelab.data.limits import check_file
+
+    if str(source) not in BUILTIN and not os.path.isdir(source):
+        check_file(Path(source).expanduser().absolute())
+
+
 READING_AGAIN = {"moved", "data_dir", "download", "as_json"}  # what a run's own data may need, and what changes nothing
 
 

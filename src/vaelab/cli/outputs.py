@@ -7,17 +7,21 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaelab import store
+from vaelab.data.dataset import Array
 from vaelab.data.style import ISO, Style
 from vaelab.data.writing import csv_text, digits_of, written_columns
 from vaelab.errors import InputError, shown
-from vaelab.latent.row_scores import RowScores
-from vaelab.use import Estimates, NewRows, Predictions
-from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
+
+if TYPE_CHECKING:  # of modules that import seconds of libraries
+    from vaelab.latent.row_scores import RowScores
+    from vaelab.use import Estimates, NewRows, Predictions
+    from vaelab.vae.fitted import DataFacts
 
 FRAME = 80  # milliseconds
 
