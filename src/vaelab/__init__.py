@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vaelab.regressor.estimator import Regressor
     from vaelab.settings.space import Space
     from vaelab.study.ray_options import Ray
-    from vaelab.use import drift, load, load_classifier, load_regressor, score_anomalies
+    from vaelab.use import drift, load, load_classifier, load_regressor, predict, score_anomalies
     from vaelab.vae.estimator import VAE
     from vaelab.vae.fitted import Fitted
     from vaelab.vae.spec import Spec
@@ -46,6 +46,7 @@ _HOMES = {
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
     "load_regressor": "vaelab.use",
+    "predict": "vaelab.use",
     "regress": "vaelab.api",
     "score_anomalies": "vaelab.use",
     "train": "vaelab.api",
@@ -74,6 +75,7 @@ __all__ = [
     "load",
     "load_classifier",
     "load_regressor",
+    "predict",
     "regress",
     "score_anomalies",
     "train",

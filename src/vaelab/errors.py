@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMED = 60  # known names that a message lists
+
 
 class InputError(ValueError):
     """Bad input: one line with rule, value and remedy. The command line exits with 2."""
@@ -25,8 +27,10 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> InputError:
     unknown setting 'latent_dims'; did you mean 'latent_dim'?
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}."
+    folded = {each.casefold(): each for each in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1) if isinstance(name, str) else []
+    some = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else "")
+    hint = f"did you mean {folded[near[0]]!r}?" if near else f"known: {some}."
     return InputError(f"unknown {what} {shown(name)}; {hint}")
 
 

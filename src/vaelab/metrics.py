@@ -1,4 +1,8 @@
-"""Metrics for clusters and predictions against true classes: arrays in, metrics out."""
+"""Metrics for clusters and predictions against true classes: arrays in, metrics out.
+
+Every command that uses a model loads this module, and few need scipy and scikit-learn, which take seconds: these are
+imported where they are used.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -34,6 +35,8 @@ def hungarian_accuracy(found: Ints, codes: Ints, clusters: int, classes: int) ->
     if clusters != classes:
         return None
     table = contingency(found, codes, clusters, classes)
+    from scipy.optimize import linear_sum_assignment
+
     return float(table[linear_sum_assignment(-table)].sum() / len(codes))
 
 
@@ -50,6 +53,8 @@ def purity(found: Ints, codes: Ints, clusters: int, classes: int) -> float:
 
 def cluster_metrics(found: Ints, codes: Ints, clusters: int, classes: int) -> dict[str, float | None]:
     """Agreement of clusters (n,) with classes (n,): one-to-one accuracy, purity, NMI, adjusted Rand index."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     return {
         "hungarian_accuracy": hungarian_accuracy(found, codes, clusters, classes),
         "purity": purity(found, codes, clusters, classes),
@@ -145,6 +150,8 @@ def placements(known: Any, other: Any) -> tuple[Floats, Floats]:
     """For each known example (n,) the share of others above it; for each other (m,) the share of known ones below."""
     known, other = np.asarray(known, dtype=np.float64), np.asarray(other, dtype=np.float64)
     n, m = len(known), len(other)
+    from scipy.stats import rankdata
+
     ranks = rankdata(np.concatenate([known, other]))
     return 1 - (ranks[:n] - rankdata(known)) / m, (ranks[n:] - rankdata(other)) / n
 

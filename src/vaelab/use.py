@@ -13,6 +13,7 @@ from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
 from vaelab.data.cells import Unseen, rows_in_words, unknown_levels
+from vaelab.data.style import ISO, Style
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, shown
 from vaelab.regressor.fitted import FittedRegressor
@@ -96,6 +97,7 @@ class NewRows:
     id_name: str = "row"
     split: Array | None = None  # of each row, if these are the data that the model was trained on
     unseen: Unseen = dataclasses.field(default_factory=dict)
+    style: Style = ISO  # how the table of text that they came from is written
 
     @property
     def notes(self) -> list[str]:
@@ -114,6 +116,12 @@ class Predictions:
     proba: Array
     classes: tuple[str, ...]
     rows: NewRows
+    how: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know: how the rows were read, and by what they are answered."""
+        return [*self.rows.notes, *self.how]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +157,13 @@ def estimate(
         return Estimates(*model.predict_interval(rows.x, level), rows)
 
 
-def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None, **reading: Any) -> Predictions:
-    """Classes of new examples, from a classifier or from the mixture of a clustering: without labels, its clusters.
+def predict(
+    folder: str | Path, source: Any, by: str | None = None, *, data_dir: str | Path | None = None, **reading: Any
+) -> Predictions:
+    """Classes of new examples, from a classifier or from a clustering: without labels, its clusters.
 
-    source: a file, a built-in name, or an array (n, *shape). reading: see `new_rows`.
+    source: a file, a built-in name, or an array (n, *shape). by: of a clustering with labels, "mixture", its named
+    components, or "graph", label propagation; by default what its validation split chose. reading: see `new_rows`.
     """
     folder = Path(folder)
     if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
@@ -161,13 +172,19 @@ def predict(folder: str | Path, source: Any, data_dir: str | Path | None = None,
 
         fitted, clusters = clustering.open_clusters(folder)
         rows = with_split(fitted, new_rows(fitted, source, data_dir, **reading), source)
-        shares = clusters.shares(*fitted.encode(rows.x))
         if clusters.table is None:
+            if by is not None:
+                raise InputError(f"`by` chooses how classes are answered, but {folder} has no labels; leave it out.")
+            shares = clusters.shares(*fitted.encode(rows.x))
             numbers = cluster_names(shares.shape[1])
             chosen = assigned(shares, clusters.reject)
             return Predictions([NOISE if c < 0 else numbers[c] for c in chosen], shares, numbers, rows)
-        codes, proba = clusters.table.predict(shares, clusters.reject), clusters.table.predict_proba(shares)
-        return Predictions(["unknown" if c < 0 else clusters.classes[c] for c in codes], proba, clusters.classes, rows)
+        by = by or clusters.chosen
+        codes, proba = clusters.predict(*fitted.encode(rows.x), by)
+        answers = ["unknown" if c < 0 else clusters.classes[c] for c in codes]
+        return Predictions(answers, proba, clusters.classes, rows, [clusters.told(by)])
+    if by is not None:
+        raise InputError(f"`by` is for a clustering with labels, but {folder} is none; leave it out.")
     model = load_classifier(folder)
     rows = with_split(model, new_rows(model, source, data_dir, **reading), source)
     with one_thread():
@@ -236,12 +253,12 @@ def score_anomalies(
     from vaelab.latent import row_scores  # imports scikit-learn and matplotlib
 
     _check_model(model)
-    rows = new_rows(model, source, data_dir, **reading)
+    rows = with_split(model, new_rows(model, source, data_dir, **reading), source)
     own = data or data_module.load_again(model.facts.source, data_dir=data_dir)
     found = row_scores.score_rows(
         model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name, unseen=rows.unseen
     )
-    return dataclasses.replace(found, notes=[*found.notes, *rows.notes])
+    return dataclasses.replace(found, notes=[*found.notes, *rows.notes], split=rows.split, style=rows.style)
 
 
 def drift(
@@ -360,7 +377,7 @@ def new_rows(
         return NewRows(raw.x, np.array(raw.ids), raw.id_name)
     chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
     unseen: Unseen = {}
-    x, ids = data_module.new_rows(
+    x, ids, style = data_module.new_rows(
         source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen, unseen=unseen
     )
     for column in facts.columns:  # what is given, and what a model without missing cells sees, must be known
@@ -368,6 +385,6 @@ def new_rows(
             raise unknown_levels(unseen[column.name], column, "the new rows")
     if ids is None:
         if "id" in reading:
-            raise InputError(f"the new examples have no column {reading['id']!r} with their names; leave `id` out.")
-        return NewRows(x, unseen=unseen)
-    return NewRows(x, ids, chosen.id or "id", unseen=unseen)
+            raise InputError(f"the new examples have no column {reading['id']!r} with their names; check `id`.")
+        return NewRows(x, unseen=unseen, style=style)
+    return NewRows(x, ids, chosen.id or "id", unseen=unseen, style=style)

@@ -141,3 +141,12 @@ def possessive(name: str) -> str:
     ("wide's", "64 units'")
     """
     return f"{name}'" if name.endswith("s") else f"{name}'s"
+
+
+def row_title(id_name: str) -> str:
+    """The head of a column that names rows: by their ids, or by their numbers.
+
+    >>> row_title("patient"), row_title("row")
+    ('patient', 'row, from 0')
+    """
+    return "row, from 0" if id_name == "row" else id_name

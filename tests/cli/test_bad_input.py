@@ -39,22 +39,24 @@ def folder(tmp_path: Path) -> Path:
         ("tune digits --search latent_dims=1..4", ["latent_dims", "did you mean 'latent_dim'"]),
         ("tune digits --space space.toml", ["latent_dims", "did you mean 'latent_dim'"]),
         ("tune digits --search lr=3..1", ["low <= high", "low=3", "high=1"]),
-        ("train digits --set latent_dim=0", ["latent_dim", "greater than or equal to 1", "got 0"]),
-        ("train digits --set latent_dim=1000000000", ["latent_dim", "4096"]),
+        ("train digits --set latent_dim=0", ["--latent-dim", "1 to 4096", "got 0"]),
+        ("train digits --set latent_dim=1000000000", ["--latent-dim", "4096"]),
         ("train digits --set lr=nan", ["lr", "finite", "nan"]),
-        ("train digits --set batch_size=5000", ["batch_size", "5000", "1258"]),
-        ("tune digits --set batch_size=5000", ["batch_size", "5000", "1258"]),
+        ("train digits --set batch_size=5000", ["--batch-size", "5000", "1258"]),
+        ("tune digits --set batch_size=5000", ["--batch-size", "5000", "1258"]),
         ("train nothing.npy", ["nothing.npy"]),
         ("train digitz", ["digitz", "did you mean 'digits'"]),
-        ("tune digits --out taken", ["taken", "`out`"]),
+        ("tune digits --out taken", ["taken", "--out"]),
         ("tune digits --out taken --overwrite", ["taken"]),
-        ("train digits --out taken", ["taken", "`out`"]),
+        ("train digits --out taken", ["taken", "--out"]),
         ("tune digits --search beta=0.1..4 --yardstick weighted_loss", ["beta", "weighted_loss", "neg_elbo"]),
         ("tune digits --search likelihood=bernoulli,gaussian", ["likelihood", "cannot be searched"]),
         ("tune digits --search binarize=none,dynamic", ["binarize", "cannot be searched"]),
         ("tune digits --search lr=1e-3..1e-2 --set lr=1e-3", ["lr", "both set and searched"]),
         ("tune digits --trails 5", ["--trails", "--trials"]),
-        ("tune digits --trials five", ["--trials", "integer"]),
+        ("tune digits --trials five", ["--trials must be a whole number, but got 'five'"]),
+        ("sample run -n 0", ["--n must be at least 1, but got '0'"]),
+        ("train digits --timeout soon", ["--timeout must be a number, but got 'soon'"]),
         ("tuna digits", ["tuna", "tune"]),
         ("train", ["DATA", "--resume"]),
         ("train digits --set network=conv --set engine=fused", ["engine", "network", "mlp", "auto"]),
@@ -158,3 +160,20 @@ def test_what_the_system_refuses_is_one_line(
     done = vaelab(["evaluate", "run"], tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--target", "--drop", "--group", "--split", "--condition", "--id",
+        "--type",
+    ],
+)  # fmt: skip
+def test_unknown_columns_are_told_with_the_nearest(tmp_path: Path, options: str) -> None:
+    rows = "\n".join(f"{i % 7},{i * i % 11},{i}" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"Weight,height,age\n{rows}\n")
+    value = "weigth=count" if options == "--type" else "weigth"
+    done = vaelab(["train", "t.csv", options, value], tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "'weigth'; did you mean 'Weight'?" in done.stderr, done.stderr

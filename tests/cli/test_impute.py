@@ -30,7 +30,8 @@ def test_cells_that_are_there_stay_and_others_are_filled(run: Path) -> None:
     with open(PATIENTS, newline="") as file:
         given = list(csv.DictReader(file, delimiter=";"))
     with open(run.parent / "filled.csv", newline="") as file:
-        filled = list(csv.DictReader(file))
+        filled = list(csv.DictReader(file, delimiter=";"))
+    assert set(filled[0]) == {"split", *given[0]} - {"id"}
     assert [row["patient"] for row in filled] == [row["patient"] for row in given]
     for before, after in zip(given, filled, strict=True):
         for name, cell in before.items():
@@ -42,7 +43,7 @@ def test_cells_that_are_there_stay_and_others_are_filled(run: Path) -> None:
             elif name in LEVELS or name == "patient":
                 assert after[name] == cell
             else:
-                assert float(after[name]) == pytest.approx(float(own), rel=1e-6)
+                assert float(after[name].replace(",", ".")) == pytest.approx(float(own), rel=1e-6)
 
 
 def test_draws_are_numbered_and_differ_only_where_a_cell_is_missing(run: Path) -> None:

@@ -65,13 +65,13 @@ def test_a_setting_that_is_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("train digits --latent-dim 0", ["`latent_dim` must be greater than or equal to 1", "got 0"]),
-        ("tune digits --epochs five", ["`epochs` must be", "got 'five'"]),
-        ("tune digits --search lr=1e-3..1e-2 --lr 1e-3", ["`lr` is both set and searched"]),
+        ("train digits --latent-dim 0", ["--latent-dim must be 1 to 4096 (a whole number)", "got 0"]),
+        ("tune digits --epochs five", ["--epochs must be", "got 'five'"]),
+        ("tune digits --search lr=1e-3..1e-2 --lr 1e-3", ["--lr is both set and searched"]),
         ("classify digits --latent-dim 8", ["--latent-dim"]),
-        ("invert product --epochs 0", ["`epochs` must be", "got 0"]),
-        ("regress digits --device gpu", ["`device`", "'gpu'"]),
-        ("compare digits --hidden wide --model a: --model b:lr=1", ["`hidden` is written as '512-256', or 'none'"]),
+        ("invert product --epochs 0", ["--epochs must be", "got 0"]),
+        ("regress digits --device gpu", ["--device", "'gpu'"]),
+        ("compare digits --hidden wide --model a: --model b:lr=1", ["--hidden is written as '512-256', or 'none'"]),
     ],
 )
 def test_bad_values_are_told_as_those_of_set(arguments: str, said: list[str], tmp_path: Path) -> None:

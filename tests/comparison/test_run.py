@@ -223,7 +223,7 @@ def test_models_are_parsed_and_config_says_all_again(tmp_path: Path) -> None:
         (["../a:hidden=8", "b:"], "must not look like a path"),
         (["a\nb:hidden=8", "b:"], "printable"),
         (["a:hiden=8", "b:"], "model 'a': unknown setting 'hiden'; did you mean 'hidden'"),
-        (["a:hidden=8,lr=-1", "b:"], "model 'a': `lr` must be greater than 0"),
+        (["a:hidden=8,lr=-1", "b:"], "model 'a': `lr` must be above 0"),
         (["a:hidden=8,=2", "b:"], "model 'a': a setting is written name=value"),
         (["a:seed=3", "b:"], "model 'a' must leave `seed` out"),
         (["hidden=8", "b:"], "NAME:SETTING=VALUE"),

@@ -248,7 +248,7 @@ def test_further_words_for_a_missing_value(tmp_path):
     data = load(path, na=["<LOD", "-9"])
     assert np.isnan(data.x).sum(0).tolist() == [5, 1]
     assert load(**data.source).fingerprint == data.fingerprint
-    new, _ = new_rows(
+    new, _, _ = new_rows(
         path, data.shape, dtype_hint=data.x.dtype, columns=data.columns, reading=Reading.from_dict(data.source)
     )
     np.testing.assert_array_equal(new, data.x)
@@ -290,7 +290,7 @@ def test_dates_in_several_ways_are_days_and_are_read_again_the_same_way(tmp_path
         assert data.columns[0].kind == "date"
         np.testing.assert_array_equal(data.x[:, 0], (days - pd.Timestamp("1970-01-01")).days)
         short = write(tmp_path / "short.csv", f"day,b\n{days[9].strftime(form)},1\n")  # 1 March: could be 3 January
-        new, _ = new_rows(
+        new, _, _ = new_rows(
             short, data.shape, dtype_hint=data.x.dtype, columns=data.columns, reading=Reading.from_dict(data.source)
         )
         assert new[0, 0] == data.x[9, 0]

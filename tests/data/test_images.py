@@ -191,7 +191,7 @@ def test_grey_among_coloured_pictures_and_for_a_model_of_them(tmp_path):
     np.testing.assert_array_equal(np.delete(data.x, 3, 0), np.delete(x, 3, 0))
     np.testing.assert_array_equal(data.x[3], np.stack([GREY] * 3, -1))
     assert data.notes == ("1 of 8 pictures is grey, and read as RGB like the others.",)
-    new, ids = new_rows(tmp_path / "both" / "3.png", data.shape, dtype_hint=data.x.dtype)
+    new, ids, _ = new_rows(tmp_path / "both" / "3.png", data.shape, dtype_hint=data.x.dtype)
     np.testing.assert_array_equal(new, data.x[3].reshape(1, -1))
     assert ids.tolist() == ["3.png"]
     with pytest.raises(

@@ -61,7 +61,7 @@ def test_anndata_and_its_file(tmp_path, sparse):
     assert "unknown target column of 'a.h5ad': 'cel'; did you mean 'cell'?" in message(
         tmp_path / "a.h5ad", target="cel"
     )
-    rows, ids = new_rows(
+    rows, ids, _ = new_rows(
         tmp_path / "a.h5ad", file.shape, dtype_hint=file.x.dtype, columns=file.columns,
         reading=Reading.from_dict(file.source),
     )  # fmt: skip

@@ -64,6 +64,7 @@ def test_results_are_what_is_promised(found: Clustering) -> None:
     assert all((np.diff(curve) >= -1e-6).all() for curve in results["em"].values())
     assert results["labels"]["per_class"] == [10] * 10
     assert results["methods"]["graph"]["ece"] < 0.1  # left as it spreads, 0.4
+    assert set(results["methods"]) == {"mixture", "graph"}
     assert store.read_json(found.folder / "model" / "metrics.json")["test_opened"] == 1
 
 
@@ -78,11 +79,36 @@ def test_figures_are_those_of_the_saved_files(found: Clustering, digits: Dataset
     assert row["test"] == found.results["test"]
     assert row["test"]["labelled_accuracy"] == (clusters.table.predict(shares) == truth).mean()
     assert row["test"]["ari"] == metrics.cluster_metrics(shares.argmax(1), truth, shares.shape[1], 10)["ari"]
-    assert np.trace(np.array(found.results["confusion"])) == (clusters.table.predict(shares) == truth).sum()
+    answers, _ = clusters.predict(*model.encode(digits.flat[rows]))
+    assert np.trace(np.array(found.results["confusion"])) == (answers == truth).sum()
     read = store.read_json(found.folder / "labels.json")
     assert digits.labels[read["rows"]].tolist() == read["classes"]
     assert np.isin(read["rows"], digits.splits["train"]).all()
     assert clusters.table.counts.sum() == pytest.approx(100)
+
+
+def test_validation_chooses_what_predicts_and_the_other_way_can_be_named(found: Clustering, digits: Dataset) -> None:
+    assert digits.labels is not None
+    classes, held = np.array(digits.classes), digits.splits["validation"]
+    right = {}
+    for by in ("mixture", "graph"):
+        told = vaelab.predict(found.folder, digits.x, by=by)
+        answers = np.array(told.answers)
+        right[by] = (answers[held] == classes[digits.labels[held]]).mean()
+        assert found.results["validation"][by]["labelled_accuracy"] == right[by]
+        test = digits.splits["test"]
+        own = found.results["methods"][by]["labelled_accuracy"]
+        assert (answers[test] == classes[digits.labels[test]]).mean() == own
+    best = max(right, key=lambda name: right[name])
+    assert found.results["predicts_by"] == best
+    told = vaelab.predict(found.folder, digits.x)
+    assert told.answers == vaelab.predict(found.folder, digits.x, by=best).answers
+    (note,) = told.notes
+    assert f"{right['graph']:.1%}" in note
+    assert f"{right['mixture']:.1%}" in note
+    assert "`by` = " in note
+    with pytest.raises(InputError, match="did you mean 'graph'"):
+        vaelab.predict(found.folder, digits.x, by="grap")
 
 
 def test_shuffling_every_other_label_changes_no_byte_of_the_model(digits: Dataset, tmp_path: Path) -> None:
@@ -96,7 +122,8 @@ def test_shuffling_every_other_label_changes_no_byte_of_the_model(digits: Datase
     first = cluster(digits, labels=rows, components=(10, 20), out=tmp_path / "a", **QUICK)
     other = dataclasses.replace(digits, labels=shuffled)
     second = cluster(other, labels=rows, components=(10, 20), out=tmp_path / "b", **QUICK)
-    for name in ("mixture.json", "mixture.safetensors", "labels.json", "model/model.safetensors", "model/spec.json"):
+    kept = ("mixture.json", "mixture.safetensors", "labels.json", "propagation.safetensors")
+    for name in (*kept, "model/model.safetensors", "model/spec.json"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
     assert first.results["components"] == second.results["components"]
     assert first.results["test"]["nmi"] > 0.3 > second.results["test"]["nmi"]  # the figures do read the true classes
@@ -166,6 +193,8 @@ def test_a_run_is_clustered_in_its_folder(found: Clustering, digits: Dataset, tm
     again = cluster(digits, run=run, components=10, labels="validation", points="means", **(QUICK | {"settings": {}}))
     assert again.folder == run / "clusters"
     assert again.results["labels"]["number"] == len(digits.splits["validation"])
+    assert again.results["predicts_by"] == "mixture"  # no label is left to choose by
+    assert any("no labelled validation rows are left" in note for note in again.results["notes"])
     assert sample_class(run, "3", 2)[1].shape == (2, 8, 8)
     assert vaelab.load(run / "clusters").row.equal(vaelab.load(run).row)
     moved = cluster(digits, run=run, components=10, out=tmp_path / "away", **(QUICK | {"settings": {}}))
@@ -225,9 +254,9 @@ def test_pictures_and_page(found: Clustering) -> None:
     assert {p.stem for p in (found.folder / "figures").iterdir()} == expected
     page = Page((found.folder / "report.html").read_text())
     assert len(page.tags("img")) == len(expected) + 4
-    accuracy = found.results["test"]["labelled_accuracy"]
     answers = page.rows("Predictions on the test split")
-    assert json.loads(answers[1][1]["data-value"] or "") == accuracy
+    assert json.loads(answers[1][1]["data-value"] or "") == found.results["test"]["labelled_accuracy"]
+    accuracy = found.results["methods"][found.results["predicts_by"]]["labelled_accuracy"]
     assert f"{accuracy:.1%}" in page.text
     assert {row[0]["data-value"] for row in page.rows("Mixtures: test")[1:]} == {"10", "30"}
 
@@ -235,7 +264,7 @@ def test_pictures_and_page(found: Clustering) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("cluster digits --components 5000", ["5000", "1258", "`components`"]),
+        ("cluster digits --components 5000", ["5000", "1258", "--components"]),
         ("cluster digits --labels 1259", ["1,258", "1259"]),
         ("cluster digits --set latent_dims=2", ["did you mean 'latent_dim'"]),
         ("sample nowhere --class 7", ["nowhere", "vaelab cluster"]),

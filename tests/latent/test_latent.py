@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -22,7 +23,8 @@ from vaelab.errors import InputError, StoreError
 from vaelab.latent import UNKNOWN, ClassTable, Clusters, component_shares, draw_balanced
 from vaelab.latent.anomaly_scores import judge, pixel_entropy
 from vaelab.latent.budget import by_graph, by_mixture, by_neighbours, by_probe, label_budget
-from vaelab.latent.graph import TEMPERATURES, Calibration, LabelGraph
+from vaelab.latent.graph import TEMPERATURES, LabelGraph
+from vaelab.latent.propagation import Calibration
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 MEANS = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
@@ -267,13 +269,16 @@ def test_what_spreads_is_calibrated_by_leaving_labels_out() -> None:
     for i, row in enumerate(rows):
         rest = np.delete(rows, i)
         arrived = graph.spread(rest, y[rest], 10)
-        weights = graph._weights(graph.away[[row]], graph.near[[row]], graph.reach[[row]])[0]
-        left_out[i] = weights @ (arrived / arrived.sum(1, keepdims=True))[graph.near[row]] / weights.sum()
+        away, near = graph.away[row], graph.near[row]
+        weights = np.exp(-(away**2) / (away[-1] * graph.reach[near]))
+        left_out[i] = weights @ (arrived / arrived.sum(1, keepdims=True))[near] / weights.sum()
     losses = [scores.log_loss(Calibration(t, 50)(left_out), y[rows]) for t in TEMPERATURES]
     assert calibration.temperature == pytest.approx(
         TEMPERATURES[int(np.argmin(losses))], rel=0.07
     )  # a step of the grid
     shares = graph.predict_proba(new, rows, y[rows], 10)
+    kept = graph.propagation(rows, y[rows], 10)
+    np.testing.assert_allclose(kept.predict_proba(new), calibration(shares), rtol=1e-12)
     honest = calibration(shares)
     np.testing.assert_allclose(honest.sum(1), 1)
     assert (honest.argmax(1) == shares.argmax(1)).all()
@@ -320,10 +325,18 @@ def test_a_budget_draws_its_labels_by_group() -> None:
 
 def test_saved_clusters_come_back_and_damage_is_named(tmp_path: Path) -> None:
     table = ClassTable.of(np.eye(3), np.array([0, 1, 1]), 2)
-    clusters = Clusters(TRUTH, table, ("a", "b"), "means", 0.5, "..", "abc")
+    mean, std = np.random.default_rng(0).normal(size=(2, 20, 2))
+    spread = LabelGraph(mean, 3).propagation(np.arange(4), np.array([0, 1, 0, 1]), 2)
+    spread = dataclasses.replace(spread, accuracy={"mixture": 0.5, "graph": 0.75})
+    clusters = Clusters(TRUTH, table, ("a", "b"), "means", 0.5, "..", "abc", spread)
     clusters.save(tmp_path)
     back = Clusters.load(tmp_path)
-    mean, std = np.random.default_rng(0).normal(size=(2, 20, 2))
+    assert (back.chosen, back.methods) == ("graph", ("mixture", "graph"))
+    for by in (None, "graph", "mixture"):
+        for own, other in zip(back.predict(mean, abs(std), by), clusters.predict(mean, abs(std), by), strict=True):
+            np.testing.assert_array_equal(own, other)
+    with pytest.raises(InputError, match="unknown by 'grap'; did you mean 'graph'"):
+        back.predict(mean, std, "grap")
     np.testing.assert_array_equal(back.shares(mean, abs(std)), clusters.shares(mean, abs(std)))
     assert back.table is not None
     assert (back.table.counts.tolist(), back.classes, back.points, back.reject, back.run) == (

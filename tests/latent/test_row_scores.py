@@ -67,7 +67,11 @@ def test_broken_readings_are_found_and_named(run: Path, tmp_path: Path) -> None:
     done = commands.vaelab(["anomaly", str(run), str(file), "--out", "scores.csv"], tmp_path)
     assert done.returncode == 0, done.stderr
     found = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
-    assert list(found[0]) == ["id", "score", "p_value", "is_anomaly", "strange"]
+    assert list(found[0]) == ["id", "score", "rank", "p_value", "is_anomaly", "strange"]
+    order = np.argsort([int(own["rank"]) for own in found])
+    assert sorted(int(own["rank"]) for own in found) == list(range(1, 41))
+    keys = [(float(found[i]["p_value"]), -float(found[i]["score"])) for i in order]
+    assert keys == sorted(keys)  # the strangest has rank 1
     assert [own["id"] for own in found] == [f"p{i}" for i in range(40)]
     assert found[3]["is_anomaly"] == found[17]["is_anomaly"] == "1"
     assert found[3]["strange"].startswith("c = 5000 (expected ")
@@ -76,7 +80,7 @@ def test_broken_readings_are_found_and_named(run: Path, tmp_path: Path) -> None:
     assert abs(expected - process(40, 1)[17, 4]) < 0.6  # readings have a noise of 0.1 and a spread of 1.5
     assert np.isfinite(float(found[8]["score"]))
     assert {own["strange"] for own in found if own["is_anomaly"] == "0"} == {""}
-    assert "of validation" in done.stderr
+    assert "of validation" in done.stdout
     assert json.loads((run / "metrics.json").read_text())["test_opened"] == before + 1
 
 

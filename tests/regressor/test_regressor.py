@@ -355,7 +355,7 @@ def test_predict_writes_ids_means_and_intervals(study: Path, tmp_path: Path) -> 
         (["regress", "table.csv", "--target", "colour"], ["must hold numbers", "vaelab classify"]),
         (["regress", "table.csv", "--target", "few"], ["at least 3 different values", "vaelab classify"]),
         (["regress", "table.csv", "--target", "vast"], ["within ±1e+70", "rescale it"]),
-        (["regress", "table.csv"], ["numeric target is needed", "`target`"]),
+        (["regress", "table.csv"], ["numeric target is needed", "--target"]),
         (["regress", "digits"], ["digits has classes", "vaelab classify"]),
         (["classify", "table.csv", "--target", "price"], ["continuous value", "vaelab regress"]),
         (["regress", "table.csv", "--target", "price", "--yardstick", "r3"], ["unknown yardstick", "r2"]),

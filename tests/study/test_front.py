@@ -145,7 +145,7 @@ def test_a_classifier_has_a_front_too(digits: Dataset, tmp_path: Path):
         ("--for density,embedding,clusters", "keep two"),
         ("--yardstick probe", "needs labels"),
         ("--for clusters --yardstick nmi", "needs labels"),
-        ("--for density,embedding", "name the labels with `target`"),  # three, without labels
+        ("--for density,embedding", "name the labels with --target"),  # three, without labels
     ],
 )
 def test_refusals(options: str, said: str, tmp_path: Path):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from commands import start, vaelab
+from vaelab.study import finals
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
@@ -169,6 +170,7 @@ def test_more_trials_leave_the_finished_ones_as_they_are(undisturbed: Path, tmp_
     before = figures(folder)["table"]
     done = run("tune", "--resume", folder, "--trials", "9", "--workers", "1")
     assert done.returncode == 0, done.stderr
+    assert "the study of 5 trials is extended to 9" in done.stderr
     after = figures(folder)["table"]
     assert len(after) == 9
     assert after[:4] == before[:4] == figures(undisturbed)["table"][:4]
@@ -190,6 +192,23 @@ def test_a_complete_study_resumes_without_training_or_opening_test_again(undistu
     assert "is a total, but the study has already finished 9 and got 5" in fewer.stderr
     assert fewer.stderr.count("\n") == 1
     assert (folder / "config.toml").read_text() == config
+
+
+def test_another_winner_opens_test_again_which_is_told(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after more trials, of which another one wins."""
+    folder = shutil.copytree(undisturbed, tmp_path / "other")
+    first = json.loads((folder / "results.json").read_text())["best"]
+    assert first["test_openings"] == 1
+    monkeypatch.setattr(finals, "choose", lambda ended: next(f for f in ended if f.number != first["number"]))
+    assert run("tune", "--resume", folder, "--workers", "1").returncode == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["best"]["number"] != first["number"]
+    assert results["best"]["test_openings"] == 2
+    said = f"the test split was opened 2 times: trial {first['number']} had won"
+    assert any(note.startswith(said) for note in results["notes"])
+    assert said in (folder / "report.html").read_text()
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

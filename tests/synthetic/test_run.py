@@ -51,13 +51,13 @@ def judged(folder: Path) -> dict[str, Any]:
     return judge_synthetic(folder, n=150, seed=3, out=folder.parent / "rows")
 
 
-def cells(path: Path) -> list[list[str]]:
+def cells(path: Path, delimiter: str = ",") -> list[list[str]]:
     with path.open(newline="") as file:
-        return list(csv.reader(file))
+        return list(csv.reader(file, delimiter=delimiter))
 
 
 def test_drawn_rows_are_the_table_s(folder: Path, judged: dict[str, Any]) -> None:
-    header, *rows = cells(folder.parent / "rows" / "synthetic.csv")
+    header, *rows = cells(folder.parent / "rows" / "synthetic.csv", ";")
     assert header == ["sex", "age", "pressure", "visits", "stage", "dose"]
     assert len(rows) == 150
     known = load(folder).facts
@@ -66,7 +66,7 @@ def test_drawn_rows_are_the_table_s(folder: Path, judged: dict[str, Any]) -> Non
         if name in levels:
             assert set(values) <= levels[name]
         else:
-            assert all(re.fullmatch(r"\d+(\.\d{1,2})?", value) for value in values)  # no more decimals than the table
+            assert all(re.fullmatch(r"\d+(,\d{1,2})?", value) for value in values)  # no more decimals than the table
     real = {(row[header.index("sex")], row[header.index("age")]) for row in rows}
     given = {tuple(line.split(";")[1:3]) for line in PATIENTS.read_text().splitlines()}
     assert real <= given  # conditions are drawn together
@@ -144,10 +144,10 @@ def test_wide_tables_are_cut_and_it_is_said(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_command_judges_rows_of_a_file_and_names_invalid_cells(folder: Path, tmp_path: Path) -> None:
-    header, *rows = cells(folder.parent / "rows" / "synthetic.csv")
-    rows[0][header.index("stage")], rows[1][header.index("visits")] = "V", "2.5"
+    header, *rows = cells(folder.parent / "rows" / "synthetic.csv", ";")
+    rows[0][header.index("stage")], rows[1][header.index("visits")] = "V", "2,5"
     with (tmp_path / "other.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file, delimiter=";").writerows([header, *rows])
     done = commands.vaelab(["synthetic", str(folder), "other.csv", "--out", "judged"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "invalid: stage must be a level of the table, but 1 cell is not, such as V" in done.stdout

@@ -411,7 +411,7 @@ def test_can_be_imported_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latent_dim": 0}, "`latent_dim` must be greater than or equal to 1, but got 0"),
+        ({"latent_dim": 0}, "`latent_dim` must be 1 to 4096 "),
         ({"optimizer": "adams"}, "`optimizer` must be"),
         ({"hidden": "64x32"}, "`hidden` is written as '512-256'"),
         ({"seed": None}, "`seed` must be"),

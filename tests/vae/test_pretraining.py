@@ -267,8 +267,8 @@ def test_digits_without_labels_in_seconds(digits):
         ({"prior": "mixture", "free_bits": 0.1}, "`free_bits` needs the normal prior"),
         ({"pretrain": 5}, "`pretrain` needs the mixture prior"),
         ({"prior": "mixture", "epochs": 10, "pretrain": 10}, "`pretrain` must be less than `epochs`"),
-        ({"prior": "mixture", "components": 0}, "`components` must be greater than or equal to 1"),
-        ({"prior": "flow"}, "`prior` must be 'normal', 'mixture' or 'vamp', but got 'flow'."),
+        ({"prior": "mixture", "components": 0}, "`components` must be 1 to "),
+        ({"prior": "flow"}, "`prior` must be one of normal, mixture, vamp, but got 'flow'."),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_one_line(given, words):

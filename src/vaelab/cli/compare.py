@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     Resume,
     RunFolder,
     Workers,
+    check_there,
     data_of_run,
     draws,
     load_again,
@@ -102,6 +103,7 @@ def drift(
     as_json: AsJson = False,
 ) -> None:
     """Tell how the rows of a file differ from others: by column, in likelihood, and in the latents of a model."""
+    check_there(file)
     from vaelab import store, use
     from vaelab.cli import terminal
     from vaelab.comparison.drift import write_drift

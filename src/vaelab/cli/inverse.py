@@ -13,6 +13,7 @@ from vaelab.cli.options import (
     Out,
     Overwrite,
     Resume,
+    check_there,
     print_json,
     refuse_beside,
     resumed,
@@ -179,6 +180,14 @@ def _function(named: str | None) -> Callable[..., Any] | None:
     return function_of(named)
 
 
+def _check_measurements(y: Path) -> None:
+    """Refuse a file of measurements that is not there before libraries are imported that take seconds."""
+    from vaelab.data.stray import reads_as_number
+
+    if not all(map(reads_as_number, str(y).split(","))):
+        check_there(y)
+
+
 def solve(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
     y: Measurements,
@@ -202,6 +211,7 @@ def solve(
     as_json: AsJson = False,
 ) -> None:
     """Find distinct solutions for measurements, ranked by how well they reproduce them; exit code 1 if none."""
+    _check_measurements(y)
     from vaelab.cli import outputs, terminal
     from vaelab.inverse import solve as solving
     from vaelab.inverse.units import parse_numbers
@@ -231,6 +241,7 @@ def draw(
     out: Annotated[Path | None, typer.Option(help=".csv or .parquet; default: CSV on standard output")] = None,
 ) -> None:
     """Draw x from the posterior p(x | y) of each measurement y: samples for means and intervals, not solutions."""
+    _check_measurements(y)
     from vaelab.cli import outputs
     from vaelab.inverse import solve as solving
 

@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     Overwrite,
     Resume,
     Starts,
+    check_there,
     data_of_run,
     draws,
     load_again,
@@ -222,9 +223,10 @@ def _score_file(
     run: Path, file: str, contamination: float | None, where: DataOptions, out: Path | None, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
+    check_there(file)
     from vaelab import store, use
     from vaelab.cli import outputs, terminal
-    from vaelab.latent.row_scores import write_row_scores
+    from vaelab.latent.row_scores import in_short, write_row_scores
 
     if any((where.target, where.drop, where.types, where.group, where.split)):
         raise InputError("rows of a file are read as those of the run; leave out --target, --drop, --type and splits.")
@@ -239,9 +241,8 @@ def _score_file(
     )  # fmt: skip
     if out is not None and out.suffix.lower() in (".csv", ".parquet"):
         outputs.write_scores(found, out)
-        tell(f"{int(found.is_anomaly.sum()):,} of {len(found.score):,} rows flagged at {found.contamination:.2g}")
-        for note in found.notes:
-            tell(f"note: {note}")
+        results = in_short(found)
+        print_json(results) if as_json else terminal.print_row_scores(results)
         return
     with store.building(out or (model.folder or run) / "anomalies", overwrite, keep=False) as folder:
         outputs.write_scores(found, folder / "scores.csv")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 
 from vaelab import signals
 from vaelab.errors import InputError
+
+RULES = {
+    "int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number",
+    "greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -18,6 +24,19 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(signals.ended() or code)
+
+
+def _in_words(error: Any) -> str:
+    """A usage error of Typer; of a value that is no number, or out of its range: option, rule and value."""
+    cause, parameter = error.__cause__, getattr(error, "param", None)
+    if parameter is not None and hasattr(cause, "errors"):
+        fault = cause.errors()[0]
+        rule = RULES.get(fault["type"])
+        if rule is not None:
+            name = max(parameter.opts, key=len)
+            return f"{name} must be {rule.format(**fault.get('ctx', {}))}, but got {fault['input']!r}"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    return " ".join(message.split()).rstrip(".")
 
 
 def _run() -> int:
@@ -41,8 +60,7 @@ def _run() -> int:
         tell(f"vaelab: {error}")
         return 2
     except typer.TyperException as error:  # a usage error; its message spans several lines
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        tell(f"vaelab: {' '.join(message.split()).rstrip('.')}; see --help.")
+        tell(f"vaelab: {_in_words(error)}; see --help.")
         return 2
     except BrokenPipeError:  # whoever read the output has enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

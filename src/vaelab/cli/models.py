@@ -11,6 +11,7 @@ import typer
 from vaelab.cli.completion import kinds
 from vaelab.cli.options import (
     AsJson,
+    DrawAll,
     MaybeSource,
     Out,
     Overwrite,
@@ -18,7 +19,9 @@ from vaelab.cli.options import (
     RunFolder,
     Source,
     Starts,
+    check_there,
     data_of_run,
+    draws,
     load_again,
     print_json,
     refuse_beside,
@@ -50,6 +53,7 @@ def train(
         float | None,
         typer.Option(help="time limit in seconds; sets the number of epochs, or stops early with --epochs N"),
     ] = None,
+    figures: DrawAll = "all",
     where: DataOptions = PLAIN,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -72,6 +76,7 @@ def train(
     else:
         chosen, timed = model.fixed(Spec), timeout
         check_idle(chosen, Spec)
+        drawn = draws(figures)
         spec = Spec.create(**{"seed": seed, **chosen})
         data = where.load(source)
     from vaelab.engine.process import keep_freed_memory
@@ -84,8 +89,9 @@ def train(
             run = single.resume(resume, data, timeout=timeout, **watch)
         else:
             run = single.train(
-                data, spec, starts=starts, out=out, overwrite=overwrite, open_test=open_test, timeout=timeout, **watch
-            )
+                data, spec, starts=starts, out=out, overwrite=overwrite, open_test=open_test, timeout=timeout,
+                figures=drawn, **watch,
+            )  # fmt: skip
     result = {
         "run": str(run.folder),
         "spec": run.model.spec.model_dump(mode="json"),
@@ -185,6 +191,7 @@ def encode(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Encode examples: the posterior means, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -214,21 +221,32 @@ def predict(
             metavar="LEVEL", help="of a regressor: the probability with which intervals cover the target; default: 0.9"
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mixture|graph",
+            help="of a clustering with labels: by its named components, or by label propagation; default: what did "
+            "better on validation",
+        ),
+    ] = None,
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Predict classes with their probabilities, or numbers with intervals, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
     if use.predicts_numbers(folder):
+        if by is not None:
+            raise InputError(f"`by` is for a clustering with labels, but {folder} predicts numbers; leave it out.")
         estimates = use.estimate(folder, source, interval, rows.data_dir, **rows.changes)
         _tell_all(estimates.rows.notes)
         outputs.write_estimates(estimates, out)
         return
     if interval is not None:
         raise InputError(f"`interval` is for numbers, but {folder} predicts classes; leave it out.")
-    answers = use.predict(folder, source, rows.data_dir, **rows.changes)
-    _tell_all(answers.rows.notes)
+    answers = use.predict(folder, source, by, data_dir=rows.data_dir, **rows.changes)
+    _tell_all(answers.notes)
     outputs.write_answers(answers, out)
 
 
@@ -279,6 +297,7 @@ def reconstruct(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Reconstruct examples through encoder and decoder, one row per example, in file order."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 
@@ -298,6 +317,7 @@ def translate(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """What rows would be under other conditions, such as another batch: what the latents hold stays."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
     from vaelab.vae.conditions import extrapolated
@@ -327,6 +347,7 @@ def impute(
     rows: RowOptions = PLAIN_ROWS,
 ) -> None:
     """Fill the missing values of a table, given the values that are there (assumed to be missing at random)."""
+    check_there(source)
     from vaelab import use
     from vaelab.cli import outputs
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaelab.cli.completion import data_names, setting_names
+from vaelab.cli.naming import in_options
 from vaelab.errors import InputError, unknown_name
 from vaelab.wording import one_line
 
@@ -88,7 +89,7 @@ def print_json(value: Any) -> None:
 
 def tell(text: str) -> None:
     """Print one line on standard error, whatever names are in it."""
-    print(one_line(text), file=sys.stderr)
+    print(one_line(in_options(text)), file=sys.stderr)
 
 
 def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> Dataset:
@@ -109,6 +110,15 @@ def load_again(
     elif source.get("kind") == "file" and not os.path.exists(str(source.get("source"))):
         raise InputError(f"the data are no longer at {source.get('source')}; say by --data where they are now.")
     return data.load_again(source, data_dir=data_dir, where="[data]", download=download)
+
+
+def check_there(source: str | Path) -> None:
+    """Refuse new examples whose file is not there before libraries are imported that take seconds."""
+    from vaelab.data import BUILTIN
+    from vaelab.data.limits import check_file
+
+    if str(source) not in BUILTIN and not os.path.isdir(source):
+        check_file(Path(source).expanduser().absolute())
 
 
 READING_AGAIN = {"moved", "data_dir", "download", "as_json"}  # what a run's own data may need, and what changes nothing

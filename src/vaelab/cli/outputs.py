@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaelab import store
+from vaelab.data.dataset import Array
+from vaelab.data.style import ISO, Style
 from vaelab.data.writing import csv_text, digits_of, written_columns
 from vaelab.errors import InputError, shown
-from vaelab.latent.row_scores import RowScores
-from vaelab.use import Estimates, NewRows, Predictions
-from vaelab.vae.fitted import Array, DataFacts
 from vaelab.wording import counted
+
+if TYPE_CHECKING:  # of modules that import seconds of libraries
+    from vaelab.latent.row_scores import RowScores
+    from vaelab.use import Estimates, NewRows, Predictions
+    from vaelab.vae.fitted import DataFacts
 
 FRAME = 80  # milliseconds
 
@@ -31,7 +34,7 @@ def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRow
     if std is not None:
         names += [f"std{i}" for i in range(1, std.shape[1] + 1)]
         mean = np.concatenate([mean, std], 1)
-    _write(mean, names, out, rows)
+    _write(mean, names, out, rows, ISO if rows is None else rows.style)
 
 
 def write_examples(
@@ -50,7 +53,7 @@ def write_examples(
             _write_png(x, facts, out)
         return
     if out is not None and out.suffix.lower() == ".npy":
-        _write(x, [], out)
+        _write(x, [], out, rows, ISO)
         return
     if facts.columns:
         x = x.copy()
@@ -60,7 +63,8 @@ def write_examples(
         write_table(x, facts, out, rows)
         return
     flat = x.reshape(len(x), -1)
-    _write(flat, facts.features or [f"x{i}" for i in range(flat.shape[1])], out, rows)
+    names = facts.features or [f"x{i}" for i in range(flat.shape[1])]
+    _write(flat, names, out, rows, facts.style if rows is None else rows.style)
 
 
 def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:
@@ -72,38 +76,34 @@ def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | No
         raise InputError(f"{out} must end in .csv, .parquet or .npy; choose one of these.")
     draws = x if x.ndim == 3 else x[None]
     n = x.shape[-2]
-    first = _first(n, rows)
-    table = {title: np.tile(np.array(cells), len(draws)) for title, cells in first.items()}
+    first = {title: np.tile(cells, len(draws)) for title, cells in _first(n, rows).items()}
     if x.ndim == 3:
-        table["draw"] = np.repeat(np.arange(1, len(draws) + 1), n)
+        first["draw"] = np.repeat(np.arange(1, len(draws) + 1), n)
+    style = facts.style if rows is None else rows.style
     flat = draws.reshape(-1, draws.shape[-1])
-    table |= written_columns(flat, facts.columns)
-    write_columns(table, out, digits_of(facts.dtype))
+    table = written_columns(flat, facts.columns, None if suffix == ".parquet" else style)
+    write_columns(_beside(first, table), out, digits_of(facts.dtype), style)
 
 
 def write_scores(found: RowScores, out: Path | None) -> None:
-    """Scores of n rows as CSV or .parquet: row or id, score, p_value, is_anomaly; of a table also why it is one."""
+    """Scores of n rows as CSV or .parquet: row or id, split if known, score, rank, p_value, is_anomaly; of a table also
+    why it is one.
+    """
     check_table(out)
-    names = np.arange(len(found.score)) if found.ids is None else np.asarray(found.ids)
     table: dict[str, Array] = {
-        found.id_name: names, "score": found.score, "p_value": found.p_value,
+        "score": found.score, "rank": found.rank, "p_value": found.p_value,
         "is_anomaly": found.is_anomaly.astype(np.int64),
     }  # fmt: skip
     if found.is_table:
         table["strange"] = np.array(["; ".join(map(str, own)) for own in found.strange], dtype=object)
-    write_columns(table, out, 7)
+    write_columns(_beside(_first(len(found.score), found), table), out, 7, found.style)
 
 
 def write_estimates(found: Estimates, out: Path | None) -> None:
     """Means and intervals (n,) as CSV or .parquet: row or id, split if known, mean, lower, upper."""
     check_table(out)
-    first = {title: np.array(cells) for title, cells in _first(len(found.mean), found.rows).items()}
-    write_columns({**first, "mean": found.mean, "lower": found.lower, "upper": found.upper}, out, 10)
-
-
-def _rounded(values: Array, digits: int) -> Array:
-    """Numbers as they would be read from text with this many digits: 0.1 in single precision is not 0.100000001."""
-    return np.array([float(f"{v:.{digits}g}") for v in values.tolist()]) if values.dtype.kind == "f" else values
+    table = {"mean": found.mean, "lower": found.lower, "upper": found.upper}
+    write_columns(_beside(_first(len(found.mean), found.rows), table), out, 10, found.rows.style)
 
 
 def check_table(out: Path | None) -> None:
@@ -112,31 +112,31 @@ def check_table(out: Path | None) -> None:
         raise InputError(f"{out} must end in .csv or .parquet; choose one of these.")
 
 
-def write_columns(table: Mapping[str, Array], out: Path | None, digits: int = 10) -> None:
-    """Columns (n,) by name, as CSV with this many digits, or as .parquet."""
-    if out is not None and out.suffix.lower() == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        buffer = io.BytesIO()
-        rounded = {name: _rounded(values, digits) for name, values in table.items()}
-        pyarrow.parquet.write_table(pyarrow.table(rounded), buffer)
-        store.write_output(out, buffer.getvalue())
+def write_columns(table: Mapping[str, Array], out: Path | None, digits: int = 10, style: Style = ISO) -> None:
+    """Columns (n,) by name, as CSV of this style with this many digits, or as .parquet."""
+    if out is None or out.suffix.lower() != ".parquet":
+        _send(csv_text(table, digits, style), out)
         return
-    _send(csv_text(table, digits), out)
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    rounded = {name: _rounded(values, digits) for name, values in table.items()}
+    pyarrow.parquet.write_table(pyarrow.table(rounded), buffer)
+    store.write_output(out, buffer.getvalue())
+
+
+def _rounded(values: Array, digits: int) -> Array:
+    """Numbers as they would be read from text with this many digits: 0.1 in single precision is not 0.100000001."""
+    return np.array([float(f"{v:.{digits}g}") for v in values.tolist()]) if values.dtype.kind == "f" else values
 
 
 def write_answers(found: Predictions, out: Path | None) -> None:
-    """Answers (n,) and p(c|x) (n, C) as CSV: row or id, split if known, label, and a column p(class) for each."""
-    if out is not None and out.suffix.lower() != ".csv":
-        raise InputError(f"{out} must end in .csv: answers are text and numbers.")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    first = _first(len(found.proba), found.rows)
-    writer.writerow([*first, "label", *(f"p({name})" for name in found.classes)])
-    for *lead, answer, row in zip(*first.values(), found.answers, found.proba.tolist(), strict=True):
-        writer.writerow([*lead, answer, *(f"{value:.6g}" for value in row)])
-    _send(text.getvalue(), out)
+    """Answers (n,) and p(c|x) (n, C) as CSV or .parquet: row or id, split if known, label, and p(class) for each."""
+    check_table(out)
+    table = {"label": np.array(found.answers, dtype=object)}
+    table |= {f"p({name})": found.proba[:, c] for c, name in enumerate(found.classes)}
+    write_columns(_beside(_first(len(found.proba), found.rows), table), out, 6, found.rows.style)
 
 
 def parse_points(texts: Sequence[str]) -> Array:
@@ -158,7 +158,7 @@ def parse_points(texts: Sequence[str]) -> Array:
     return np.array(rows)
 
 
-def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | None = None) -> None:
+def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | None, style: Style) -> None:
     suffix = None if out is None else out.suffix.lower()
     if suffix not in (None, ".csv", ".npy"):
         raise InputError(f"{out} must end in .npy, .csv, or .png for images; choose one of these.")
@@ -168,24 +168,36 @@ def _write(rows: Array, names: Sequence[str], out: Path | None, of: NewRows | No
         assert out is not None
         store.write_output(out, buffer.getvalue())
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    first = _first(len(rows), of)
-    writer.writerow([*first, *names])
-    for *lead, row in zip(*first.values(), rows.tolist(), strict=True):
-        writer.writerow([*lead, *(f"{value:.7g}" for value in row)])
-    _send(text.getvalue(), out)
+    table = dict(zip(names, np.asarray(rows).astype(np.float64).T, strict=True))
+    write_columns(_beside(_first(len(rows), of), table), out, 7, style)
 
 
-def _names(n: int, of: NewRows | None) -> tuple[str, Sequence[Any]]:
-    """The title and the cells of the first column: the ids of the examples, else the numbers of the rows."""
-    return ("row", range(n)) if of is None or of.ids is None else (of.id_name, of.ids.tolist())
+def _first(n: int, of: NewRows | RowScores | None) -> dict[str, Array]:
+    """The first columns: the names of the rows, else their numbers, the first being 0; and their splits if known."""
+    if of is None or of.ids is None:
+        first = {"row" if of is None else of.id_name: np.arange(n)}
+    else:
+        first = {of.id_name: _as_given(of.ids)}
+    return first if of is None or of.split is None else {**first, "split": of.split}
 
 
-def _first(n: int, of: NewRows | None) -> dict[str, Sequence[Any]]:
-    """The first columns: the names of the rows, and their splits if these are known."""
-    title, names = _names(n, of)
-    return {title: names} if of is None or of.split is None else {title: names, "split": of.split.tolist()}
+def _as_given(ids: Array) -> Array:
+    """Ids (n,) as whole numbers, where all of them are written as these are."""
+    texts = ids.astype(str)
+    if not all(text.isascii() and text.isdigit() and len(text) < 19 for text in texts):
+        return ids
+    whole = texts.astype(np.int64)
+    return whole if (whole.astype(str) == texts).all() else ids
+
+
+def _beside(first: Mapping[str, Array], table: Mapping[str, Array]) -> dict[str, Array]:
+    """Both parts of a table; a first column that is called like another gets "_" behind its name."""
+    named = {}
+    for title, cells in first.items():
+        while title in table:
+            title += "_"
+        named[title] = cells
+    return {**named, **table}
 
 
 def _send(text: str, out: Path | None) -> None:

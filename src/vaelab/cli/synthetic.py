@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli.options import AsJson, Out, Overwrite, RunFolder, data_of_run, print_json, tell
+from vaelab.cli.options import AsJson, Out, Overwrite, RunFolder, check_there, data_of_run, print_json, tell
 from vaelab.cli.reading import PLAIN_ROWS, RowOptions, with_options
 from vaelab.settings.checks import MOST_DRAWS
 
@@ -47,6 +47,8 @@ def synthetic(
     as_json: AsJson = False,
 ) -> None:
     """Draw synthetic rows of a table, or take those of FILE, and judge them against the test split."""
+    if source is not None:
+        check_there(source)
     from vaelab import use
     from vaelab.cli import terminal
     from vaelab.data import Reading

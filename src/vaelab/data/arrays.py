@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vaelab.data.cells import Cells, cells_of, texts_of
 from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import SPLITS, Array, Dataset
+from vaelab.data.dates import STAMP
 from vaelab.data.frames import frame_raw
 from vaelab.data.groups import Placed, place_rows
 from vaelab.data.labels import encode, label_values
@@ -149,8 +150,14 @@ def build(
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,
+        style=raw.style if cells is None else dataclasses.replace(raw.style, dates=_dates(cells)),
     )  # fmt: skip
     return dataclasses.replace(data, source={**source, "seed": seed, "fingerprint": data.fingerprint})
+
+
+def _dates(cells: Cells) -> dict[str, str]:
+    """How the dates of some columns are written, by name."""
+    return {**dict.fromkeys(cells.stamped, STAMP), **cells.formats}
 
 
 def _numbers(raw: Raw, what: str, types: Mapping[str, Any]) -> tuple[Array, tuple[str, ...], Cells | None]:

@@ -39,6 +39,7 @@ class Cells:
     levels: Mapping[int, tuple[str, ...]]  # of columns of text, and of those whose levels are given
     kinds: Mapping[int, Kind]  # that are known from more than the values
     formats: Mapping[str, str]  # how text that is a date was written, by column
+    stamped: tuple[str, ...]  # columns of dates with times that are no text
     left_out: Mapping[str, str]  # columns that cannot be modelled, and why
     notes: tuple[str, ...]
 
@@ -63,8 +64,11 @@ def cells_of(
             f"{what} must have a column to model, but all of them are empty or hold names or free text; add columns."
         )
     x = narrowed(np.stack(table.found, axis=1), what, table.names)
+    if table.stamped or any(dates.has_hours(form) for form in table.formats.values()):
+        x = np.stack(table.found, axis=1)  # float32 holds days since 1970 to the minute
     return Cells(
-        x, tuple(table.names), table.levels, table.kinds, table.formats, table.left_out, tuple(table.notes)
+        x, tuple(table.names), table.levels, table.kinds, table.formats, tuple(table.stamped), table.left_out,
+        tuple(table.notes),
     )  # fmt: skip
 
 
@@ -78,6 +82,7 @@ class _Table:
         self.levels: dict[int, tuple[str, ...]] = {}
         self.kinds: dict[int, Kind] = {}
         self.formats: dict[str, str] = {}
+        self.stamped: list[str] = []
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
 
@@ -104,6 +109,8 @@ class _Table:
                 return
             if is_date(values):
                 self.kinds[len(self.names)] = "date"
+                if dates.has_times(numbers_):
+                    self.stamped.append(name)
             self._keep(name, numbers_)
 
     def _keep(self, name: str, values: Floats) -> None:
@@ -279,12 +286,14 @@ def recode(
     what: str,
     types: Mapping[str, Type] | None = None,
     unseen: Unseen | None = None,
+    formats: dict[str, str] | None = None,
 ) -> Array:
     """New rows of a table as numbers (n, D), by the columns of a model: text by the same levels.
 
     types: as in training; they hold how dates are written. unseen: collects levels that the columns do not have, whose
-    cells are then missing; by default such a level is refused.
+    cells are then missing; by default such a level is refused. formats: collects how dates of text are written.
     """
+    formats = {} if formats is None else formats
     found = []
     for column in known:
         values, name = columns[column.name], column.name
@@ -292,16 +301,21 @@ def recode(
             found.append(levels_of(values, column, what, unseen))
         elif not is_text(values):
             found.append(number_column(values, name, what))
+            if is_date(values) and dates.has_times(found[-1]):
+                formats[name] = dates.STAMP
         elif column.kind == "date":
             texts, given = texts_of(values), (types or {}).get(name, "date")
             assert isinstance(given, str)
             form = given.removeprefix(DATE_FORMAT) if given != "date" else next(iter(dates.formats_of(texts)), None)
             if form is None:
                 raise _not_a_date(texts, name, what)
+            formats[name] = form
             found.append(_read_dates(texts, form, name, what))
         else:
             found.append(_read_numbers(texts_of(values), name, what))
-    return narrowed(np.stack(found, axis=1), what, [column.name for column in known])
+    rows = np.stack(found, axis=1)
+    narrowed(rows, what, [column.name for column in known])  # refuses numbers beyond bounds; the model's type decides
+    return rows
 
 
 def levels_of(values: Array, column: Column, what: str, unseen: Unseen | None = None) -> Floats:

@@ -19,6 +19,7 @@ from vaelab.data.limits import name_of
 from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading, kind_of
+from vaelab.data.style import Style
 from vaelab.data.unpack import from_windows, plain_name, text_of
 from vaelab.data.values import Columns, quote
 from vaelab.errors import InputError
@@ -27,7 +28,10 @@ from vaelab.wording import counted
 MAX_COLUMNS = 100_000
 MAX_ROW_BYTES = 64 << 20  # per row; columns are converted in blocks of this size
 MANY_COLUMNS = 1000
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "?")
+MISSING = (
+    "", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NaT", "<NA>", "null", "NULL", "#N/A", "#N/A N/A", "#NA", "?",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
 UNNAMED = "\0"  # stands for the name of a column after the last delimiter, which is no name
 CODES = re.compile(r"[A-Z]{2}")
 ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')
@@ -128,7 +132,9 @@ class _File:
         if self.comments:
             self.notes.append(f"{counted(len(self.comments), 'line')} of {self.name} starting with # left out.")
         stem = self.path.name[: len(plain_name(self.path))]
-        return Raw(Path(stem).stem, columns, features=tuple(columns), notes=tuple(self.notes))
+        missing = "NA" if self.dialect.delimiter == " " else ""  # between spaces an empty cell is no cell
+        style = Style(self.dialect.delimiter, self.dialect.decimal, missing)
+        return Raw(Path(stem).stem, columns, features=tuple(columns), notes=tuple(self.notes), style=style)
 
     def _without_last(self, table: Any) -> Any:
         """Without the empty cells after the last delimiter of each row."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data.columns import Column
+from vaelab.data.style import ISO, Style
 
 Array = npt.NDArray[Any]
 SPLITS = ("train", "validation", "test")
@@ -44,6 +45,7 @@ class Dataset:
     notes: tuple[str, ...] = ()  # sentences for the user about how the data were read
     targets: npt.NDArray[np.float64] | None = None  # (N,), in their own units
     numbers: npt.NDArray[np.int64] | None = None  # (N,) of the rows as read, where those without a target are left out
+    style: Style = ISO  # how a table of text was written
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -13,8 +13,10 @@ Floats = npt.NDArray[np.float64]
 
 EPOCH = np.datetime64("1970-01-01", "D")
 DAY = datetime.timedelta(days=1)
+SECOND = datetime.timedelta(seconds=1)
 # Month first before day first: where both fit, the reader of the notes decides.
 FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
+STAMP = "%Y-%m-%d %H:%M:%S"
 TIMES = ("", " %H:%M", " %H:%M:%S")
 
 
@@ -57,6 +59,43 @@ def written(found: Array) -> Array:
     missing = np.isnan(found)
     stamps = EPOCH + np.round(np.nan_to_num(found)).astype("timedelta64[D]")
     return _none_where(missing, np.datetime_as_string(stamps))
+
+
+def has_times(found: Array) -> bool:
+    """Whether days since 1970-01-01 (n,), NaN where missing, are more than dates."""
+    return bool((np.nan_to_num(found) % 1).any())
+
+
+def times(found: Array) -> Array:
+    """Days since 1970-01-01 (n,) as dates, or as times to the second if one is not whole; NaT where missing."""
+    missing = np.isnan(found)
+    days = np.nan_to_num(found.astype(np.float64))
+    if not has_times(days):
+        stamps = EPOCH + days.astype("timedelta64[D]")
+    else:
+        stamps = EPOCH.astype("datetime64[s]") + np.round(days * 86_400).astype("timedelta64[s]")
+    stamps[missing] = np.datetime64("NaT")
+    return stamps
+
+
+def has_hours(form: str) -> bool:
+    """Whether a format tells the time of day."""
+    return "%H" in form or "%I" in form
+
+
+def formatted(found: Array, form: str) -> Array:
+    """Days since 1970-01-01 (n,) as text in this format, to the second if it has hours, else to the day; None where
+    missing.
+
+    >>> formatted(np.array([0.0, np.nan]), "%d.%m.%Y").tolist()
+    ['01.01.1970', None]
+    """
+    seconds = found.astype(np.float64) * 86_400
+    unit = 1 if has_hours(form) else 86_400
+    moments = [None if s != s else datetime.datetime(1970, 1, 1) + unit * round(s / unit) * SECOND for s in seconds]
+    out = np.empty(len(found), dtype=object)
+    out[:] = [None if moment is None else moment.strftime(form) for moment in moments]
+    return out
 
 
 def _none_where(missing: Array, texts: Array) -> Array:

@@ -24,6 +24,7 @@ from vaelab.data.own_splits import arrange_rows
 from vaelab.data.picture_files import is_picture
 from vaelab.data.raw import Raw
 from vaelab.data.reading import PLAIN, Reading
+from vaelab.data.style import ISO, Style
 from vaelab.data.values import LARGEST, LARGEST_TABLE, as_array, as_examples, chunks, place, quote, to_numbers
 from vaelab.errors import InputError, unknown_name
 
@@ -237,8 +238,9 @@ def new_rows(
     columns: Sequence[Column] = (),
     reading: Reading = PLAIN,
     unseen: Unseen | None = None,
-) -> tuple[Array, Array | None]:
-    """New data as rows (n, D) for a model trained on examples of this shape, and their ids (n,) if they have any.
+) -> tuple[Array, Array | None, Style]:
+    """New data as rows (n, D) for a model trained on examples of this shape, their ids (n,) if they have any, and how a
+    table of text is written.
 
     x: (n, *shape) or (n, D) with D the product of shape; n may be 1. A path is read first.
     dtype_hint: the type of the training data. If that was uint8, whole numbers from 0 to 255 become
@@ -250,24 +252,28 @@ def new_rows(
     """
     features = names_of(columns)
     raw, name = _new_raw(x, name, reading, shape)
-    x, ids = (x, None) if raw is None else (raw.x, _ids(raw, reading))
+    x, ids, style = (x, None, ISO) if raw is None else (raw.x, _ids(raw, reading), raw.style)
+    forms: dict[str, str] = {}
     table = _named_columns(raw, features)
     if table is not None and features:
-        rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen)
+        rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen, forms)
+        style = dataclasses.replace(style, dates=forms)
     else:
         if isinstance(x, Mapping) and not x:
             raise InputError(f"{name} must have columns, but has none.")
         x = np.stack(list(x.values()), axis=1) if isinstance(x, Mapping) else as_examples(x, name)
         _check_width(x, shape, name)
         rows = to_numbers(x, name, features)
+        if np.dtype(dtype_hint) == x.dtype == np.float64:
+            rows = x  # few rows would be narrowed, although the model tells what float32 does not
     if rows.shape[1:] != shape and rows.shape[1:] != (int(np.prod(shape)),):
         raise _wrong_width(rows.shape, shape, name)
     rows = rows.reshape(len(rows), -1)
     if len(shape) == 1:
-        return _as_trained(rows, np.dtype(dtype_hint)), ids
+        return _as_trained(rows, np.dtype(dtype_hint)), ids, style
     if np.dtype(dtype_hint) == np.uint8 and rows.dtype != np.uint8:
-        return _as_bytes(rows, name), ids
-    return rows, ids
+        return _as_bytes(rows, name), ids, style
+    return rows, ids, style
 
 
 def new_columns(x: Any, columns: Sequence[Column], *, name: str = "X", reading: Reading = PLAIN) -> Mapping[str, Array]:

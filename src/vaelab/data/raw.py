@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaelab.data.dataset import Array
+from vaelab.data.style import ISO, Style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Raw:
     group, split: of each row (N,): rows of one group are in one split; train, validation or test.
     beside: columns of an array x that are no features, but may be its target, ids, groups or splits.
     categories: of columns of text, by name. left_out: columns that are no features, and why.
-    notes: what the user should know, in sentences.
+    notes: what the user should know, in sentences. style: how a table of text was written.
     """
 
     name: str
@@ -47,3 +48,4 @@ class Raw:
     categories: Mapping[str, Category] = dataclasses.field(default_factory=dict)
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    style: Style = ISO

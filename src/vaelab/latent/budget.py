@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from vaelab.engine.seeds import derive_seed
 from vaelab.latent.graph import LabelGraph
 from vaelab.latent.labels import ClassTable, draw_balanced
+from vaelab.latent.propagation import answered
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,7 +34,7 @@ def by_mixture(shares: Floats, test: Floats, classes: int) -> Method:
 
 def by_graph(graph: LabelGraph, test: Floats, classes: int) -> Method:
     """Labels propagated along the graph of the training latents, evaluated at test latents (m, L)."""
-    return lambda rows, codes: graph.answers(graph.predict_proba(test, rows, codes, classes))
+    return lambda rows, codes: answered(graph.predict_proba(test, rows, codes, classes))
 
 
 def by_probe(z: Floats, test: Floats) -> Method:

@@ -215,7 +215,6 @@ def _conclude(
                 mixture, table, data.classes, options.points, options.reject, _place(fitted.folder, folder),
                 _digest(fitted.folder),
             )  # fmt: skip
-            clusters.save(folder)
         rows.append(mixture_row(mixtures[i], points, shares, table, latents, options.reject))
     assert chosen_shares is not None
     assert clusters is not None
@@ -238,7 +237,8 @@ def _conclude(
     if len(named):
         assert clusters.table is not None
         store.write_json(folder / "labels.json", {"rows": named, "classes": codes})
-        results |= with_labels(clusters, chosen_shares, latents, named, options, data, say)
+        clusters, told = with_labels(clusters, chosen_shares, latents, named, options, data, say)
+        results |= told
     else:
         results |= {
             "labels": None,
@@ -247,8 +247,11 @@ def _conclude(
             "confusion": None,
             "coverage": None,
             "manifold": None,
+            "validation": None,
+            "predicts_by": None,
             "label_budget": [],
         }
+    clusters.save(folder)
     results["described"] = describe_clusters(data, chosen_shares, options.reject)
     write_rows(data, chosen_shares, options.reject, folder / "clusters.csv")
     results["notes"] = notes_on(results, [] if is_own else mixtures, latents)

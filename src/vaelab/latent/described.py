@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from vaelab import store
 from vaelab.data import SPLITS, Dataset
+from vaelab.data.writing import csv_text
 from vaelab.plots.dataset import features
 from vaelab.plots.features import Features, moments, quantiles
 
@@ -29,7 +28,7 @@ def assigned(shares: Floats, reject: float) -> Ints:
 
 
 def cluster_names(number: int) -> tuple[str, ...]:
-    """Clusters are numbered from 1, the largest component first.
+    """Clusters are numbered from 1, in the order of the weights of their components.
 
     >>> cluster_names(3)
     ('1', '2', '3')
@@ -43,17 +42,18 @@ def write_rows(data: Dataset, shares: Floats, reject: float, path: Path) -> None
     for name in SPLITS:
         split[data.splits[name]] = name
     codes, names = assigned(shares, reject), cluster_names(shares.shape[1])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row" if data.ids is None else data.id_name, "split", "cluster", "probability"])
-    rows = range(len(data.x)) if data.ids is None else data.ids.tolist()
-    for row, own, code, share in zip(rows, split.tolist(), codes.tolist(), shares.max(1).tolist(), strict=True):
-        writer.writerow([row, own or "", NOISE if code < 0 else names[code], f"{share:.6g}"])
-    store.write_atomic(path, text.getvalue())
+    table = {
+        "row" if data.ids is None else data.id_name: np.arange(len(data.x)) if data.ids is None else data.ids,
+        "split": split,
+        "cluster": np.array([NOISE if code < 0 else names[code] for code in codes.tolist()]),
+        "probability": shares.max(1),
+    }
+    store.write_atomic(path, csv_text(table, 6, data.style))
 
 
 def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict[str, Any]]:
-    """Of each cluster its number of rows and, of a table, the columns that set it apart from all other rows.
+    """Of each cluster, the largest first, its number of rows and, of a table, the columns that set it apart from all
+    other rows.
 
     The difference of a number is that of the means, in standard deviations of the column, winsorised by 5 % on each
     side: one broken reading sets no cluster apart. Positive numbers and counts are compared by their logarithm. Of a
@@ -68,7 +68,7 @@ def describe_clusters(data: Dataset, shares: Floats, reject: float) -> list[dict
         own = codes == k
         columns = [] if known is None or own.all() or not own.any() else _columns(known, values, own)
         found.append({"cluster": name, "rows": int(own.sum()), "share": float(own.mean()), "columns": columns})
-    return found
+    return sorted(found, key=lambda own: -own["rows"])
 
 
 def _columns(known: Features, values: npt.NDArray[Any], own: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from sklearn.neighbors import NearestNeighbors
 
-from vaelab.latent.labels import UNKNOWN, draw_balanced
+from vaelab.latent.labels import draw_balanced
+from vaelab.latent.propagation import Calibration, Propagation, edge_weights, placed
 from vaelab.metrics import log_loss
 
 Floats = npt.NDArray[np.float64]
@@ -19,26 +19,6 @@ Ints = npt.NDArray[np.int64]
 ACCURACY = 1e-4  # of the linear solver, relative to the labels
 HELD_OUT = 200  # maximum number of labels left out in turn, for calibration
 TEMPERATURES = np.geomspace(0.02, 2, 81)
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """Class probabilities from n propagated labels: p(c|x) = (n q_c + 1/C) / (n + 1) with q ~ share^(1/T).
-
-    Propagation flattens the shares, which are strongly underconfident: T < 1 sharpens them (Guo et al. 2017). One more
-    label, spread evenly over the classes, bounds the confidence from n labels. The order of the classes is unchanged.
-
-    >>> Calibration(0.5, 9)(np.array([[0.8, 0.2], [0.5, 0.5]])).round(3).tolist()
-    [[0.897, 0.103], [0.5, 0.5]]
-    """
-
-    temperature: float
-    labels: int
-
-    def __call__(self, shares: Floats) -> Floats:
-        logs = np.log(np.maximum(shares, 1e-300)) / self.temperature
-        sharp = normalised(np.exp(logs - logs.max(1, keepdims=True)))
-        return np.asarray((self.labels * sharp + 1 / shares.shape[1]) / (self.labels + 1))
 
 
 class LabelGraph:
@@ -60,21 +40,19 @@ class LabelGraph:
 
     def __init__(self, points: Any, neighbours: int = 5, alpha: float = 0.99):
         self.alpha = alpha
+        self.points = np.asarray(points, dtype=np.float64)
         self.neighbours = min(neighbours, len(points) - 1)
         self.search = NearestNeighbors(n_neighbors=self.neighbours + 1).fit(points)
         away, near = self.search.kneighbors(points)
         self.reach = np.maximum(away[:, -1], 1e-12)
         self.away, self.near = away[:, 1:], near[:, 1:]
-        weights = self._weights(self.away, self.near, self.reach)
+        weights = edge_weights(self.away, self.reach[:, None], self.reach[self.near])
         n = len(points)
         rows = np.repeat(np.arange(n), self.neighbours)
         edges = sparse.csr_matrix((weights.ravel(), (rows, self.near.ravel())), shape=(n, n))
         edges = edges.maximum(edges.T)
         scale = 1 / np.sqrt(np.maximum(np.asarray(edges.sum(1)).ravel(), 1e-300))
         self.smooth = sparse.diags(scale) @ edges @ sparse.diags(scale)
-
-    def _weights(self, away: Floats, near: Ints, reach: Floats) -> Floats:
-        return np.asarray(np.exp(-np.square(away) / (reach[:, None] * self.reach[near])))
 
     def spread(self, rows: Ints, codes: Ints, classes: int) -> Floats:
         """F (n, C) from labels `codes` at the points `rows`; each class's labels have total weight 1."""
@@ -90,13 +68,12 @@ class LabelGraph:
     def predict_proba(self, points: Any, rows: Ints, codes: Ints, classes: int) -> Floats:
         """Class shares (m, C) of new points (m, L), from their neighbours; uniform if these were not reached."""
         away, near = self.search.kneighbors(points, self.neighbours)
-        return self._placed(away, near, self.spread(rows, codes, classes)[near])
+        return placed(away, self.reach[near], self.spread(rows, codes, classes)[near])
 
-    def _placed(self, away: Floats, near: Ints, arrived: Floats) -> Floats:
-        """Shares (m, C) at points with neighbours at distances `away` (m, k) and shares `arrived` (m, k, C)."""
-        weights = self._weights(away, near, np.maximum(away[:, -1], 1e-12))
-        weights /= weights.sum(1, keepdims=True)
-        return np.asarray(np.einsum("mk,mkc->mc", weights, normalised(arrived)))
+    def propagation(self, rows: Ints, codes: Ints, classes: int) -> Propagation:
+        """Labels `codes` at the points `rows`, propagated once and calibrated: for any new points."""
+        calibration = self.calibration(rows, codes, classes)
+        return Propagation(self.points, self.reach, self.spread(rows, codes, classes), self.neighbours, calibration)
 
     def calibration(self, rows: Ints, codes: Ints, classes: int) -> Calibration | None:
         """The temperature with the highest leave-one-out likelihood of the labels; no other label is used.
@@ -115,19 +92,6 @@ class LabelGraph:
         arrived, turn, n = self.spread(rows, codes, classes)[near], np.arange(len(left)), counts[own][:, None]
         missing = alone[near, turn[:, None]]
         arrived[turn, :, own] = np.maximum((n * arrived[turn, :, own] - missing) / (n - 1), 0)
-        shares = self._placed(self.away[rows[left]], near, arrived)
+        shares = placed(self.away[rows[left]], self.reach[near], arrived)
         found = [log_loss(Calibration(t, len(rows))(shares), own) for t in TEMPERATURES]
         return Calibration(float(TEMPERATURES[int(np.argmin(found))]), len(rows))
-
-    @staticmethod
-    def answers(proba: Floats, reject: float = 0.0) -> Ints:
-        """The most likely class (m,) of class shares (m, C); UNKNOWN if no label reached it, or below `reject`."""
-        most = proba.max(1)
-        return np.where((most > proba.min(1)) & (most >= reject), proba.argmax(1), UNKNOWN)
-
-
-def normalised(found: Floats) -> Floats:
-    """Numbers normalised to sum 1 along the last axis; uniform if all are 0."""
-    total = found.sum(-1, keepdims=True)
-    even = np.full_like(found, 1 / found.shape[-1])
-    return np.where(total > 0, found / np.where(total > 0, total, 1), even)

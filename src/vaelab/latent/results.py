@@ -92,8 +92,10 @@ def _metrics(
 
 def with_labels(
     clusters: Clusters, shares: Floats, latents: Latents, rows: Ints, options: Options, data: Dataset, say: Say
-) -> dict[str, Any]:
-    """Results that need labels: predictions of every method on test, confusion, curves."""
+) -> tuple[Clusters, dict[str, Any]]:
+    """The clusters with the labels propagated, too; and results that need labels: predictions of every method on test,
+    which of them answers new rows by their accuracy on validation, confusion, curves.
+    """
     table = clusters.table
     assert table is not None
     classes = len(data.classes)
@@ -108,28 +110,30 @@ def with_labels(
             "unknown_classes": unknown_classes(table.known, data.classes),
         },
     }
-    proba, answers = table.predict_proba(shares[test]), table.predict(shares[test], options.reject)
-    truth = latents.codes[test]
-    curve = scores.accuracy_coverage(proba, table.predict(shares[test]), truth)
-    found["confusion"] = scores.confusion(answers, truth, classes).tolist()
-    found["coverage"] = {name: getattr(curve, name).tolist() for name in ("coverage", "accuracy", "threshold")}
     say("neighbours of the training latents")
     # Labelled validation examples also propagate, so they are in the graph with the training examples.
     train = latents.splits["train"]
     nodes = train if options.labels != "validation" else np.concatenate([train, latents.splits["validation"]])
     nodes = np.union1d(nodes, rows)
     graph, new = LabelGraph(latents.mean[nodes]), latents.mean[test]
-    places = np.searchsorted(nodes, rows)
-    guess, calibration = graph.predict_proba(new, places, codes, classes), graph.calibration(places, codes, classes)
-    guess = guess if calibration is None else calibration(guess)
+    spread = graph.propagation(np.searchsorted(nodes, rows), codes, classes)
+    clusters = dataclasses.replace(clusters, propagation=spread)
+    judged = np.setdiff1d(latents.labelled("validation"), rows)
+    found["validation"] = {"rows": len(judged), **(_by_method(clusters, latents, judged) if len(judged) else {})}
+    accuracy = {name: found["validation"][name]["labelled_accuracy"] for name in clusters.methods if len(judged)}
+    clusters = dataclasses.replace(clusters, propagation=dataclasses.replace(spread, accuracy=accuracy))
+    found["predicts_by"] = clusters.chosen
+    truth = latents.codes[test]
+    answers, proba = clusters.predict(latents.mean[test], latents.std[test])
+    unrejected, _ = dataclasses.replace(clusters, reject=0.0).predict(latents.mean[test], latents.std[test])
+    curve = scores.accuracy_coverage(proba, unrejected, truth)
+    found["confusion"] = scores.confusion(answers, truth, classes).tolist()
+    found["coverage"] = {name: getattr(curve, name).tolist() for name in ("coverage", "accuracy", "threshold")}
     found["graph"] = {
         "neighbours": graph.neighbours, "alpha": graph.alpha,
-        "temperature": None if calibration is None else calibration.temperature,
+        "temperature": None if spread.calibration is None else spread.calibration.temperature,
     }  # fmt: skip
-    found["methods"] = {
-        "mixture": scores.answer_metrics(proba, answers, truth),
-        "graph": scores.answer_metrics(guess, graph.answers(guess, options.reject), truth),
-    }
+    found["methods"] = _by_method(clusters, latents, test)
     methods = {
         "mixture": by_mixture(shares[nodes], shares[test], classes),
         "graph": by_graph(graph, new, classes),
@@ -149,6 +153,15 @@ def with_labels(
             methods, trained, truth, classes, seed=derive_seed(options.seed, 4),
             groups=None if data.groups is None else data.groups[nodes],
         )  # fmt: skip
+    return clusters, found
+
+
+def _by_method(clusters: Clusters, latents: Latents, rows: Ints) -> dict[str, dict[str, float]]:
+    """The metrics of what can answer new rows, on labelled rows."""
+    found = {}
+    for name in clusters.methods:
+        answers, proba = clusters.predict(latents.mean[rows], latents.std[rows], name)
+        found[name] = scores.answer_metrics(proba, answers, latents.codes[rows])
     return found
 
 
@@ -197,6 +210,7 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
     labels = results.get("labels")
     if labels is None:
         return [*notes, "there are no labels, so clusters are numbered and cannot be compared with classes."]
+    notes.append(_on_choice(results["validation"], results["predicts_by"]))
     if results["graph"]["temperature"] is None:
         notes.append("the graph's probabilities are not calibrated: no class has two labels, so none can be left out.")
     if labels["unknown_classes"]:
@@ -208,3 +222,15 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
         )
     notes.append("whole: all examples, training and test together, as often clustered and scored in the literature.")
     return notes
+
+
+def _on_choice(own: Mapping[str, Any], by: str) -> str:
+    """What answers new rows, and why; `own`: metrics on validation."""
+    told = f"new rows are answered by the {by}; `predict --by` names the other"
+    if not own["rows"]:
+        return f"{told}: no labelled validation rows are left to choose by."
+    right = {name: f"{own[name]['labelled_accuracy']:.1%}" for name in ("mixture", "graph")}
+    return (
+        f"{told}: of {own['rows']:,} labelled validation rows the mixture gets {right['mixture']} right and the graph "
+        f"{right['graph']}."
+    )

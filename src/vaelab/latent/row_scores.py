@@ -13,6 +13,7 @@ import tomli_w
 from vaelab import store
 from vaelab.data import Dataset, describe
 from vaelab.data.cells import Unseen, as_written
+from vaelab.data.style import ISO, Style
 from vaelab.engine.process import one_thread
 from vaelab.engine.rows import as_tensor
 from vaelab.errors import InputError
@@ -71,6 +72,20 @@ class RowScores:
     ids: Array | None = None
     id_name: str = "row"
     is_table: bool = False  # whether columns can be named
+    split: Array | None = None  # of each row, if these are the data that the model was trained on
+    style: Style = ISO  # how the table of text that they came from is written
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """Numbers of the rows (n,), the strangest first."""
+        return np.lexsort((-self.score, self.p_value))
+
+    @property
+    def rank(self) -> npt.NDArray[np.int64]:
+        """Places of the rows (n,) in this order, from 1."""
+        found = np.empty(len(self.score), dtype=np.int64)
+        found[self.order] = np.arange(1, len(found) + 1)
+        return found
 
 
 def conformal_p_values(scores: Any, calibration: Any, own: Any = False) -> Floats:
@@ -278,18 +293,11 @@ def _keys(fitted: Fitted, rows: Array) -> npt.NDArray[np.int64]:
     return keys
 
 
-def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Path, file: str) -> dict[str, Any]:
-    """FOLDER/results.json, config.toml, the picture and FOLDER/report.html; returns the results."""
-    source = Path(file).name
-    order = np.lexsort((-found.score, found.p_value))[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
+def in_short(found: RowScores) -> dict[str, Any]:
+    """How many rows are flagged, and the strangest."""
+    order = found.order[: int(np.clip(found.is_anomaly.sum(), LEAST_LISTED, LISTED))]
     names = np.arange(len(found.score)) if found.ids is None else found.ids
-    results: dict[str, Any] = {
-        "anomalies": str(store.destination(folder)),
-        "name": f"{fitted.facts.name}: {source}",
-        "data": describe(data),
-        "run": str(fitted.folder),
-        "spec": fitted.spec.model_dump(mode="json"),
-        "file": source,
+    return {
         "rows": len(found.score),
         "flagged": int(found.is_anomaly.sum()),
         "contamination": found.contamination,
@@ -304,12 +312,30 @@ def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Pa
         ],
         "notes": found.notes,
     }  # fmt: skip
+
+
+def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Path, file: str) -> dict[str, Any]:
+    """FOLDER/results.json, config.toml, the picture and FOLDER/report.html; returns the results."""
+    results: dict[str, Any] = {
+        "anomalies": str(store.destination(folder)),
+        "name": f"{fitted.facts.name}: {Path(file).name}",
+        "data": describe(data),
+        "run": str(fitted.folder),
+        "spec": fitted.spec.model_dump(mode="json"),
+        "file": Path(file).name,
+        **in_short(found),
+    }
     config = {"run": str(fitted.folder), "file": file, "contamination": found.contamination}
     store.write_atomic(folder / "config.toml", tomli_w.dumps({"anomaly": config}))
     store.write_json(folder / "results.json", results)
     limit = np.sort(found.calibration)[::-1][max(0, int(found.contamination * (len(found.calibration) + 1)) - 1)]
     plot_row_scores(
-        found.calibration, found.score, found.p_value, float(limit), folder / "figures" / "scores.png", source
+        found.calibration,
+        found.score,
+        found.p_value,
+        float(limit),
+        folder / "figures" / "scores.png",
+        Path(file).name,
     )
     build_row_scores_report(folder, Spec)
     return results

@@ -13,8 +13,11 @@ from vaelab import store
 from vaelab.errors import StoreError, shown
 from vaelab.latent.labels import ClassTable
 from vaelab.latent.mixture import Covariance, LatentMixture
+from vaelab.latent.propagation import METHODS, Propagation, answered
+from vaelab.settings import checks
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Points = Literal["samples", "means"]
 FORMAT = 1
 DRAWS = 8  # draws of z over which p(k|x) is averaged
@@ -23,7 +26,8 @@ ARRAYS = ("weights", "means", "covariances", "counts")
 
 @dataclasses.dataclass(frozen=True)
 class Clusters:
-    """A mixture on the latents of one encoder, the labelled mass of its components, and the class names.
+    """A mixture on the latents of one encoder, the labelled mass of its components, the same labels propagated along
+    the graph of the training latents, and the class names.
 
     points: what the mixture was fitted to: draws of q(z|x), or posterior means, then widened by the mean variance.
     run: the folder of the encoder, relative to that of the mixture. weights_sha256: of the encoder's weights.
@@ -36,13 +40,48 @@ class Clusters:
     reject: float = 0.0
     run: str = "model"
     weights_sha256: str = ""
+    propagation: Propagation | None = None
 
     def shares(self, mean: Any, std: Any) -> Floats:
         """p(k|x) (n, K) from the posterior's mean and standard deviation (n, L)."""
         return component_shares(self.mixture, mean, std, self.points)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What can answer the classes of new rows."""
+        return () if self.table is None else METHODS if self.propagation is not None else METHODS[:1]
+
+    @property
+    def chosen(self) -> str:
+        """What answers them unless asked otherwise: the more accurate on validation."""
+        return "mixture" if self.propagation is None else self.propagation.chosen
+
+    def predict(self, mean: Any, std: Any, by: str | None = None) -> tuple[Ints, Floats]:
+        """Classes (n,), -1 for "unknown", and p(c|x) (n, C) from the posterior's mean and standard deviation (n, L).
+
+        by: "mixture", its named components, or "graph", propagated labels; by default what validation chose.
+        """
+        assert self.table is not None, "labelled"
+        if checks.choice("by", by or self.chosen, self.methods) == "mixture":
+            shares = self.shares(mean, std)
+            return self.table.predict(shares, self.reject), self.table.predict_proba(shares)
+        assert self.propagation is not None
+        proba = self.propagation.predict_proba(np.asarray(mean, dtype=np.float64))
+        return answered(proba, self.reject), proba
+
+    def told(self, by: str) -> str:
+        """By what classes are answered, in a sentence with what validation says of it."""
+        how = {"mixture": "the mixture's named components", "graph": "label propagation"}
+        known = {} if self.propagation is None else self.propagation.accuracy
+        right = "".join(f"; of the validation rows {how[name]} got {known[name]:.1%} right" for name in known)
+        others = [name for name in self.methods if name != by]
+        other = f" (`by` = {others[0]} is the other way)" if others else ""
+        return f"classes are answered by {how[by]}{other}{right}."
+
     def save(self, folder: Path) -> None:
-        """FOLDER/mixture.safetensors and FOLDER/mixture.json, which contains its checksum."""
+        """FOLDER/mixture.safetensors, FOLDER/mixture.json with its checksum, and the files of the propagation."""
+        if self.propagation is not None:
+            self.propagation.save(folder)
         m = self.mixture
         counts = np.zeros((len(m.weights_), 0)) if self.table is None else self.table.counts
         arrays = {"weights": m.weights_, "means": m.means_, "covariances": m.covariances_, "counts": counts}
@@ -56,6 +95,7 @@ class Clusters:
             "points": self.points,
             "classes": list(self.classes),
             "smoothing": None if self.table is None else self.table.smoothing,
+            "propagates": self.propagation is not None,
             "reject": self.reject,
             "run": self.run,
             "weights_sha256": self.weights_sha256,
@@ -79,7 +119,7 @@ class Clusters:
             )
         kinds = {
             "arrays_sha256": str, "components": int, "latent_dim": int, "points": str, "classes": list, "run": str,
-            "covariance": str, "reject": int | float, "weights_sha256": str,
+            "covariance": str, "reject": int | float, "weights_sha256": str, "propagates": bool,
         }  # fmt: skip
         for name, kind in kinds.items():
             if not isinstance(facts.get(name), kind):
@@ -95,9 +135,10 @@ class Clusters:
         arrays = store.load_arrays(folder / "mixture.safetensors", facts["arrays_sha256"], expected)
         mixture = LatentMixture.of(arrays["weights"], arrays["means"], arrays["covariances"], facts["covariance"])
         table = ClassTable(arrays["counts"], float(facts["smoothing"])) if labelled else None
+        propagation = Propagation.load(folder, L, C) if facts["propagates"] else None
         return cls(
             mixture, table, tuple(map(str, facts["classes"])), facts["points"], float(facts["reject"]), facts["run"],
-            facts["weights_sha256"],
+            facts["weights_sha256"], propagation,
         )  # fmt: skip
 
 

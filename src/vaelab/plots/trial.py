@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, Bools, Floats, Ints
+from vaelab.settings.latents import in_use
 
 MAX_POINTS = 3000
-ACTIVE_VARIANCE = 0.01  # of the posterior means, relative to the prior's variance of 1
 MAX_BARS = 64
 MAX_PCA_DIMS = 256
 
@@ -83,7 +83,7 @@ def latent_data(
             Panel(scores, names[0], names[1], False),
         ]
     if active is None:
-        active = means[sound].var(0) > ACTIVE_VARIANCE if len(sound) else np.zeros(d, dtype=bool)
+        active = in_use(means[sound].var(0)) if len(sound) else np.zeros(d, dtype=bool)
     return Latent(panels, codes, known, kl[order], order, active[order], N)
 
 

@@ -205,8 +205,9 @@ CLUSTER = {
         "comes from a component that overlaps it."
     ),
     "confusion": (
-        'True classes as rows, predictions as columns, on the test split; the last column counts "unknown": '
-        "predictions supported by less than one label. Orange squares are the errors to look at first."
+        "True classes as rows, predictions of the method that answers new rows as columns, on the test split; the "
+        'last column counts "unknown": predictions that no label supports. Orange squares are the errors to look at '
+        "first."
     ),
     "coverage": (
         "Rejecting the least confident predictions: accuracy of the rest against the share that remains. A curve that "

@@ -100,7 +100,7 @@ PAGE = Page(
     columns={"accuracy": "accuracy", "log_loss": "log-loss", "macro_f1": "macro F1"},
     baselines={"accuracy": "accuracy", "log_loss": "log-loss"},
     baselines_hint="Their probabilities are not scaled by a temperature; log-loss is in nats per example.",
-    hint="The test split was opened once, after the model was chosen. Temperature scaling is fitted on validation, so "
+    hint="The test split was opened after the model was chosen. Temperature scaling is fitted on validation, so "
     "only test judges its probabilities fairly; it changes no prediction.",
     headline=headline,
     cards=_cards,

@@ -39,7 +39,11 @@ METHODS = {
 }
 
 STABLE = 0.8  # adjusted Rand index of EM starts, below which clusters depend on the seed
-NAMED = {"graph": "Propagated over nearest neighbours", "umap": "With a mixture on a UMAP of the latents"}
+NAMED = {
+    "mixture": "Naming components",
+    "graph": "Propagated over nearest neighbours",
+    "umap": "With a mixture on a UMAP of the latents",
+}
 
 
 def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
@@ -61,6 +65,7 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         course=_course(results),
         cards=_cards(results),
         described=_described(results.get("described") or []),
+        has_columns=any(own["columns"] for own in results.get("described") or []),
         methods=_methods(results),
         splits=[
             (_mixtures(mixtures, best, "test"), "on the test split"),
@@ -82,11 +87,29 @@ def build_cluster_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
 
 def _headline(results: Mapping[str, Any]) -> str:
     number = counted(int(results.get("components") or 0), "component")
-    test, labels = results.get("test") or {}, results.get("labels")
-    if labels and test.get("labelled_accuracy") is not None:
+    labels = results.get("labels")
+    accuracy = finite(_answering(results).get("labelled_accuracy"))
+    if labels and accuracy is not None:
         known = counted(int(labels.get("number") or 0), "label")
-        return f"{number}, named by {known}: {test['labelled_accuracy']:.1%} of the test split classified correctly."
+        return f"{number}, {known}: {accuracy:.1%} of the test split classified correctly {_by(results)}."
     return f"{number} describe the latents: {_choice(results)}."
+
+
+def _answering(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metrics of the method that answers new rows."""
+    return (results.get("methods") or {}).get(results.get("predicts_by")) or {}
+
+
+def _by(results: Mapping[str, Any]) -> str:
+    """By which method classes are answered, and why by that one."""
+    how = "by label propagation" if results.get("predicts_by") == "graph" else "by named components"
+    own = results.get("validation") or {}
+    return f"{how}, which did better on validation" if own.get("rows") and _differ(own) else how
+
+
+def _differ(own: Mapping[str, Any]) -> bool:
+    accuracies = {finite((own.get(name) or {}).get("labelled_accuracy")) for name in ("mixture", "graph")}
+    return len(accuracies) > 1
 
 
 def _choice(results: Mapping[str, Any]) -> str:
@@ -98,12 +121,10 @@ def _choice(results: Mapping[str, Any]) -> str:
 
 def _course(results: Mapping[str, Any]) -> list[str]:
     said = [text] if (text := kept_start(results.get("starts") or [])) else []
-    methods = results.get("methods") or {}
-    scored = {name: finite((own or {}).get("labelled_accuracy")) for name, own in methods.items()}
-    sound = {name: value for name, value in scored.items() if value is not None}
-    best = max(sound, key=lambda name: sound[name], default=None)
-    if best is not None and best != "mixture":
-        said.append(f"{NAMED.get(best, best)}, the same labels reach {sound[best]:.1%}.")
+    for name, own in (results.get("methods") or {}).items():
+        accuracy = finite((own or {}).get("labelled_accuracy"))
+        if accuracy is not None and name != results.get("predicts_by"):
+            said.append(f"{NAMED.get(name, name)}, the same labels reach {accuracy:.1%}.")
     if results.get("stability") is not None:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
         if results["stability"] < STABLE:
@@ -114,7 +135,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:
-    test = results.get("test") or {}
+    test = {**(results.get("test") or {}), **_answering(results)}
     cards = [Card("components", Cell.of(results.get("components")), _choice(results))]
     units = {
         "labelled_accuracy": "on test; unknown counts as an error",
@@ -150,9 +171,10 @@ def _column(own: Mapping[str, Any]) -> str:
 def _methods(results: Mapping[str, Any]) -> Table | None:
     methods = results.get("methods") or {}
     rows = [
-        Row([Cell(METHODS.get(name, name)), *(Cell.of((own or {}).get(key)) for key in ANSWER_FIGURES)])
+        Row([Cell(METHODS.get(name, name), tag="answers new rows" if name == results.get("predicts_by") else ""),
+             *(Cell.of((own or {}).get(key)) for key in ANSWER_FIGURES)])
         for name, own in methods.items()
-    ]
+    ]  # fmt: skip
     return Table("Predictions on the test split", ["method", *ANSWER_FIGURES.values()], rows) if rows else None
 
 

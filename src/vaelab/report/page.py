@@ -18,6 +18,7 @@ from vaelab.errors import StoreError
 from vaelab.report import words
 from vaelab.report.pictures import Picture, load
 from vaelab.report.tables import Cell
+from vaelab.settings.latents import carriers
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, VALIDATION_ROWS
 from vaelab.store import commands, read_json
@@ -40,6 +41,7 @@ SCRIPTS = (
     "plot",
     "search",
 )
+
 STYLES = ("style.css", "explorer.css")
 
 
@@ -127,6 +129,14 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
+def _in_use(metrics: Mapping[str, Any]) -> str:
+    """What active units are, and how many dimensions matter."""
+    kl = [value for value in map(finite, metrics.get("kl") or []) if value is not None]
+    n = carriers(kl)
+    carry = f"; {n} carr{'ies' if n == 1 else 'y'} 95 % of the rate" if kl else ""
+    return f"latent dimensions whose means vary at all{carry}"
+
+
 def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: str = "") -> list[Card]:
     """The metrics of one model; `whose` says which of several."""
     cards = []
@@ -138,7 +148,7 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: 
         if validation.get(name) is not None:
             cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))
     if validation.get("active_units") is not None:
-        cards.append(Card("active units", Cell.of(validation["active_units"]), "latent dimensions in use"))
+        cards.append(Card("active units", Cell.of(validation["active_units"]), _in_use(validation)))
     if validation.get("occupied_components") is not None:
         cards.append(
             Card("components", Cell.of(validation["occupied_components"]), "occupied components of the mixture prior")

@@ -93,8 +93,7 @@ PAGE = Page(
     baselines={"log_density": "log-density", "r2": "R²", "rmse": "RMSE"},
     baselines_hint="Ridge regression chooses its penalty by leave-one-out; boosting has its defaults. The noise of "
     "each has one scale, that of ridge and boosting fitted on validation.",
-    hint="The test split was opened once, after the model was chosen on validation. ±: standard error over rows. "
-    + DENSITY,
+    hint="The test split was opened after the model was chosen on validation. ±: standard error over rows. " + DENSITY,
     headline=headline,
     cards=_cards,
     splits=_splits,

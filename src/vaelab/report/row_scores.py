@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, number
+from vaelab.wording import counted, number, row_title
 
 FAR = 1e7  # scores from which on digits say nothing
 
@@ -60,7 +60,7 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
 def _strangest(results: Mapping[str, Any]) -> Table:
     found = results.get("strangest") or []
     is_explained = any(own["strange"] for own in found)
-    heads = [str(results.get("id_name") or "row"), "score, nats", "p-value"]
+    heads = [row_title(str(results.get("id_name") or "row")), "score, nats", "p-value"]
     rows = []
     for own in found:
         cells = [Cell.of(own["row"]), Cell.of(own["score"], _score), Cell.of(own["p_value"])]

@@ -183,7 +183,7 @@ class ModelSpec(pydantic.BaseModel):
         >>> from vaelab import Spec
         >>> Spec.create(latent_dim=0)
         Traceback (most recent call last):
-        vaelab.errors.InputError: `latent_dim` must be greater than or equal to 1, but got 0.
+        vaelab.errors.InputError: `latent_dim` must be 1 to 4096 (a whole number), but got 0.
         """
         for name in settings:
             if name not in cls.model_fields:
@@ -191,25 +191,26 @@ class ModelSpec(pydantic.BaseModel):
         try:
             return cls(**settings)
         except pydantic.ValidationError as error:
-            raise InputError(explain(error)) from None
+            raise InputError(explain(error, cls)) from None
 
     def replace(self, **changes: Any) -> Self:
         """This spec with some settings changed, validated again."""
         return self.create(**{**self.model_dump(), **changes})
 
 
-def explain(error: pydantic.ValidationError) -> str:
+def explain(error: pydantic.ValidationError, spec_type: type[ModelSpec]) -> str:
     """One line that names the setting, the rule and the value of the first fault."""
     fault = error.errors()[0]
     if fault["type"] == "value_error":
         return f"{fault['ctx']['error']}."
     name = str(fault["loc"][0])
-    # A setting that may be a word or a number fails once per kind; ignore the errors of other settings.
-    faults = [e for e in error.errors() if e["loc"][0] == name] if name not in WIDTHS else [fault]
-    rule = " or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in faults))
-    if rule.startswith("String should "):
-        return f"`{name}` {rule.removeprefix('String ')}, but got {shown(fault['input'])}."
-    return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
+    kind, rule = number_kind(name, spec_type), allowed(name, spec_type)
+    if name in WIDTHS:
+        return f"`{name}` must be {rule}, but got {shown(fault['input'])}."
+    if kind is None and name != "device":
+        rule = f"one of {rule}"
+    of_numbers = "" if kind is None else " (a whole number)" if kind is int else " (a finite number)"
+    return f"`{name}` must be {rule}{of_numbers}, but got {shown(fault['input'])}."
 
 
 def parse_value(name: str, text: str, spec_type: type[ModelSpec]) -> Any:

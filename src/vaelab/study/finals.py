@@ -166,7 +166,7 @@ def on_front(finalists: Sequence[Finalist]) -> list[int]:
 def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
     """Metrics of every run of the winner on the test split, which is read only here.
 
-    A resumed study with the same winner does not open it again.
+    A resumed study with the same winner does not open it again; with another one it does (`tested_before`).
     """
     seeds = []
     for run in winner.runs:
@@ -176,6 +176,17 @@ def open_test(search: Search, winner: Finalist) -> list[dict[str, Any]]:
             metrics = store.update_metrics(run, {"test": search.crew.system.test(model, search.crew.data)})
         seeds.append({"seed": model.spec.seed, "validation": metrics["validation"], "test": metrics["test"]})
     return seeds
+
+
+def tested_before(search: Search, winner: Finalist) -> list[int]:
+    """The trials that won earlier, before the study had more trials, and whose runs were then tested."""
+    found = set()
+    for run in (search.folder / "finals").iterdir():
+        if run not in winner.runs and (run / "manifest.json").exists():
+            with store.interpreting(run / "metrics.json"):
+                if store.read_json(run / "metrics.json").get("test") is not None:
+                    found.add(int(run.name.partition("-")[0]))
+    return sorted(found - {winner.number})
 
 
 def keep_best(search: Search, winner: Finalist) -> Any:

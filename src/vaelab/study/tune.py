@@ -163,6 +163,12 @@ def _run(
         drop_torn(work, watch.note)
         trials.reclaim()
         was_complete = (folder / "results.json").exists()
+        done = sum(t.state in STATES for t in trials.all())
+        if was_complete and config.trials > done:
+            watch.note(
+                f"the study of {counted(done, 'trial')} is extended to {config.trials}, and what is done is kept; if "
+                "another trial wins, the test split is opened again, which is told and recorded."
+            )
         try:
             study = _study(config, data, folder, base, trials, crew, clock, watch)
             if was_complete and not crew.has_worked:
@@ -268,7 +274,13 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
             "notes": ["every finalist failed when it was retrained."],
         }
     system, winner = search.crew.system, finals.choose(ended)
-    tested = finals.open_test(search, winner)
+    tested, before = finals.open_test(search, winner), finals.tested_before(search, winner)
+    if before:
+        notes.append(
+            f"the test split was opened {len(before) + 1} times: trial {', '.join(map(str, before))} had won and was "
+            "tested before the study had more trials. Its figures say what new data would, unless more trials were "
+            "asked for because of them."
+        )
     index, best = finals.best_run(winner), finals.keep_best(search, winner)
     if search.config.figures != "none":
         system.draw(best, search.crew.data, f"{search.name(winner.number, winner.spec)}, best")
@@ -284,6 +296,7 @@ def _finish(search: Search, clock: Clock) -> tuple[Any, dict[str, Any]]:
         "best": {
             "number": winner.number, "spec": best.spec.model_dump(mode="json"), "parameters": winner.parameters,
             "validation": tested[index]["validation"], "test": tested[index]["test"], "seeds": tested,
+            "test_openings": 1 + len(before),
             "validation_mean": mean, "validation_se": se, "test_mean": test_mean, "test_se": test_se,
         },
         "finalists": [f.as_dict(yardsticks) for f in ended],

@@ -88,7 +88,8 @@ def synthetic(
         if table is None:
             say(f"drawing {counted(size, 'row')}")
             drawn = drawing.draw(fitted, data, size, prior, seed)
-            text = csv_text(written_columns(drawn, columns), digits_of(fitted.facts.dtype))
+            style = fitted.facts.style
+            text = csv_text(written_columns(drawn, columns, style), digits_of(fitted.facts.dtype), style)
             path = store.write_atomic(folder / "synthetic.csv", text)
             own = Reading(types=reading.types)  # what is judged is the file, as others will read it
             made = _parts(columns, judged, data, data_module.new_columns(path, columns, reading=own), own)

@@ -11,7 +11,7 @@ from vaelab.data import Dataset
 from vaelab.engine.seeds import derive_seed
 from vaelab.plots.dataset import features
 from vaelab.plots.features import Features
-from vaelab.vae.evaluate import ACTIVE_VARIANCE
+from vaelab.settings.latents import in_use
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.quantities import level_shares, quantities, reconstructed
 
@@ -43,8 +43,8 @@ def drivers(fitted: Fitted | None, data: Dataset) -> dict[str, Any] | None:
     rows = data.flat[data.splits["validation"][:ROWS]]
     z, std = (part.astype(np.float64) for part in fitted.encode(rows))
     information = 0.5 * (z**2 + std**2 - 1 - 2 * np.log(std)).mean(0)
-    in_use = z.var(0) > ACTIVE_VARIANCE * fitted.prior_moments[1] ** 2
-    active = [int(k) for k in np.argsort(-information, kind="stable") if in_use[k]]
+    used = in_use(z.var(0), fitted.prior_moments[1])
+    active = [int(k) for k in np.argsort(-information, kind="stable") if used[k]]
     if not active or len(rows) < 2:
         return None
     effects = np.stack([_effect(fitted, data, z, k, known) for k in active[:LATENTS]])

@@ -15,6 +15,7 @@ from vaelab.engine import noise
 from vaelab.engine.encoding import FAR
 from vaelab.engine.networks import Parameters, fast_products
 from vaelab.engine.rows import Batches
+from vaelab.settings.latents import in_use
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.vae.feed import BASELINE_ROWS, Feed
 from vaelab.vae.model import Model
@@ -25,7 +26,6 @@ from vaelab.wording import difference
 BOUND_DRAWS = 64  # draws of an importance-weighted bound in memory at once
 COLLAPSE_RATE = 0.1  # nats
 EPOCH_DECODES = 256  # of a validation split with few rows after an epoch, whose best would be chosen by noise
-ACTIVE_VARIANCE = 0.01  # of the posterior means; Burda et al. 2016, section 5.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +214,7 @@ def metrics(scores: Scores, member: int, spec: Spec, reference: Baseline) -> dic
         "se": float(cost.std()) / math.sqrt(N) if N > 1 else None,
         "rate": float(rate.mean()),
         "distortion": float(scores.distortion[member].mean()),
-        "active_units": int((scores.mean_variance[member, own] > ACTIVE_VARIANCE).sum()),
+        "active_units": int(in_use(scores.mean_variance[member, own]).sum()),
         "verdict": "ok" if reason is None else "collapsed",
         "reason": reason,
         "share": reference.share(neg_elbo),

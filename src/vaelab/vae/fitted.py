@@ -20,6 +20,7 @@ from vaelab import store
 from vaelab.data import Column, Dataset, Reading, Scaling, rows_for
 from vaelab.data.dataset import names_of
 from vaelab.data.scaling import Typed
+from vaelab.data.style import ISO, Style
 from vaelab.data.values import refuse_missing
 from vaelab.engine.rows import Units, as_tensor, grid_of
 from vaelab.engine.seeds import derive_seed
@@ -58,12 +59,13 @@ class DataFacts:
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     condition: int = 0
     custom: tuple[str, ...] = ()  # which of encoder and decoder are custom networks
+    style: Style = ISO
 
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
         return cls(
             data.name, data.shape, str(data.x.dtype), data.classes, data.columns, data.split_seed,
-            data.fingerprint, dict(data.source), data.condition,
+            data.fingerprint, dict(data.source), data.condition, style=data.style,
         )  # fmt: skip
 
     @classmethod

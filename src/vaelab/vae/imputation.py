@@ -35,7 +35,7 @@ def impute(fitted: Fitted, x: Any) -> Array:
     that values are missing at random (Mattei & Frellsen 2019, "MIWAE", eq. 9).
     """
     rows = fitted.rows(x)
-    filled = rows.astype(np.result_type(fitted.scaling.offset, np.float32))
+    filled = rows.astype(np.result_type(rows.dtype, fitted.scaling.offset, np.float32))
     typed = _likelihood(fitted).typed
     highest = torch.from_numpy(typed.highest[typed.modelled]).to(fitted.row)
     for place, outputs, log_w in _weighted(fitted, rows):
@@ -55,7 +55,7 @@ def draw(fitted: Fitted, x: Any, draws: int, seed: int = 0) -> Array:
     if draws < 1:
         raise InputError(f"`draws` must be at least 1, but got {draws}.")
     rows = fitted.rows(x)
-    kind = np.result_type(fitted.scaling.offset, np.float32)
+    kind = np.result_type(rows.dtype, fitted.scaling.offset, np.float32)
     filled = np.broadcast_to(rows.astype(kind), (draws, *rows.shape)).copy()
     generator = torch.Generator(fitted.device).manual_seed(derive_seed(seed, RESAMPLED))
     likelihood = _likelihood(fitted)

@@ -13,7 +13,7 @@ from vaelab import plots, store
 from vaelab.data import Dataset
 from vaelab.plots import space
 from vaelab.plots.dataset import EXAMPLES, columns_of, features, spread_rows, viewable
-from vaelab.vae.evaluate import ACTIVE_VARIANCE
+from vaelab.settings.latents import in_use
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.quantities import drawn, quantities, reconstructed
 
@@ -86,7 +86,7 @@ def active(fitted: Fitted, data: Dataset) -> npt.NDArray[np.bool_]:
     """Which latent dimensions (L,) are in use, by the validation rows, as metrics count them."""
     means, _ = fitted.encode(data.flat[data.splits["validation"]])
     means = np.clip(np.nan_to_num(means.astype(np.float64)), -1e6, 1e6)  # a model that diverged still gets a page
-    found: npt.NDArray[np.bool_] = means.var(0) > ACTIVE_VARIANCE * fitted.prior_moments[1] ** 2
+    found: npt.NDArray[np.bool_] = in_use(means.var(0), fitted.prior_moments[1])
     return found
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled, share
-from vaelab.wording import number, with_error
+from vaelab.wording import number, row_title, with_error
 
 CLUSTERED = {
     "hungarian_accuracy": "Hungarian",
@@ -52,7 +52,8 @@ def print_clusters(results: Mapping[str, Any]) -> None:
         for name in ("method", "accuracy", "answered", "log-loss", "Brier", "ECE"):
             table.add_column(name, justify="left" if name == "method" else "right")
         for method, metrics in results["methods"].items():
-            table.add_row(method, *(share(metrics[key]) for key in keys))
+            mark = " (answers new rows)" if method == results["predicts_by"] else ""
+            table.add_row(f"{method}{mark}", *(share(metrics[key]) for key in keys))
         if results["manifold"] is not None:
             umap = results["manifold"]
             said = "  ".join(
@@ -71,14 +72,17 @@ def print_clusters(results: Mapping[str, Any]) -> None:
 
 def _print_described(console: Console, results: Mapping[str, Any]) -> None:
     """The clusters with their sizes and, of a table, the columns that set them apart."""
+    has_columns = any(own["columns"] for own in results["described"])
     table = Table(box=None, pad_edge=False)
     table.add_column("cluster", justify="right")
     table.add_column("rows", justify="right")
-    table.add_column("what sets it apart from the rest")
+    if has_columns:
+        table.add_column("what sets it apart from the rest")
     for own in results["described"]:
-        columns = (f"{c['column']} {c['inside']} ({c['outside']})" for c in own["columns"])
-        table.add_row(own["cluster"], f"{own['rows']:,}", "; ".join(columns))
-    print_titled(console, f"{len(results['described'])} clusters; in brackets: all other rows", table)
+        columns = "; ".join(f"{c['column']} {c['inside']} ({c['outside']})" for c in own["columns"])
+        table.add_row(own["cluster"], f"{own['rows']:,}", *([columns] if has_columns else []))
+    brackets = "; in brackets: all other rows" if has_columns else ""
+    print_titled(console, f"{len(results['described'])} clusters, the largest first{brackets}", table)
 
 
 def _print_budget(console: Console, budget: Sequence[Mapping[str, Any]]) -> None:
@@ -115,10 +119,10 @@ def print_anomalies(results: Mapping[str, Any]) -> None:
 
 
 def print_row_scores(results: Mapping[str, Any]) -> None:
-    """How many rows are flagged, and the strangest with the columns that make them so."""
+    """How many rows are flagged, and the strangest with the columns that make them so; of a page, where it is."""
     console = out()
     table = Table(box=None, pad_edge=False)
-    table.add_column(str(results["id_name"]))
+    table.add_column(row_title(results["id_name"]))
     for name in ("score", "p-value"):
         table.add_column(name, justify="right")
     table.add_column("what makes it strange")
@@ -130,7 +134,8 @@ def print_row_scores(results: Mapping[str, Any]) -> None:
     )
     print_titled(console, f"{said}; the strangest:", table)
     print_notes(console, results["notes"])
-    print_line(console, f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html")
+    if "anomalies" in results:
+        print_line(console, f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html")
 
 
 def _plain(value: str | float) -> str:

@@ -20,6 +20,7 @@ from vaelab.cli.terminal.console import (
     print_notes,
     print_titled,
 )
+from vaelab.settings.latents import carriers
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, difference, kept_start, number, with_error
 
@@ -201,6 +202,8 @@ def _figures_table(columns: Mapping[str, Mapping[str, Any] | None]) -> Table:
     for key in ("neg_elbo", "distortion", "rate"):
         table.add_row(key, *(number(metrics[key]) for metrics in given.values()))
     table.add_row("active units", *(str(metrics["active_units"]) for metrics in given.values()))
+    if all(metrics.get("kl") for metrics in given.values()):
+        table.add_row("carry 95 % of the rate", *(str(carriers(metrics["kl"])) for metrics in given.values()))
     if all("occupied_components" in metrics for metrics in given.values()):
         table.add_row("occupied components", *(number(metrics["occupied_components"]) for metrics in given.values()))
     table.add_row("verdict", *(metrics["verdict"] for metrics in given.values()))

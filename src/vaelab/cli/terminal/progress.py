@@ -86,7 +86,8 @@ class LogWatch(Watch):
     def rung(self, rung: int, values: Mapping[int, float], kept: Sequence[int]) -> None:
         if len(kept) < len(values):
             best = number(self.yardstick.cost(min(values.values())))
-            self._say(f"epoch {rung}: best {best}, {len(kept)} of {len(values)} continue")
+            stopped = counted(len(values) - len(kept), "weaker trial")
+            self._say(f"epoch {rung}: {stopped} of {len(values)} stopped early, the others train on; best {best}")
 
     def finalists(self, numbers: Sequence[int], seeds: int) -> None:
         listed = ", ".join(map(str, numbers))
