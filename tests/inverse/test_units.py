@@ -144,7 +144,7 @@ def test_an_unreachable_measurement_is_answered_with_the_nearest_miss(tmp_path, 
     (tmp_path / "y.csv").write_text("-5e-10\n")
     terminal.print_solutions(solve_file(tmp_path / "run", tmp_path / "y.csv", samples=20, refine=40).document)
     told = capsys.readouterr().out
-    assert "none of 40 candidates is a solution; the nearest, x = " in told
+    assert "none of 20 candidates is a solution; the nearest, x = " in told
     assert "misses y by 5e-10" in told
     done = commands.vaelab(["solve", "run", "--y=-5e-10", "--samples", "20"], tmp_path)  # itself
     assert done.returncode == 1  # there is no solution

@@ -12,9 +12,10 @@ import tomli_w
 from vaelab import store
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse import files
-from vaelab.inverse.fitted import MOST_STEPS, WALK
+from vaelab.inverse.fitted import MOST_STEPS
 from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
+from vaelab.inverse.solutions import REFINE, WALK
 from vaelab.inverse.spec import spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
 from vaelab.settings.checks import MOST_TRIALS, choice, flag, seed, table, whole
@@ -41,7 +42,7 @@ class InversionConfig:
     trials: int = 0
     yardstick: str = "recall"
     samples: int = 30
-    refine: int = 20
+    refine: int = REFINE
     walk: int = WALK
     seed: int = 0
     spectrum: bool | None = None

@@ -21,9 +21,10 @@ from vaelab.inverse.calibration import (
     energy_distance,
     expected_coverage,
 )
-from vaelab.inverse.fitted import WALK, Inverter, Solutions
+from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
+from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 
@@ -130,7 +131,7 @@ class ConditionalVAE:
         return self.inverter.log_prob(x, y)
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
+        self, y: Any, n: int = 200, refine: int = REFINE, seed: int = 0, walk: int | None = None, gate: Any = None,
         top: int | None = None,
     ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.

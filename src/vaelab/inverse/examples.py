@@ -38,6 +38,8 @@ class Examples:
 
     def nearest(self, problem: Problem, frame: Frame, y: Array, n: int) -> Array:
         """The x (curves, min(n, N), *x_shape) whose y are nearest to measurements y (curves, *y_shape)."""
+        if not n:
+            return np.empty((len(y), 0, *problem.x_shape))
         index = NearestNeighbors(algorithm="brute").fit(self.y)
         rows = index.kneighbors(problem.relative_y(y), min(n, len(self.c)), return_distance=False)
         x: Array = frame.own(torch.from_numpy(self.c[rows].astype(np.float64))).numpy()

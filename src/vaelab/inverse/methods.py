@@ -169,7 +169,7 @@ def nearest(problem: Problem, n: int, y: Array) -> Starts:
 
     def starts(chunk: int) -> tuple[Array, int]:
         if not order or order[0].shape[1] < min(len(x), (chunk + 1) * n):
-            reach = min(len(x), max(4, 2 * (chunk + 1)) * n)
+            reach = min(len(x), max(1, max(4, 2 * (chunk + 1)) * n))
             order[:] = [index.kneighbors(problem.relative_y(y), reach, return_distance=False)]
         return x[order[0][:, chunk * n : (chunk + 1) * n]], 0
 

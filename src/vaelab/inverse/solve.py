@@ -22,9 +22,10 @@ from vaelab.data.npy import read_npy
 from vaelab.data.stray import reads_as_number
 from vaelab.errors import InputError
 from vaelab.inverse import scores
-from vaelab.inverse.fitted import WALK, Inverter, Solutions
+from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
+from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.units import check_gate
 from vaelab.wording import counted
 
@@ -77,7 +78,7 @@ LONGEST_LINE = 1 << 24  # characters of a row of measurements
 
 
 def solve(
-    folder: str | Path, y: str | Path, *, samples: int = 100, refine: int = 20, walk: int = WALK, seed: int = 0,
+    folder: str | Path, y: str | Path, *, samples: int = 200, refine: int = REFINE, walk: int | None = None, seed: int = 0,
     gate: Any = None, top: int | None = None, forward: Function | None = None,
 ) -> Solved:  # fmt: skip
     """Distinct solutions of the measurements in a file.
