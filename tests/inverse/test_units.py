@@ -40,12 +40,12 @@ def answers(x_unit, y_unit):
     ground = methods.Ground.of(problem)
     starts, _ = methods.nearest(problem, 8, y)(0)
     refined, _ = methods.refine_candidates(problem, ground, starts, y, 8)
-    kept = [methods.distinct(problem, own, measured) for own, measured in zip(refined, y, strict=True)]
+    kept = [own[methods.distinct(problem, own, measured)] for own, measured in zip(refined, y, strict=True)]
     model = train(problem, specs_of(problem, QUICK))
     return {
         "frame": ground.frame.coordinates(problem.x[:5]), "starts": starts / x_unit, "refined": refined / x_unit,
         "gates": problem.gate / y_unit, "noisy": problem.is_noisy, "rmse": scores.rmse(problem, refined, y),
-        "distinct": np.concatenate([x / x_unit for x, _ in kept]), "counts": [len(x) for x, _ in kept],
+        "distinct": np.concatenate([x / x_unit for x in kept]), "counts": [len(x) for x in kept],
         "draws": model.draw(y, 6).x / x_unit, "solved": np.concatenate([s.x / x_unit for s in model.solve(y, 8, 8)]),
     }  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_roots_in_unlike_units_are_those_of_the_quadratic():
     y = np.array([[0.9, 0.2]]) * unit[1]
     starts, _ = methods.nearest(problem, 20, y)(0)
     refined, _ = methods.refine_candidates(problem, methods.Ground.of(problem), starts, y, 20)
-    kept, _ = methods.distinct(problem, refined[0], y[0])
+    kept = refined[0][methods.distinct(problem, refined[0], y[0])]
     found = kept[np.argsort(kept[:, 0])] / unit[0]
     np.testing.assert_allclose(found, [[0.4, 0.5], [0.5, 0.4]], atol=1e-4)
 
@@ -167,7 +167,7 @@ def solved(problem: Problem, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, _ = methods.nearest(problem, 40, y)(0)
     x, _ = methods.refine_candidates(problem, ground, x, y, 15)
     found = methods.distinct(problem, x[0], y[0])
-    return found[0], found[1]
+    return x[0][found], methods.misfits(problem, x[0], y[0])[found]
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-30, 1e30])

@@ -24,6 +24,7 @@ from vaelab.inverse.calibration import (
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
+from vaelab.inverse.repeated import Pooled
 from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
@@ -123,6 +124,10 @@ class ConditionalVAE:
         """Like `sample`, as input for the posterior checks."""
         return self.inverter.draw(y, n, seed)
 
+    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Posterior draws x (n, *x_shape) given all of the measurements y (k, *y_shape) of one x."""
+        return self.inverter.draw_repeated(y, n, seed)
+
     def log_prob(self, x: Any, y: Any) -> tuple[Array, Array]:
         """log p(x | y) (n,) in nats for pairs x (n, *x_shape), y (n, *y_shape) in their own units; its standard error.
 
@@ -132,14 +137,16 @@ class ConditionalVAE:
 
     def solve(
         self, y: Any, n: int = 200, refine: int = REFINE, seed: int = 0, walk: int | None = None, gate: Any = None,
-        top: int | None = None,
+        top: int | None = None, group: Any = None, rank: str = "misfit",
     ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
+        group: a label for each measurement; those with the same one are of one x, and its solutions reproduce all of
+        them. rank: by "misfit", the smallest first, or by "density", the largest p(x) first. NaN of y do not count.
         """
-        return self.inverter.solve(y, n, refine, seed, walk, gate, top)
+        return self.inverter.solve(y, n, refine, seed, walk, gate, top, group, rank)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ from vaelab.data import Scaling
 from vaelab.engine.noise import row_keys
 from vaelab.engine.process import one_thread
 from vaelab.engine.rows import Batches, chunk
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
-from vaelab.inverse import solutions
+from vaelab.inverse import mixture, repeated, solutions
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
@@ -29,8 +31,10 @@ from vaelab.inverse.flow import Flow
 from vaelab.inverse.forward import SHOWN, UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
+from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.solutions import REFINE, Solutions, Sources
+from vaelab.inverse.repeated import Pooled
+from vaelab.inverse.solutions import DEFAULT, RANKS, REFINE, Solutions, Sources, rows_of
 from vaelab.inverse.units import Bounds, Floats, check_gate, each_value
 from vaelab.settings import checks
 from vaelab.vae import evaluate
@@ -39,6 +43,7 @@ from vaelab.vae.spec import Spec
 
 Array = npt.NDArray[Any]
 DENSITY_DRAWS = 1_024  # of the importance-weighted bound
+MOST_COMPLETED = 200  # values of y, of which missing ones are drawn
 MOST_STEPS = 10_000  # of a walk or a refinement
 MOST_NUMBERS = 1 << 27  # of x in one request, of which several copies are made
 ARRAYS = (
@@ -60,7 +65,7 @@ class Inverter:
     seconds: float = 0.0  # of its training
     examples: Examples | None = None  # further candidates, nearest to a measurement
     flow: Flow | None = None  # draws in the model's stead, where validation prefers it
-    sources: Sources = Sources()  # of candidates for solutions
+    sources: Sources = DEFAULT  # of candidates for solutions
 
     @property
     def spec(self) -> Spec:
@@ -82,13 +87,68 @@ class Inverter:
             return self.space.x_own(x.double()).numpy(), calls
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
-        """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z)."""
+        """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z).
+
+        What was not measured, NaN, is drawn from p(y) given the rest, anew for each draw.
+        """
         y = self.problem.curves(y)
         _check_counts(self.problem, len(y), n, seed)
+        gone = np.isnan(y.reshape(len(y), -1)).any(1)
+        x = np.empty((len(y), n, *self.problem.x_shape))
+        x[~gone] = self._drawn(y[~gone], n, seed)
+        for k in np.flatnonzero(gone):
+            x[k] = self._drawn(
+                self.completed(y[k], n, derive_seed(seed, 40, int(k))), 1, derive_seed(seed, 43, int(k))
+            )[:, 0]
+        return Draws(x)
+
+    def _drawn(self, y: Array, n: int, seed: int) -> Array:
+        if not len(y):
+            return np.empty((0, n, *self.problem.x_shape))
         with one_thread():
             if self.flow is None:
-                return Draws(self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy())
-            return Draws(self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy())
+                return self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy()
+            return self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy()
+
+    def completed(self, y: Array, n: int, seed: int) -> Array:
+        """Draws (n, *y_shape) of what was not measured, NaN, of y (*y_shape), by a mixture of the examples."""
+        problem = self.problem
+        if self.examples is None or self.examples.y.shape[1] > MOST_COMPLETED:
+            raise InputError(
+                f"missing values of y are drawn for up to {MOST_COMPLETED} values, but y has {y.size}; leave out these "
+                "measurements."
+            )
+        relative = problem.relative_y(y[None])[0]
+        drawn = self.examples.of_y.completed(relative, n, np.random.default_rng(seed))
+        found: Array = (drawn * each_value(problem.y_scale, problem.y_shape)).reshape(n, *problem.y_shape)
+        return np.where(np.isnan(y), found, y)
+
+    def log_density(self, x: Array, y: Array, draws: int = DENSITY_DRAWS) -> Floats:
+        """log p(x | y) (n,) of pairs in the model's coordinates of x."""
+        with one_thread():
+            if self.flow is None:
+                return -self.importance_costs(x, y, draws)[0]
+            own = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
+            return own + self.space.log_turn
+
+    def log_prior(self, x: Array) -> Floats:
+        """log p(x) (n,) in the model's coordinates of x: of a Gaussian mixture that is fitted to the examples."""
+        return self._of_x.log_prob(self.space.x_model(x).numpy())
+
+    @functools.cached_property
+    def _of_x(self) -> Mixture:
+        if self.examples is None:
+            raise InputError("this model keeps no examples, so the density of x is not known; train it again.")
+        c = self.examples.c[:: -(-len(self.examples.c) // mixture.ROWS)].astype(np.float64)
+        x = self.ground.frame.own(torch.from_numpy(c)).numpy()
+        x = x if self.problem.bounds is None else self.problem.bounds.clip(x)
+        return Mixture.of(self.space.x_model(x).numpy())
+
+    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Draws of x given all of the measurements y (k, *y_shape) of it, see `repeated.draw_repeated`."""
+        y = self.problem.curves(y)
+        _check_counts(self.problem, 1, n, seed)
+        return repeated.draw_repeated(self, y, n, seed)
 
     def log_prob(self, x: Any, y: Any, draws: int = DENSITY_DRAWS) -> tuple[Floats, Floats]:
         """log p(x | y) (n,) in nats of pairs x (n, *x_shape) and y (n, *y_shape), in own units, and its standard error.
@@ -100,11 +160,12 @@ class Inverter:
             raise InputError(
                 f"x must have the shape {(len(y), *self.problem.x_shape)}, one example for each y, but has {x.shape}."
             )
+        if np.isnan(y).any():
+            raise InputError("log p(x | y) needs every value of y, but y holds NaN; leave these pairs out.")
         slope = self.space.log_jacobian(x)
+        if self.flow is not None:
+            return slope + self.log_density(x, y), np.zeros(len(x))
         with one_thread():
-            if self.flow is not None:
-                density = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
-                return density + slope + self.space.log_turn, np.zeros(len(x))
             cost, error = self.importance_costs(x, y, draws)
             return slope - cost, error
 
@@ -128,9 +189,9 @@ class Inverter:
 
     def solve(
         self, y: Any, n: int = 200, refine: int = REFINE, seed: int = 0, walk: int | None = None, gate: Any = None,
-        top: int | None = None,
+        top: int | None = None, group: Any = None, rank: str = "misfit",
     ) -> list[Solutions]:  # fmt: skip
-        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape).
+        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape), whose NaN do not count.
 
         From n candidates for each, refined alike: of the network after `walk` steps in the latent space, and the
         training examples with the nearest y. The share of either, and by default `walk`, are those that found most
@@ -138,7 +199,10 @@ class Inverter:
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
+        group: a label for each measurement; those with the same one are of one x, and its solutions reproduce all of
+        them. rank: by "misfit", the smallest first, or by "density", the largest p(x) first.
         """
+        checks.choice("rank", rank, RANKS)
         if top is not None:
             checks.whole("top", top, 1, checks.MOST_DRAWS)
         problem = self.problem
@@ -146,7 +210,9 @@ class Inverter:
             problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
         y = problem.curves(y)
         _check_counts(problem, len(y), n, seed, refine=refine, **({} if walk is None else {"walk": walk}))
-        found = solutions.solutions(self, problem, y, n, refine, walk, seed)
+        found = solutions.solutions(self, problem, y, n, refine, walk, seed, rows_of(group, len(y)))
+        if rank == "density":
+            found = [own.by_density() for own in found]
         return found if top is None else [own.diverse(problem, top) for own in found]
 
     def save(self, folder: Path, metrics: Mapping[str, Any], overwrite: bool = False) -> Inverter:
@@ -167,7 +233,8 @@ class Inverter:
             "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
             "x_names": list(problem.x_names), "y_names": list(problem.y_names),
             "source": dict(problem.source), "sha256": digest,
-            "examples": None if self.examples is None else self.examples.save(folder), "sources": dataclasses.asdict(self.sources),
+            "examples": None if self.examples is None else self.examples.save(folder),
+            "sources": dataclasses.asdict(self.sources),
             "flow": None if self.flow is None else self.flow.save(folder),
         }  # fmt: skip
         store.write_json(folder / "problem.json", about)

@@ -100,7 +100,9 @@ class Problem:
         return self.y_names or (("y",) if self.outputs == 1 else tuple(f"y{k}" for k in range(self.outputs)))
 
     def curves(self, y: Any) -> Array:
-        """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one."""
+        """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one. NaN were not
+        measured.
+        """
         y = _numbers("y", y, finite=False)
         if y.shape == self.y_shape:
             y = y[None]
@@ -109,8 +111,10 @@ class Problem:
                 f"y must have the shape (n, {', '.join(map(str, self.y_shape))}) of this problem's measurements, "
                 f"but got {y.shape}."
             )
-        if not np.isfinite(y).all():
-            raise InputError("y must be finite, but holds NaN or infinite values; leave those curves out.")
+        if np.isinf(y).any():
+            raise InputError("y must be finite, or NaN where it was not measured, but holds infinite values.")
+        if np.isnan(y.reshape(len(y), -1)).all(1).any():
+            raise InputError("a measurement holds no value but NaN; leave it out.")
         checked: Array = y
         return checked
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaelab.engine.process import one_thread
+from vaelab.engine.seeds import derive_seed
+from vaelab.errors import InputError
 from vaelab.inverse import methods, scores
+from vaelab.inverse.repeated import mean_of
 from vaelab.inverse.units import Floats
 from vaelab.report.notebook import table
 from vaelab.wording import counted
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 LISTED = 10  # solutions, and values of each, that a notebook shows
 WALK, REFINE = 12, 20  # steps of the random walk in the latent space, and of the refinement after it
+RANKS = ("misfit", "density")
+COMPLETED = 10  # draws of missing values of y, each with its part of the network's candidates
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the forward evaluations that the network's candidates may take
 MEASURED, TRIED = 20, 50  # validation measurements, and candidates of each kind, that decide on `Sources`
 
@@ -36,6 +42,9 @@ class Sources:
     walk: int = WALK
 
 
+DEFAULT = Sources()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solutions:
     """Distinct solutions x (s, *x_shape) of one y, best first, with the misfit (s, outputs) of each output.
@@ -43,7 +52,9 @@ class Solutions:
     They were refined, filtered by the gates and de-duplicated: solutions, not posterior samples. `rmse` (s,) is the
     root mean squared misfit: of one output in y's own unit; of several the root mean square over all, each in
     standard deviations of that output. `nearest` (*x_shape) is the candidate with the smallest rmse, whether it passed
-    or not, `miss` (outputs,) its misfit: if there is no solution, the nearest miss.
+    or not, `miss` (outputs,) its misfit: if there is no solution, the nearest miss. `log_density` (s,) is log p(x) in
+    nats, each input in units of its range: among solutions with one misfit those with a higher one are more plausible.
+    None where x varies in fewer directions than it has values.
     """
 
     x: Array
@@ -53,14 +64,28 @@ class Solutions:
     miss: Floats
     candidates: int
     evaluations: int  # of the forward function
+    log_density: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def diverse(self, problem: Problem, top: int) -> Solutions:
         """At most `top` of them, far apart: the best, then always that farthest from the others."""
-        chosen = methods.diverse(problem, self.x, top)
-        return dataclasses.replace(self, x=self.x[chosen], rmse=self.rmse[chosen], misfit=self.misfit[chosen])
+        return self._at(methods.diverse(problem, self.x, top))
+
+    def by_density(self) -> Solutions:
+        """In the order of p(x), the largest first."""
+        if self.log_density is None:
+            raise InputError(
+                "x varies in fewer directions than it has values, so it has no density; rank by misfit instead."
+            )
+        return self._at(np.argsort(-self.log_density, kind="stable").tolist())
+
+    def _at(self, places: list[int]) -> Solutions:
+        density = None if self.log_density is None else self.log_density[places]
+        return dataclasses.replace(
+            self, x=self.x[places], rmse=self.rmse[places], misfit=self.misfit[places], log_density=density
+        )
 
     def _repr_html_(self) -> str:
         """In a notebook: the best solutions, their first values, and their misfits."""
@@ -74,28 +99,69 @@ class Solutions:
         return f"<p>{told}</p>{table([*(f'x{j}' for j in range(flat.shape[1])), *misfits], rows)}"
 
 
+def rows_of(group: Any, n: int) -> list[npt.NDArray[np.int64]]:
+    """The rows of n measurements that are of one x: those with the same label, by first appearance; None: each alone.
+
+    >>> [own.tolist() for own in rows_of(["b", "a", "b"], 3)]
+    [[0, 2], [1]]
+    """
+    if group is None:
+        return list(np.arange(n)[:, None])
+    labels = list(group)
+    if len(labels) != n:
+        raise InputError(f"`group` needs a label for each of {counted(n, 'measurement')}, but has {len(labels)}.")
+    return [np.array([k for k, own in enumerate(labels) if own == label]) for label in dict.fromkeys(labels)]
+
+
 def solutions(
-    model: Inverter, problem: Problem, y: Array, n: int, refine: int, walk: int | None, seed: int
-) -> list[Solutions]:
-    """Those of measurements y (curves, *y_shape), from n candidates each; `problem` is the model's, or has other gates."""
-    of_network = n if model.examples is None else round(model.sources.share * n)
-    x, calls = model.candidates(y, of_network, seed, model.sources.walk if walk is None else walk)
+    model: Inverter, problem: Problem, y: Array, n: int, refine: int, walk: int | None, seed: int,
+    groups: Sequence[npt.NDArray[np.int64]],
+) -> list[Solutions]:  # fmt: skip
+    """Those of measurements y (curves, *y_shape), from n candidates for each group of them, which is of one x.
+
+    `problem` is the model's, or has other gates.
+    """
+    target = np.stack([mean_of(y[rows]) for rows in groups])  # least squares to all is least squares to the mean
+    x, calls = _candidates(model, problem, target, n, walk, seed)
     found = []
     with one_thread():
-        if model.examples is not None:
-            near = model.examples.nearest(problem, model.ground.frame, y, n - of_network)
-            x = np.concatenate([x, near], 1)
         if refine:
-            x, refined = methods.refine_candidates(model.problem, model.ground, x, y, refine)
+            x, refined = methods.refine_candidates(model.problem, model.ground, x, target, refine)
             calls += refined.evaluations
-        missed = scores.misfits(problem, x, y)
-        for own, measured, each in zip(x, y, missed, strict=True):
-            kept, misfit = methods.distinct(problem, own, measured)
-            pooled = scores.pooled(problem, each)
-            best = int(np.argmin(np.where(np.isnan(pooled), np.inf, pooled)))
-            rmse = scores.pooled(problem, misfit)
-            found.append(Solutions(kept, rmse, misfit, own[best], each[best], len(own), calls // len(y) + len(own)))
+        for own, rows in zip(x, groups, strict=True):
+            every = methods.misfits(problem, own, y[rows])
+            kept = methods.distinct(problem, own, y[rows])
+            pooled = scores.pooled(problem, every)
+            best = int(np.argmin(pooled))
+            found.append(Solutions(
+                own[kept], pooled[kept], every[kept], own[best], every[best], len(own), calls // len(groups) + len(own),
+                _log_density(model, own[kept]),
+            ))  # fmt: skip
     return found
+
+
+def _candidates(model: Inverter, problem: Problem, y: Array, n: int, walk: int | None, seed: int) -> tuple[Array, int]:
+    """n candidates of each of y (curves, *y_shape) from the model's sources, and the evaluations of the walk."""
+    of_network = n if model.examples is None else round(model.sources.share * n)
+    steps = model.sources.walk if walk is None else walk
+    parts = COMPLETED if np.isnan(y).any() else 1  # of the network's candidates, each for other missing values
+    full = y
+    if parts > 1 and of_network:
+        full = np.concatenate([model.completed(own, parts, derive_seed(seed, 44, k)) for k, own in enumerate(y)])
+    x, calls = model.candidates(full, -(-of_network // parts), seed, steps)
+    x = x.reshape(len(y), -1, *problem.x_shape)[:, :of_network]
+    if model.examples is not None:
+        x = np.concatenate([x, model.examples.nearest(problem, model.ground.frame, y, n - of_network)], 1)
+    return x, calls
+
+
+def _log_density(model: Inverter, x: Array) -> Floats | None:
+    """log p(x) (s,) in nats, each input in units of its range; None where x has no density."""
+    if model.examples is None or not model.space.has_density:
+        return None
+    if not len(x):
+        return np.empty(0)
+    return model.log_prior(x) + model.space.log_jacobian(x) + float(np.log(model.problem.x_unit).sum())
 
 
 def sources_of(model: Inverter) -> Sources:
@@ -120,7 +186,7 @@ def sources_of(model: Inverter) -> Sources:
             for share in SHARES:
                 n, beside = int(share * budget / price), int((1 - share) * budget / of_near)
                 tried = np.concatenate([x[:, :n], near[:, :beside]], 1)
-                distinct = sum(len(methods.distinct(problem, own, one)[0]) for own, one in zip(tried, y, strict=True))
+                distinct = sum(len(methods.distinct(problem, own, one)) for own, one in zip(tried, y, strict=True))
                 if distinct > most:
                     best, most = Sources(n / (n + beside), walk if n else 0), distinct
     return best
