@@ -188,7 +188,7 @@ def test_many_measurements_are_one_short_table(folder):
     assert "best solution of each of 50 measurements; 1 without one" in out
     assert "force [N]" in out
     rows = (folder / "all.csv").read_text().splitlines()
-    assert rows[0] == "measurement,rank,misfit,misfit of moment [N m],misfit of work,force [N],length"
+    assert rows[0] == "measurement,rank,misfit,misfit of moment [N m],misfit of work,log_density,force [N],length"
     assert {row.split(",")[1] for row in rows[1:]} == {"1"}  # the lever has one solution
     assert len(rows) == 50
     (folder / "wrong.csv").write_text("moment,weight\n1,2\n")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+import commands
 from vaelab import ConditionalVAE
 from vaelab.errors import InputError
-from vaelab.inverse import problems, repeated
+from vaelab.inverse import drawing, problems, repeated
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.mixture import Mixture
@@ -38,9 +43,11 @@ class Exact:
 
     problem: problems.Problem
     flow: Any = True
+    examples: Any = None
 
     def draw(self, y: np.ndarray, n: int, seed: int) -> Draws:
-        found = [np.random.default_rng(seed).multivariate_normal(*posterior(own[None]), n) for own in y]
+        rng = np.random.default_rng(seed)
+        found = [rng.multivariate_normal(*posterior(own[None]), n) for own in y]
         return Draws(np.stack(found))
 
     def log_density(self, x: np.ndarray, y: np.ndarray, draws: int) -> np.ndarray:
@@ -164,3 +171,77 @@ def test_a_model_keeps_what_it_says_of_x(model: ConditionalVAE, tmp_path: Any) -
     assert again.sources == model.inverter.sources
     y = np.array([[1.2, np.nan]])
     np.testing.assert_array_equal(again.draw(y, 9).x, model.inverter.draw(y, 9).x)
+
+
+# Files and commands
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the linear model, and files of measurements beside it."""
+    folder = tmp_path_factory.mktemp("noisy")
+    problem = linear()
+    texts = [f"{a} * x0 + {b} * x1" for a, b in A]
+    settings = {"epochs": 2, "hidden": "8", "latent_dim": 2, "batch_size": 50, "lr": 1e-2}
+    model = ConditionalVAE(texts, noise=NOISE.tolist(), flow=False, **settings).fit(problem.x, problem.y)
+    model.save(folder / "run")
+    (folder / "y.csv").write_text("part,y0,y1,y2\nleft,1.2,0.1,0.9\nright,-1,0.5,\nleft,0.8,-0.3,1.1\n")
+    (folder / "bare.csv").write_text("1.2,,0.9\n0.5,0.3,nan\n")
+    return folder
+
+
+def test_the_command_takes_groups_and_gaps(noisy: Path) -> None:
+    done = commands.vaelab(
+        ["solve", "run", "--y", "y.csv", "--group", "part", "--samples", "30", "--refine", "0", "--top", "1", "--rank", "density",
+         "--gate", "1,1,2", "--json", "--out", "all.csv"], noisy
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["names"] == ["left", "right"]
+    table = pd.read_csv(noisy / "all.csv")
+    assert list(table.columns[:3]) == ["part", "rank", "misfit"]
+    for curve, name in zip(told["curves"], told["names"], strict=True):
+        assert curve["candidates"] == 30
+        assert len(curve["solutions"]) == 1
+        assert curve["distinct"] == (table["part"] == name).sum() > 1  # --top limits no file
+    assert told["curves"][1]["solutions"][0]["misfit"][2] is None  # not measured
+    left = table[table["part"] == "left"]
+    assert (np.diff(left["log_density"]) <= 0).all()
+    far = np.abs(left[["x0", "x1"]].to_numpy() @ A.T - [[[1.2, 0.1, 0.9]], [[0.8, -0.3, 1.1]]]).max(0)
+    np.testing.assert_allclose(far, left[["misfit of y0", "misfit of y1", "misfit of y2"]], atol=1e-6)
+    assert (far < [1, 1, 2]).all()
+
+
+def test_draws_tell_their_misfit_in_noise_and_their_effective_number(noisy: Path) -> None:
+    done = commands.vaelab(
+        ["draw", "run", "--y", "y.csv", "--group", "part", "-n", "200", "--out", "d.csv", "--corner", "pictures"], noisy
+    )
+    assert done.returncode == 0, done.stderr
+    assert "x left, of 2 measurements: 4,000 draws for their mean, weighted, are worth" in done.stderr
+    assert "stated standard deviations of the noise (root mean square; 1 is expected" in done.stderr
+    assert "97.5 %" in done.stdout
+    assert len(pd.read_csv(noisy / "d.csv")) == 400
+    assert sorted(path.name for path in (noisy / "pictures").iterdir()) == ["corner-0.png", "corner-1.png"]
+    both = commands.vaelab(["draw", "run", "--y", "bare.csv", "--repeated", "-n", "5"], noisy)
+    assert len(both.stdout.splitlines()) == 6
+    each = commands.vaelab(["draw", "run", "--y", "1,nan,0.5", "-n", "5"], noisy)
+    assert len(each.stdout.splitlines()) == 6
+    for arguments, message in (
+        (["--y", "y.csv", "--group", "side"], "unknown column of y.csv 'side'"),
+        (["--y", "y.csv", "--group", "part", "--repeated"], "give one of"),
+    ):
+        wrong = commands.vaelab(["draw", "run", *arguments], noisy)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+        assert message in wrong.stderr
+
+
+def test_a_misfit_of_exact_draws_is_that_of_the_noise() -> None:
+    problem = linear(3_000)
+    y = problem.y[:300]
+    model = Exact(problem)
+    told = drawing._misfit(model, model.draw(y, 20, 0).x, list(y[:, None]))  # type: ignore[arg-type]
+    found, low, high = (float(own) for own in re.findall(r"by ([\d.]+) .*, ([\d.]+) to ([\d.]+) by chance", told)[0])
+    assert low < 0.98 < 1.02 < high
+    assert low < found < high
+    assert told.endswith("by chance).")
+    assert "less well" in drawing._misfit(model, problem.x[None, :300], [y[:1]])  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 PANELS = {
     "Data": (
-        "target", "id", "drop", "type", "na", "transpose", "group", "condition", "split", "split-seed",
+        "target", "id", "drop", "type", "na", "transpose", "group", "repeated", "condition", "split", "split-seed",
         "data-dir", "data", "download", "against", "held-out", "rows", "labels", "x", "y", "noise", "forward",
         "gate", "given", "from", "to",
     ),
@@ -23,8 +23,8 @@ PANELS = {
         "final-epochs", "samples", "refine", "walk", "baselines", "npe",
     ),
     "Output": (
-        "n", "class", "z", "k", "draws", "std", "interval", "top", "contamination", "open-test", "budget",
-        "format", "frames", "great-circle", "figures", "out", "overwrite", "json", "path", "help",
+        "n", "class", "z", "k", "draws", "std", "interval", "top", "rank", "contamination", "open-test", "budget",
+        "format", "frames", "great-circle", "figures", "corner", "out", "overwrite", "json", "path", "help",
     ),
     "Where it runs": (
         "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",

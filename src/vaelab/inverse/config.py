@@ -16,7 +16,7 @@ from vaelab.inverse.fitted import MOST_STEPS
 from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.solutions import REFINE, WALK
-from vaelab.inverse.spec import spec_of
+from vaelab.inverse.spec import DEFAULTS, spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
 from vaelab.settings.checks import MOST_TRIALS, choice, flag, seed, table, whole
 from vaelab.settings.space import Space, check_disjoint
@@ -115,6 +115,11 @@ class InversionConfig:
                 "`wy` cannot be searched: this forward function has no gradient; remove it from the space."
             )
         check_disjoint({name: value for name, value in self.settings.items() if name != "seed"}, self.space)
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of a training."""
+        return int(self.settings.get("epochs", DEFAULTS["epochs"]))
 
     def save(self, folder: Path, problem: Problem) -> None:
         """Write config.toml, with the problem and a fingerprint of its examples."""

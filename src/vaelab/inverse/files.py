@@ -90,6 +90,15 @@ def load(
     raise InputError(f"a problem is a built-in name, an .npz file, a table, or a .toml file, but got {shown(source)}.")
 
 
+def columns_of(text: str | None) -> list[str]:
+    """Names of columns with commas between them, as typed.
+
+    >>> columns_of("width, height"), columns_of(None)
+    (['width', 'height'], [])
+    """
+    return [name.strip() for name in text.split(",")] if text else []
+
+
 def load_again(source: Mapping[str, Any], forward: Function | None = None) -> Problem:
     """The problem with this `source`; a forward function in Python is not recorded and must be given again."""
     kinds = {

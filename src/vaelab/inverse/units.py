@@ -63,12 +63,14 @@ def per_output(name: str, value: Any, outputs: int) -> Floats:
     return np.broadcast_to(given, (outputs,)).astype(np.float64)
 
 
-def parse_numbers(name: str, text: str) -> float | list[float]:
-    """A number, or with commas a list of numbers, as typed; raises InputError.
+def parse_numbers(name: str, text: str | None) -> float | list[float] | None:
+    """A number, or with commas a list of numbers, as typed; None if nothing was; raises InputError.
 
     >>> parse_numbers("gate", "0.1"), parse_numbers("gate", "100, 2e-3")
     (0.1, [100.0, 0.002])
     """
+    if text is None:
+        return None
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
