@@ -93,7 +93,8 @@ def draw(
     else:
         pooled = [model.draw_repeated(measured.y[own], n, seed) for own in rows]
         x = np.stack([own.x for own in pooled])
-        notes += [_of_pooled(*own) for own in zip(measured.names, map(len, rows), pooled, strict=True)]
+        each = zip(measured.names, map(len, rows), pooled, strict=True)
+        notes += [_of_pooled(name, k, own) for name, k, own in each if k > 1]
     return Drawn(problem, measured, x, [*notes, _misfit(model, x, [measured.y[own] for own in rows])])
 
 

@@ -53,6 +53,8 @@ def draw_repeated(model: Inverter, y: Array, n: int, seed: int = 0) -> Pooled:
 
     up to a factor. So many are drawn again by these weights. Raises InputError where fewer than 20 are effective.
     """
+    if len(y) == 1:
+        return Pooled(model.draw(y, n, seed).x[0], n, n)
     problem = model.problem
     mean = mean_of(y)
     by_noise = problem.has_forward and bool((problem.noise > 0).all())
