@@ -147,7 +147,7 @@ def test_bad_arguments_are_one_line(folder, arguments, message):
     ("text", "message"),
     [
         ('forward = "lever.py:moment"\ninputs = [{low = 0, high = 1}]', "a file cannot name a function in Python"),
-        ('forward = "x0"\ninputs = [{low = 0}]', "input x0 has only one of low and high"),
+        ('forward = "x0"\ninputs = [{low = 0}]', "input x0 needs low and high, by which it is drawn"),
         ('forward = "x0"\ninputs = [{name = "a"}]', "input x0 needs low and high, by which it is drawn"),
         ('forward = "x0"\ninputs = [{low = 0, hihg = 1}]', "'hihg'; did you mean 'high'"),
         ('forward = "x0"\ninputs = [{low = 0, high = 1, name = 3}]', "`name` of an entry of `inputs` is text"),

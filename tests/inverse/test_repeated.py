@@ -192,8 +192,8 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_takes_groups_and_gaps(noisy: Path) -> None:
     done = commands.vaelab(
-        ["solve", "run", "--y", "y.csv", "--group", "part", "--samples", "30", "--refine", "0", "--top", "1", "--rank", "density",
-         "--gate", "1,1,2", "--json", "--out", "all.csv"], noisy
+        ["solve", "run", "--y", "y.csv", "--group", "part", "--samples", "30", "--refine", "0", "--top", "1",
+         "--rank", "density", "--gate", "1,1,2", "--json", "--out", "all.csv"], noisy
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -1,10 +1,12 @@
 """A change of units, of any input or output, changes no answer; gates and bounds are in the user's units."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import commands
 from vaelab import ConditionalVAE
@@ -209,12 +211,41 @@ def test_draws_are_within_declared_and_within_seen_bounds() -> None:
 def test_bounds_that_do_not_fit_are_refused(bounds: Any, said: str) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (300, 2))
     with pytest.raises(InputError, match=said):
-        Bounds.create(bounds, x)
+        Bounds.create(bounds, x, np.ones(2))
 
 
 def test_free_coordinates_and_back() -> None:
-    found = Bounds.of([(0, 2), None, (-1e-30, 3e-30)], (3,))
+    found = Bounds.of([(0, 2), None, (-1e-30, 3e-30)], (3,), np.ones(3))
     x = np.random.default_rng(0).uniform([0.1, -5, -0.9e-30], [1.9, 5, 2.9e-30], (50, 3))
     np.testing.assert_allclose(found.own(torch.from_numpy(found.free(x))).numpy(), x, 1e-9)
     far = found.own(torch.tensor([[40.0, 40.0, -40.0]], dtype=torch.float64)).numpy()[0]
     np.testing.assert_allclose(far, [2, 40, -1e-30])
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-30, 1e25])
+def test_one_end_is_a_bound_in_any_unit(unit: float) -> None:
+    ends: list[Any] = [(2 * unit, None), (None, -1 * unit)]
+    found = Bounds.of(ends, (2,), np.array([0.5, 3.0]) * unit)
+    u = np.random.default_rng(0).exponential(size=(500, 2))
+    x = np.array([2, -1]) * unit + u * [0.5, -3] * unit
+    t = found.free(x)
+    np.testing.assert_allclose(np.exp(-u), stats.norm.cdf(t * [-1, 1]), rtol=1e-5, atol=1e-6)  # of x, each its tail
+    np.testing.assert_allclose(found.own(torch.from_numpy(t)).numpy(), x, rtol=1e-6)
+    step = 1e-5 * unit
+    slope = np.log((found.free(x + step) - found.free(x - step)) / (2 * step)).sum(1)
+    usual = (u > 1e-3).all(1)
+    np.testing.assert_allclose(found.log_slope(x)[usual], slope[usual], atol=1e-3)
+    assert found.log_slope(np.array([[1.9, -2], [2.1, -0.9]]) * unit).tolist() == [-np.inf, -np.inf]
+    far = found.own(torch.tensor([[-40.0, 40.0], [40.0, -40.0]], dtype=torch.float64)).numpy() / unit
+    np.testing.assert_allclose(far[0], [2, -1])
+    assert far[1, 0] > 100
+    assert found.listed(2) == ends
+
+
+def test_draws_and_solutions_keep_to_one_end(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).exponential(size=(600, 2)) * [1e6, 1]
+    model = ConditionalVAE(["1e-6 * x0 + x1"], noise=0.3, bounds=[(0, None), (0, None)], **QUICK).fit(x)
+    assert model.sample([0.05, 6.0], 300).min() >= 0
+    assert model.solve([0.2], 60)[0].x.min() >= 0
+    again = ConditionalVAE.load(model.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.sample([0.05], 20), model.sample([0.05], 20))

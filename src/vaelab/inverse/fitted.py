@@ -35,7 +35,7 @@ from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.repeated import Pooled
 from vaelab.inverse.solutions import DEFAULT, RANKS, REFINE, Solutions, Sources, rows_of
-from vaelab.inverse.units import Bounds, Floats, check_gate, each_value
+from vaelab.inverse.units import RANGE, Bounds, Floats, check_gate, each_value
 from vaelab.settings import checks
 from vaelab.vae import evaluate
 from vaelab.vae.fitted import MOST_VALUES, Fitted
@@ -260,7 +260,7 @@ class Inverter:
         noise, gate, x_scale, y_scale = (
             np.array(about[name], dtype=np.float64) for name in ("noise", "gate", "x_scale", "y_scale")
         )
-        bounds = None if about["bounds"] is None else Bounds.of(about["bounds"], x_shape)
+        bounds = None if about["bounds"] is None else Bounds.of(about["bounds"], x_shape, x_scale / RANGE)
         seen = len(arrays["y_mean"])  # longer than y if it includes the spectrum
         space = Coordinates(
             Frame(arrays["x_mean"], arrays["x_basis"], x_shape, arrays["x_scale"]),
@@ -287,8 +287,8 @@ class Inverter:
 KINDS: dict[str, Any] = {  # of what is in problem.json
     "name": str, "family": str | None, "spectrum": bool, "forward": list[str] | None, "x_shape": list[int],
     "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
-    "bounds": list[tuple[float, float] | None] | None, "source": dict[str, Any], "sha256": str, "examples": str | None,
-    "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str], "y_names": list[str],
+    "bounds": list[tuple[float | None, float | None] | None] | None, "source": dict[str, Any], "sha256": str,
+    "examples": str | None, "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str], "y_names": list[str],
 }  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def create(
     own = default_gate(y_scale, level, measured[0].size // outputs) if gate is None else check_gate(gate, outputs)
     return Problem(
         name, x, measured, function, splits, level, own, x_scale, y_scale,
-        Bounds.create(bounds, x), None, dict(source or {}), failed,
+        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed,
         _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
 
