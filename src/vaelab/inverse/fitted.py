@@ -288,7 +288,8 @@ KINDS: dict[str, Any] = {  # of what is in problem.json
     "name": str, "family": str | None, "spectrum": bool, "forward": list[str] | None, "x_shape": list[int],
     "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
     "bounds": list[tuple[float | None, float | None] | None] | None, "source": dict[str, Any], "sha256": str,
-    "examples": str | None, "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str], "y_names": list[str],
+    "examples": str | None, "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str],
+    "y_names": list[str],
 }  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def create(
     *,
     noise: float | Sequence[float] = 0.0,
     gate: float | Sequence[float] | None = None,
-    bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
+    bounds: Sequence[tuple[float | None, float | None] | None] | str | None = "auto",
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
     x_names: Sequence[str] = (),
@@ -166,7 +166,7 @@ def create(
     outputs; forward: a function of a batch of x in torch or NumPy, or expressions as text, one per output, or None.
     Examples whose y is not finite, such as failed simulations, are left out and counted. noise, gate: in y's own units,
     one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
-    bounds: (low, high) of each input, or None, outside of which there is neither draw nor solution; by default the
+    bounds: (low, high) of each input, or one end and None, or None, outside of which there is neither draw nor solution; by default the
     ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds. Every input and
     output may have its own unit; a change of units changes no answer. x_names, y_names: of the inputs and the outputs.
 
