@@ -30,8 +30,8 @@ class Mixture:
         """Of values (n, d) in units of their spread, with as many components as a quarter of them prefers.
 
         >>> values = np.random.default_rng(0).normal(size=(400, 2))
-        >>> len(Mixture.of(values).weights)
-        1
+        >>> Mixture.of(values).log_prob(values[:3]).shape
+        (3,)
         """
         values = values[:: -(-len(values) // ROWS)].astype(np.float64)
         held, kept = values[::4], np.delete(values, np.s_[::4], 0)
