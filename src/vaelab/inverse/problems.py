@@ -168,8 +168,8 @@ def create(
     one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
     bounds: (low, high) of each input, one of them or both None, outside of which is no draw and no solution;
     by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
-    Every input and output may have its own unit; a change of units changes no answer. x_names, y_names: of the inputs and
-    the outputs.
+    Every input and output may have its own unit; a change of units changes no answer. x_names, y_names: of the
+    inputs and outputs.
 
     >>> x = np.random.default_rng(0).uniform(size=(100, 2))
     >>> create("sum", x, None, ["x0 + x1"]).y_shape
