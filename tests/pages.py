@@ -285,7 +285,7 @@ def inverse_report(folder: Path) -> Path:
     results |= {"unrefined": methods[0], "network": methods[1], "baselines": methods[2:], "posterior": posterior}
     problem = {"name": "product", "forward": ["x0 * x1"], "x_shape": [2], "y_shape": [1], "noise": [0.0]}
     problem |= {"gate": [0.1], "x_names": [], "y_names": []}
-    png(folder / "figures" / "corner.png")
+    png(folder / "figures" / "corner-0.png")
     for name, found in {"spec": Spec().model_dump(), "problem": problem, "metrics": {"inverse": results}}.items():
         (folder / f"{name}.json").write_text(json.dumps(found))
     return build_inverse_report(folder, Spec)

@@ -147,7 +147,7 @@ def test_bad_arguments_are_one_line(folder, arguments, message):
     ("text", "message"),
     [
         ('forward = "lever.py:moment"\ninputs = [{low = 0, high = 1}]', "a file cannot name a function in Python"),
-        ('forward = "x0"\ninputs = [{low = 0}]', "input x0 has only one of low and high"),
+        ('forward = "x0"\ninputs = [{low = 0}]', "input x0 needs low and high, by which it is drawn"),
         ('forward = "x0"\ninputs = [{name = "a"}]', "input x0 needs low and high, by which it is drawn"),
         ('forward = "x0"\ninputs = [{low = 0, hihg = 1}]', "'hihg'; did you mean 'high'"),
         ('forward = "x0"\ninputs = [{low = 0, high = 1, name = 3}]', "`name` of an entry of `inputs` is text"),
@@ -188,7 +188,7 @@ def test_many_measurements_are_one_short_table(folder):
     assert "best solution of each of 50 measurements; 1 without one" in out
     assert "force [N]" in out
     rows = (folder / "all.csv").read_text().splitlines()
-    assert rows[0] == "measurement,rank,misfit,misfit of moment [N m],misfit of work,force [N],length"
+    assert rows[0] == "measurement,rank,misfit,misfit of moment [N m],misfit of work,log_density,force [N],length"
     assert {row.split(",")[1] for row in rows[1:]} == {"1"}  # the lever has one solution
     assert len(rows) == 50
     (folder / "wrong.csv").write_text("moment,weight\n1,2\n")

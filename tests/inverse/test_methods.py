@@ -76,7 +76,8 @@ def test_distinct_solutions_are_the_listed_ones(easy):
     found = methods.attempt("multi-start", problem, ground, methods.from_prior(problem, 100, 4, 0), x, y, 40)
     for k in range(4):
         listed = problem.family.solutions(ends_of(x[k]))
-        kept, missed = methods.distinct(problem, found.x[k], y[k])
+        places = methods.distinct(problem, found.x[k], y[k])
+        kept, missed = found.x[k][places], methods.misfits(problem, found.x[k], y[k])[places]
         assert (np.diff(missed) >= 0).all()
         apart = np.abs(ends_of(kept)[:, None] - ends_of(kept)[None]).max(2)
         assert (apart[~np.eye(len(kept), dtype=bool)] > NEAR).all()

@@ -47,7 +47,6 @@ def test_a_model_draws_its_examples_from_the_prior_and_stays_in_its_support():
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ([distributions.Exponential(1.0)], "must have two ends or none"),
         ([distributions.Poisson(1.0)], "is discrete"),
         ([distributions.Normal(torch.zeros(2), torch.ones(2))], "distribution of one number"),
         ([3], "distribution of one number, but got 3"),

@@ -275,8 +275,9 @@ def test_a_problem_of_your_own_is_checked():
         problems.create("own", x, None, ["x0"], noise=-1)
     with pytest.raises(InputError, match=r"must have the shape \(n, 2, 7\)"):
         own.curves(np.zeros((3, 2, 8)))
-    with pytest.raises(InputError, match="y must be finite"):
-        own.curves(np.full((3, 2, 7), np.nan))
+    for value, message in ((np.nan, "no value but NaN"), (np.inf, "y must be finite")):
+        with pytest.raises(InputError, match=message):
+            own.curves(np.full((3, 2, 7), value))
     assert own.curves(np.zeros((2, 7))).shape == (1, 2, 7)
 
 

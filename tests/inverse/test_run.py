@@ -283,7 +283,7 @@ def test_a_search_is_in_the_results_and_on_the_page(searched):
     page = (found.folder / "report.html").read_text()
     assert "The search" in page
     assert {p.stem for p in (found.folder / "figures").glob("*.png")} == {
-        "losses", "candidates", "refinement", "calibration", "corner",
+        "losses", "candidates", "refinement", "calibration", "corner-0", "corner-1", "corner-2",
     }  # fmt: skip
 
 

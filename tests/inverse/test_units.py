@@ -1,10 +1,12 @@
 """A change of units, of any input or output, changes no answer; gates and bounds are in the user's units."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import commands
 from vaelab import ConditionalVAE
@@ -40,12 +42,12 @@ def answers(x_unit, y_unit):
     ground = methods.Ground.of(problem)
     starts, _ = methods.nearest(problem, 8, y)(0)
     refined, _ = methods.refine_candidates(problem, ground, starts, y, 8)
-    kept = [methods.distinct(problem, own, measured) for own, measured in zip(refined, y, strict=True)]
+    kept = [own[methods.distinct(problem, own, measured)] for own, measured in zip(refined, y, strict=True)]
     model = train(problem, specs_of(problem, QUICK))
     return {
         "frame": ground.frame.coordinates(problem.x[:5]), "starts": starts / x_unit, "refined": refined / x_unit,
         "gates": problem.gate / y_unit, "noisy": problem.is_noisy, "rmse": scores.rmse(problem, refined, y),
-        "distinct": np.concatenate([x / x_unit for x, _ in kept]), "counts": [len(x) for x, _ in kept],
+        "distinct": np.concatenate([x / x_unit for x in kept]), "counts": [len(x) for x in kept],
         "draws": model.draw(y, 6).x / x_unit, "solved": np.concatenate([s.x / x_unit for s in model.solve(y, 8, 8)]),
     }  # fmt: skip
 
@@ -79,7 +81,7 @@ def test_roots_in_unlike_units_are_those_of_the_quadratic():
     y = np.array([[0.9, 0.2]]) * unit[1]
     starts, _ = methods.nearest(problem, 20, y)(0)
     refined, _ = methods.refine_candidates(problem, methods.Ground.of(problem), starts, y, 20)
-    kept, _ = methods.distinct(problem, refined[0], y[0])
+    kept = refined[0][methods.distinct(problem, refined[0], y[0])]
     found = kept[np.argsort(kept[:, 0])] / unit[0]
     np.testing.assert_allclose(found, [[0.4, 0.5], [0.5, 0.4]], atol=1e-4)
 
@@ -144,7 +146,7 @@ def test_an_unreachable_measurement_is_answered_with_the_nearest_miss(tmp_path, 
     (tmp_path / "y.csv").write_text("-5e-10\n")
     terminal.print_solutions(solve_file(tmp_path / "run", tmp_path / "y.csv", samples=20, refine=40).document)
     told = capsys.readouterr().out
-    assert "none of 40 candidates is a solution; the nearest, x = " in told
+    assert "none of 20 candidates is a solution; the nearest, x = " in told
     assert "misses y by 5e-10" in told
     done = commands.vaelab(["solve", "run", "--y=-5e-10", "--samples", "20"], tmp_path)  # itself
     assert done.returncode == 1  # there is no solution
@@ -167,7 +169,7 @@ def solved(problem: Problem, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, _ = methods.nearest(problem, 40, y)(0)
     x, _ = methods.refine_candidates(problem, ground, x, y, 15)
     found = methods.distinct(problem, x[0], y[0])
-    return found[0], found[1]
+    return x[0][found], methods.misfits(problem, x[0], y[0])[found]
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-30, 1e30])
@@ -209,12 +211,41 @@ def test_draws_are_within_declared_and_within_seen_bounds() -> None:
 def test_bounds_that_do_not_fit_are_refused(bounds: Any, said: str) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (300, 2))
     with pytest.raises(InputError, match=said):
-        Bounds.create(bounds, x)
+        Bounds.create(bounds, x, np.ones(2))
 
 
 def test_free_coordinates_and_back() -> None:
-    found = Bounds.of([(0, 2), None, (-1e-30, 3e-30)], (3,))
+    found = Bounds.of([(0, 2), None, (-1e-30, 3e-30)], (3,), np.ones(3))
     x = np.random.default_rng(0).uniform([0.1, -5, -0.9e-30], [1.9, 5, 2.9e-30], (50, 3))
     np.testing.assert_allclose(found.own(torch.from_numpy(found.free(x))).numpy(), x, 1e-9)
     far = found.own(torch.tensor([[40.0, 40.0, -40.0]], dtype=torch.float64)).numpy()[0]
     np.testing.assert_allclose(far, [2, 40, -1e-30])
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-30, 1e25])
+def test_one_end_is_a_bound_in_any_unit(unit: float) -> None:
+    ends: list[Any] = [(2 * unit, None), (None, -1 * unit)]
+    found = Bounds.of(ends, (2,), np.array([0.5, 3.0]) * unit)
+    u = np.random.default_rng(0).exponential(size=(500, 2))
+    x = np.array([2, -1]) * unit + u * [0.5, -3] * unit
+    t = found.free(x)
+    np.testing.assert_allclose(np.exp(-u), stats.norm.cdf(t * [-1, 1]), rtol=1e-5, atol=1e-6)  # of x, each its tail
+    np.testing.assert_allclose(found.own(torch.from_numpy(t)).numpy(), x, rtol=1e-6)
+    step = 1e-5 * unit
+    slope = np.log((found.free(x + step) - found.free(x - step)) / (2 * step)).sum(1)
+    usual = (u > 1e-3).all(1)
+    np.testing.assert_allclose(found.log_slope(x)[usual], slope[usual], atol=1e-3)
+    assert found.log_slope(np.array([[1.9, -2], [2.1, -0.9]]) * unit).tolist() == [-np.inf, -np.inf]
+    far = found.own(torch.tensor([[-40.0, 40.0], [40.0, -40.0]], dtype=torch.float64)).numpy() / unit
+    np.testing.assert_allclose(far[0], [2, -1])
+    assert far[1, 0] > 100
+    assert found.listed(2) == ends
+
+
+def test_draws_and_solutions_keep_to_one_end(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).exponential(size=(600, 2)) * [1e6, 1]
+    model = ConditionalVAE(["1e-6 * x0 + x1"], noise=0.3, bounds=[(0, None), (0, None)], **QUICK).fit(x)
+    assert model.sample([0.05, 6.0], 300).min() >= 0
+    assert model.solve([0.2], 60)[0].x.min() >= 0
+    again = ConditionalVAE.load(model.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.sample([0.05], 20), model.sample([0.05], 20))

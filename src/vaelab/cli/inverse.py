@@ -1,10 +1,9 @@
-"""The commands for inverse problems: `invert` and `solve`."""
+"""The commands for inverse problems: `invert`, `solve` and `draw`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,12 +26,38 @@ PythonFunction = Annotated[
     str | None,
     typer.Option("--forward", metavar="FILE.py:NAME", help="the run's forward function, if it was one in Python"),
 ]
+Forward = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forward",
+        metavar="EXPRESSION|FILE.py:NAME",
+        help="such as 'cos(49*x0 + 42*x1)', one per output, or a function of a batch of x in a file, which is run",
+    ),
+]
+InvertedRun = Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")]
 Measurements = Annotated[
     Path,
     typer.Option(
-        "--y", metavar="FILE|NUMBERS", help="measurements: .npy, or .csv with one per row; or one itself, such as 0.3,2"
+        "--y",
+        metavar="FILE|NUMBERS",
+        help="measurements: .npy, or .csv with one per row; or one itself, such as 0.3,2; an empty cell or nan was not "
+        "measured",
     ),
 ]
+Repeated = Annotated[bool, typer.Option("--repeated", help="all measurements are of one x")]
+Group = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="measurements with the same value in this column are of one x")
+]
+Gate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="largest misfit of a solution in y's units, or one per output: 0.1,20; default: that of the run, or 0.1 "
+        "standard deviations",
+    ),
+]
+Refine = Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")]
+Seed = Annotated[int, typer.Option(min=0, help="seed for sampling")]
 
 
 @with_options
@@ -45,14 +70,7 @@ def invert(
             help="product, two-birds-easy, two-birds, a table, or an .npz or .toml file; omit with --resume",
         ),
     ] = None,
-    forward: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--forward",
-            metavar="EXPRESSION|FILE.py:NAME",
-            help="such as 'cos(49*x0 + 42*x1)', one per output, or a function of a batch of x in a file, which is run",
-        ),
-    ] = None,
+    forward: Forward = None,
     x: Annotated[
         str | None, typer.Option("--x", metavar="COLUMNS", help="columns of a table that are x: width,height")
     ] = None,
@@ -63,13 +81,7 @@ def invert(
         str | None,
         typer.Option(metavar="NUMBER", help="standard deviation of the noise on y = f(x), or one per output: 0.1,20"),
     ] = None,
-    gate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="largest misfit of a solution in y's units, or one per output; default: 0.1 standard deviations",
-        ),
-    ] = None,
+    gate: Gate = None,
     model: InverseOptions = INVERSE,
     trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
     search: Annotated[
@@ -81,7 +93,7 @@ def invert(
         str | None, typer.Option(help="what the search optimizes on validation: recall, precision or bound")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="candidates per scored measurement")] = 30,
-    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
+    refine: Refine = 20,
     walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="seed of the problem, training and sampling")] = 0,
     spectrum: Annotated[
@@ -115,7 +127,7 @@ def invert(
         raise InputError("give the ranges with --search or --space, not both.")
     ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
     fixed = model.fixed(Spec)
-    named = {"forward"} if _is_python(forward) else set[str]()
+    named = {"forward"} if any(".py:" in text for text in forward or ()) else set[str]()
     if resume is not None:
         refuse_beside(context, "resume", named)
         config = resumed(resume, "invert") / "config.toml"
@@ -127,24 +139,23 @@ def invert(
     from vaelab.engine.process import keep_freed_memory
     from vaelab.inverse import files, run
     from vaelab.inverse.config import InversionConfig
-    from vaelab.inverse.spec import DEFAULTS
+    from vaelab.inverse.python_function import given
     from vaelab.inverse.units import parse_numbers
 
     keep_freed_memory()
+    function = given(forward)
     if config is not None:
-        chosen, loaded = InversionConfig.read(config, forward=_named_function(forward))
+        chosen, loaded = InversionConfig.read(config, forward=function if callable(function) else None)
     else:
-        level = None if noise is None else parse_numbers("noise", noise)
-        tolerance = None if gate is None else parse_numbers("gate", gate)
         loaded = files.load(
-            problem or "", _named_function(forward) or forward or [], level, seed, gate=tolerance, x=_columns(x),
-            y=_columns(y),
+            problem or "", function, parse_numbers("noise", noise), seed, gate=parse_numbers("gate", gate),
+            x=files.columns_of(x), y=files.columns_of(y),
         )  # fmt: skip
         chosen = InversionConfig.create(
             loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
             spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
         )  # fmt: skip
-    with terminal.inversion(int(chosen.settings.get("epochs", DEFAULTS["epochs"]))) as progress:
+    with terminal.inversion(chosen.epochs) as progress:
         watch = run.InversionWatch(*progress)
         if resume is not None:
             found = run.resume(resume, loaded, watch)
@@ -153,59 +164,39 @@ def invert(
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
 
 
-def _columns(text: str | None) -> list[str]:
-    return [name.strip() for name in text.split(",")] if text else []
-
-
-def _is_python(forward: Sequence[str] | None) -> bool:
-    """Whether --forward names a function in a file, not expressions."""
-    return bool(forward) and any(".py:" in text for text in forward or ())
-
-
-def _named_function(forward: Sequence[str] | None) -> Callable[..., Any] | None:
-    """The Python function that --forward names, whose file is run; None for expressions."""
-    if not _is_python(forward):
-        return None
-    assert forward is not None
-    if len(forward) > 1:
-        raise InputError("a Python function gives all outputs; give --forward FILE.py:NAME once, without expressions.")
-    return _function(forward[0])
-
-
-def _function(named: str | None) -> Callable[..., Any] | None:
-    if named is None:
-        return None
-    from vaelab.inverse.python_function import function_of
-
-    return function_of(named)
-
-
 def _check_measurements(y: Path) -> None:
     """Refuse a file of measurements that is not there before libraries are imported that take seconds."""
     from vaelab.data.stray import reads_as_number
 
-    if not all(map(reads_as_number, str(y).split(","))):
+    if not all(cell.lower() in ("", "nan") or reads_as_number(cell) for cell in map(str.strip, str(y).split(","))):
         check_there(y)
 
 
 def solve(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
+    folder: InvertedRun,
     y: Measurements,
-    samples: Annotated[int, typer.Option(min=1, help="candidates per measurement")] = 100,
-    refine: Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per candidate")] = 20,
-    walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
-    gate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="largest misfit of a solution in y's units, or one per output: 0.1,20; default: that of the run",
-        ),
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="candidates for each x: of the network, and the training examples with the nearest y"),
+    ] = 200,
+    refine: Refine = 20,
+    walk: Annotated[
+        int | None,
+        typer.Option(min=0, help="random-walk steps in the latent space before refinement; default: by validation"),
     ] = None,
+    seed: Seed = 0,
+    gate: Gate = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="keep at most N solutions of each measurement, as different as possible"),
+        typer.Option(
+            min=1, metavar="N", help="show at most N solutions of each x, as different as possible; --out has all"
+        ),
     ] = None,
+    rank: Annotated[
+        str, typer.Option(metavar="misfit|density", help="smallest misfit first, or largest density p(x) first")
+    ] = "misfit",
+    repeated: Repeated = False,
+    group: Group = None,
     forward: PythonFunction = None,
     out: Annotated[Path | None, typer.Option(help="all solutions as .csv, .parquet or .npz")] = None,
     as_json: AsJson = False,
@@ -213,15 +204,15 @@ def solve(
     """Find distinct solutions for measurements, ranked by how well they reproduce them; exit code 1 if none."""
     _check_measurements(y)
     from vaelab.cli import outputs, terminal
+    from vaelab.inverse import python_function
     from vaelab.inverse import solve as solving
     from vaelab.inverse.units import parse_numbers
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".npz"):
         raise InputError(f"{out} must end in .csv, .parquet or .npz; choose one of these.")
-    tolerance = None if gate is None else parse_numbers("gate", gate)
     found = solving.solve(
-        folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=tolerance, top=top,
-        forward=_function(forward),
+        folder, y, samples=samples, refine=refine, walk=walk, seed=seed, gate=parse_numbers("gate", gate), top=top,
+        rank=rank, repeated=repeated, group=group, forward=python_function.function_of(forward) if forward else None,
     )  # fmt: skip
     if out is not None:
         found.save(out) if out.suffix.lower() == ".npz" else outputs.write_columns(found.columns(), out)
@@ -233,20 +224,34 @@ def solve(
 
 
 def draw(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")],
+    folder: InvertedRun,
     y: Measurements,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, max=1_000_000, help="draws per measurement")] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, help="seed for sampling")] = 0,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, max=1_000_000, help="draws for each x")] = 1_000,
+    seed: Seed = 0,
+    repeated: Repeated = False,
+    group: Group = None,
     forward: PythonFunction = None,
-    out: Annotated[Path | None, typer.Option(help=".csv or .parquet; default: CSV on standard output")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=".csv or .parquet, and means and intervals on the terminal; default: CSV on standard output"),
+    ] = None,
+    corner: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="draw a corner plot for each of the first 5 measurements into this folder"),
+    ] = None,
 ) -> None:
     """Draw x from the posterior p(x | y) of each measurement y: samples for means and intervals, not solutions."""
     _check_measurements(y)
-    from vaelab.cli import outputs
-    from vaelab.inverse import solve as solving
+    from vaelab.cli import outputs, terminal
+    from vaelab.inverse import drawing, python_function
 
     outputs.check_table(out)
-    drawn = solving.draw(folder, y, n, seed, _function(forward))
+    function = python_function.function_of(forward) if forward else None
+    drawn = drawing.draw(folder, y, n, seed, function, repeated=repeated, group=group)
     for note in drawn.notes:
         tell(f"note: {note}")
-    outputs.write_columns(drawn.columns, out)
+    if corner is not None:
+        drawn.plot(corner)
+    outputs.write_columns(drawn.columns(), out)
+    if out is not None:
+        terminal.print_intervals(drawn.measured.title, drawn.intervals())

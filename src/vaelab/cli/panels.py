@@ -12,7 +12,7 @@ from vaelab.errors import InputError
 
 PANELS = {
     "Data": (
-        "target", "id", "drop", "type", "na", "transpose", "group", "condition", "split", "split-seed",
+        "target", "id", "drop", "type", "na", "transpose", "group", "repeated", "condition", "split", "split-seed",
         "data-dir", "data", "download", "against", "held-out", "rows", "labels", "x", "y", "noise", "forward",
         "gate", "given", "from", "to",
     ),
@@ -26,8 +26,8 @@ PANELS = {
         "final-epochs", "samples", "refine", "walk", "baselines", "npe",
     ),
     "Output": (
-        "n", "class", "z", "k", "draws", "std", "by", "interval", "top", "contamination", "open-test", "budget",
-        "format", "frames", "great-circle", "figures", "out", "overwrite", "json", "path", "help",
+        "n", "class", "z", "k", "draws", "std", "by", "interval", "top", "rank", "contamination", "open-test", "budget",
+        "format", "frames", "great-circle", "figures", "corner", "out", "overwrite", "json", "path", "help",
     ),
     "Where it runs": (
         "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",

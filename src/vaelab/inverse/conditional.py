@@ -92,6 +92,11 @@ class Coordinates:
         return (free if self.bounds is None else self.bounds.own(free)).reshape(*free.shape[:-1], *self.x.shape)
 
     @property
+    def has_density(self) -> bool:
+        """Whether x varies in as many directions as it has values."""
+        return self.x.size == len(self.x.mean)
+
+    @property
     def log_turn(self) -> float:
         """log |d a / d m| of `x_axes` values a in those of `x_model`, m."""
         if self.axes is None:
@@ -105,7 +110,7 @@ class Coordinates:
         Raises InputError where all examples lie in fewer directions than x has values: then x has no density.
         """
         frame = self.x
-        if frame.size < len(frame.mean):
+        if not self.has_density:
             raise InputError(
                 f"x varies in {frame.size} directions, but has {len(frame.mean)} values, so it has no density; give x "
                 "without what follows from the rest."

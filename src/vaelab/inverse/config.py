@@ -12,10 +12,11 @@ import tomli_w
 from vaelab import store
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse import files
-from vaelab.inverse.fitted import MOST_STEPS, WALK
+from vaelab.inverse.fitted import MOST_STEPS
 from vaelab.inverse.forward import Function
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.spec import spec_of
+from vaelab.inverse.solutions import REFINE, WALK
+from vaelab.inverse.spec import DEFAULTS, spec_of
 from vaelab.inverse.yardsticks import YARDSTICKS
 from vaelab.settings.checks import MOST_TRIALS, choice, flag, seed, table, whole
 from vaelab.settings.space import Space, check_disjoint
@@ -41,7 +42,7 @@ class InversionConfig:
     trials: int = 0
     yardstick: str = "recall"
     samples: int = 30
-    refine: int = 20
+    refine: int = REFINE
     walk: int = WALK
     seed: int = 0
     spectrum: bool | None = None
@@ -114,6 +115,11 @@ class InversionConfig:
                 "`wy` cannot be searched: this forward function has no gradient; remove it from the space."
             )
         check_disjoint({name: value for name, value in self.settings.items() if name != "seed"}, self.space)
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of a training."""
+        return int(self.settings.get("epochs", DEFAULTS["epochs"]))
 
     def save(self, folder: Path, problem: Problem) -> None:
         """Write config.toml, with the problem and a fingerprint of its examples."""

@@ -50,9 +50,10 @@ class Support:
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
         margin = np.full(len(rows), MARGIN)
         if bounds is not None:
-            own = np.flatnonzero(bounds.bounded)
-            low[own], high[own] = (((ends - frame.mean) / frame.scale)[own] for ends in (bounds.low, bounds.high))
-            margin[own] = 0.0
+            for seen, ends in ((low, bounds.low), (high, bounds.high)):
+                own = np.flatnonzero(np.isfinite(ends))
+                seen[own] = ((ends - frame.mean) / frame.scale)[own]
+            margin[: len(bounds.low)] = np.where(bounds.bounded, 0.0, MARGIN)
         wide = high - low > 1e-9
         normals, low, high, margin = normals[wide], low[wide], high[wide], margin[wide]
         size = (high - low)[:, None]

@@ -21,9 +21,11 @@ from vaelab.inverse.calibration import (
     energy_distance,
     expected_coverage,
 )
-from vaelab.inverse.fitted import WALK, Inverter, Solutions
+from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
+from vaelab.inverse.repeated import Pooled
+from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 
@@ -38,11 +40,12 @@ class ConditionalVAE:
     precision where it takes that; its derivative is taken in forward or reverse mode, or by finite differences.
     noise: the standard deviation of y about f(x); gate: the largest misfit of a solution, by default 0.1 standard
     deviations of every output; both in y's own units, a number or one per output. bounds: (low, high) or None for each
-    input, outside of which there is no draw and no solution; by default the ranges of those inputs whose examples end
-    abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one torch distribution per
-    input, from which `fit` draws x, and outside of whose support there is no draw and no solution. spectrum: whether
-    the network also gets the spectrum of y (default: if y is a curve). flow: if y is noisy, also train a flow p(x | y),
-    and draw from it unless the VAE is better on validation by two standard errors. settings: those of Spec, such as
+    input, or one end and None, outside of which there is no draw and no solution; by default the ranges of those inputs
+    whose examples end abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one
+    torch distribution per input, from which `fit` draws x, and outside of whose support there is no draw and no
+    solution. spectrum: whether the network also gets the spectrum of y (default: if y is a curve). flow: if y is noisy,
+    also train a flow p(x | y), and draw from it unless the VAE is better on validation by two standard errors.
+    settings: those of Spec, such as
     epochs=30.
 
     Every input and output may have its own unit: answers do not depend on the units.
@@ -62,7 +65,7 @@ class ConditionalVAE:
         *,
         noise: float | Sequence[float] = 0.0,
         gate: float | Sequence[float] | None = None,
-        bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
+        bounds: Sequence[tuple[float | None, float | None] | None] | str | None = "auto",
         prior: Sequence[Any] | None = None,
         spectrum: bool | None = None,
         flow: bool = True,
@@ -122,6 +125,10 @@ class ConditionalVAE:
         """Like `sample`, as input for the posterior checks."""
         return self.inverter.draw(y, n, seed)
 
+    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Posterior draws x (n, *x_shape) given all of the measurements y (k, *y_shape) of one x."""
+        return self.inverter.draw_repeated(y, n, seed)
+
     def log_prob(self, x: Any, y: Any) -> tuple[Array, Array]:
         """log p(x | y) (n,) in nats for pairs x (n, *x_shape), y (n, *y_shape) in their own units; its standard error.
 
@@ -130,15 +137,17 @@ class ConditionalVAE:
         return self.inverter.log_prob(x, y)
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
-        top: int | None = None,
+        self, y: Any, n: int = 200, refine: int = REFINE, seed: int = 0, walk: int | None = None, gate: Any = None,
+        top: int | None = None, group: Any = None, rank: str = "misfit",
     ) -> list[Solutions]:  # fmt: skip
         """Distinct solutions for each of the measurements, best first: refined, filtered, not posterior samples.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
+        group: a label for each measurement; those with the same one are of one x, and its solutions reproduce all of
+        them. rank: by "misfit", the smallest first, or by "density", the largest p(x) first. NaN of y do not count.
         """
-        return self.inverter.solve(y, n, refine, seed, walk, gate, top)
+        return self.inverter.solve(y, n, refine, seed, walk, gate, top, group, rank)
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vaelab import store
 from vaelab.inverse.coordinates import Frame
+from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
 
 Array = npt.NDArray[Any]
@@ -37,27 +40,39 @@ class Examples:
         return cls(frame.coordinates(x).astype(np.float32), problem.relative_y(y).astype(np.float32))
 
     def nearest(self, problem: Problem, frame: Frame, y: Array, n: int) -> Array:
-        """The x (curves, min(n, N), *x_shape) whose y are nearest to measurements y (curves, *y_shape)."""
-        index = NearestNeighbors(algorithm="brute").fit(self.y)
-        rows = index.kneighbors(problem.relative_y(y), min(n, len(self.c)), return_distance=False)
+        """The x (curves, min(n, N), *x_shape) whose y are nearest to what was measured of y (curves, *y_shape)."""
+        if not n:
+            return np.empty((len(y), 0, *problem.x_shape))
+        n = min(n, len(self.c))
+        rows = np.empty((len(y), n), dtype=np.int64)
+        for own, columns, measured in by_measured(problem.relative_y(y)):
+            index = NearestNeighbors(algorithm="brute").fit(self.y[:, columns])
+            rows[own] = index.kneighbors(measured, n, return_distance=False)
         x: Array = frame.own(torch.from_numpy(self.c[rows].astype(np.float64))).numpy()
         return x if problem.bounds is None else problem.bounds.clip(x)
 
     def p_values(self, y: Array) -> npt.NDArray[np.float64]:
         """Of measurements y (n, V) in units of the spread: the share of examples that are as far from all others as y
-        is from the nearest one, (1 + m) / (1 + N); a conformal p-value (Vovk et al. 2005).
+        is from the nearest one, (1 + m) / (1 + N); a conformal p-value (Vovk et al. 2005). NaN do not count.
 
         >>> line = np.linspace(0, 1, 101, dtype=np.float32)[:, None]
         >>> Examples(line, line).p_values(np.array([[0.505], [3.0]])).round(3).tolist()
         [1.0, 0.01]
         """
         among = self.y[:: -(-len(self.y) // AMONG)]
-        index = NearestNeighbors(algorithm="brute").fit(among)
-        some = among[:: -(-len(among) // REFERENCE)]
-        usual = np.sort(index.kneighbors(some, min(2, len(among)))[0][:, -1])  # the first is the example itself
-        own = index.kneighbors(y.astype(np.float32), 1)[0][:, 0]
-        farther: npt.NDArray[np.float64] = len(usual) - np.searchsorted(usual, own, side="left")
-        return (1 + farther) / (1 + len(usual))
+        found = np.empty(len(y))
+        for own, columns, measured in by_measured(y):
+            index = NearestNeighbors(algorithm="brute").fit(among[:, columns])
+            some = among[:: -(-len(among) // REFERENCE), columns]
+            usual = np.sort(index.kneighbors(some, min(2, len(among)))[0][:, -1])  # the first is the example itself
+            far = index.kneighbors(measured.astype(np.float32), 1)[0][:, 0]
+            found[own] = (1 + len(usual) - np.searchsorted(usual, far, side="left")) / (1 + len(usual))
+        return found
+
+    @functools.cached_property
+    def of_y(self) -> Mixture:
+        """A mixture of y in units of its spread, by which outputs that were not measured are drawn."""
+        return Mixture.of(self.y.astype(np.float64))
 
     def save(self, folder: Path) -> str:
         """In a run folder; returns the checksum."""
@@ -68,3 +83,12 @@ class Examples:
         """From a run folder."""
         arrays = store.load_arrays(folder / FILE, sha256)
         return cls(arrays["c"], arrays["y"])
+
+
+def by_measured(y: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """The rows (n,) of y (n, V) that have the same values measured, not NaN; which values; and these of the rows."""
+    measured = ~np.isnan(y)
+    patterns, which = np.unique(measured, axis=0, return_inverse=True)
+    for k, columns in enumerate(patterns):
+        rows = np.flatnonzero(which.reshape(-1) == k)
+        yield rows, np.flatnonzero(columns), y[rows][:, columns]

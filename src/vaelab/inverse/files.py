@@ -90,6 +90,15 @@ def load(
     raise InputError(f"a problem is a built-in name, an .npz file, a table, or a .toml file, but got {shown(source)}.")
 
 
+def columns_of(text: str | None) -> list[str]:
+    """Names of columns with commas between them, as typed.
+
+    >>> columns_of("width, height"), columns_of(None)
+    (['width', 'height'], [])
+    """
+    return [name.strip() for name in text.split(",")] if text else []
+
+
 def load_again(source: Mapping[str, Any], forward: Function | None = None) -> Problem:
     """The problem with this `source`; a forward function in Python is not recorded and must be given again."""
     kinds = {
@@ -262,10 +271,8 @@ def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
             raise InputError(f"the prior of x{k} is {kind}, which has no `{key}`; leave it out.")
     if "low" not in entry and "high" not in entry:
         return None
-    for end in ("low", "high"):
-        if end not in entry:
-            raise InputError(f"input x{k} has only one of low and high; give both, or neither.")
-    low, high = _checked(f"low of x{k}", entry["low"]), _checked(f"high of x{k}", entry["high"])
+    low = _checked(f"low of x{k}", entry["low"]) if "low" in entry else -np.inf
+    high = _checked(f"high of x{k}", entry["high"]) if "high" in entry else np.inf
     if not low < high:
         raise InputError(f"`low < high` must hold for input x{k}, but got low={low:g}, high={high:g}; swap them.")
     return low, high

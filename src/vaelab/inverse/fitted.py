@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ from vaelab.data import Scaling
 from vaelab.engine.noise import row_keys
 from vaelab.engine.process import one_thread
 from vaelab.engine.rows import Batches, chunk
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
-from vaelab.inverse import methods, scores
+from vaelab.inverse import mixture, repeated, solutions
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
@@ -29,58 +31,25 @@ from vaelab.inverse.flow import Flow
 from vaelab.inverse.forward import SHOWN, UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
+from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.units import Bounds, Floats, check_gate, each_value
-from vaelab.report.notebook import table
+from vaelab.inverse.repeated import Pooled
+from vaelab.inverse.solutions import DEFAULT, RANKS, REFINE, Solutions, Sources, rows_of
+from vaelab.inverse.units import RANGE, Bounds, Floats, check_gate, each_value
 from vaelab.settings import checks
 from vaelab.vae import evaluate
 from vaelab.vae.fitted import MOST_VALUES, Fitted
 from vaelab.vae.spec import Spec
-from vaelab.wording import counted
 
 Array = npt.NDArray[Any]
 DENSITY_DRAWS = 1_024  # of the importance-weighted bound
-LISTED = 10  # solutions, and values of each, that a notebook shows
+MOST_COMPLETED = 200  # values of y, of which missing ones are drawn
 MOST_STEPS = 10_000  # of a walk or a refinement
 MOST_NUMBERS = 1 << 27  # of x in one request, of which several copies are made
-WALK = 12  # steps of the random walk in the latent space before refinement
 ARRAYS = (
     "x_mean", "x_basis", "x_scale", "y_mean", "y_basis", "y_scale", "scaling_offset", "scaling_scale",
     "ground_mean", "ground_basis", "ground_scale", "support_normals", "support_bounds",
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solutions:
-    """Distinct solutions x (s, *x_shape) of one y, best first, with the misfit (s, outputs) of each output.
-
-    They were refined, filtered by the gates and de-duplicated: solutions, not posterior samples. `rmse` (s,) is the
-    root mean squared misfit: of one output in y's own unit; of several the root mean square over all, each in
-    standard deviations of that output. `nearest` (*x_shape) is the candidate with the smallest rmse, whether it passed
-    or not, `miss` (outputs,) its misfit: if there is no solution, the nearest miss.
-    """
-
-    x: Array
-    rmse: Floats
-    misfit: Floats
-    nearest: Array
-    miss: Floats
-    candidates: int
-    evaluations: int  # of the forward function
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the best solutions, their first values, and their misfits."""
-        flat = self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))[:LISTED, :LISTED]
-        misfits = [f"misfit {j}" for j in range(self.misfit.shape[1])]
-        rows = [
-            [f"{value:.5g}" for value in [*own, *missed]]
-            for own, missed in zip(flat, self.misfit[:LISTED], strict=True)
-        ]
-        told = f"{counted(len(self), 'solution')} of {self.candidates:,} candidates"
-        return f"<p>{told}</p>{table([*(f'x{j}' for j in range(flat.shape[1])), *misfits], rows)}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,6 +65,7 @@ class Inverter:
     seconds: float = 0.0  # of its training
     examples: Examples | None = None  # further candidates, nearest to a measurement
     flow: Flow | None = None  # draws in the model's stead, where validation prefers it
+    sources: Sources = DEFAULT  # of candidates for solutions
 
     @property
     def spec(self) -> Spec:
@@ -110,18 +80,75 @@ class Inverter:
 
         Also returns the number of forward evaluations of the walk.
         """
+        if not n:
+            return np.empty((len(y), 0, *self.problem.x_shape)), 0
         with one_thread():
             x, calls = self.sampler.walk(self.problem, y, n, walk, seed)
             return self.space.x_own(x.double()).numpy(), calls
 
     def draw(self, y: Any, n: int = 100, seed: int = 0) -> Draws:
-        """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z)."""
+        """Posterior draws of x for measurements y (curves, *y_shape): by the flow, else x ~ p(x|z, y), z ~ p(z).
+
+        What was not measured, NaN, is drawn from p(y) given the rest, anew for each draw.
+        """
         y = self.problem.curves(y)
         _check_counts(self.problem, len(y), n, seed)
+        gone = np.isnan(y.reshape(len(y), -1)).any(1)
+        x = np.empty((len(y), n, *self.problem.x_shape))
+        x[~gone] = self._drawn(y[~gone], n, seed)
+        for k in np.flatnonzero(gone):
+            x[k] = self._drawn(
+                self.completed(y[k], n, derive_seed(seed, 40, int(k))), 1, derive_seed(seed, 43, int(k))
+            )[:, 0]
+        return Draws(x)
+
+    def _drawn(self, y: Array, n: int, seed: int) -> Array:
+        if not len(y):
+            return np.empty((0, n, *self.problem.x_shape))
         with one_thread():
             if self.flow is None:
-                return Draws(self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy())
-            return Draws(self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy())
+                return self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy()
+            return self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy()
+
+    def completed(self, y: Array, n: int, seed: int) -> Array:
+        """Draws (n, *y_shape) of what was not measured, NaN, of y (*y_shape), by a mixture of the examples."""
+        problem = self.problem
+        if self.examples is None or self.examples.y.shape[1] > MOST_COMPLETED:
+            raise InputError(
+                f"missing values of y are drawn for up to {MOST_COMPLETED} values, but y has {y.size}; leave out these "
+                "measurements."
+            )
+        relative = problem.relative_y(y[None])[0]
+        drawn = self.examples.of_y.completed(relative, n, np.random.default_rng(seed))
+        found: Array = (drawn * each_value(problem.y_scale, problem.y_shape)).reshape(n, *problem.y_shape)
+        return np.where(np.isnan(y), found, y)
+
+    def log_density(self, x: Array, y: Array, draws: int = DENSITY_DRAWS) -> Floats:
+        """log p(x | y) (n,) of pairs in the model's coordinates of x."""
+        with one_thread():
+            if self.flow is None:
+                return -self.importance_costs(x, y, draws)[0]
+            own = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
+            return own + self.space.log_turn
+
+    def log_prior(self, x: Array) -> Floats:
+        """log p(x) (n,) in the model's coordinates of x: of a Gaussian mixture that is fitted to the examples."""
+        return self._of_x.log_prob(self.space.x_model(x).numpy())
+
+    @functools.cached_property
+    def _of_x(self) -> Mixture:
+        if self.examples is None:
+            raise InputError("this model keeps no examples, so the density of x is not known; train it again.")
+        c = self.examples.c[:: -(-len(self.examples.c) // mixture.ROWS)].astype(np.float64)
+        x = self.ground.frame.own(torch.from_numpy(c)).numpy()
+        x = x if self.problem.bounds is None else self.problem.bounds.clip(x)
+        return Mixture.of(self.space.x_model(x).numpy())
+
+    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Draws of x given all of the measurements y (k, *y_shape) of it, see `repeated.draw_repeated`."""
+        y = self.problem.curves(y)
+        _check_counts(self.problem, 1, n, seed)
+        return repeated.draw_repeated(self, y, n, seed)
 
     def log_prob(self, x: Any, y: Any, draws: int = DENSITY_DRAWS) -> tuple[Floats, Floats]:
         """log p(x | y) (n,) in nats of pairs x (n, *x_shape) and y (n, *y_shape), in own units, and its standard error.
@@ -133,11 +160,12 @@ class Inverter:
             raise InputError(
                 f"x must have the shape {(len(y), *self.problem.x_shape)}, one example for each y, but has {x.shape}."
             )
+        if np.isnan(y).any():
+            raise InputError("log p(x | y) needs every value of y, but y holds NaN; leave these pairs out.")
         slope = self.space.log_jacobian(x)
+        if self.flow is not None:
+            return slope + self.log_density(x, y), np.zeros(len(x))
         with one_thread():
-            if self.flow is not None:
-                density = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
-                return density + slope + self.space.log_turn, np.zeros(len(x))
             cost, error = self.importance_costs(x, y, draws)
             return slope - cost, error
 
@@ -160,43 +188,32 @@ class Inverter:
         return self.examples.p_values(self.problem.relative_y(self.problem.curves(y)))
 
     def solve(
-        self, y: Any, n: int = 100, refine: int = 20, seed: int = 0, walk: int = WALK, gate: Any = None,
-        top: int | None = None,
+        self, y: Any, n: int = 200, refine: int = REFINE, seed: int = 0, walk: int | None = None, gate: Any = None,
+        top: int | None = None, group: Any = None, rank: str = "misfit",
     ) -> list[Solutions]:  # fmt: skip
-        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape).
+        """Distinct solutions of y = f(x) for each of the measurements y (curves, *y_shape), whose NaN do not count.
 
-        From n candidates of the network and the n training examples with the nearest y, refined alike: examples often
-        find more solutions where many fit, the network where few do.
+        From n candidates for each, refined alike: of the network after `walk` steps in the latent space, and the
+        training examples with the nearest y. The share of either, and by default `walk`, are those that found most
+        solutions of validation measurements with equal forward evaluations.
 
         gate: the largest misfit of a solution in y's own units, a number or one per output; default: the problem's.
         top: keep at most so many of each measurement, far apart: the best, then always that farthest from the others.
+        group: a label for each measurement; those with the same one are of one x, and its solutions reproduce all of
+        them. rank: by "misfit", the smallest first, or by "density", the largest p(x) first.
         """
+        checks.choice("rank", rank, RANKS)
         if top is not None:
             checks.whole("top", top, 1, checks.MOST_DRAWS)
         problem = self.problem
         if gate is not None:
             problem = dataclasses.replace(problem, gate=check_gate(gate, problem.outputs))
         y = problem.curves(y)
-        _check_counts(problem, len(y), n, seed, refine=refine, walk=walk)
-        x, calls = self.candidates(y, n, seed, walk)
-        found = []
-        with one_thread():
-            if self.examples is not None:
-                x = np.concatenate([x, self.examples.nearest(problem, self.ground.frame, y, n)], 1)
-            if refine:
-                x, refined = methods.refine_candidates(self.problem, self.ground, x, y, refine)
-                calls += refined.evaluations
-            missed = scores.misfits(problem, x, y)
-            for own, measured, each in zip(x, y, missed, strict=True):
-                kept, misfit = methods.distinct(problem, own, measured)
-                pooled = scores.pooled(problem, each)
-                best = int(np.argmin(np.where(np.isnan(pooled), np.inf, pooled)))
-                if top is not None:
-                    chosen = methods.diverse(problem, kept, top)
-                    kept, misfit = kept[chosen], misfit[chosen]
-                rmse = scores.pooled(problem, misfit)
-                found.append(Solutions(kept, rmse, misfit, own[best], each[best], len(own), calls // len(y) + len(own)))
-        return found
+        _check_counts(problem, len(y), n, seed, refine=refine, **({} if walk is None else {"walk": walk}))
+        found = solutions.solutions(self, problem, y, n, refine, walk, seed, rows_of(group, len(y)))
+        if rank == "density":
+            found = [own.by_density() for own in found]
+        return found if top is None else [own.diverse(problem, top) for own in found]
 
     def save(self, folder: Path, metrics: Mapping[str, Any], overwrite: bool = False) -> Inverter:
         """Write the run folder; returns this model with that folder."""
@@ -217,6 +234,7 @@ class Inverter:
             "x_names": list(problem.x_names), "y_names": list(problem.y_names),
             "source": dict(problem.source), "sha256": digest,
             "examples": None if self.examples is None else self.examples.save(folder),
+            "sources": dataclasses.asdict(self.sources),
             "flow": None if self.flow is None else self.flow.save(folder),
         }  # fmt: skip
         store.write_json(folder / "problem.json", about)
@@ -242,7 +260,7 @@ class Inverter:
         noise, gate, x_scale, y_scale = (
             np.array(about[name], dtype=np.float64) for name in ("noise", "gate", "x_scale", "y_scale")
         )
-        bounds = None if about["bounds"] is None else Bounds.of(about["bounds"], x_shape)
+        bounds = None if about["bounds"] is None else Bounds.of(about["bounds"], x_shape, x_scale / RANGE)
         seen = len(arrays["y_mean"])  # longer than y if it includes the spectrum
         space = Coordinates(
             Frame(arrays["x_mean"], arrays["x_basis"], x_shape, arrays["x_scale"]),
@@ -263,14 +281,15 @@ class Inverter:
         )  # fmt: skip
         run = store.load_run(folder)
         flow = None if about["flow"] is None else Flow.load(folder, about["flow"], space.x.size, space.y.size)
-        return cls(problem, fitted, space, ground, run.history, run.metrics, examples=examples, flow=flow)
+        return cls(problem, fitted, space, ground, run.history, run.metrics, 0.0, examples, flow, about["sources"])
 
 
 KINDS: dict[str, Any] = {  # of what is in problem.json
     "name": str, "family": str | None, "spectrum": bool, "forward": list[str] | None, "x_shape": list[int],
     "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
-    "bounds": list[tuple[float, float] | None] | None, "source": dict[str, Any], "sha256": str, "examples": str | None,
-    "flow": dict[str, Any] | None, "x_names": list[str], "y_names": list[str],
+    "bounds": list[tuple[float | None, float | None] | None] | None, "source": dict[str, Any], "sha256": str,
+    "examples": str | None, "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str],
+    "y_names": list[str],
 }  # fmt: skip
 
 
@@ -289,6 +308,8 @@ def read_problem(path: Path) -> dict[str, Any]:
             raise ValueError(f"{shape} cannot be a shape")
         if not all(scale > 0 for scale in about[name]) or math.prod(shape) % len(about[name]):
             raise ValueError(f"{name} must have a positive number for each part")
+    if not (0 <= about["sources"].share <= 1 and 0 <= about["sources"].walk <= MOST_STEPS):
+        raise ValueError("sources must hold a share from 0 to 1 and a number of steps")
     outputs = len(about["y_scale"])
     if len(about["noise"]) != outputs or min(about["noise"]) < 0:
         raise ValueError("noise must be at least 0 for each output")

@@ -56,18 +56,16 @@ class Flow:
     def draw(self, y: Tensor, n: int, seed: int = 0) -> Tensor:
         """Draws of x (curves, n, D) for measurements y (curves, C), both in coordinates."""
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
-        found = []
-        for own in y.float():
-            flows = [net(own) for net in self.nets]
-            z = self.scale * torch.randn(n, flows[0].event_shape[0], generator=generator)
-            chosen = picked(torch.randn(n, generator=generator), len(flows))
-            x = torch.empty_like(z)
-            for k, given in enumerate(flows):
-                rows = (chosen == k).nonzero()[:, 0]
-                for piece in rows.split(PIECE):
-                    x[piece] = given.transform.inv(z[piece])
-            found.append(x)
-        return torch.stack(found)
+        y = y.float()
+        size = self.nets[0](y[0]).event_shape[0]
+        drawn = [(torch.randn(n, size, generator=generator), torch.randn(n, generator=generator)) for _ in y]
+        z = self.scale * torch.cat([own for own, _ in drawn])
+        chosen = picked(torch.cat([own for _, own in drawn]), len(self.nets))
+        x = torch.empty_like(z)
+        for k, net in enumerate(self.nets):
+            for piece in (chosen == k).nonzero()[:, 0].split(PIECE):
+                x[piece] = net(y[piece // n]).transform.inv(z[piece])
+        return x.view(len(y), n, size)
 
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """log p(x | y) (n,) in nats, for pairs x (n, D) and y (n, C) in coordinates."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from vaelab.engine.process import one_thread
 from vaelab.inverse import methods, npe, scores
-from vaelab.inverse.fitted import WALK, Array, Inverter
+from vaelab.inverse.fitted import Array, Inverter
+from vaelab.inverse.solutions import WALK
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Attempts:
 NETWORK, REFINED = "conditional VAE", "conditional VAE, refined"
 
 
-BOTH = "conditional VAE and nearest examples"  # half of each, as `solve` uses them
+BOTH = "conditional VAE and nearest examples"  # shared as by `solve`
 
 
 LONG, LONGER = "multi-start, 20 x the candidates", 20
@@ -79,11 +80,12 @@ def judge(
         if baselines:
             own = attempts[-1]
             begun = time.perf_counter()
-            near = methods.nearest(problem, n, y)
+            of_network = round(inverter.sources.share * n)
+            near, beside = (methods.nearest(problem, count, y) for count in (n, n - of_network))
 
             def both(chunk: int) -> tuple[Array, int]:
-                x, calls = inverter.candidates(y, n // 2, seed + chunk, walk)
-                return np.concatenate([x, near(chunk)[0][:, : n - n // 2]], 1), calls
+                x, calls = inverter.candidates(y, of_network, seed + chunk, inverter.sources.walk)
+                return np.concatenate([x, beside(chunk)[0]], 1), calls
 
             for name, starts in (
                 (BOTH, both),

@@ -75,7 +75,7 @@ class Ground:
 def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, steps: int) -> tuple[Array, Refined]:
     """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x.
 
-    A row is done at a misfit of 1e-6 of y's spread, or of y itself where y is smaller than that.
+    A row is done at a misfit of 1e-6 of y's spread, or of y itself where y is smaller than that. NaN of y do not count.
     """
     m, n = x.shape[:2]
     frame = ground.frame
@@ -83,7 +83,7 @@ def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, step
     weight = 100 * float(np.linalg.norm(each_value(problem.gate / problem.y_scale, problem.y_shape)))
     u = torch.from_numpy(frame.coordinates(x.reshape(m * n, *problem.x_shape)))
     target = torch.from_numpy(problem.relative_y(y)).repeat_interleave(n, 0)
-    done = DONE * target.square().mean(1).sqrt().clamp(max=1)
+    done = DONE * target.nan_to_num().square().mean(1).sqrt().clamp(max=1)
 
     def forward(c: Tensor) -> Tensor:
         return problem.relative(frame.own(c))
@@ -169,7 +169,7 @@ def nearest(problem: Problem, n: int, y: Array) -> Starts:
 
     def starts(chunk: int) -> tuple[Array, int]:
         if not order or order[0].shape[1] < min(len(x), (chunk + 1) * n):
-            reach = min(len(x), max(4, 2 * (chunk + 1)) * n)
+            reach = min(len(x), max(1, max(4, 2 * (chunk + 1)) * n))
             order[:] = [index.kneighbors(problem.relative_y(y), reach, return_distance=False)]
         return x[order[0][:, chunk * n : (chunk + 1) * n]], 0
 
@@ -228,16 +228,25 @@ def diverse(problem: Problem, x: Array, n: int) -> list[int]:
     return sorted(chosen)
 
 
-def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[np.float64]]:
-    """The candidates x (n, *x_shape) of one y that pass the gates, best first, each kept only if it differs.
+def misfits(problem: Problem, x: Array, y: Array) -> npt.NDArray[np.float64]:
+    """The misfit (n, outputs) of candidates x (n, *x_shape) of one y (*y_shape); of repeated measurements (k, *y_shape)
+    of one x the largest."""
+    rows = y.reshape(-1, *problem.y_shape)
+    found: npt.NDArray[np.float64] = np.fmax.reduce([scores.misfits(problem, x[None], own[None])[0] for own in rows])
+    return found
 
-    Two differ if any value differs by more than 0.02 of the range of its input: along a continuum of solutions there is
-    no natural distance. Where candidates that solve y exactly meet in few points instead, solutions are isolated, and
-    such candidates differ by more than 0.0005.
-    Returns solutions (s, *x_shape) and the misfit (s, outputs) of each, in y's own units.
+
+def distinct(problem: Problem, x: Array, y: Array) -> list[int]:
+    """Which candidates x (n, *x_shape) pass the gates, the smallest misfit first, each kept only if it differs.
+
+    y (*y_shape) is one measurement, or repeated ones (k, *y_shape) of one x, for all of which it must pass. Two differ
+    if any value differs by more than 0.02 of the range of its input: along a continuum of solutions there is no natural
+    distance. Where candidates that solve y exactly meet in few points instead, solutions are isolated, and such
+    candidates differ by more than 0.0005.
     """
-    missed = scores.misfits(problem, x[None], y[None])[0]
-    passing = scores.passes(scores.gates(problem, x[None], y[None]))[0]
+    rows = y.reshape(-1, *problem.y_shape)
+    missed = misfits(problem, x, y)
+    passing = np.logical_and.reduce([scores.passes(scores.gates(problem, x[None], own[None]))[0] for own in rows])
     flat = x.reshape(len(x), -1) / problem.x_unit
     order = [int(i) for i in np.argsort(scores.pooled(problem, missed), kind="stable") if passing[i]]
 
@@ -248,7 +257,6 @@ def distinct(problem: Problem, x: Array, y: Array) -> tuple[Array, npt.NDArray[n
                 kept.append(i)
         return kept
 
-    exact = [i for i in order if (missed[i] <= EXACT * problem.y_scale).all()]
+    exact = [i for i in order if not (missed[i] > EXACT * problem.y_scale).any()]
     points = apart(exact, SAME, [])
-    kept = apart(order, NEAR, points if len(exact) >= ISOLATED * len(points) else [])
-    return x[kept], missed[kept]
+    return apart(order, NEAR, points if len(exact) >= ISOLATED * len(points) else [])

@@ -34,8 +34,9 @@ def draw(
     x, truth = posterior.example_draws(model, seed)
     title = f"{problem.name}: posterior draws"
     if len(problem.x_shape) == 1:
-        corner = corner_data(x[0], truth[0], problem.inputs)
-        drawn.append(plot_corner(corner, folder / "corner.png", f"{title} for the first scored measurement"))
+        for k, (own, true) in enumerate(zip(x, truth, strict=True)):
+            corner = corner_data(own, true, problem.inputs)
+            drawn.append(plot_corner(corner, folder / f"corner-{k}.png", f"{title} for scored measurement {k}"))
     elif len(problem.x_shape) == 2:
         drawn.append(plot_bands(x, truth, problem.inputs, folder / "bands.png", f"{title} for scored measurements"))
     return drawn if judged is None else drawn + _of_candidates(model, judged, folder)

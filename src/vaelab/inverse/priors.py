@@ -34,7 +34,7 @@ def draw(priors: Sequence[Any], n: int, seed: int) -> Array:
 
 
 def support(priors: Sequence[Any]) -> list[tuple[float, float] | None]:
-    """The ends (low, high) of each input, as `bounds` of a problem; None for all real numbers."""
+    """The ends (low, high) of each input, as `bounds` of a problem, infinite where there is none; None without any."""
     _check(priors)
     return [_ends(k, prior) for k, prior in enumerate(priors)]
 
@@ -78,12 +78,4 @@ def _ends(k: int, prior: Any) -> tuple[float, float] | None:
     except NotImplementedError:
         low = float(getattr(prior.support, "lower_bound", -math.inf))
         high = float(getattr(prior.support, "upper_bound", math.inf))
-    if math.isinf(low) and math.isinf(high):
-        return None
-    if math.isinf(low) or math.isinf(high):
-        end = f"above {low:g}" if math.isinf(high) else f"below {high:g}"
-        raise InputError(
-            f"the prior of x{k} must have two ends or none, but {shown(prior)} has only values {end}; let x{k} "
-            "be the logarithm, and f take its exponential."
-        )
-    return low, high
+    return None if math.isinf(low) and math.isinf(high) else (low, high)

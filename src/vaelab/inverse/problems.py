@@ -100,7 +100,9 @@ class Problem:
         return self.y_names or (("y",) if self.outputs == 1 else tuple(f"y{k}" for k in range(self.outputs)))
 
     def curves(self, y: Any) -> Array:
-        """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one."""
+        """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one. NaN were not
+        measured.
+        """
         y = _numbers("y", y, finite=False)
         if y.shape == self.y_shape:
             y = y[None]
@@ -109,8 +111,10 @@ class Problem:
                 f"y must have the shape (n, {', '.join(map(str, self.y_shape))}) of this problem's measurements, "
                 f"but got {y.shape}."
             )
-        if not np.isfinite(y).all():
-            raise InputError("y must be finite, but holds NaN or infinite values; leave those curves out.")
+        if np.isinf(y).any():
+            raise InputError("y must be finite, or NaN where it was not measured, but holds infinite values.")
+        if np.isnan(y.reshape(len(y), -1)).all(1).any():
+            raise InputError("a measurement holds no value but NaN; leave it out.")
         checked: Array = y
         return checked
 
@@ -150,7 +154,7 @@ def create(
     *,
     noise: float | Sequence[float] = 0.0,
     gate: float | Sequence[float] | None = None,
-    bounds: Sequence[tuple[float, float] | None] | str | None = "auto",
+    bounds: Sequence[tuple[float | None, float | None] | None] | str | None = "auto",
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
     x_names: Sequence[str] = (),
@@ -162,9 +166,10 @@ def create(
     outputs; forward: a function of a batch of x in torch or NumPy, or expressions as text, one per output, or None.
     Examples whose y is not finite, such as failed simulations, are left out and counted. noise, gate: in y's own units,
     one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
-    bounds: (low, high) of each input, or None, outside of which there is neither draw nor solution; by default the
-    ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds. Every input and
-    output may have its own unit; a change of units changes no answer. x_names, y_names: of the inputs and the outputs.
+    bounds: (low, high) of each input, one of them or both None, outside of which is no draw and no solution;
+    by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
+    Every input and output may have its own unit; a change of units changes no answer. x_names, y_names: of the
+    inputs and outputs.
 
     >>> x = np.random.default_rng(0).uniform(size=(100, 2))
     >>> create("sum", x, None, ["x0 + x1"]).y_shape
@@ -213,7 +218,7 @@ def create(
     own = default_gate(y_scale, level, measured[0].size // outputs) if gate is None else check_gate(gate, outputs)
     return Problem(
         name, x, measured, function, splits, level, own, x_scale, y_scale,
-        Bounds.create(bounds, x), None, dict(source or {}), failed,
+        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed,
         _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
 

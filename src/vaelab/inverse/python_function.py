@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vaelab.errors import InputError, shown
 from vaelab.inverse.forward import Function
+
+
+def given(forward: Sequence[str] | None) -> Function | list[str]:
+    """The forward function as typed: expressions, or FILE.py:NAME, whose file is run; raises InputError."""
+    texts = list(forward or ())
+    if not any(".py:" in text for text in texts):
+        return texts
+    if len(texts) > 1:
+        raise InputError("a Python function gives all outputs; give --forward FILE.py:NAME once, without expressions.")
+    return function_of(texts[0])
 
 
 def function_of(named: str) -> Function:

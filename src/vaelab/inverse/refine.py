@@ -35,10 +35,10 @@ def refine(
 ) -> Refined:
     """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Marquardt 1963).
 
-    u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M). `penalty` maps (n, P) to (n, C), whose squares
-    are added: 0 where u is allowed. A row whose root mean squared misfit is at most `done`, a number or (n,), without a
-    penalty is finished and costs nothing more. `derivative`: how that of forward is taken. u and y are in units of
-    their spread, in which steps, damping and `done` have one size.
+    u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M), whose NaN do not count. `penalty` maps (n, P) to
+    (n, C), whose squares are added: 0 where u is allowed. A row whose root mean squared misfit is at most `done`, a
+    number or (n,), without a penalty is finished and costs nothing more. `derivative`: how that of forward is taken. u
+    and y are in units of their spread, in which steps, damping and `done` have one size.
 
     >>> square = lambda u: u.square()
     >>> start = torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
@@ -52,7 +52,7 @@ def refine(
 
     def missed(u: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([forward(u) - y, free(u)], 1)
+            return torch.cat([torch.where(y.isnan(), 0.0, forward(u) - y), free(u)], 1)
 
     residual = missed(u, y)
     cost = residual.square().sum(1)
@@ -69,7 +69,7 @@ def refine(
         fresh = rows[stale[rows]]
         if len(fresh):
             at = residual[fresh, :M] + y[fresh]
-            slopes[fresh, :M] = jacobian(forward, u[fresh], derivative, at)
+            slopes[fresh, :M] = jacobian(forward, u[fresh], derivative, at).masked_fill(y[fresh, :, None].isnan(), 0.0)
             if penalty is not None:
                 slopes[fresh, M:] = jacobian(penalty, u[fresh])
             evaluations += len(fresh) * P

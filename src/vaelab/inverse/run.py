@@ -190,12 +190,15 @@ def summary(
 def _distinct(problem: Problem, own: Attempt) -> dict[str, Any]:
     """The candidates left after the gates and de-duplication: solutions, not used as a score."""
     _, y = problem.rows("test")
-    kept = [methods.distinct(problem, x, measured) for x, measured in zip(own.x, y, strict=True)]
-    missed = np.concatenate([scores.pooled(problem, misfit) for _, misfit in kept])
+    pairs = list(zip(own.x, y, strict=True))
+    kept = [methods.distinct(problem, x, measured) for x, measured in pairs]
+    missed = np.concatenate(
+        [scores.rmse(problem, x[None], one[None])[0, found] for (x, one), found in zip(pairs, kept, strict=True)]
+    )
     return {
         "label": "solutions: filtered by the gates, without duplicates; not a score",
-        "distinct": float(np.mean([len(x) for x, _ in kept])),
-        "curves_without": sum(not len(x) for x, _ in kept),
+        "distinct": float(np.mean([len(x) for x in kept])),
+        "curves_without": sum(not len(x) for x in kept),
         "rmse": float(np.median(missed)) if len(missed) else None,
     }
 

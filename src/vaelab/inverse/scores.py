@@ -18,24 +18,29 @@ PEARSON_GATE = 0.8
 
 
 def misfits(problem: Problem, x: Array, y: Array) -> npt.NDArray[np.float64]:
-    """The root mean squared error (curves, n, outputs) of each output of f(x), in its own unit.
+    """The root mean squared error (curves, n, outputs) of each output of f(x), in its own unit, over what was measured.
 
-    Candidates x (curves, n, *x_shape) of y (curves, *y_shape).
+    Candidates x (curves, n, *x_shape) of y (curves, *y_shape), whose NaN were not measured: an output without a
+    measured value has a NaN, and where f fails the misfit is infinite.
     """
     m, n = x.shape[:2]
     found = problem.relative_y(apply(problem.forward, x.reshape(m * n, *problem.x_shape))).reshape(m, n, -1)
-    residual = (found - problem.relative_y(y)[:, None]).reshape(m, n, problem.outputs, -1)
-    missed: npt.NDArray[np.float64] = np.sqrt(np.mean(residual**2, -1)) * problem.y_scale
+    target = problem.relative_y(y)[:, None]
+    residual = np.where(np.isnan(target), 0.0, np.where(np.isnan(found), np.inf, found) - target)
+    count = (~np.isnan(target)).reshape(m, 1, problem.outputs, -1).sum(-1)
+    squares = (residual.reshape(m, n, problem.outputs, -1) ** 2).sum(-1)
+    mean = np.divide(squares, count, out=np.full(squares.shape, np.nan), where=count > 0)
+    missed: npt.NDArray[np.float64] = np.sqrt(mean) * problem.y_scale
     return missed
 
 
 def pooled(problem: Problem, missed: Array) -> npt.NDArray[np.float64]:
     """One misfit (...) from those of the outputs (..., outputs): the root mean square, each in units of its spread.
 
-    With a single output it is that output's misfit in its own unit.
+    With a single output it is that output's misfit in its own unit. Outputs that were not measured do not count.
     """
     unit = problem.y_scale if problem.outputs > 1 else 1.0
-    found: npt.NDArray[np.float64] = np.sqrt(np.mean((missed / unit) ** 2, -1))
+    found: npt.NDArray[np.float64] = np.sqrt(np.nanmean((missed / unit) ** 2, -1))
     return found
 
 
@@ -50,7 +55,8 @@ def gates(problem: Problem, x: Array, y: Array) -> dict[str, Bools]:
     Lines also have `slope`, the least-squares slope of x0 below and of x1 above 0, and `pearson`, the absolute
     correlation of both with a straight line above 0.8.
     """
-    passed: dict[str, Bools] = {"rmse": np.asarray((misfits(problem, x, y) < problem.gate).all(-1))}
+    missed = misfits(problem, x, y)
+    passed: dict[str, Bools] = {"rmse": np.asarray(((missed < problem.gate) | np.isnan(missed)).all(-1))}
     if problem.family is not None:
         t = np.linspace(-1, 1, x.shape[-1])
         t /= np.linalg.norm(t)

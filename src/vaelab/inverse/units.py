@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from vaelab.errors import InputError, shown
@@ -63,12 +63,14 @@ def per_output(name: str, value: Any, outputs: int) -> Floats:
     return np.broadcast_to(given, (outputs,)).astype(np.float64)
 
 
-def parse_numbers(name: str, text: str) -> float | list[float]:
-    """A number, or with commas a list of numbers, as typed; raises InputError.
+def parse_numbers(name: str, text: str | None) -> float | list[float] | None:
+    """A number, or with commas a list of numbers, as typed; None if nothing was; raises InputError.
 
     >>> parse_numbers("gate", "0.1"), parse_numbers("gate", "100, 2e-3")
     (0.1, [100.0, 0.002])
     """
+    if text is None:
+        return None
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -99,28 +101,33 @@ def default_gate(y_scale: Floats, noise: Floats, values: int) -> Floats:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bounds:
-    """The range in which each value of x lies, and a free coordinate t without one: x = low + (high - low) Phi(t).
+    """The range in which each value of x lies, and a free coordinate t without one:
 
-    Phi is the normal distribution function: an input with a uniform prior has a standard normal t. Values without
-    bounds are their own coordinate.
+        x = low + (high - low) Phi(t)      with two ends: of a uniform x, t is standard normal
+        x = low - scale log Phi(-t)        with a low end alone: of an x that decays exponentially, t is standard normal
+        x = high + scale log Phi(t)        with a high end alone
+
+    Phi is the normal distribution function. Values without bounds are their own coordinate.
     """
 
     low: Floats  # (V,), -inf without bounds
     high: Floats
+    scale: Floats  # the standard deviation of each value
 
     @classmethod
-    def create(cls, bounds: Any, x: Array) -> Bounds | None:
-        """From (low, high) or None for each input of the examples x (n, inputs, ...), which must be inside; "auto": as
-        `seen`; "none" or None: no bounds.
+    def create(cls, bounds: Any, x: Array, scale: Floats) -> Bounds | None:
+        """From (low, high) or None for each input of the examples x (n, inputs, ...), which must be inside, and the
+        standard deviation of each; "auto": as `seen`; "none" or None: no bounds. One end may be None.
         """
         if bounds is None or (isinstance(bounds, str) and bounds in ("auto", "none")):
             return cls.seen(x) if bounds == "auto" else None
-        found = cls.of(bounds, x.shape[1:])
+        found = cls.of(bounds, x.shape[1:], scale)
         for k, ends in enumerate(found.listed(x.shape[1])):
             least, most = x[:, k].min(), x[:, k].max()
-            if ends is not None and (least < ends[0] or most > ends[1]):
+            low, high = (-np.inf, np.inf) if ends is None else _ends(k, ends)
+            if least < low or most > high:
                 raise InputError(
-                    f"x{k} must be within its bounds, {ends[0]:g} to {ends[1]:g}, but ranges from {least:g} to "
+                    f"x{k} must be within its bounds, {low:g} to {high:g}, but ranges from {least:g} to "
                     f"{most:g}; widen them, or leave these examples out."
                 )
         return found
@@ -145,28 +152,30 @@ class Bounds:
         abrupt = ((x - low <= END * size).sum(0) >= least) & ((high - x <= END * size).sum(0) >= least) & (size > 0)
         if not abrupt.any():
             return None
-        return cls(np.where(abrupt, low, -np.inf), np.where(abrupt, high, np.inf))
+        return cls(np.where(abrupt, low, -np.inf), np.where(abrupt, high, np.inf), np.ones(len(low)))
 
     @classmethod
-    def of(cls, bounds: Any, shape: tuple[int, ...]) -> Bounds:
-        """From (low, high) or None for each input of examples with this shape."""
+    def of(cls, bounds: Any, shape: tuple[int, ...], scale: Floats) -> Bounds:
+        """From (low, high) or None for each input of examples with this shape, and the standard deviation of each."""
         if not isinstance(bounds, list | tuple | np.ndarray) or len(bounds) != shape[0]:
             raise InputError(
                 f"`bounds` is auto, none, or a list of (low, high) or None for each of {counted(shape[0], 'input')} of "
                 f"x, but got {shown(bounds)}."
             )
         low, high = np.array([_ends(k, entry) for k, entry in enumerate(bounds)]).T
-        return cls(each_value(low, shape), each_value(high, shape))
+        return cls(each_value(low, shape), each_value(high, shape), each_value(scale, shape))
 
-    def listed(self, inputs: int) -> list[tuple[float, float] | None]:
-        """(low, high) or None for each of the inputs."""
+    def listed(self, inputs: int) -> list[tuple[float | None, float | None] | None]:
+        """(low, high) or None for each of the inputs; an end that there is not is None."""
         each = len(self.low) // inputs
-        pairs = zip(self.low[::each], self.high[::each], strict=True)
-        return [(float(low), float(high)) if np.isfinite(low) else None for low, high in pairs]
+        pairs = zip(self.low[::each].tolist(), self.high[::each].tolist(), strict=True)
+        ends = [tuple(end if math.isfinite(end) else None for end in pair) for pair in pairs]
+        return [None if low is None and high is None else (low, high) for low, high in ends]
 
     @property
     def bounded(self) -> npt.NDArray[np.bool_]:
-        return np.isfinite(self.low)
+        """Which values have a bound at all."""
+        return np.isfinite(self.low) | np.isfinite(self.high)
 
     def clip(self, x: Array) -> Array:
         """The nearest examples (..., *shape) inside."""
@@ -176,43 +185,56 @@ class Bounds:
 
     def free(self, x: Array) -> Floats:
         """Free coordinates (n, V) of examples (n, ...)."""
-        flat = torch.from_numpy(x.reshape(len(x), -1).astype(np.float64))
-        low, size = self._ends(flat)
-        inside = ((flat - low) / size).clamp(EDGE, 1 - EDGE)
-        found: Floats = torch.where(torch.from_numpy(self.bounded), torch.special.ndtri(inside), flat).numpy()
+        found: Floats = x.reshape(len(x), -1).astype(np.float64)
+        both, above, below = self._kinds
+        low, high, scale = self.low, self.high, self.scale
+        inside = (found[:, both] - low[both]) / (high - low)[both]
+        found[:, both] = special.ndtri(np.clip(inside, EDGE, 1 - EDGE))
+        found[:, above] = -special.ndtri_exp(-np.maximum((found[:, above] - low[above]) / scale[above], EDGE))
+        found[:, below] = special.ndtri_exp(-np.maximum((high[below] - found[:, below]) / scale[below], EDGE))
         return found
 
     def log_slope(self, x: Array) -> Floats:
         """The sum of log dt / dx over the values of each of the examples (n, ...); -inf outside of the bounds."""
-        flat = torch.from_numpy(x.reshape(len(x), -1).astype(np.float64))
-        _, size = self._ends(flat)
-        slopes = -torch.log(size) + 0.5 * torch.from_numpy(self.free(x)).square() + 0.5 * math.log(2 * math.pi)
-        inside = torch.from_numpy((flat.numpy() >= self.low) & (flat.numpy() <= self.high))
-        found = torch.where(torch.from_numpy(self.bounded), slopes, 0.0).masked_fill(~inside, -math.inf)
-        return np.asarray(found.sum(1).numpy())
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        both, above, below = self._kinds
+        each = np.where(self.bounded, 0.5 * np.square(self.free(x)) + 0.5 * math.log(2 * math.pi), 0.0)
+        each[:, both] -= np.log((self.high - self.low)[both])
+        each[:, above] -= (flat - self.low)[:, above] / self.scale[above] + np.log(self.scale[above])
+        each[:, below] -= (self.high - flat)[:, below] / self.scale[below] + np.log(self.scale[below])
+        inside = ((flat >= self.low) & (flat <= self.high)).all(1)
+        found: Floats = np.where(inside, each.sum(1), -np.inf)
+        return found
 
     def own(self, t: Tensor) -> Tensor:
         """Examples (..., V) from free coordinates; differentiable."""
-        low, size = self._ends(t)
-        inside = torch.minimum(low + size * torch.special.ndtr(t), low + size)
-        return torch.where(torch.from_numpy(self.bounded), inside, t)
+        both, above, below = map(torch.from_numpy, self._kinds)
+        low, high = np.where(np.isfinite(self.low), self.low, 0.0), np.where(np.isfinite(self.high), self.high, 0.0)
+        size = torch.from_numpy(np.where(both, high - low, 1.0)).to(t)
+        first, last, scale = (torch.from_numpy(own).to(t) for own in (low, high, self.scale))
+        found = torch.where(both, torch.minimum(first + size * torch.special.ndtr(t), first + size), t)
+        if not (above.any() or below.any()):
+            return found
+        found = torch.where(above, first - scale * torch.special.log_ndtr(-t), found)
+        return torch.where(below, last + scale * torch.special.log_ndtr(t), found)
 
-    def _ends(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Low and range; 0 and 1 for values without bounds."""
-        low = np.where(self.bounded, self.low, 0.0)
-        return torch.from_numpy(low).to(like), torch.from_numpy(np.where(self.bounded, self.high, 1.0) - low).to(like)
+    @property
+    def _kinds(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which values have two ends, a low one alone, and a high one alone."""
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        return low & high, low & ~high, high & ~low
 
 
 def _ends(k: int, entry: Any) -> tuple[float, float]:
     if entry is None:
         return -np.inf, np.inf
     try:
-        low, high = (float(end) for end in entry)
+        low, high = (none if end is None else float(end) for end, none in zip(entry, (-np.inf, np.inf), strict=True))
     except (TypeError, ValueError):
         raise InputError(f"the bounds of x{k} are (low, high) or None, but got {shown(entry)}.") from None
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+    if not (low < high and low < np.inf and high > -np.inf):
         raise InputError(
-            f"`low < high` must hold for the bounds of x{k}, both finite, but got low={low:g}, high={high:g}; "
-            "None leaves an input without bounds."
+            f"`low < high` must hold for the bounds of x{k}, but got low={low:g}, high={high:g}; None for one "
+            "of them, or for both, leaves the input without this end."
         )
     return low, high

@@ -18,16 +18,16 @@ LEVELS = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Corner:
-    """Draws (n, d) of x for one measurement, the true x (d,), and the names of the inputs."""
+    """Draws (n, d) of x for one measurement, the true x (d,) if it is known, and the names of the inputs."""
 
     draws: Floats
-    truth: Floats
+    truth: Floats | None
     names: Sequence[str]
 
 
-def corner_data(draws: Floats, truth: Floats, names: Sequence[str]) -> Corner:
+def corner_data(draws: Floats, truth: Floats | None, names: Sequence[str]) -> Corner:
     """Of many inputs the first five."""
-    return Corner(draws[:, :MOST], truth[:MOST], names[:MOST])
+    return Corner(draws[:, :MOST], None if truth is None else truth[:MOST], names[:MOST])
 
 
 def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
@@ -36,8 +36,10 @@ def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
     cell, gap = min(2.6, 7.4 / d), 0.25
     height = style.HEAD + (cell + gap) * d + 0.45
     figure = style.canvas(height)
-    style.heading(figure, title, "draws from p(x | y); shaded: 95 % interval; orange: the true x")
-    ends = [_ends(data.draws[:, k], data.truth[k]) for k in range(d)]
+    known = "" if data.truth is None else "; orange: the true x"
+    style.heading(figure, title, f"draws from p(x | y); shaded: 95 % interval{known}")
+    truth = data.truth
+    ends = [_ends(data.draws[:, k], None if truth is None else truth[k]) for k in range(d)]
     for row in range(d):
         for column in range(row + 1):
             bottom = height - style.HEAD - (cell + gap) * (row + 1) + 0.1
@@ -48,14 +50,15 @@ def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
                 low, high = np.quantile(data.draws[:, row], LEVELS)
                 axes.axvspan(low, high, color=LIGHT, alpha=0.35, linewidth=0)
                 axes.hist(data.draws[:, row], bins=30, range=ends[row], histtype="step", color=BLUE, linewidth=1.4)
-                axes.axvline(data.truth[row], color=ORANGE, linewidth=1.4)
                 axes.set_yticks([])
             else:
                 axes.scatter(data.draws[:, column], data.draws[:, row], s=4, color=BLUE, alpha=0.25, linewidths=0)
-                axes.axvline(data.truth[column], color=ORANGE, linewidth=0.9)
-                axes.axhline(data.truth[row], color=ORANGE, linewidth=0.9)
                 axes.set_ylim(*ends[row])
                 axes.yaxis.set_major_locator(MaxNLocator(3))
+            if truth is not None:
+                axes.axvline(truth[column], color=ORANGE, linewidth=1.4 if row == column else 0.9)
+                if row != column:
+                    axes.axhline(truth[row], color=ORANGE, linewidth=0.9)
             if row < d - 1:
                 axes.set_xticklabels([])
             if column and row != column:
@@ -66,10 +69,11 @@ def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
     return style.save(figure, path)
 
 
-def _ends(draws: Floats, truth: float) -> tuple[float, float]:
+def _ends(draws: Floats, truth: float | None) -> tuple[float, float]:
     """The range of an axis: all but a few draws, and the truth."""
     low, high = np.quantile(draws, (0.002, 0.998))
-    low, high = min(low, truth), max(high, truth)
+    if truth is not None:
+        low, high = min(low, truth), max(high, truth)
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
     return low - margin, high + margin
 

@@ -358,15 +358,17 @@ INVERSE = {
     ),
 }
 
+CORNER = (
+    "Posterior draws of x for one scored measurement: a histogram of each input, and each pair of inputs. A narrow "
+    "histogram is an input that y determines; a tilted cloud is a combination of inputs that y determines better than "
+    "each of them."
+)
+
 # Of problems whose x is a few numbers, not curves.
 INVERSE_NUMBERS = {
     "candidates": (
         "Candidates from the network for some measurements, before any filter, in the first two inputs. The cross is "
         "the true x; blue points far from it are other solutions."
     ),
-    "corner": (
-        "Posterior draws of x for one scored measurement: a histogram of each input, and each pair of inputs. A narrow "
-        "histogram is an input that y determines; a tilted cloud is a combination of inputs that y determines better "
-        "than each of them."
-    ),
+    **dict.fromkeys(("corner-0", "corner-1", "corner-2"), CORNER),
 }

@@ -15,7 +15,8 @@ from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
 from vaelab.wording import counted, number, significant
 
-PICTURES = ("candidates", "ends", "race", "refinement", "corner", "bands", "calibration", "losses")
+CORNERS = ("corner-0", "corner-1", "corner-2")
+PICTURES = ("candidates", "ends", "race", "refinement", *CORNERS, "bands", "calibration", "losses")
 
 ENDS = ("mean", "low", "high", "truth")
 

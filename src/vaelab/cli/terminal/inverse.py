@@ -63,7 +63,7 @@ def _print_methods(results: Mapping[str, Any]) -> None:
 
 def print_solutions(found: Mapping[str, Any]) -> None:
     """A ranked table per measurement, of many measurements one table for all; without a solution, how near the nearest
-    candidate comes.
+    candidate comes. Repeated measurements count as one.
     """
     console, gate, curves = out(), found["gate"], found["curves"]
     separate = len(gate) <= SHOWN
@@ -71,34 +71,40 @@ def print_solutions(found: Mapping[str, Any]) -> None:
     inputs, values = _inputs(found)
     if len(curves) > DETAILED:
         _print_best(found, heads, inputs, values)
-    for place, curve in enumerate(curves if len(curves) <= DETAILED else ()):
+    for name, curve in zip(found["names"], curves if len(curves) <= DETAILED else (), strict=False):
+        what = f"{found['by']} {name}"
         solutions = curve["solutions"]
         candidates = counted(curve["candidates"], "candidate")
         if not solutions:
             nearest = curve["nearest"]
             console.print(
-                f"measurement {place}: none of {candidates} is a solution; the nearest, x = {_numbers(nearest['x'])}, "
+                f"{what}: none of {candidates} is a solution; the nearest, x = {_numbers(nearest['x'])}, "
                 f"{_missed(nearest['misfit'], gate, found['outputs'])}\n",
                 highlight=False, soft_wrap=True, markup=False,
             )  # fmt: skip
             continue
-        title = f"measurement {place}: {counted(len(solutions), 'distinct solution')} from {candidates}"
-        table = _table(("rank", *heads), inputs)
+        fewer = f", the {len(solutions)} most different" if len(solutions) < curve["distinct"] else ""
+        title = f"{what}: {counted(curve['distinct'], 'distinct solution')} from {candidates}{fewer}"
+        density = found["rank"] == "density"
+        table = _table(("rank", *heads, *(["log p(x)"] if density else [])), inputs)
         for own in solutions[:ROWS]:
-            table.add_row(str(own["rank"]), *_misfits(own, separate), *values(own["x"]))
+            plausible = [number(own["log_density"])] if density else []
+            table.add_row(str(own["rank"]), *_misfits(own, separate), *plausible, *values(own["x"]))
         print_titled(console, title, table)
         if len(solutions) > ROWS:
             console.print(
-                f"and {len(solutions) - ROWS} more; --out FILE.csv writes all, --top {ROWS // 2} keeps the most "
+                f"and {len(solutions) - ROWS} more; --out FILE.csv writes all, --top {ROWS // 2} shows the most "
                 "different\n",
                 style="dim", highlight=False,
             )  # fmt: skip
-    what = "misfit: root mean square, in the unit of y"
+    unit = "misfit: root mean square, in the unit of y"
     if not separate:
-        what = "misfit: root mean square over all outputs, in standard deviations of each"
+        unit = "misfit: root mean square over all outputs, in standard deviations of each"
+    if found["by"] != "measurement" or found["repeated"]:
+        unit += ", the largest over repeated measurements"
     console.print(
         f"refined, filtered, distinct: solutions, not posterior samples ({number(found['seconds'])} s)\n"
-        f"{what}; gate: {_gate(gate, found['y_scale'])}",
+        f"{unit}; gate: {_gate(gate, found['y_scale'])}",
         style="dim", highlight=False,
     )  # fmt: skip
 
@@ -108,11 +114,11 @@ def _print_best(
 ) -> None:
     """One line for each measurement: the number of solutions and the best, or the nearest miss."""
     console, curves, gate = out(), found["curves"], found["gate"]
-    table = _table(("measurement", "solutions", *heads), inputs)
-    for place, curve in enumerate(curves[:LINES]):
+    table = _table((found["by"], "solutions", *heads), inputs)
+    for name, curve in zip(found["names"], curves[:LINES], strict=False):
         best = curve["solutions"][0] if curve["solutions"] else {**curve["nearest"], "rmse": None}
         shown = _misfits(best, len(heads) == len(gate))
-        table.add_row(str(place), str(len(curve["solutions"])), *shown, *values(best["x"]))
+        table.add_row(str(name), str(curve["distinct"]), *shown, *values(best["x"]))
     without = sum(not curve["solutions"] for curve in curves)
     missed = f"; {without} without one, of which the nearest miss is shown" if without else ""
     print_titled(console, f"best solution of each of {counted(len(curves), 'measurement')}{missed}", table)
@@ -123,7 +129,7 @@ def _print_best(
 def _table(heads: Sequence[str], inputs: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in (*heads, *inputs):  # a unit in brackets is no markup
-        table.add_column(Text(name), justify="left" if name == inputs[-1] and len(inputs) == 1 else "right")
+        table.add_column(Text(name), justify="left" if [name] == list(inputs) else "right")
     return table
 
 
@@ -139,15 +145,32 @@ def _inputs(found: Mapping[str, Any]) -> tuple[list[str], Callable[[Any], list[s
 
 
 def _misfits(own: Mapping[str, Any], separate: bool) -> list[str]:
-    return [significant(value) for value in own["misfit"]] if separate else [number(own["rmse"])]
+    return [_significant(value) for value in own["misfit"]] if separate else [number(own["rmse"])]
 
 
-def _missed(misfit: list[float], gate: list[float], names: Sequence[str]) -> str:
+def _significant(value: float | None) -> str:
+    return "–" if value is None else significant(value)
+
+
+def print_intervals(by: str, rows: Sequence[tuple[Any, str, float, float, float]]) -> None:
+    """Mean and 95 % interval of each input, for the first measurements."""
+    if not rows:
+        return
+    table = _table((by, "input", "mean", "2.5 %", "97.5 %"), ())
+    for name, of, *values in rows[:LINES]:
+        table.add_row(str(name), Text(of), *map(significant, values))
+    out().print(table)
+    if len(rows) > LINES:
+        out().print(f"and {len(rows) - LINES} more rows", style="dim", highlight=False)
+
+
+def _missed(misfit: list[float | None], gate: list[float], names: Sequence[str]) -> str:
     """How far a candidate misses y: by output, those beyond their gate."""
     if len(misfit) == 1:
-        return f"misses y by {significant(misfit[0])}; the gate is {significant(gate[0])}"
-    worst = sorted(range(len(misfit)), key=lambda k: -misfit[k] / gate[k])[:SHOWN]
-    told = ", ".join(f"{names[k]} by {significant(misfit[k])} (gate {significant(gate[k])})" for k in sorted(worst))
+        return f"misses y by {_significant(misfit[0])}; the gate is {significant(gate[0])}"
+    measured = {k: own for k, own in enumerate(misfit) if own is not None}
+    worst = sorted(measured, key=lambda k: -measured[k] / gate[k])[:SHOWN]
+    told = ", ".join(f"{names[k]} by {significant(measured[k])} (gate {significant(gate[k])})" for k in sorted(worst))
     return f"misses {told}"
 
 

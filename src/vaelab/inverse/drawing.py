@@ -1,0 +1,151 @@
+"""Posterior draws for measurements in a file, from a trained run: columns, intervals, and how well they fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from vaelab.errors import InputError
+from vaelab.inverse.fitted import Inverter
+from vaelab.inverse.forward import Function
+from vaelab.inverse.measurements import Measurements, read
+from vaelab.inverse.posterior import INTERVAL
+from vaelab.inverse.problems import EXACT, Problem, apply
+from vaelab.inverse.repeated import Pooled
+from vaelab.inverse.solutions import rows_of
+from vaelab.inverse.solve import notes_on, p_values, x_columns
+from vaelab.inverse.units import Floats, each_value
+from vaelab.plots.posterior import corner_data, plot_corner
+from vaelab.wording import counted
+
+Array = npt.NDArray[Any]
+PICTURED = 5  # measurements with a corner plot
+CHANCE = (0.005, 0.995)  # of the misfit of draws that is told to be usual
+UNLIKE = 1e-3  # p-value at or below which repeated measurements are told to differ by more than their noise
+COMPARED = 500  # examples by which noise that was not stated is estimated
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws x (m, n, *x_shape) for m measurements, or groups of them, and what the user should know of them."""
+
+    problem: Problem
+    measured: Measurements
+    x: Array
+    notes: Sequence[str]
+
+    def columns(self) -> dict[str, Array]:
+        """Measurement, draw, and x by its names; of curves x0_0, x0_1, ... with the number of the point."""
+        m, n = self.x.shape[:2]
+        numbers = {
+            self.measured.title: np.repeat(np.array(self.measured.names), n),
+            "draw": np.tile(np.arange(1, n + 1), m),
+        }
+        return numbers | x_columns(self.problem, self.x.reshape(m * n, *self.problem.x_shape))
+
+    def intervals(self) -> list[tuple[Any, str, float, float, float]]:
+        """Measurement, input, mean and 95 % interval, for x that is no curve."""
+        if len(self.problem.x_shape) > 1:
+            return []
+        low, high = np.quantile(self.x, INTERVAL, axis=1)
+        mean = self.x.mean(1)
+        return [
+            (name, of, float(mean[k, j]), float(low[k, j]), float(high[k, j]))
+            for k, name in enumerate(self.measured.names)
+            for j, of in enumerate(self.problem.inputs)
+        ]
+
+    def plot(self, folder: Path) -> list[Path]:
+        """A corner plot for each of the first measurements, as corner-0.png, corner-1.png, ..."""
+        if len(self.problem.x_shape) > 1:
+            raise InputError("a corner plot needs an x of a few numbers, but x is a curve; leave `figures` out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            plot_corner(
+                corner_data(x, None, self.problem.inputs), folder / f"corner-{k}.png",
+                f"{self.problem.name}: posterior draws for {self.measured.title} {name}",
+            )
+            for k, (x, name) in enumerate(zip(self.x[:PICTURED], self.measured.names, strict=False))
+        ]  # fmt: skip
+
+
+def draw(
+    folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0, forward: Function | None = None, *,
+    repeated: bool = False, group: str | None = None,
+) -> Drawn:  # fmt: skip
+    """n posterior draws for each of the measurements in a file. repeated: all measurements are of one x; group: those
+    with the same value in this column are.
+    """
+    model = Inverter.load(folder, forward, needs_forward=False)
+    problem = model.problem
+    measured = read(Path(y), problem, repeated, group)
+    rows = rows_of(measured.group, len(measured.y))
+    notes = notes_on(p_values(model, measured.y), range(len(measured.y)))
+    if measured.group is None:
+        x = model.draw(measured.y, n, seed).x
+    else:
+        pooled = [model.draw_repeated(measured.y[own], n, seed) for own in rows]
+        x = np.stack([own.x for own in pooled])
+        each = zip(measured.names, map(len, rows), pooled, strict=True)
+        notes += [_of_pooled(name, k, own) for name, k, own in each if k > 1]
+    return Drawn(problem, measured, x, [*notes, _misfit(model, x, [measured.y[own] for own in rows])])
+
+
+def _of_pooled(name: Any, k: int, found: Pooled) -> str:
+    """How many of the proposals counted, and whether repeated measurements agree."""
+    told = (
+        f"x {name}, of {counted(k, 'measurement')}: {found.proposed:,} draws for their mean, weighted, are worth "
+        f"{found.effective:,.0f}"
+    )
+    if found.deviation is None or found.p_value is None:
+        return f"{told}."
+    told += f"; they differ from their mean by {found.deviation:.3g} standard deviations of the noise (1 is expected)"
+    return f"{told}: too much to be of one x (p = {found.p_value:.1g})." if found.p_value <= UNLIKE else f"{told}."
+
+
+def _misfit(model: Inverter, x: Array, y: Sequence[Array]) -> str:
+    """How far f(x) of draws x (m, n, *x_shape) is from the measurements y (k, *y_shape) of each, in units of the noise.
+
+    The pair of a posterior draw and y is distributed as that of the true x and y: the mean square is 1 on average.
+    """
+    problem = model.problem
+    if not problem.has_forward:
+        return "the run has no forward function, so no draw was compared with its y."
+    noise, is_stated = _noise(model)
+    flat = problem.relative_y(apply(problem.forward, x.reshape(-1, *problem.x_shape))).reshape(*x.shape[:2], -1)
+    missed = [own[None] - problem.relative_y(rows)[:, None] for own, rows in zip(flat, y, strict=True)]
+    if not (noise > 0).all():
+        typical = np.sqrt(np.nanmean(np.square(np.concatenate([own.reshape(-1, flat.shape[-1]) for own in missed])), 1))
+        return f"f(x) of a draw misses its y by {np.nanmedian(typical):.3g} standard deviations of y (median)."
+    level = each_value(noise / problem.y_scale, problem.y_shape)
+    squares = np.concatenate([(own / level).reshape(len(own), -1) ** 2 for own in missed])
+    values = sum(int((~np.isnan(own)).sum()) for own in y)
+    found = float(np.sqrt(np.mean(squares[np.isfinite(squares)])))
+    low, high = np.sqrt(stats.chi2.ppf(CHANCE, values) / values)
+    source = "stated" if is_stated else "estimated"
+    told = (
+        f"f(x) of a draw misses its y by {found:.3g} {source} standard deviations of the noise (root mean square; 1 is "
+        f"expected, {low:.2g} to {high:.2g} by chance)"
+    )
+    if found > high:
+        return f"{told}: draws reproduce y less well than the noise allows; train longer, or check the noise."
+    return f"{told}: the noise is smaller than this, or is stated too large." if found < low else f"{told}."
+
+
+def _noise(model: Inverter) -> tuple[Floats, bool]:
+    """The noise of each output, and whether it was stated; else estimated by f on examples; 0 where there is none."""
+    problem, examples = model.problem, model.examples
+    if (problem.noise > 0).all() or examples is None:
+        return problem.noise, True
+    x = model.ground.frame.own(torch.from_numpy(examples.c[:COMPARED].astype(np.float64))).numpy()
+    residual = problem.relative_y(apply(problem.forward, x)) - examples.y[:COMPARED]
+    finite = np.where(np.isfinite(residual), residual, np.nan).reshape(len(x), problem.outputs, -1)
+    level = np.sqrt(np.nanmean(finite**2, (0, 2)))
+    return np.where(level > EXACT, level * problem.y_scale, 0.0), False
