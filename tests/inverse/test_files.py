@@ -1,6 +1,7 @@
 """Problems from files and Python functions: names, units, tables, what is refused; their runs on the command line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def run(folder, *arguments):
 
 
 def test_a_function_in_python_is_run_only_where_it_is_named(folder):
-    (folder / "y.csv").write_text("work;moment\n1.5;1\n0.4;2\n")
+    (folder / "y.csv").write_text("work;moment\n1,5;1\n0,4;2\n")
     assert (
         "lever.py"
         not in (folder / "lever" / "config.toml").read_text() + (folder / "lever" / "problem.json").read_text()
@@ -84,7 +85,9 @@ def test_a_function_in_python_is_run_only_where_it_is_named(folder):
     assert code == 0
     _, _, told = run(folder, "draw", "lever", "--y", "y.csv", "-n", "3", "--forward", "lever.py:moment")
     assert "f(x) of a draw misses its y by " in told
-    assert out.splitlines()[0] == "measurement,draw,force [N],length"
+    rows = out.splitlines()  # in the dialect of the measurements
+    assert rows[0] == "measurement;draw;force [N];length"
+    assert re.fullmatch(r"0;1;-?\d+,\d+;-?\d+,\d+", rows[1])
     code, _, told = run(folder, "invert", "--config", "lever/config.toml", "--out", "again")
     assert code == 2
     assert "which is not recorded; name it again" in told
@@ -188,8 +191,8 @@ def test_many_measurements_are_one_short_table(folder):
     assert "best solution of each of 50 measurements; 1 without one" in out
     assert "force [N]" in out
     rows = (folder / "all.csv").read_text().splitlines()
-    assert rows[0] == "measurement,rank,misfit,misfit of moment [N m],misfit of work,log_density,force [N],length"
-    assert {row.split(",")[1] for row in rows[1:]} == {"1"}  # the lever has one solution
+    assert rows[0] == "measurement;rank;misfit;misfit of moment [N m];misfit of work;log_density;force [N];length"
+    assert {row.split(";")[1] for row in rows[1:]} == {"1"}  # the lever has one solution
     assert len(rows) == 50
     (folder / "wrong.csv").write_text("moment,weight\n1,2\n")
     code, _, told = run(folder, "draw", "lever", "--y", "wrong.csv")

@@ -215,7 +215,10 @@ def solve(
         rank=rank, repeated=repeated, group=group, forward=python_function.function_of(forward) if forward else None,
     )  # fmt: skip
     if out is not None:
-        found.save(out) if out.suffix.lower() == ".npz" else outputs.write_columns(found.columns(), out)
+        if out.suffix.lower() == ".npz":
+            found.save(out)
+        else:
+            outputs.write_columns(found.columns(), out, style=found.measured.style)
     print_json(found.document) if as_json else terminal.print_solutions(found.document)
     for note in found.notes:
         tell(f"note: {note}")
@@ -252,6 +255,6 @@ def draw(
         tell(f"note: {note}")
     if corner is not None:
         drawn.plot(corner)
-    outputs.write_columns(drawn.columns(), out)
+    outputs.write_columns(drawn.columns(), out, style=drawn.measured.style)
     if out is not None:
         terminal.print_intervals(drawn.measured.title, drawn.intervals())

@@ -65,7 +65,7 @@ class Drawn:
     def plot(self, folder: Path) -> list[Path]:
         """A corner plot for each of the first measurements, as corner-0.png, corner-1.png, ..."""
         if len(self.problem.x_shape) > 1:
-            raise InputError("a corner plot needs an x of a few numbers, but x is a curve; leave `figures` out.")
+            raise InputError("a corner plot needs an x of a few numbers, but x is a curve; leave `corner` out.")
         folder.mkdir(parents=True, exist_ok=True)
         return [
             plot_corner(

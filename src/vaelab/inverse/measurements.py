@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from vaelab.data import readers
 from vaelab.data.cells import number_column
-from vaelab.data.csv import read_csv
 from vaelab.data.limits import check_file
 from vaelab.data.npy import read_npy
 from vaelab.data.stray import reads_as_number
+from vaelab.data.style import ISO, Style
 from vaelab.errors import InputError, unknown_name
 from vaelab.inverse.problems import Problem
 from vaelab.wording import counted
@@ -26,12 +26,13 @@ LONGEST_LINE = 1 << 24  # characters of a row of measurements
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measurements:
     """Measurements y (n, *y_shape), NaN where nothing was measured, and which of them are of one x: those with the same
-    label of n, in a column named `title`; None: each is of its own.
+    label of n, in a column named `title`; None: each is of its own. style: how their table was written.
     """
 
     y: Array
     title: str = "measurement"
     group: list[Any] | None = None
+    style: Style = ISO
 
     @property
     def names(self) -> list[Any]:
@@ -44,29 +45,34 @@ def read(path: Path, problem: Problem, repeated: bool = False, group: str | None
     if repeated and group is not None:
         raise InputError("`repeated` says that all measurements are of one x, `group` which of them; give one of them.")
     if group is None:
-        y = problem.curves(read_measurements(path, problem))
-        return Measurements(y, group=[0] * len(y)) if repeated else Measurements(y)
-    columns = _columns(path)
-    if columns is None or group not in columns:
-        raise unknown_name(f"column of {path.name}", group, columns or ())
+        y, style = read_measurements(path, problem)
+        y = problem.curves(y)
+        return Measurements(y, group=[0] * len(y) if repeated else None, style=style)
+    columns, style = _columns(path) or ({}, ISO)
+    if group not in columns:
+        raise unknown_name(f"column of {path.name}", group, columns)
     labels = np.asarray(columns.pop(group)).tolist()
-    return Measurements(problem.curves(_of_columns(columns, path, problem)), group, labels)
+    return Measurements(problem.curves(_of_columns(columns, path, problem)), group, labels, style)
 
 
-def read_measurements(path: Path, problem: Problem) -> Array:
-    """Measurements (n, *y_shape) from an .npy file, or from a table with one in each row, whose empty cells are NaN.
+def read_measurements(path: Path, problem: Problem) -> tuple[Array, Style]:
+    """Measurements (n, *y_shape) from an .npy file, or a table with one in each row, whose empty cells are NaN; and
+    how the table is written.
 
     Columns are found by the names of the outputs, with or without units; a table without these names must hold just the
     values, in order. In place of a file, the numbers of one measurement with commas between them.
     """
     shape = problem.y_shape
     if not path.exists() and all(map(_is_number, cells := str(path).split(","))):
-        return _shaped(np.array([[_number(cell) for cell in cells]]), shape, path)
+        return _shaped(np.array([[_number(cell) for cell in cells]]), shape, path), ISO
     check_file(path)
     if path.suffix == ".npy":
-        return read_npy(path)
-    columns = _columns(path)
-    return _shaped(_rows(path), shape, path) if columns is None else _of_columns(columns, path, problem)
+        return read_npy(path), ISO
+    table = _columns(path)
+    if table is None:
+        return _shaped(_rows(path), shape, path), ISO
+    columns, style = table
+    return _of_columns(columns, path, problem), style
 
 
 def _is_number(cell: str) -> bool:
@@ -86,18 +92,17 @@ def _first_line(path: Path) -> str:
         return file.readline(LONGEST_LINE).rstrip("\n")
 
 
-def _columns(path: Path) -> dict[str, Any] | None:
-    """The columns of a table; None if it has no names."""
+def _columns(path: Path) -> tuple[dict[str, Any], Style] | None:
+    """The columns of a table, and how it is written; None if it has no names."""
     check_file(path)
     if path.suffix == ".csv":
         first = _first_line(path)
         if first.strip() and all(map(_is_number, first.split(_separator(first)))):
             return None
-        return dict(read_csv(path))
-    if path.suffix in (".parquet", ".feather", ".tsv"):
-        found = readers.read(path).x
-        return dict(found) if isinstance(found, dict) else None
-    raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")
+    elif path.suffix not in (".parquet", ".feather", ".tsv"):
+        raise InputError(f"measurements are a .npy or .csv file, but got {path.name}.")
+    raw = readers.read(path)
+    return (dict(raw.x), raw.style) if isinstance(raw.x, dict) else None
 
 
 def _rows(path: Path) -> Array:

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 PROPOSED, MOST = 20, 100_000  # proposals for each draw, and at most
-OF_BOUND, MOST_OF_BOUND = (
-    128,
-    5_000,
-)  # latents for each density of a conditional VAE, and then at most so many proposals
+OF_BOUND, MOST_OF_BOUND = 128, 5_000  # latents for a density of a conditional VAE, and then at most so many proposals
 LEAST = 20.0  # effective proposals
 
 
