@@ -41,7 +41,7 @@ import numpy as np
 import sqlalchemy
 from sqlalchemy.engine import Engine
 
-import vaelab.api  # noqa: F401
+import vaelab.api.studies  # noqa: F401
 from vaelab.cli import app, main, terminal  # noqa: F401
 
 SMALL = ["--hidden", "8", "--latent-dim", "2"]

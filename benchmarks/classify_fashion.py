@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vaelab.api import classify
+from vaelab.api.studies import classify
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.system import ClassifierSystem
 from vaelab.data import Dataset, from_arrays, load

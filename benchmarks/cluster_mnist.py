@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.api import cluster
+from vaelab.api.cluster import cluster
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.latent.clusters import Clustering
 

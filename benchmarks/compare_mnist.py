@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaelab.api import compare
+from vaelab.api.compare import compare
 from vaelab.data import load
 
 PUBLISHED = {64: (145.20, 147.56), 16: (154.00, 154.81)}  # train, test

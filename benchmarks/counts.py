@@ -32,7 +32,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import from_arrays
 
 GROUPS, PROGRAMS, DRAWS = 8, 12, 64

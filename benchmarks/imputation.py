@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - makes the next import possible
 from sklearn.impute import IterativeImputer, KNNImputer
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import from_arrays
 
 WORSE = 1.05

@@ -24,7 +24,7 @@ from typing import Any
 
 from sklearn import datasets
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.study.config import cohort_size
 from vaelab.study.rungs import rung_epochs, survivors

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.use import load as load_model
 from vaelab.vae.system import VAESystem

@@ -14,7 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import load
 
 SETTINGS = {"layers": 1}

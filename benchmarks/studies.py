@@ -81,7 +81,7 @@ def vaelab(engine: str, together: bool, trials: list[Trial], epochs: int) -> flo
 def study(trials: list[Trial], epochs: int) -> float:
     import torch
 
-    from vaelab.api import tune
+    from vaelab.api.studies import tune
     from vaelab.data import load
 
     torch.set_num_threads(1)

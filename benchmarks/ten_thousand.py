@@ -57,7 +57,7 @@ def study(trials: int, sampler: str, ray: str | None) -> dict[str, Any]:
     import numpy as np
     import optuna
 
-    from vaelab import api
+    from vaelab.api import studies
     from vaelab.data import from_arrays
     from vaelab.study import results, tune
     from vaelab.study.local_crew import LocalCrew
@@ -77,7 +77,7 @@ def study(trials: int, sampler: str, ray: str | None) -> dict[str, Any]:
     data = from_arrays(np.random.default_rng(0).normal(size=(60, 4)) @ np.ones((4, 4)), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         began, processor = time.monotonic(), time.process_time()
-        found = api.tune(
+        found = studies.tune(
             data, SPACE, trials, settings=SETTINGS, sampler=sampler, figures="none", final_seeds=1, out=f"{folder}/s",
             **({"ray": Ray(ray), "workers": 2} if ray else {"workers": 1}),
         )  # fmt: skip

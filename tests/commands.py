@@ -68,7 +68,7 @@ def process(arguments: Sequence[str], cwd: Path, timeout: float = 60) -> Complet
 # Processes that tests kill are forked from one that has imported everything, and so begin at once.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([
-    "vaelab.api", "vaelab.cli.app", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator",
+    "vaelab.api.studies", "vaelab.cli.app", "vaelab.cli.main", "vaelab.cli.terminal", "vaelab.vae.estimator",
     "vaelab.vae.system", "vaelab.vae.fused.steps", "vaelab.classifier.system", "vaelab.classifier.fused.steps",
 ])  # fmt: skip
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 import vaelab
-from vaelab.api import as_dataset
+from vaelab.api.given import as_dataset
 from vaelab.classifier import estimator as classifiers
 from vaelab.classifier.estimator import Classifier
 from vaelab.data import Dataset, from_arrays, load

@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import vaelab
-from vaelab.api import cluster
+from vaelab.api.cluster import cluster
 from vaelab.data import Dataset, from_arrays
 from vaelab.latent.row_scores import score_rows
 from vaelab.vae.fitted import Fitted

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from vaelab.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from vaelab.api import classify, cluster, compare, invert, judge_synthetic, regress, train, tune
+    from vaelab.api.cluster import cluster
+    from vaelab.api.compare import compare
+    from vaelab.api.invert import invert
+    from vaelab.api.studies import classify, regress, tune
+    from vaelab.api.synthetic import judge_synthetic
+    from vaelab.api.train import train
     from vaelab.classifier.estimator import Classifier
     from vaelab.data import Dataset
     from vaelab.errors import InputError
@@ -36,21 +41,21 @@ _HOMES = {
     "Regressor": "vaelab.regressor.estimator",
     "Space": "vaelab.settings.space",
     "Spec": "vaelab.vae.spec",
-    "classify": "vaelab.api",
-    "cluster": "vaelab.api",
-    "compare": "vaelab.api",
+    "classify": "vaelab.api.studies",
+    "cluster": "vaelab.api.cluster",
+    "compare": "vaelab.api.compare",
     "drift": "vaelab.use",
     "export_model": "vaelab.export",
-    "invert": "vaelab.api",
-    "judge_synthetic": "vaelab.api",
+    "invert": "vaelab.api.invert",
+    "judge_synthetic": "vaelab.api.synthetic",
     "load": "vaelab.use",
     "load_classifier": "vaelab.use",
     "load_regressor": "vaelab.use",
     "predict": "vaelab.use",
-    "regress": "vaelab.api",
+    "regress": "vaelab.api.studies",
     "score_anomalies": "vaelab.use",
-    "train": "vaelab.api",
-    "tune": "vaelab.api",
+    "train": "vaelab.api.train",
+    "tune": "vaelab.api.studies",
 }
 
 __all__ = [

@@ -12,7 +12,7 @@ import pytest
 
 from commands import vaelab
 from vaelab import Spec, store
-from vaelab.api import compare
+from vaelab.api.compare import compare
 from vaelab.comparison import judging
 from vaelab.comparison.lineup import ComparisonWatch, Lineup, parse_models
 from vaelab.comparison.run import Comparison, ComparisonFailed, resume

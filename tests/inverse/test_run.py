@@ -8,7 +8,7 @@ import pytest
 
 import commands
 import vaelab
-from vaelab.api import invert
+from vaelab.api.invert import invert
 from vaelab.errors import InputError
 from vaelab.inverse import calibration, problems
 from vaelab.inverse.run import InversionWatch, resume

@@ -17,7 +17,7 @@ import commands
 import vaelab
 from pages import Page
 from vaelab import metrics, store
-from vaelab.api import cluster
+from vaelab.api.cluster import cluster
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.latent import draw_balanced
@@ -135,7 +135,7 @@ def test_a_killed_clustering_resumes_as_if_nothing_had_happened(digits: Dataset,
     whole = cluster(digits, out=tmp_path / "whole", **options)
     code = f"""
 import os, signal
-from vaelab.api import cluster
+from vaelab.api.cluster import cluster
 from vaelab.data import load
 from vaelab.study import jobs
 jobs.CHECKPOINT_SECONDS = 0.0

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mortal import DIES, DIES_ONCE, MARK, RAISES, TASK
-from vaelab import api
+from vaelab.api import studies
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError, StoreError
 from vaelab.store.temporary import is_temporary
@@ -130,7 +130,7 @@ def test_a_study_on_two_nodes_is_that_of_this_process(cluster: Any, table: Datas
     found = {}
     for name, where in {"here": {"workers": 1}, "ray": {"ray": Ray(cluster.address)}}.items():
         space = {"latent_dim": (1, 4), "lr": (1e-4, 1e-1, "log")}
-        study = api.tune(table, space, 6, seed=1, out=tmp_path / name, **options, **where)
+        study = studies.tune(table, space, 6, seed=1, out=tmp_path / name, **options, **where)
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in study.trials]
         found[name] = rows, study.results["finalists"], Fitted.load(study.folder / "best").row.tolist()
     assert found["ray"] == found["here"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import vaelab
-from vaelab import api
+from vaelab.api import studies
 from vaelab.classifier.task import TASK as CLASSIFIER
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
@@ -79,7 +79,7 @@ OPTIONS: dict[str, Any] = {"settings": SETTINGS, "final_seeds": 2, "finalists": 
 @pytest.fixture(scope="module")
 def study(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
     out = tmp_path_factory.mktemp("front") / "study"
-    return api.tune(digits, SPACE, 9, yardstick="rate,distortion", workers=1, out=out, **OPTIONS)
+    return studies.tune(digits, SPACE, 9, yardstick="rate,distortion", workers=1, out=out, **OPTIONS)
 
 
 def told(study: Study) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_the_front_of_a_study_is_that_of_its_retrained_means(study: Study):
 
 def test_cut_and_resumed_it_is_the_same(study: Study, digits: Dataset, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
-        api.tune(
+        studies.tune(
             digits, SPACE, 9, yardstick=["rate", "distortion"], workers=1, out=tmp_path / "s", watch=Cut(5), **OPTIONS
         )
     config, _ = Config.read(tmp_path / "s" / "config.toml", TASK)
@@ -126,7 +126,7 @@ def test_cut_and_resumed_it_is_the_same(study: Study, digits: Dataset, tmp_path:
 
 
 def test_a_classifier_has_a_front_too(digits: Dataset, tmp_path: Path):
-    study = api.classify(
+    study = studies.classify(
         digits, None, {"lr": (1e-4, 1e-2, "log")}, 3, yardstick="accuracy,log_loss", settings={"epochs": 1}, workers=1,
         figures="none", out=tmp_path / "s",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from commands import vaelab
-from vaelab import api
+from vaelab.api import studies
 from vaelab.data import Dataset, from_arrays
 from vaelab.errors import InputError
 from vaelab.settings.space import Space
@@ -102,7 +102,7 @@ def test_the_best_mean_wins_and_ties_within_a_standard_error_go_to_the_smaller_m
 def test_noise_has_no_winner_and_the_study_says_so(tmp_path: Path):
     noise = from_arrays(np.random.default_rng(0).integers(0, 2, size=(300, 10)).astype(bool))
     settings = {"epochs": 3, "hidden": "16", "beta": 50.0}
-    study = api.tune(noise, {"latent_dim": (2, 4)}, 4, settings=settings, workers=1, out=tmp_path / "s")
+    study = studies.tune(noise, {"latent_dim": (2, 4)}, 4, settings=settings, workers=1, out=tmp_path / "s")
     assert study.best is None
     assert {row["verdict"] for row in study.trials if row["state"] == "COMPLETE"} == {"collapsed"}
     complete = [row for row in study.trials if row["state"] == "COMPLETE"]
@@ -123,7 +123,7 @@ def study(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
     space = {"latent_dim": (2, 8), "optimizer": ["adam", "rmsprop"], "lr": (1e-3, 1e-2, "log")}
     settings = {"epochs": 24, "hidden": "32"}
     out = tmp_path_factory.mktemp("tune") / "study"
-    return api.tune(digits, space, 8, settings=settings, workers=1, seed=3, final_seeds=2, out=out, figures="all")
+    return studies.tune(digits, space, 8, settings=settings, workers=1, seed=3, final_seeds=2, out=out, figures="all")
 
 
 def test_results_agree_with_what_lies_in_the_folder(study: Study, digits: Dataset):
@@ -173,7 +173,7 @@ def test_pruned_trials_could_not_have_won(study: Study):
 def test_the_defaults_are_trial_0_and_the_linear_model_trial_1(digits: Dataset, tmp_path: Path):
     space = {"layers": (0, 2), "latent_dim": (2, 8), "lr": (5e-3, 1e-2, "log"), "weight_decay": (1e-6, 1e-2, "log")}
     options = {"settings": {"width": 32, "epochs": 12}, "workers": 1, "final_seeds": 1, "finalists": 1}
-    found = api.tune(digits, space, 4, figures="none", out=tmp_path / "s", **options)
+    found = studies.tune(digits, space, 4, figures="none", out=tmp_path / "s", **options)
     default = {"layers": 2, "latent_dim": 8, "lr": 5e-3, "weight_decay": 1e-6}  # as near as the space allows
     assert found.trials[0]["params"] == default
     assert found.trials[1]["params"] == {**default, "layers": 0}
@@ -192,10 +192,12 @@ def test_the_config_repeats_the_study(study: Study, digits: Dataset, tmp_path: P
 def test_grid_and_random_samplers_visit_what_they_should(digits: Dataset, tmp_path: Path):
     space, settings = {"latent_dim": (2, 4), "activation": ["silu", "relu"]}, {"epochs": 1, "hidden": "16"}
     options = {"settings": settings, "workers": 1, "final_seeds": 1, "figures": "none", "prune": False}
-    grid = api.tune(digits, space, 6, sampler="grid", out=tmp_path / "grid", **options)
+    grid = studies.tune(digits, space, 6, sampler="grid", out=tmp_path / "grid", **options)
     seen = {(row["params"]["latent_dim"], row["params"]["activation"]) for row in grid.trials}
     assert seen == {(d, a) for d in (2, 3, 4) for a in ("silu", "relu")}
-    one, two = (api.tune(digits, space, 2, sampler="random", seed=s, out=tmp_path / f"r{s}", **options) for s in (1, 2))
+    one, two = (
+        studies.tune(digits, space, 2, sampler="random", seed=s, out=tmp_path / f"r{s}", **options) for s in (1, 2)
+    )
     assert [row["params"] for row in one.trials] != [row["params"] for row in two.trials]
 
 
@@ -288,7 +290,7 @@ def test_a_cohort_is_a_setting_of_the_study_and_more_workers_than_that_are_told(
     watch, studies = Notes(), []
     for name, cohort, workers in (("one", 2, 1), ("three", 2, 3), ("default", None, 1)):
         where: dict[str, Any] = {"workers": workers, "out": tmp_path / name, "watch": watch}
-        studies.append(api.tune("digits", {"latent_dim": (1, 8)}, 5, cohort=cohort, **where, **options))
+        studies.append(studies.tune("digits", {"latent_dim": (1, 8)}, 5, cohort=cohort, **where, **options))
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in study.trials] for study in studies]
     assert rows[0] == rows[1]
     assert [config_of(study)["study"]["cohort"] for study in studies] == [2, 2, 4]

@@ -9,7 +9,8 @@ import scipy.stats
 import torch
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from vaelab import api
+from vaelab.api import studies
+from vaelab.api.train import train
 from vaelab.data import from_arrays
 from vaelab.engine.training import Stack, epochs
 from vaelab.vae import baselines
@@ -284,7 +285,9 @@ def test_what_it_means_that_nothing_won():
 
 def test_a_study_that_is_not_trained_enough_does_not_blame_the_data(tmp_path):
     x = factor_data(150)[0]
-    study = api.tune(from_arrays(x), {"latent_dim": (2, 3)}, 1, settings={"epochs": 1}, workers=1, out=tmp_path / "s")
+    study = studies.tune(
+        from_arrays(x), {"latent_dim": (2, 3)}, 1, settings={"epochs": 1}, workers=1, out=tmp_path / "s"
+    )
     assert study.best is None
     (note,) = study.results["notes"]
     assert note.startswith(("not trained enough: the only trial failed to beat", "the latents were not used: the only"))
@@ -299,7 +302,7 @@ def test_a_study_that_is_not_trained_enough_does_not_blame_the_data(tmp_path):
 
 def test_a_run_that_loses_says_so_first(tmp_path):
     x = factor_data(150)[0]
-    run = api.train(from_arrays(x), {"epochs": 2, "latent_dim": 2}, out=tmp_path / "r", figures=False, open_test=True)
+    run = train(from_arrays(x), {"epochs": 2, "latent_dim": 2}, out=tmp_path / "r", figures=False, open_test=True)
     said = run.metrics["beaten"]
     assert said.endswith("prefer it, or search further.")
     assert all(own["test"] is not None for own in run.metrics["reference"]["structured"])

@@ -13,10 +13,11 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from commands import vaelab
-from vaelab.api import load, train
+from vaelab.api.train import train
 from vaelab.data import from_arrays
 from vaelab.data.dataset import Dataset
 from vaelab.errors import InputError
+from vaelab.use import load
 from vaelab.vae.conditions import cells, drawn, extrapolated, known, places, typical
 from vaelab.vae.estimator import VAE
 from vaelab.vae.fitted import Fitted

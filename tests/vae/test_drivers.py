@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from pictures import picture
-from vaelab.api import train
+from vaelab.api.train import train
 from vaelab.data import from_arrays, load
 from vaelab.data.dataset import Dataset
 from vaelab.plots import plot_drivers

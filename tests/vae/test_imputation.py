@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from vaelab.api import train
+from vaelab.api.train import train
 from vaelab.data import from_arrays
 from vaelab.data.dataset import Dataset
 from vaelab.errors import InputError

@@ -17,7 +17,7 @@ import torch
 
 import vaelab
 from typed import counts, every_kind
-from vaelab.api import train
+from vaelab.api.train import train
 from vaelab.data import Column, Dataset, from_arrays
 from vaelab.data.scaling import Scaling
 from vaelab.engine.training import Stack, epochs

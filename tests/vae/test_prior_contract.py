@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import vaelab
-from vaelab.api import train
+from vaelab.api.train import train
 from vaelab.data import from_arrays
 from vaelab.engine.training import Stack, epochs
 from vaelab.vae.feed import Feed, resolve

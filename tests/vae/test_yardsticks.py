@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vaelab.api import tune
+from vaelab.api.studies import tune
 from vaelab.data import from_arrays
 from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError

@@ -60,7 +60,7 @@ def synthetic(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Judge rows as synthetic rows of a model's table, by default rows drawn from the model. See `api.judge_synthetic`.
+    """Judge rows as synthetic rows of a model's table, by default rows drawn from the model: `vaelab.judge_synthetic`.
 
     reading: how `rows` are read. say: called with a line for each step.
     """
