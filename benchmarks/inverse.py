@@ -26,6 +26,7 @@ import torch
 from vaelab import ConditionalVAE
 from vaelab.engine.process import one_thread
 from vaelab.engine.training import Stack, epochs
+from vaelab.errors import InputError
 from vaelab.inverse import calibration, conditional, methods, npe, problems, scores
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN
@@ -178,13 +179,13 @@ def linear(passes: int | None, simulations: int, cases: int, draws: int) -> None
     ).fit(x, y)  # fmt: skip
     unknown = dataclasses.replace(known.inverter, problem=dataclasses.replace(known.inverter.problem, forward=UNKNOWN))
     print(f"linear, {simulations:,} pairs; means over {cases} cases")
-    print("| given | error of the mean | sd / exact | effective |")
+    print("| given | error of the mean | sd / exact | effective | refused |")
     for name, model, k, missing in (
         ("1 measurement", known.inverter, 1, 0), ("1, an output missing", known.inverter, 1, 1),
         *((f"{k}, f and noise known", known.inverter, k, 0) for k in (2, 5, 20)),
         *((f"{k}, by densities", unknown, k, 0) for k in (2, 5, 20)),
     ):  # fmt: skip
-        errors, ratios, effective = [], [], []
+        errors, ratios, effective, refused = [], [], [], 0
         for case in range(cases):
             own = rng.normal(size=2) @ A.T + NOISE * rng.normal(size=(k, 3))
             own[:, rng.permutation(3)[:missing]] = np.nan
@@ -193,13 +194,18 @@ def linear(passes: int | None, simulations: int, cases: int, draws: int) -> None
             if k == 1:
                 drawn = model.draw(own, draws, case).x[0]
             else:
-                pooled = model.draw_repeated(own, draws, case)
+                try:
+                    pooled = model.draw_repeated(own, draws, case)
+                except InputError:  # too few of its proposals agree with all measurements
+                    refused += 1
+                    continue
                 drawn = pooled.x
                 effective.append(pooled.effective / pooled.proposed)
             errors.append(np.abs(drawn.mean(0) - mean) / sd)
             ratios.append(drawn.std(0) / sd)
         share = f"{100 * np.mean(effective):.0f} %" if effective else "–"
-        print(f"| {name} | {np.mean(errors):.3f} | {np.mean(ratios):.3f} | {share} |", flush=True)
+        told = f"{np.mean(errors):.3f} | {np.mean(ratios):.3f}" if errors else "– | –"
+        print(f"| {name} | {told} | {share} | {refused} |", flush=True)
 
 
 def solutions(seeds: int, n: int, train_on: int | None = None, **settings: object) -> None:

@@ -44,7 +44,7 @@ def test_the_path_of_a_table_is_a_row_per_point_and_no_animation(tmp_path: Path)
     folder = save(untrained(data, likelihood="gaussian"), tmp_path / "run")
     run(f"--from row:r7 --to 0,1 --frames 4 --great-circle --out {tmp_path / 'path.csv'}", folder)
     with (tmp_path / "path.csv").open(newline="") as lines_of:
-        rows = list(csv.reader(lines_of))
+        rows = list(csv.reader(lines_of, delimiter=";"))  # as in the table
     assert rows[0] == ["row", "a", "b"]
     assert len(rows) == 5
     with pytest.raises(InputError, match="no images"):

@@ -17,7 +17,7 @@ def given(forward: Sequence[str] | None) -> Function | list[str]:
     if not any(".py:" in text for text in texts):
         return texts
     if len(texts) > 1:
-        raise InputError("a Python function gives all outputs; give --forward FILE.py:NAME once, without expressions.")
+        raise InputError("a Python function gives all outputs; give `forward` once, FILE.py:NAME, without expressions.")
     return function_of(texts[0])
 
 

@@ -208,15 +208,17 @@ class Bounds:
 
     def own(self, t: Tensor) -> Tensor:
         """Examples (..., V) from free coordinates; differentiable."""
-        both, above, below = map(torch.from_numpy, self._kinds)
+        both, above, below = self._kinds
         low, high = np.where(np.isfinite(self.low), self.low, 0.0), np.where(np.isfinite(self.high), self.high, 0.0)
-        size = torch.from_numpy(np.where(both, high - low, 1.0)).to(t)
-        first, last, scale = (torch.from_numpy(own).to(t) for own in (low, high, self.scale))
-        found = torch.where(both, torch.minimum(first + size * torch.special.ndtr(t), first + size), t)
-        if not (above.any() or below.any()):
-            return found
-        found = torch.where(above, first - scale * torch.special.log_ndtr(-t), found)
-        return torch.where(below, last + scale * torch.special.log_ndtr(t), found)
+        ends = (low, high, np.where(both, high - low, 1.0), self.scale)
+        first, last, size, scale = (torch.from_numpy(own).to(t) for own in ends)
+        inside = torch.minimum(first + size * torch.special.ndtr(t), first + size)
+        found = torch.where(torch.from_numpy(both), inside, t)
+        if above.any():
+            found = torch.where(torch.from_numpy(above), first - scale * torch.special.log_ndtr(-t), found)
+        if below.any():
+            found = torch.where(torch.from_numpy(below), last + scale * torch.special.log_ndtr(t), found)
+        return found
 
     @property
     def _kinds(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
