@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaelab.cli.completion import kinds
+from vaelab.cli.naming import in_options
 from vaelab.cli.options import (
     AsJson,
     DrawAll,
@@ -366,7 +367,7 @@ def describe_data(
     from vaelab import data
 
     facts = where.describe(source)
-    print_json(facts) if as_json else print(printable(data.describe_text(facts)))
+    print_json(facts) if as_json else print(printable(in_options(data.describe_text(facts))))
 
 
 def settings(
