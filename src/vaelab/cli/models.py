@@ -27,6 +27,7 @@ from vaelab.cli.options import (
     print_json,
     refuse_beside,
     resumed,
+    run_there,
     tell,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
@@ -123,6 +124,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained VAE: the evidence lower bound, its parts and the importance-weighted bound."""
+    if source is not None:
+        check_there(source)
     from vaelab import use
     from vaelab.cli import terminal
     from vaelab.data import SPLITS
@@ -205,7 +208,10 @@ def encode(
 @with_options
 def predict(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="folder of `classify`, `regress` or `cluster`, or of a run")
+        Path,
+        typer.Argument(
+            metavar="RUN", callback=run_there, help="folder of `classify`, `regress` or `cluster`, or of a run"
+        ),
     ],
     source: Annotated[
         str,

@@ -39,7 +39,18 @@ MaybeSource = Annotated[
         "or IDX file, or a folder of pictures; omit with --resume",
     ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
+
+
+def run_there(folder: Path) -> Path:
+    """A folder to load a model from; refused if it is not there, before libraries are imported that take seconds."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a run folder: there is no such folder; check the path.")
+    return folder
+
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", callback=run_there, help="folder of a run, or of a study (its best model)")
+]
 Search = Annotated[
     list[str] | None,
     typer.Option(
@@ -121,6 +132,15 @@ def check_there(source: str | Path) -> None:
         check_file(Path(source).expanduser().absolute())
 
 
+def check_run_or_data(source: str) -> None:
+    """Refuse a RUN or DATA that is not there before libraries are imported that take seconds."""
+    from vaelab.data import BUILTIN
+
+    if not Path(source).suffix and source not in BUILTIN and not os.path.lexists(os.path.expanduser(source)):
+        raise unknown_name("run or data set", source, BUILTIN)
+    check_there(source)
+
+
 READING_AGAIN = {"moved", "data_dir", "download", "as_json"}  # what a run's own data may need, and what changes nothing
 
 
@@ -148,6 +168,8 @@ def resumed(folder: Path, command: str) -> Path:
         raise InputError(
             f"{folder} was interrupted before anything was kept; give its command again, without --resume."
         )
+    if not place.is_dir():
+        raise InputError(f"{folder} does not exist; there is nothing to resume.")
     own = store.command_of(place)
     if own not in (None, command):
         raise InputError(
