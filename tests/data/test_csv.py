@@ -366,6 +366,11 @@ def test_decimal_commas_between_commas_are_refused(tmp_path):
     assert "column 'a' holds '0,5' in row 0; replace the decimal commas" in message(path)
 
 
+def test_two_decimal_signs_in_a_column_are_told(tmp_path):
+    path = write(tmp_path / "t.csv", rows("a;b", lambda i: f"{i},5;{'1.25' if i == 7 else f'{i * i},25'}"))
+    assert "column 'b' of 't.csv' holds '0,25' in row 0 and '1.25' in row 7; write them alike." in message(path)
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " "])
 @pytest.mark.parametrize("quoting", ["all", "text"])
 def test_cells_quoted_by_apostrophes(tmp_path, delimiter, quoting):

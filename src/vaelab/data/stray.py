@@ -25,6 +25,12 @@ def refuse_stray(texts: Array, name: str, what: str) -> None:
         return
     row, text = strange[0]
     if _has_comma(text) and 2 * len(strange) > len(told):
+        for other, pointed in told:
+            if "." in pointed and reads_as_number(pointed):
+                raise InputError(
+                    f"the numbers of a column must have one decimal sign, but column {quote(name)} of {what} holds "
+                    f"{quote(text)} in row {row} and {quote(pointed)} in row {other}; write them alike."
+                )
         raise InputError(
             f"{what} must write numbers with a decimal point, but column {quote(name)} holds {quote(text)} in row "
             f"{row}; replace the decimal commas."
