@@ -145,7 +145,11 @@ def anomaly(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="RUN|DATA", help="the anomalous data; DATA, unlike a RUN, is scored in both directions"),
+        typer.Option(
+            metavar="RUN|DATA",
+            help="the anomalous data; DATA, unlike a RUN, is scored in both directions; beside --resume: where they "
+            "are now",
+        ),
     ] = None,
     held_out: Annotated[
         str | None,
@@ -172,7 +176,7 @@ def anomaly(
     directions, or a class it has never seen.
     """
     if resume is not None:
-        refuse_beside(context, "resume", ())
+        refuse_beside(context, "resume", {"against"})
         place = resumed(resume, "anomaly")
     elif source is None:
         raise InputError("`vaelab anomaly` needs a RUN or DATA, such as digits, or --resume FOLDER.")
@@ -201,7 +205,11 @@ def anomaly(
     if source is None:
         options, source_of, other_source = anomalies.begun(place)
         data = load_again(source_of, where.moved, where.download, where.data_dir)
-        other = load_again(other_source, None, where.download, where.data_dir) if other_source else None
+        now = None if against is None else Path(against)
+        if now is not None and not other_source:
+            raise InputError(f"{resume} is a test with a class held out, which has no other data; leave out --against.")
+        given = now, where.download, where.data_dir, "--against"
+        other = load_again(other_source, *given) if other_source else None
     else:
         run, data = _open(source, where)
         other_run, other = None, None

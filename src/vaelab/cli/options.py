@@ -109,17 +109,22 @@ def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> 
 
 
 def load_again(
-    source: Mapping[str, Any], moved: Path | None = None, download: bool = False, data_dir: Path | None = None
+    source: Mapping[str, Any],
+    moved: Path | None = None,
+    download: bool = False,
+    data_dir: Path | None = None,
+    option: str = "--data",
 ) -> Dataset:
-    """The data of a run or a study, checked by their fingerprint; `moved`: where their file is now."""
+    """Data of a run or study, checked by their fingerprint; `moved`: where their file is now, given by `option`."""
     from vaelab import data
 
     if moved is not None:
         if source.get("kind") != "file":
-            raise InputError(f"the data {source.get('source')} are no file that could move; leave out --data.")
+            raise InputError(f"the data {source.get('source')} are no file that could move; leave out {option}.")
         source = {**source, "source": str(moved)}
     elif source.get("kind") == "file" and not os.path.exists(str(source.get("source"))):
-        raise InputError(f"the data are no longer at {source.get('source')}; say by --data where they are now.")
+        whose = "the data" if option == "--data" else f"the data of {option}"
+        raise InputError(f"{whose} are no longer at {source.get('source')}; say by {option} where they are now.")
     return data.load_again(source, data_dir=data_dir, where="[data]", download=download)
 
 
@@ -161,7 +166,8 @@ def refuse_beside(context: typer.Context, own: str, allowed: Collection[str]) ->
 def resumed(folder: Path, command: str) -> Path:
     """Where the unfinished run or study of `folder` is; raises InputError if another command began it."""
     from vaelab import store
-    from vaelab.store.folders import is_occupied
+    from vaelab.store.folders import how_to_begin_again, is_occupied
+    from vaelab.store.kinds import is_made_at_once
 
     place = store.unfinished(folder)
     if place.is_dir() and not is_occupied(place):
@@ -171,6 +177,14 @@ def resumed(folder: Path, command: str) -> Path:
     if not place.is_dir():
         raise InputError(f"{folder} does not exist; there is nothing to resume.")
     own = store.command_of(place)
+    if is_made_at_once(place):
+        line = (
+            how_to_begin_again(place, folder) or f"vaelab {own} RUN FILE --out {shlex.quote(str(folder))} --overwrite"
+        )
+        raise InputError(
+            f"{folder} was written by `vaelab {own} RUN` in one go, so there is nothing to resume; `{line}` makes it "
+            "anew."
+        )
     if own not in (None, command):
         raise InputError(
             f"{folder} was begun by `vaelab {own}`; use `vaelab {own} --resume {shlex.quote(str(folder))}`."
