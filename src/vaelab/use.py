@@ -378,8 +378,9 @@ def new_rows(
     chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
     unseen: Unseen = {}
     x, ids, style = data_module.new_rows(
-        source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen, unseen=unseen
-    )
+        source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen, unseen=unseen,
+        needs_id=reading.get("id") is not None,
+    )  # fmt: skip
     for column in facts.columns:  # what is given, and what a model without missing cells sees, must be known
         if column.name in unseen and (column.condition or model.scaling.typed is None):
             raise unknown_levels(unseen[column.name], column, "the new rows")

@@ -131,6 +131,41 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     assert done.stderr == "heavy: []\n"
 
 
+MISSING = {
+    "evaluate run": "run is not a run folder: there is no such folder; check the path.",
+    "evaluate . rows.csv": "the data file must exist, but",
+    "sample run": "run is not a run folder",
+    "predict run x.npy": "run is not a run folder",
+    "export run": "run is not a run folder",
+    "solve run --y 1": "run is not a run folder",
+    "anomaly run x.npy": "run is not a run folder",
+    "anomaly runs/a --held-out 1": "unknown run or data set 'runs/a'; known: digits, fashion_mnist, mnist.",
+    "anomaly digits --against rows.csv": "the data file must exist, but",
+    "drift . x.npy --against rows.csv": "the data file must exist, but",
+    "cluster digit": "unknown run or data set 'digit'; did you mean 'digits'?",
+    "cluster rows.csv": "the data file must exist, but",
+    "cluster --resume run": "run does not exist; there is nothing to resume",
+    "compare rows.csv --model a: --model b:lr=1": "the data file must exist, but",
+    "compare digits --model a: --model b:run": "/run is not a run folder: there is no such folder",
+    "invert pairs.csv": "the data file must exist, but",
+}
+
+
+def test_what_is_not_there_is_told_before_large_libraries_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"0")
+    code = (
+        "import sys\nfrom vaelab.cli.main import main\n"
+        f"for line in {list(MISSING)}:\n"
+        "    sys.argv = ['vaelab', *line.split()]\n"
+        "    try:\n        main()\n    except SystemExit as left:\n        assert left.code == 2, line\n"
+        "print(sorted({'torch', 'sklearn', 'scipy', 'optuna', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
+    for (line, told), said in zip(MISSING.items(), done.stderr.splitlines(), strict=True):
+        assert told in said, line
+
+
 def test_a_terminal_without_the_signs_of_a_name_shows_their_codes(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("größe,b\n" + "".join(f"{i / 7:.3f},{i * i % 11}\n" for i in range(30)))
     done = subprocess.run(
@@ -157,7 +192,7 @@ def test_what_the_system_refuses_is_one_line(
         raise error
 
     monkeypatch.setattr("vaelab.use.load", fails)
-    done = vaelab(["evaluate", "run"], tmp_path)
+    done = vaelab(["evaluate", "."], tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
 

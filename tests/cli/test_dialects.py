@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,13 @@ def test_times_and_columns_between_spaces_come_back(tmp_path: Path) -> None:
         made, given = pd.read_csv(tmp_path / f"{name}.out.csv", sep=sep), pd.read_csv(tmp_path / name, sep=sep)
         there = given.notna()
         assert (made[given.columns][there] == given[there]).sum().sum() == there.sum().sum()
+
+
+def test_what_may_be_missing_is_told_with_the_option_that_says_so(tmp_path: Path) -> None:
+    rows = [f"{i},5;{'--' if i % 7 == 2 else f'{i * i},25'};{i % 3}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b;c", *rows]) + "\n")
+    told = "row 2 holds '--', one of 6 such cells among 40; correct it, give --na '--' if it stands"
+    assert told in run(tmp_path, "data t.csv")
+    assert told in commands.vaelab(["train", "t.csv"], tmp_path).stderr
+    facts = json.loads(run(tmp_path, "data t.csv --na -- --json"))
+    assert [column["missing"] for column in facts["columns"]] == [0, 6, 0]

@@ -124,6 +124,9 @@ def test_outputs_name_the_rows_by_their_ids(folder: Path, command: str) -> None:
             assert found == expected or float(found) == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
     other = rows_of(vaelab([*command.split(), "new.csv", "--id", "patient"], folder).stdout)
     assert [row[0] for row in other] == ["patient", "101", "100"]
+    done = vaelab([*command.split(), "new.csv", "--id", "Pateint"], folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "vaelab: unknown id column of 'new.csv': 'Pateint'; did you mean 'patient'?\n"
 
 
 def test_rows_without_ids_keep_their_numbers(folder: Path) -> None:

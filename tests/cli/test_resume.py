@@ -95,6 +95,46 @@ def test_data_that_moved_are_named_beside_resume(data: Path, tmp_path: Path, mon
         assert done.returncode == 0, done.stderr
 
 
+def test_the_other_data_of_a_test_of_scores_may_have_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x.npz", "other.npz"):
+        (tmp_path / name).write_bytes((data / "x.npz").read_bytes())
+    monkeypatch.setitem(
+        COMMANDS, "anomaly", (f"x.npz --against other.npz {SMALL} --rows 10 --components 2", COMMANDS["anomaly"][1])
+    )
+    interrupt(monkeypatch, "anomaly", tmp_path, tmp_path / "scores")
+    (tmp_path / "other.npz").rename(tmp_path / "moved.npz")
+    refused = vaelab(["anomaly", "--resume", "scores"], tmp_path)
+    place = tmp_path / "other.npz"
+    said = f"vaelab: the data of --against are no longer at {place}; say by --against where they are now.\n"
+    assert (refused.returncode, refused.stderr) == (2, said)
+    done = vaelab(["anomaly", "--resume", "scores", "--against", "moved.npz"], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_made_at_once_names_the_line_that_makes_it_anew(data: Path, tmp_path: Path) -> None:
+    lines = {
+        "run": f"vaelab train {data / 'x.npz'} {SMALL} --out run",
+        "scores": f"vaelab anomaly run {data / 'x.npz'} --out scores",
+        "drift": f"vaelab drift run {data / 'x.npz'} --out=drift",
+    }
+    for line in lines.values():
+        done = vaelab(shlex.split(line)[1:], tmp_path)
+        assert done.returncode == 0, done.stderr
+    for name, own in (("scores", "anomaly"), ("drift", "drift")):
+        for command in ("cluster", "anomaly"):
+            refused = vaelab([command, "--resume", name], tmp_path)
+            found = re.fullmatch(
+                f"vaelab: {name} was written by `vaelab {own} RUN` in one go, so there is nothing to resume; "
+                r"`vaelab (.*)` makes it anew\.\n",
+                refused.stderr,
+            )
+            assert found is not None, refused.stderr
+        done = vaelab(shlex.split(found[1]), tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
 def test_what_was_killed_before_anything_was_kept_is_given_again(tmp_path: Path) -> None:
     (tmp_path / "run.partial").mkdir()
     (tmp_path / "run.partial" / "commands.json").write_text('["vaelab train digits --out run"]')

@@ -254,10 +254,33 @@ def test_further_words_for_a_missing_value(tmp_path):
     np.testing.assert_array_equal(new, data.x)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("word", ["-", "--", "–", ".", "k. A."])
+def test_a_word_among_numbers_with_decimal_commas_is_the_fault(tmp_path, delimiter, word):
+    """The commas are read where nothing else is in the column: what they are said to be must help."""
+    number = '"{}"' if delimiter == "," else "{}"
+
+    def of(i: int) -> str:
+        return delimiter.join((number.format(f"{i},5"), word if i % 8 == 3 else number.format(f"1.{100 + i},25")))
+
+    path = write(tmp_path / "t.csv", rows(f"a{delimiter}b", of))
+    if delimiter == ",":  # where they cannot be decimal signs
+        assert "column 'a' holds '0,5' in row 0; replace the decimal commas" in message(path)
+        return
+    told = message(path)
+    assert f"column 'b', but row 3 holds {word!r}, one of 5 such cells among 40" in told
+    assert f"correct it, give `na` {word!r} if it stands for a missing value" in told
+    assert f"row 3 holds {word!r}; correct it, or give `na`" in message(path, types={"b": "real"})
+    assert f"'b' holds {word!r}" in message(path, target="b", numeric=True)
+    data = load(path, na=[word])
+    wanted = np.array([[i + 0.5, np.nan if i % 8 == 3 else 1100.25 + i] for i in range(N)], dtype=np.float32)
+    np.testing.assert_array_equal(data.x, wanted)
+
+
 def test_words_for_missing_values_are_pointed_at(tmp_path):
     """Several words among numbers, words that are most of a column, and words that would be levels."""
     several = rows("a,b", lambda i: f"{['k.A.', '-', 'n.d.', '<0.1', 'leer'][i // 8] if i % 8 == 0 else i / 7},{i * i}")
-    assert "row 0 holds 'k.A.', one of 5 such cells among 40; correct it, add" in message(
+    assert "row 0 holds 'k.A.', one of 5 such cells among 40; correct it, give" in message(
         write(tmp_path / "several.csv", several)
     )
     most = rows("a,b", lambda i: f"{'k.A.' if i % 5 else i / 7},{i * i}")
@@ -341,6 +364,41 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
 def test_decimal_commas_between_commas_are_refused(tmp_path):
     path = write(tmp_path / "t.csv", rows("a,b", lambda i: f'"{i},5",{i}'))
     assert "column 'a' holds '0,5' in row 0; replace the decimal commas" in message(path)
+
+
+def test_two_decimal_signs_in_a_column_are_told(tmp_path):
+    path = write(tmp_path / "t.csv", rows("a;b", lambda i: f"{i},5;{'1.25' if i == 7 else f'{i * i},25'}"))
+    assert "column 'b' of 't.csv' holds '0,25' in row 0 and '1.25' in row 7; write them alike." in message(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("quoting", ["all", "text"])
+def test_cells_quoted_by_apostrophes(tmp_path, delimiter, quoting):
+    frame = FRAME.assign(site=[[f"St John''s{delimiter}\"north\"", "south", ""][i % 3] for i in range(N)])
+    plain = frame.assign(site=frame["site"].str.replace("''", "'"))
+
+    def line(cells) -> str:
+        return delimiter.join(f"'{cell}'" if quoting == "all" or isinstance(cell, str) else str(cell) for cell in cells)
+
+    text = "\n".join(line(cells) for cells in [frame.columns.tolist(), *frame.values.tolist()])
+    path = write(tmp_path / "t.csv", f"# the sites' table\n{text}\n")
+    data = load(path)
+    assert data.features == ("a", "b", "site")
+    np.testing.assert_allclose(data.x[:, :2], FRAME.to_numpy(), rtol=1e-6)
+    assert data.columns[2].levels == tuple(sorted(set(plain["site"]) - {""}))
+    assert data.columns[2].missing == sum(plain["site"] == "")
+    assert "cells of 't.csv' are quoted by ', which are no part of them." in data.notes
+
+
+@pytest.mark.parametrize(
+    ("cell", "sign"), [("'O'Brien'", "'"), ("O'Brien", "'"), ('5" pipe', '"')], ids=["quoted", "plain", "other"]
+)
+def test_apostrophes_that_quote_and_do_not_are_refused(tmp_path, cell, sign):
+    path = write(tmp_path / "t.csv", rows("'a','b'", lambda i: f"'{i}',{cell if i == 5 else repr('x')}"))
+    assert f"so any other {sign} must be within a quoted cell, as in 'it''s'" in message(path)
+    assert 'but line 7 holds one that is not; save it with cells quoted by ".' in message(path)
+    rest = write(tmp_path / "rest.csv", rows("a,b", lambda i: f"{i * i},{['it', cell][i % 2]}".replace('"', "")))
+    assert load(rest).features == ("a", "b")  # a header without them
 
 
 # --- size -----------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ def test_a_search_is_repeatable_and_chooses_by_validation(easy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"yardstick": "loss"}, "unknown yardstick"),
+        ({"yardstick": "loss"}, "unknown `yardstick`"),
         ({"trials": -1}, "must be a whole number from 0"),
         ({"space": {"sigma": [0.1, 0.2]}}, "`sigma` cannot be searched"),
         ({"space": {"lr": (1e-2, 1e-3)}}, "low <= high"),

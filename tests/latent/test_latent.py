@@ -335,7 +335,7 @@ def test_saved_clusters_come_back_and_damage_is_named(tmp_path: Path) -> None:
     for by in (None, "graph", "mixture"):
         for own, other in zip(back.predict(mean, abs(std), by), clusters.predict(mean, abs(std), by), strict=True):
             np.testing.assert_array_equal(own, other)
-    with pytest.raises(InputError, match="unknown by 'grap'; did you mean 'graph'"):
+    with pytest.raises(InputError, match="unknown `by` 'grap'; did you mean 'graph'"):
         back.predict(mean, std, "grap")
     np.testing.assert_array_equal(back.shares(mean, abs(std)), clusters.shares(mean, abs(std)))
     assert back.table is not None

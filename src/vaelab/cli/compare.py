@@ -103,7 +103,9 @@ def drift(
     as_json: AsJson = False,
 ) -> None:
     """Tell how the rows of a file differ from others: by column, in likelihood, and in the latents of a model."""
-    check_there(file)
+    for each in (file, against):
+        if each is not None:
+            check_there(each)
     from vaelab import store, use
     from vaelab.cli import terminal
     from vaelab.comparison.drift import write_drift

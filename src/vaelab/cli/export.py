@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from vaelab.cli.options import run_there
 from vaelab.wording import printable
 
 
 def export(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="folder of a run, a study, a clustering or an inverse problem")
+        Path,
+        typer.Argument(
+            metavar="RUN", callback=run_there, help="folder of a run, a study, a clustering or an inverse problem"
+        ),
     ],
     format: Annotated[
         str,

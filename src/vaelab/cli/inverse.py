@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     print_json,
     refuse_beside,
     resumed,
+    run_there,
     tell,
 )
 from vaelab.cli.reading import with_options
@@ -34,7 +35,7 @@ Forward = Annotated[
         help="such as 'cos(49*x0 + 42*x1)', one per output, or a function of a batch of x in a file, which is run",
     ),
 ]
-InvertedRun = Annotated[Path, typer.Argument(metavar="RUN", help="folder of `vaelab invert`")]
+InvertedRun = Annotated[Path, typer.Argument(metavar="RUN", callback=run_there, help="folder of `vaelab invert`")]
 Measurements = Annotated[
     Path,
     typer.Option(
@@ -135,6 +136,8 @@ def invert(
         refuse_beside(context, "config", {"out", "overwrite", *named})
     elif problem is None:
         raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume FOLDER.")
+    elif Path(problem).suffix:
+        check_there(problem)
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.inverse import files, run

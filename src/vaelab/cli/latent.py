@@ -16,6 +16,7 @@ from vaelab.cli.options import (
     Overwrite,
     Resume,
     Starts,
+    check_run_or_data,
     check_there,
     data_of_run,
     draws,
@@ -23,6 +24,7 @@ from vaelab.cli.options import (
     print_json,
     refuse_beside,
     resumed,
+    run_there,
     tell,
 )
 from vaelab.cli.reading import PLAIN, DataOptions, with_options
@@ -93,18 +95,22 @@ def cluster(
     as_json: AsJson = False,
 ) -> None:
     """Fit a Gaussian mixture to the latents, name its components with a few labels, evaluate on test."""
+    if resume is not None:
+        refuse_beside(context, "resume", ())
+        place = resumed(resume, "cluster")
+    elif source is None:
+        raise InputError("`vaelab cluster` needs a RUN or DATA, such as digits, or --resume FOLDER.")
+    else:
+        check_run_or_data(source)
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import clusters as clustering
     from vaelab.latent.options import Options
     from vaelab.vae.spec import Spec
 
-    if resume is not None:
-        refuse_beside(context, "resume", ())
-        options, source_of = clustering.begun(resumed(resume, "cluster"))
+    if source is None:
+        options, source_of = clustering.begun(place)
         data = load_again(source_of, where.moved, where.download, where.data_dir)
-    elif source is None:
-        raise InputError("`vaelab cluster` needs a RUN or DATA, such as digits, or --resume FOLDER.")
     else:
         chosen = Options.create(
             components=components, covariance=covariance, points=points, labels=labels, reject=reject,
@@ -139,7 +145,11 @@ def anomaly(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="RUN|DATA", help="the anomalous data; DATA, unlike a RUN, is scored in both directions"),
+        typer.Option(
+            metavar="RUN|DATA",
+            help="the anomalous data; DATA, unlike a RUN, is scored in both directions; beside --resume: where they "
+            "are now",
+        ),
     ] = None,
     held_out: Annotated[
         str | None,
@@ -165,12 +175,8 @@ def anomaly(
     """Score each row of FILE, and say why it is strange. Or test how well a VAE detects anomalies: other data, in both
     directions, or a class it has never seen.
     """
-    from vaelab import use
-    from vaelab.cli import terminal
-    from vaelab.vae.spec import Spec
-
     if resume is not None:
-        refuse_beside(context, "resume", ())
+        refuse_beside(context, "resume", {"against"})
         place = resumed(resume, "anomaly")
     elif source is None:
         raise InputError("`vaelab anomaly` needs a RUN or DATA, such as digits, or --resume FOLDER.")
@@ -183,15 +189,27 @@ def anomaly(
         raise InputError("--contamination is for the rows of a file; give RUN and FILE.")
     elif (against is None) == (held_out is None):
         raise InputError("say what is scored: the rows of a FILE after RUN, --against DATA, or --held-out CLASS.")
+    else:
+        for each in (source, against):
+            if each is not None:
+                check_run_or_data(each)
+    from vaelab.vae.spec import Spec
+
     fixed = model.fixed(Spec)
     Spec.create(**fixed)
+    from vaelab import use
+    from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
     from vaelab.latent import anomaly as anomalies
 
     if source is None:
         options, source_of, other_source = anomalies.begun(place)
         data = load_again(source_of, where.moved, where.download, where.data_dir)
-        other = load_again(other_source, None, where.download, where.data_dir) if other_source else None
+        now = None if against is None else Path(against)
+        if now is not None and not other_source:
+            raise InputError(f"{resume} is a test with a class held out, which has no other data; leave out --against.")
+        given = now, where.download, where.data_dir, "--against"
+        other = load_again(other_source, *given) if other_source else None
     else:
         run, data = _open(source, where)
         other_run, other = None, None
@@ -223,6 +241,7 @@ def _score_file(
     run: Path, file: str, contamination: float | None, where: DataOptions, out: Path | None, overwrite: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
+    run_there(run)
     check_there(file)
     from vaelab import store, use
     from vaelab.cli import outputs, terminal

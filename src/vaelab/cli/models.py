@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaelab.cli.completion import kinds
+from vaelab.cli.naming import in_options
 from vaelab.cli.options import (
     AsJson,
     DrawAll,
@@ -26,6 +27,7 @@ from vaelab.cli.options import (
     print_json,
     refuse_beside,
     resumed,
+    run_there,
     tell,
 )
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse_values, with_options
@@ -122,6 +124,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained VAE: the evidence lower bound, its parts and the importance-weighted bound."""
+    if source is not None:
+        check_there(source)
     from vaelab import use
     from vaelab.cli import terminal
     from vaelab.data import SPLITS
@@ -204,7 +208,10 @@ def encode(
 @with_options
 def predict(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="folder of `classify`, `regress` or `cluster`, or of a run")
+        Path,
+        typer.Argument(
+            metavar="RUN", callback=run_there, help="folder of `classify`, `regress` or `cluster`, or of a run"
+        ),
     ],
     source: Annotated[
         str,
@@ -366,7 +373,7 @@ def describe_data(
     from vaelab import data
 
     facts = where.describe(source)
-    print_json(facts) if as_json else print(printable(data.describe_text(facts)))
+    print_json(facts) if as_json else print(printable(in_options(data.describe_text(facts))))
 
 
 def settings(

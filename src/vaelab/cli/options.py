@@ -39,7 +39,18 @@ MaybeSource = Annotated[
         "or IDX file, or a folder of pictures; omit with --resume",
     ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run, or of a study (its best model)")]
+
+
+def run_there(folder: Path) -> Path:
+    """A folder to load a model from; refused if it is not there, before libraries are imported that take seconds."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a run folder: there is no such folder; check the path.")
+    return folder
+
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", callback=run_there, help="folder of a run, or of a study (its best model)")
+]
 Search = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,17 +109,22 @@ def data_of_run(facts: DataFacts, data_dir: Path | None, moved: Path | None) -> 
 
 
 def load_again(
-    source: Mapping[str, Any], moved: Path | None = None, download: bool = False, data_dir: Path | None = None
+    source: Mapping[str, Any],
+    moved: Path | None = None,
+    download: bool = False,
+    data_dir: Path | None = None,
+    option: str = "--data",
 ) -> Dataset:
-    """The data of a run or a study, checked by their fingerprint; `moved`: where their file is now."""
+    """Data of a run or study, checked by their fingerprint; `moved`: where their file is now, given by `option`."""
     from vaelab import data
 
     if moved is not None:
         if source.get("kind") != "file":
-            raise InputError(f"the data {source.get('source')} are no file that could move; leave out --data.")
+            raise InputError(f"the data {source.get('source')} are no file that could move; leave out {option}.")
         source = {**source, "source": str(moved)}
     elif source.get("kind") == "file" and not os.path.exists(str(source.get("source"))):
-        raise InputError(f"the data are no longer at {source.get('source')}; say by --data where they are now.")
+        whose = "the data" if option == "--data" else f"the data of {option}"
+        raise InputError(f"{whose} are no longer at {source.get('source')}; say by {option} where they are now.")
     return data.load_again(source, data_dir=data_dir, where="[data]", download=download)
 
 
@@ -119,6 +135,15 @@ def check_there(source: str | Path) -> None:
 
     if str(source) not in BUILTIN and not os.path.isdir(source):
         check_file(Path(source).expanduser().absolute())
+
+
+def check_run_or_data(source: str) -> None:
+    """Refuse a RUN or DATA that is not there before libraries are imported that take seconds."""
+    from vaelab.data import BUILTIN
+
+    if not Path(source).suffix and source not in BUILTIN and not os.path.lexists(os.path.expanduser(source)):
+        raise unknown_name("run or data set", source, BUILTIN)
+    check_there(source)
 
 
 READING_AGAIN = {"moved", "data_dir", "download", "as_json"}  # what a run's own data may need, and what changes nothing
@@ -141,14 +166,25 @@ def refuse_beside(context: typer.Context, own: str, allowed: Collection[str]) ->
 def resumed(folder: Path, command: str) -> Path:
     """Where the unfinished run or study of `folder` is; raises InputError if another command began it."""
     from vaelab import store
-    from vaelab.store.folders import is_occupied
+    from vaelab.store.folders import how_to_begin_again, is_occupied
+    from vaelab.store.kinds import is_made_at_once
 
     place = store.unfinished(folder)
     if place.is_dir() and not is_occupied(place):
         raise InputError(
             f"{folder} was interrupted before anything was kept; give its command again, without --resume."
         )
+    if not place.is_dir():
+        raise InputError(f"{folder} does not exist; there is nothing to resume.")
     own = store.command_of(place)
+    if is_made_at_once(place):
+        line = (
+            how_to_begin_again(place, folder) or f"vaelab {own} RUN FILE --out {shlex.quote(str(folder))} --overwrite"
+        )
+        raise InputError(
+            f"{folder} was written by `vaelab {own} RUN` in one go, so there is nothing to resume; `{line}` makes it "
+            "anew."
+        )
     if own not in (None, command):
         raise InputError(
             f"{folder} was begun by `vaelab {own}`; use `vaelab {own} --resume {shlex.quote(str(folder))}`."

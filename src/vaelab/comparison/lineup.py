@@ -15,6 +15,7 @@ from vaelab.errors import InputError, StoreError, shown, unknown_name
 from vaelab.settings import checks
 from vaelab.settings.checks import MOST_RUNS, flag, seed, whole
 from vaelab.settings.spec import parse_settings
+from vaelab.store.files import name_of
 from vaelab.study.watch import Watch
 from vaelab.vae.spec import Spec
 
@@ -67,6 +68,12 @@ class Lineup:
         Spec.create(**shared)
         lineup = cls(tuple(_entry(name, model, shared) for name, model in models.items()), seeds, seed, figures)
         lineup._check()
+        for entry in lineup.entries:
+            if entry.run is not None and not entry.run.is_dir():
+                raise InputError(
+                    f"model {shown(entry.name)}: {name_of(entry.run)} is not a run folder: there is no such folder; "
+                    "check the path."
+                )
         return lineup
 
     def _check(self) -> None:

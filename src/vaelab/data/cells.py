@@ -17,7 +17,7 @@ from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import Array
 from vaelab.data.raw import Category
 from vaelab.data.reading import DATE_FORMAT, Type, kind_of
-from vaelab.data.stray import marker_notes, reads_as_number, refuse_stray
+from vaelab.data.stray import marker_notes, no_numbers, refuse_stray
 from vaelab.data.types import numeric_order, written
 from vaelab.data.values import Columns, narrowed, quote, refuse_rounded
 from vaelab.errors import InputError
@@ -251,12 +251,11 @@ def _number(value: Any, row: int, name: str, what: str) -> float:
 
 def _read_numbers(texts: Array, name: str, what: str) -> Floats:
     """Text that is to be numbers."""
-    for row, text in enumerate(texts):
-        if text is not None and not reads_as_number(text):
-            raise InputError(
-                f"{what} must hold numbers in column {quote(name)}, but row {row} holds {quote(text)}; correct it, or "
-                "add it to `na` if it stands for a missing value."
-            )
+    for row, text in no_numbers(texts)[:1]:
+        raise InputError(
+            f"{what} must hold numbers in column {quote(name)}, but row {row} holds {quote(text)}; correct it, or "
+            f"give `na` {quote(text)} if it stands for a missing value."
+        )
     return number_column(np.array([np.nan if t is None else float(t) for t in texts]), name, what)
 
 

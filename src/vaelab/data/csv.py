@@ -14,7 +14,7 @@ import pyarrow.csv
 from vaelab.data.arrow import column_of
 from vaelab.data.columns import LEVELLED
 from vaelab.data.dataset import Array
-from vaelab.data.dialect import GROUPED, SAMPLE_BYTES, Dialect, dialect_of, squeezed
+from vaelab.data.dialect import GROUPED, SAMPLE_BYTES, Dialect, dialect_of, quoted_by_apostrophes, requoted, squeezed
 from vaelab.data.limits import name_of
 from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
@@ -86,12 +86,17 @@ class _File:
         if not _is_utf8(start):
             self._open_windows(content)
             return
+        header = quoted_by_apostrophes(start)
+        if header is not None:
+            self.notes.append(f"cells of {self.name} are quoted by ', which are no part of them.")
+            self._open(requoted(content, header, self.name))
+            return
         self.dialect: Dialect = dialect_of(start, self.path, self.name)
         self.content = squeezed(content) if self.dialect.delimiter == " " else content
         self.has_quotes = QUOTE.search(self.content) is not None
 
     def _open_windows(self, content: Any) -> None:
-        self.notes = [f"{self.name} is not in UTF-8, and is read as Windows-1252 (Latin-1)."]
+        self.notes.append(f"{self.name} is not in UTF-8, and is read as Windows-1252 (Latin-1).")
         self._open(from_windows(content, self.name))
 
     def raw(self) -> Raw:

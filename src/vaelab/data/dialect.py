@@ -29,6 +29,7 @@ GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
 GROUPED = {sign: rf"[+-]?[1-9]\d{{0,2}}([{sign}]\d{{3}})+" for sign in ".,"}  # thousands, by their sign
 THOUSANDS = re.compile(GROUPED["."])
 WHOLE = re.compile(r"[+-]?\d{1,3}")
+APOSTROPHES = re.compile(r"'(?:[^']|'')*'(?:([,;\t| ])'(?:[^']|'')*'(?:\1'(?:[^']|'')*')*\1?)?")  # around all cells
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
@@ -118,6 +119,33 @@ def _lines_before(text: str) -> tuple[int, str]:
             return count - is_header, told
         count, above = count + 1, line
     return count, told
+
+
+def quoted_by_apostrophes(start: bytes) -> re.Match[str] | None:
+    """A file's header if each name in it is quoted by ', from the file's first bytes; its group 1 is the delimiter."""
+    text = start.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    skipped, _ = _lines_before(text)
+    lines = text.split("\n", skipped + 1)[skipped:]
+    return APOSTROPHES.fullmatch(lines[0].strip(" ")) if lines else None
+
+
+def requoted(content: Any, header: re.Match[str], name: str) -> Any:
+    """A file whose cells are quoted by ', as bytes, quoted by "; for `header` see `quoted_by_apostrophes`."""
+    told = content.to_pybytes()
+    begin = told.index(header[0].encode())
+    beside = re.escape((header[1] or "") + "\r\n").encode()
+
+    def cell(found: re.Match[bytes]) -> bytes:
+        if found[1] is None:
+            line = told.count(b"\n", 0, begin + found.start()) + 1
+            raise InputError(
+                f"the header of {name} is quoted by ', so any other {found[0].decode()} must be within a quoted cell, "
+                f"as in 'it''s', but line {line} holds one that is not; save it with cells quoted by \"."
+            )
+        return b'"%b"' % found[1].replace(b"''", b"'").replace(b'"', b'""')
+
+    quoted = b"(?<![^%b])'([^']*(?:''[^']*)*)'(?![^%b])|['\"]" % (beside, beside)
+    return pyarrow.py_buffer(told[:begin] + re.sub(quoted, cell, told[begin:]))
 
 
 def _width(line: str, delimiter: str) -> int:

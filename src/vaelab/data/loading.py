@@ -238,6 +238,7 @@ def new_rows(
     columns: Sequence[Column] = (),
     reading: Reading = PLAIN,
     unseen: Unseen | None = None,
+    needs_id: bool = False,
 ) -> tuple[Array, Array | None, Style]:
     """New data as rows (n, D) for a model trained on examples of this shape, their ids (n,) if they have any, and how a
     table of text is written.
@@ -249,10 +250,11 @@ def new_rows(
     reading: how the training data were read; the same holds here, without the target.
     unseen: collects levels of text that the columns do not have, whose cells are then missing; by default they are
         refused.
+    needs_id: refuse data without the column `id` of the reading; by default its names are those the file has, if any.
     """
     features = names_of(columns)
     raw, name = _new_raw(x, name, reading, shape)
-    x, ids, style = (x, None, ISO) if raw is None else (raw.x, _ids(raw, reading), raw.style)
+    x, ids, style = (x, None, ISO) if raw is None else (raw.x, _ids(raw, reading, needs_id, name), raw.style)
     forms: dict[str, str] = {}
     table = _named_columns(raw, features)
     if table is not None and features:
@@ -311,11 +313,14 @@ def _new_raw(x: Any, name: str, reading: Reading, shape: tuple[int, ...] = ()) -
     return raw, name
 
 
-def _ids(raw: Raw, reading: Reading) -> Array | None:
+def _ids(raw: Raw, reading: Reading, is_needed: bool, what: str) -> Array | None:
     """The names of new rows, where the training data had theirs, else what the file calls them."""
     values = raw.ids
     if reading.id is not None and not reading.transpose:
-        values = (raw.x if isinstance(raw.x, Mapping) else raw.beside).get(reading.id, values)
+        known = raw.x if isinstance(raw.x, Mapping) else raw.beside
+        if is_needed and reading.id not in known:
+            raise unknown_name(f"id column of {what}:", reading.id, known)
+        values = known.get(reading.id, values)
     if values is None:
         return None
     return np.array(["" if text is None else text for text in texts_of(np.asarray(values))], dtype=np.str_)

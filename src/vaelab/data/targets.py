@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vaelab.data.cells import is_date, is_text, number_column, texts_of
 from vaelab.data.raw import Raw
+from vaelab.data.stray import no_numbers
 from vaelab.data.values import as_array, quote
 from vaelab.errors import InputError
 from vaelab.wording import counted
@@ -62,24 +63,15 @@ def target_values(values: Any, name: str) -> npt.NDArray[np.float64]:
     if y.ndim != 1:
         raise InputError(f"a target must be one number per row, but has the shape {y.shape}; give one column.")
     if is_text(y):
-        text = next((text for text in texts_of(y) if text is not None and not _is_number(text)), None)
-        if text is not None:
+        for _, text in no_numbers(texts_of(y))[:1]:
             raise InputError(
                 f"a numeric target must hold numbers, but {quote(name)} holds {quote(text)}; use `vaelab classify` for "
-                "classes, or add it to `na` if it stands for a missing value."
+                f"classes, or give `na` {quote(text)} if it stands for a missing value."
             )
         y = np.array([np.nan if text is None else float(text) for text in texts_of(y)])
     elif is_date(y):
         raise InputError(f"a numeric target must hold numbers, but {quote(name)} holds dates; convert them.")
     return number_column(y, name, "the target")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _called(raw: Raw) -> str:

@@ -67,7 +67,7 @@ class Options:
     ) -> Options:
         """Checked options. components: "auto", a number, or several; labels: a number, "validation" or rows."""
         checks.choice("covariance", covariance, ("auto", *get_args(Covariance)))
-        checks.choice("kind of points", points, ("auto", *get_args(Points)))
+        checks.choice("points", points, ("auto", *get_args(Points)))
         checks.choice("manifold", manifold, ("none", "umap"))
         one = cls(
             parse_components(components), cast(Covariance, covariance), cast(Points, points), _labels(labels), reject,

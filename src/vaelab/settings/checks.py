@@ -90,9 +90,14 @@ def folder(name: str, value: Any) -> Path:
 
 
 def choice(name: str, value: Any, known: Collection[str]) -> str:
-    """One of some words."""
+    """One of some words.
+
+    >>> choice("by", "grap", ("mixture", "graph"))
+    Traceback (most recent call last):
+    vaelab.errors.InputError: unknown `by` 'grap'; did you mean 'graph'?
+    """
     if not isinstance(value, str) or value not in known:
-        raise unknown_name(name, value, known)
+        raise unknown_name(f"`{name}`", value, known)
     return value
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +171,22 @@ def commands(folder: str | Path) -> list[str]:
     home = folder.parent if folder.name == "run" and (folder.parent / COMMANDS).is_file() else folder
     found = read_json(home / COMMANDS) if (home / COMMANDS).is_file() else []
     return [str(text) for text in found] if isinstance(found, list) else []
+
+
+def how_to_begin_again(place: Path, folder: Path) -> str | None:
+    """The command line that makes what is in `place` anew in `folder`, as it was begun; None if none is recorded."""
+    try:
+        begun = [line for line in commands(place) if line.startswith("vaelab ") and "***" not in line]
+    except StoreError:
+        return None
+    words = next((words for words in map(shlex.split, begun) if "--resume" not in words), None)
+    if words is None:
+        return None
+    plain = [word for word in words if word != "--overwrite" and not word.startswith("--out=")]
+    if "--out" in plain:
+        at = plain.index("--out")
+        del plain[at : at + 2]
+    return shlex.join([*plain, "--out", str(folder), "--overwrite"])
 
 
 def _tell(place: Path, before: list[str]) -> None:

@@ -31,6 +31,20 @@ def command_of(place: Path) -> str | None:
     return next((name for name in OF_TABLES if isinstance(tables.get(name), dict)), None)
 
 
+def is_made_at_once(place: Path) -> bool:
+    """Whether what is in `place` is written in one go, so that nothing of it can be resumed: scores of rows and others.
+
+    >>> home = getfixture("tmp_path")
+    >>> _ = (home / "config.toml").write_text('[anomaly]\\nrun = "run"\\nfile = "new.csv"')
+    >>> is_made_at_once(home)
+    True
+    """
+    command = command_of(place)
+    if command != "anomaly":
+        return command in ("drift", "synthetic")
+    return "file" in read_toml(place / "config.toml", "nothing was begun there")["anomaly"]
+
+
 def how_to_resume(place: Path, folder: Path) -> str:
     """What continues the run or study in `place`, whose folder is `folder`."""
     command = command_of(place)
