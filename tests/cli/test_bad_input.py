@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
         ("tune digits --timeout -5", ["timeout", "positive"]),
         ("tune digits --workers 0", ["workers", "from 1 to"]),
         ("tune", ["DATA", "--resume"]),
-        ("tune --resume nowhere", ["nowhere", "config.toml"]),
+        ("tune --resume nowhere", ["nowhere", "nothing to resume"]),
         ("evaluate nowhere", ["nowhere"]),
         ("evaluate taken", ["taken", "manifest.json"]),
         ("decode taken --z 1,x", ["taken"]),
