@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -124,6 +127,82 @@ def test_the_doctor_names_every_fault_and_changes_nothing(home: Path) -> None:
     done = vaelab(["doctor", "run", "--json"], home)
     assert done.returncode == 1
     assert len(json.loads(done.stdout)) == 3
+
+
+@pytest.fixture(scope="module")
+def kinds(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is made of the data and the run of `whole`: a clustering, a test of anomaly scores, scores of rows."""
+    folder = tmp_path_factory.mktemp("kinds") / "home"
+    shutil.copytree(whole, folder)
+    small = "--components 2 --em-starts 1 --no-budget"
+    for line in (
+        f"cluster run {small} --out clusters",
+        "anomaly run --against x.npy --rows 10 --components 2 --out test",
+        "anomaly run x.npy --out scores",
+    ):
+        done = vaelab(line.split(), folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("run", ["model.safetensors", "spec.json", "history.jsonl"]),
+        ("study", ["MODEL/model.safetensors", "MODEL/metrics.json", "results.json"]),
+        ("clusters", ["mixture.safetensors", "results.json"]),
+        ("test", ["results.json"]),
+        ("scores", ["results.json"]),
+    ],
+)
+def test_every_fault_of_every_kind_has_a_remedy_that_works(
+    kinds: Path, tmp_path: Path, name: str, damaged: list[str]
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kinds, home)
+    for path in (kinds / name).rglob("config.toml"):
+        config = home / path.relative_to(kinds)
+        config.write_text(re.sub(r'source = ".*"', f'source = "{home / "x.npy"}"', config.read_text()))
+    place = Path(name)
+    with contextlib.chdir(home):
+        assert examine(place) == []
+        (place / "report.html").unlink()
+        models = sorted(str(path.parent.relative_to(place)) for path in place.rglob("manifest.json"))
+        damaged = [file.replace("MODEL", models[0] if models else "") for file in damaged]
+        for file in damaged:
+            (place / file).write_text("{")
+        found = examine(place)
+        for file in ["report.html", *damaged]:
+            assert [each.what for each in found if Path(file).name in each.what], file
+        assert len(found) == 1 + len(damaged)
+        for remedy in sorted({each.remedy for each in found}):
+            line = re.findall("`vaelab (.*)`", remedy)[0]
+            if "--overwrite" in line:  # makes all of it anew
+                done = vaelab(shlex.split(line), home)
+                assert done.returncode == 0, done.stderr
+        assert examine(place) == []
+        (place / "report.html").unlink()
+        (alone,) = examine(place)
+        assert alone.what == f"{place / 'report.html'} is missing."
+        line = re.findall("`vaelab (.*)`", alone.remedy)[0]
+        assert vaelab(shlex.split(line), home).returncode == 0
+        assert examine(place) == []
+
+
+def test_the_doctor_tells_moved_other_data_and_misses_no_page_that_was_not_asked_for(
+    kinds: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(kinds / "test", tmp_path / "test")
+    shutil.copytree(kinds / "clusters", tmp_path / "clusters")
+    config = tmp_path / "test" / "config.toml"
+    data, sign, other = config.read_text().partition("[other]")
+    config.write_text(data + sign + other.replace("x.npy", "gone.npy"))
+    assert "gone.npy. | say by `--against FILE` where they are now" in told(tmp_path / "test")
+    config = tmp_path / "clusters" / "config.toml"
+    (tmp_path / "clusters" / "report.html").unlink()
+    assert "report.html is missing" in told(tmp_path / "clusters")
+    config.write_text(config.read_text().replace("figures = true", "figures = false"))
+    assert "report.html is missing" not in told(tmp_path / "clusters")
 
 
 def test_the_doctor_tells_unfinished_work_locks_and_changed_data(home: Path) -> None:

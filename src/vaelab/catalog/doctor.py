@@ -13,14 +13,17 @@ from typing import Any
 from vaelab import data, store
 from vaelab.catalog.entries import is_ours, state_of
 from vaelab.errors import InputError, StoreError
-from vaelab.store.files import name_of
-from vaelab.store.folders import destination, holder, preparation
-from vaelab.store.kinds import command_of, how_to_resume
+from vaelab.store.files import check_digest, name_of, read_bytes
+from vaelab.store.folders import destination, holder, how_to_begin_again, preparation
+from vaelab.store.kinds import command_of, how_to_resume, is_made_at_once
+from vaelab.store.runs import faults_of
 from vaelab.store.temporary import left_below
 from vaelab.version import __version__
 from vaelab.wording import counted
 
 CONFIGURED = ("tune", "classify", "regress", "compare", "invert")  # commands with --config
+DRAWN_AGAIN = ("cluster", "anomaly", "tune", "classify", "regress")  # whose --resume draws the page of what is finished
+OF_RUN = ("spec.json", "data.json", "metrics.json")  # checked with the run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ def _unfinished(place: Path) -> Iterator[Finding]:
     if process is not None:
         yield Finding(f"{name_of(place)} is in use by {process}.", "wait until it finishes, or end it with Ctrl-C")
     elif state_of(place) == "interrupted":
-        how = how_to_resume(place, destination(place))
+        how = _again(place) if is_made_at_once(place) else how_to_resume(place, destination(place))
         if command_of(place) is None:
             how = f"nothing was done yet: `rm -r {_quoted(place)}`, and begin again"
         yield Finding(f"{name_of(place)} is unfinished, and no process works on it.", how)
@@ -74,31 +77,52 @@ def _files(place: Path) -> Iterator[Finding]:
         except StoreError as error:
             yield Finding(str(error), again)
     for manifest in sorted(place.rglob("manifest.json")):
-        try:
-            store.load_run(manifest.parent)
-        except StoreError as error:
-            yield Finding(str(error), again)
+        for fault in faults_of(manifest.parent):
+            yield Finding(fault, again)
+    yield from _report(place)
     is_study = command_of(place) in ("tune", "classify", "regress")
     if is_study and not (place / "study.db").exists():
         yield Finding(f"{name_of(place / 'study.db')} is missing.", again)
 
 
 def _readable(path: Path, again: str) -> Iterator[Finding]:
-    if path.name in ("spec.json", "data.json") and (path.parent / "manifest.json").exists():
+    if path.name in OF_RUN and (path.parent / "manifest.json").exists():
         return  # checked with the run
     try:
-        store.read_json(path)
+        facts = store.read_json(path)
+        digest = facts.get("arrays_sha256") if isinstance(facts, dict) else None
+        if isinstance(digest, str):
+            arrays = path.with_suffix(".safetensors")
+            check_digest(arrays, read_bytes(arrays), digest)
     except StoreError as error:
         yield Finding(str(error), again)
+
+
+def _report(place: Path) -> Iterator[Finding]:
+    """Whether what is finished has its page."""
+    if (place / "report.html").is_file() or state_of(place) != "finished":
+        return
+    command = command_of(place)
+    if command == "cluster":
+        config = store.read_toml(place / "config.toml", "nothing was begun there")
+        if config["cluster"].get("figures") is False:
+            return
+    is_drawn = command in DRAWN_AGAIN and not is_made_at_once(place)
+    how = how_to_resume(place, destination(place)) if is_drawn else _again(place)
+    yield Finding(f"{name_of(place / 'report.html')} is missing.", how)
 
 
 def _again(place: Path) -> str:
     """What makes the folder anew."""
     command, folder = command_of(place), _quoted(destination(place))
     if command in CONFIGURED:
-        config = _quoted(place / "config.toml")
-        return f"restore it from a copy, or `vaelab {command} --config {config} --out {folder} --overwrite`"
-    return f"restore it from a copy, or `vaelab {command or 'train'} DATA --out {folder} --overwrite`"
+        line = f"vaelab {command} --config {_quoted(place / 'config.toml')} --out {folder} --overwrite"
+    else:
+        given = "RUN FILE" if is_made_at_once(place) else "DATA"
+        line = how_to_begin_again(place, destination(place)) or (
+            f"vaelab {command or 'train'} {given} --out {folder} --overwrite"
+        )
+    return f"restore it from a copy, or `{line}`"
 
 
 def _database(place: Path) -> Iterator[Finding]:
@@ -119,16 +143,21 @@ def _database(place: Path) -> Iterator[Finding]:
 
 
 def _data(place: Path) -> Iterator[Finding]:
-    """Whether the data are where they were, and the same."""
+    """Whether the data are where they were, and the same; also those that a test of anomaly scores has beside."""
+    yield from _data_of(place, "data", "--data")
+    yield from _data_of(place, "other", "--against")
+
+
+def _data_of(place: Path, table: str, option: str) -> Iterator[Finding]:
     try:
-        source = _source(place)
+        source = _source(place, table)
     except StoreError:
         return  # of the file that cannot be read, which was told
     if source is None or source.get("kind") == "array":
         return
     path = str(source.get("source"))
     if source.get("kind") == "file" and not Path(path).exists():
-        yield Finding(f"the data are no longer at {name_of(path)}.", "say by `--data FILE` where they are now")
+        yield Finding(f"the data are no longer at {name_of(path)}.", f"say by `{option} FILE` where they are now")
         return
     try:
         data.load_again(source)
@@ -137,12 +166,12 @@ def _data(place: Path) -> Iterator[Finding]:
         yield Finding(f"the data cannot be read as they were: {error}", remedy)
 
 
-def _source(place: Path) -> dict[str, Any] | None:
-    for name in ("config.toml", "data.json"):
+def _source(place: Path, table: str) -> dict[str, Any] | None:
+    for name in ("config.toml", "data.json") if table == "data" else ("config.toml",):
         if not (place / name).is_file():
             continue
         found = store.read_toml(place / name, "") if name == "config.toml" else store.read_json(place / name)
-        source = found.get("data" if name == "config.toml" else "source")
+        source = found.get(table if name == "config.toml" else "source")
         if isinstance(source, dict) and "source" in source:
             return source
     return None

@@ -36,6 +36,7 @@ from vaelab.store.temporary import remove_all, sweep, temporary
 from vaelab.version import __version__
 
 FORMAT = 1
+LISTED = ("spec.json", "data.json", "model.safetensors", "history.jsonl")  # in the manifest, with their digests
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,31 @@ def save_run(
     return folder
 
 
+def faults_of(folder: Path) -> list[str]:
+    """All that is wrong with the files of a run, file by file; [] if `load_run` loads it."""
+    found = []
+    try:
+        manifest = read_object(folder / "manifest.json")
+        _check_format(folder, manifest)
+    except StoreError as error:
+        return [str(error)]
+    for name in LISTED:
+        try:
+            _listed(folder, manifest, name)
+        except StoreError as error:
+            found.append(str(error))
+    try:
+        read_object(folder / "metrics.json")
+    except StoreError as error:
+        found.append(str(error))
+    if not found:
+        try:
+            load_run(folder)
+        except StoreError as error:
+            found.append(str(error))
+    return found
+
+
 def load_run(folder: str | Path) -> Run:
     """Read a run folder and check all of it; raises StoreError that names the file and the problem.
 
@@ -122,25 +148,9 @@ def load_run(folder: str | Path) -> Run:
         raise StoreError(f"{name_of(folder)} is not a run folder: it has no manifest.json; check the path.")
     manifest = read_object(folder / "manifest.json")
     _check_format(folder, manifest)
-    files = manifest.get("files")
     contents: dict[str, bytes] = {}
-    for name in ("spec.json", "data.json", "model.safetensors", "history.jsonl"):
-        entry = files.get(name) if isinstance(files, dict) else None
-        if not (
-            isinstance(entry, dict)
-            and type(entry.get("bytes")) is int
-            and isinstance(entry.get("sha256"), str)
-            and set(entry) == {"bytes", "sha256"}
-        ):
-            raise StoreError(f"{name_of(folder / 'manifest.json')} is damaged: it does not describe {name}.")
-        content = read_bytes(folder / name)
-        if content and len(content) < entry["bytes"]:
-            raise StoreError(
-                f"{name_of(folder / name)} is truncated: {len(content)} of {entry['bytes']} bytes; restore it."
-            )
-        # An empty history is valid; any other empty file is reported by check_digest.
-        check_digest(folder / name, content, entry["sha256"])
-        contents[name] = content
+    for name in LISTED:
+        contents[name] = _listed(folder, manifest, name)
     return Run(
         folder=folder,
         spec=as_object(parse_json(contents["spec.json"], folder / "spec.json"), folder / "spec.json"),
@@ -152,6 +162,27 @@ def load_run(folder: str | Path) -> Run:
         ],
         metrics=read_object(folder / "metrics.json"),
     )
+
+
+def _listed(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
+    """What a file of a run holds, as its manifest describes it."""
+    files = manifest.get("files")
+    entry = files.get(name) if isinstance(files, dict) else None
+    if not (
+        isinstance(entry, dict)
+        and type(entry.get("bytes")) is int
+        and isinstance(entry.get("sha256"), str)
+        and set(entry) == {"bytes", "sha256"}
+    ):
+        raise StoreError(f"{name_of(folder / 'manifest.json')} is damaged: it does not describe {name}.")
+    content = read_bytes(folder / name)
+    if content and len(content) < entry["bytes"]:
+        raise StoreError(
+            f"{name_of(folder / name)} is truncated: {len(content)} of {entry['bytes']} bytes; restore it."
+        )
+    # An empty history is valid; any other empty file is reported by check_digest.
+    check_digest(folder / name, content, entry["sha256"])
+    return content
 
 
 def update_metrics(folder: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
