@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import commands
 import vaelab
 from vaelab import data as data_module
+from vaelab.catalog.entries import find
 from vaelab.classifier import scores
 from vaelab.classifier.baselines import baselines
 from vaelab.classifier.estimator import Classifier
@@ -409,6 +410,8 @@ def test_predict_answers_for_a_clustering_too(tmp_path: Path) -> None:
     chosen = found.results["methods"][found.results["predicts_by"]]
     assert (answers == truth).mean() == pytest.approx(chosen["labelled_accuracy"], abs=2 / len(test))
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+    figures = [entry.figure for entry in find(tmp_path)]  # as `vaelab list` shows them
+    assert figures == [f"12 components, accuracy {chosen['labelled_accuracy']:.3f}, test"]
 
 
 @parametrize_with_checks(

@@ -136,7 +136,8 @@ def _figure(results: Mapping[str, Any], kind: str) -> str:
         value, name = min(models)
         return f"{name}: neg. ELBO {number(value)} nats per example, validation"
     if kind == "clusters":
-        accuracy = results["test"].get("labelled_accuracy") if results["test"] else None
+        by = results.get("predicts_by")  # what answers new rows
+        accuracy = results["methods"][by].get("labelled_accuracy") if by else None
         told = "" if accuracy is None else f", accuracy {number(accuracy, 1.0)}, test"
         return f"{results['components']} components{told}"
     if kind == "anomaly":
