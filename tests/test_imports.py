@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,7 +37,7 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 WITHOUT_TORCH = (
     "errors", "metrics", "origin", "signals", "wording", "registry", "settings", "data", "store", "catalog",
     "study.config", "study.task", "vae.spec", "vae.task", "vae.yardsticks", "classifier.task", "regressor.task",
-    "compare.lineup",
+    "comparison.lineup",
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]
@@ -210,10 +210,9 @@ def test_rows_are_as_few_as_the_imports_allow() -> None:
     assert floors(house().rooms()) == len(ROWS)
 
 
-def test_what_checks_options_loads_without_torch() -> None:
-    todo = [name for name in house().modules if f"{name}.".startswith(tuple(f"{start}." for start in WITHOUT_TORCH))]
-    assert len(todo) > len(WITHOUT_TORCH)
-    seen: set[str] = set()
+def loaded(starts: Iterable[str]) -> Iterator[tuple[str, Import]]:
+    """Every import that runs when these modules are imported, and the module in which it stands."""
+    todo, seen = list(starts), set[str]()
     while todo:
         name = todo.pop()
         if name in seen:
@@ -221,14 +220,29 @@ def test_what_checks_options_loads_without_torch() -> None:
         seen.add(name)
         if name:  # importing a module runs the doors of the packages around it
             todo.append(name.rpartition(".")[0])
-        for target, line, when in house().imports[name]:
-            if when != "first":
-                continue
-            assert target.split(".")[0] != "torch", (
-                f"{house().place(name, line)} imports torch, and {', '.join(WITHOUT_TORCH)} must load without"
-            )
-            other = inside(target, house().modules)
-            todo += [] if other is None else [other]
+        for own in house().imports[name]:
+            if own.when == "first":
+                yield name, own
+                other = inside(own.target, house().modules)
+                todo += [] if other is None else [other]
+
+
+def test_what_checks_options_loads_without_torch() -> None:
+    starts = [name for name in house().modules if f"{name}.".startswith(tuple(f"{start}." for start in WITHOUT_TORCH))]
+    assert len(starts) > len(WITHOUT_TORCH)
+    for name, own in loaded(starts):
+        assert own.target.split(".")[0] != "torch", (
+            f"{house().place(name, own.line)} imports torch, and {', '.join(WITHOUT_TORCH)} must load without"
+        )
+
+
+def test_numba_is_imported_only_to_train() -> None:
+    """Neither the interfaces nor what reads runs may wait for it."""
+    starts = [name for name in house().modules if "fused" not in name.split(".")]
+    wanted = {place for place, own in loaded(["vae.fused.steps"]) if own.target.split(".")[0] == "numba"}
+    assert wanted, "nothing imports numba, so this test would not notice"
+    for name, own in loaded(starts):
+        assert own.target.split(".")[0] != "numba", f"{house().place(name, own.line)} imports numba"
 
 
 def test_circles_and_floors_by_hand() -> None:

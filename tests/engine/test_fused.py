@@ -272,11 +272,3 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_pa
         assert "cannot be written" in fused.why_unavailable.__wrapped__()
     finally:
         fused.folder.cache_clear()
-
-
-def test_numba_is_imported_only_to_train(tmp_path):
-    """Also by what reads runs: neither the interface nor prediction may wait for it."""
-    modules = [f"vaelab.api.{name}" for name in ("cluster", "compare", "invert", "studies", "synthetic", "train")]
-    code = f"import sys, vaelab.cli.main, {', '.join(modules)}; print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
