@@ -134,7 +134,7 @@ def test_pairs_in_a_table_have_draws_but_no_solutions(folder):
         (["pairs.csv", "--x", "fat,water,red,blue"], "no columns besides x"),
         (["lever.toml", "--x", "force"], "lever.toml is none"),
         (["lever.toml"], "needs a forward function"),
-        (["lever.toml", "--forward", "lever.py:moment", "--forward", "x0"], "give --forward FILE.py:NAME once"),
+        (["lever.toml", "--forward", "lever.py:moment", "--forward", "x0"], "give --forward once, FILE.py:NAME"),
         (["lever.toml", "--forward", "lever.py:moment", "--gate", "1,2,3"], "--gate is one number, or a list of 2"),
         (["product", "--gate", "1"], "has its own gate"),
         (["pairs.csv", "--x", "fat", "--trials", "2", "--yardstick", "precision"], "needs the forward function"),

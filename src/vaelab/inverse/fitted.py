@@ -34,7 +34,7 @@ from vaelab.inverse.methods import Ground
 from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.repeated import Pooled
-from vaelab.inverse.solutions import DEFAULT, RANKS, REFINE, Solutions, Sources, rows_of
+from vaelab.inverse.solutions import RANKS, REFINE, Solutions, Sources, rows_of
 from vaelab.inverse.units import RANGE, Bounds, Floats, check_gate, each_value
 from vaelab.settings import checks
 from vaelab.vae import evaluate
@@ -65,11 +65,16 @@ class Inverter:
     seconds: float = 0.0  # of its training
     examples: Examples | None = None  # further candidates, nearest to a measurement
     flow: Flow | None = None  # draws in the model's stead, where validation prefers it
-    sources: Sources = DEFAULT  # of candidates for solutions
+    measured: Sources | None = None  # of candidates for solutions; None: by `sources`, once they are needed
 
     @property
     def spec(self) -> Spec:
         return self.fitted.spec
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        """Where candidates for solutions come from, measured on validation, which evaluates f thousands of times."""
+        return self.measured or solutions.sources_of(self)
 
     @property
     def sampler(self) -> Sampler:

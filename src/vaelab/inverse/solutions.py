@@ -42,9 +42,6 @@ class Sources:
     walk: int = WALK
 
 
-DEFAULT = Sources()
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solutions:
     """Distinct solutions x (s, *x_shape) of one y, best first, with the misfit (s, outputs) of each output.
@@ -170,6 +167,8 @@ def sources_of(model: Inverter) -> Sources:
     """
     problem = model.problem
     _, y = (part[:MEASURED] for part in problem.rows("validation"))
+    if not problem.has_forward:
+        return Sources()
     if model.examples is None or not len(y):
         return Sources(1.0)
 

@@ -24,7 +24,6 @@ from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.flow import Flow
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.solutions import sources_of
 from vaelab.settings.yardsticks import SEARCH_DRAWS
 from vaelab.study import jobs
 from vaelab.study.balance import stacks
@@ -105,8 +104,7 @@ def train(
         raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
     best = min(models, key=lambda model: float(model.metrics["neg_log_p"]))
     best = dataclasses.replace(best, seconds=sum(model.seconds for model in models))
-    best = _beside_flow(best, work) if flow and problem.is_noisy else best
-    return dataclasses.replace(best, sources=sources_of(best)) if problem.has_forward else best
+    return _beside_flow(best, work) if flow and problem.is_noisy else best
 
 
 def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
