@@ -125,14 +125,15 @@ def test_credible_regions_of_exact_draws_hold_what_they_promise_and_narrow_ones_
 def test_draws_of_a_file_are_those_of_python(model: ConditionalVAE, tmp_path: Path) -> None:
     folder = model.save(tmp_path / "run")
     expected = model.sample([0.2, 0.9], 3)
-    for name, text in (("plain.csv", "0.2\n0.9\n"), ("head.csv", "energy;\n0,2;\n0,9;\n")):
+    for name, text, sign in (("plain.csv", "0.2\n0.9\n", ","), ("head.csv", "energy;\n0,2;\n0,9;\n", ";")):
         (tmp_path / name).write_text(text)
         done = commands.vaelab(["draw", str(folder), "--y", name, "-n", "3"], tmp_path)
         assert done.returncode == 0, done.stderr
-        head, *rows = [line.split(",") for line in done.stdout.splitlines()]
+        head, *rows = [line.split(sign) for line in done.stdout.splitlines()]
         assert head == ["measurement", "draw", "x0"]
         assert [row[:2] for row in rows] == [[str(m), str(d)] for m in (0, 1) for d in (1, 2, 3)]
-        np.testing.assert_allclose([float(row[2]) for row in rows], expected.ravel(), 1e-6)
+        found = [float(row[2].replace(",", ".")) for row in rows]  # in the dialect of the measurements
+        np.testing.assert_allclose(found, expected.ravel(), 1e-6)
     done = commands.vaelab(["draw", str(folder), "--y", "plain.csv", "--out", "draws.txt"], tmp_path)
     assert done.returncode == 2
     assert "must end in .csv or .parquet" in done.stderr

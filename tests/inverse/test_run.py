@@ -266,7 +266,7 @@ jobs.CHECKPOINT_SECONDS, checkpoints.Checkpoint.write = 0.0, write_and_die
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "again")]
     assert weights[0] == weights[1]
     for wrong, message in (
-        (["--resume", "runs"], "no inversion was started there"),
+        (["--resume", "runs"], "runs does not exist; there is nothing to resume"),
         (["product", "--resume", "run"], "already knows the data and the options; leave out PROBLEM"),
         ([], "needs PROBLEM"),
     ):
