@@ -267,7 +267,7 @@ def test_pictures_and_page(found: Clustering) -> None:
         ("cluster digits --components 5000", ["5000", "1258", "--components"]),
         ("cluster digits --labels 1259", ["1,258", "1259"]),
         ("cluster digits --set latent_dims=2", ["did you mean 'latent_dim'"]),
-        ("sample nowhere --class 7", ["nowhere", "vaelab cluster"]),
+        ("sample nowhere --class 7", ["nowhere", "no such folder"]),
         ("anomaly digits", ["--against", "--held-out"]),
         ("anomaly digits --held-out 12", ["unknown class '12'"]),
     ],
