@@ -287,13 +287,13 @@ def test_a_cohort_is_a_setting_of_the_study_and_more_workers_than_that_are_told(
             self.said.append(text)
 
     options: dict[str, Any] = {"settings": {"epochs": 1, "hidden": "8"}, "final_seeds": 1, "figures": "none"}
-    watch, studies = Notes(), []
+    watch, made = Notes(), []
     for name, cohort, workers in (("one", 2, 1), ("three", 2, 3), ("default", None, 1)):
         where: dict[str, Any] = {"workers": workers, "out": tmp_path / name, "watch": watch}
-        studies.append(studies.tune("digits", {"latent_dim": (1, 8)}, 5, cohort=cohort, **where, **options))
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in study.trials] for study in studies]
+        made.append(studies.tune("digits", {"latent_dim": (1, 8)}, 5, cohort=cohort, **where, **options))
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in study.trials] for study in made]
     assert rows[0] == rows[1]
-    assert [config_of(study)["study"]["cohort"] for study in studies] == [2, 2, 4]
+    assert [config_of(study)["study"]["cohort"] for study in made] == [2, 2, 4]
     assert [text for text in Notes.said if "workers" in text] == [
         "3 workers, but trials are suggested 2 at a time, so some wait; a study with `cohort` = 3 keeps all busy."
     ]
