@@ -16,6 +16,7 @@ import pyarrow
 import pytest
 
 from vaelab.data import Reading, describe_source, load, new_rows
+from vaelab.data import csv as csv_module
 from vaelab.data.csv import read_csv
 from vaelab.errors import InputError
 
@@ -466,3 +467,14 @@ def test_pasilla_as_published(tables):
     assert {column.kind for column in data.columns} == {"count"}
     np.testing.assert_array_equal(data.x, truth.to_numpy().T)
     assert load(**data.source).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("before", range(3))
+def test_a_header_longer_than_what_is_looked_at_is_refused_wherever_a_letter_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr(csv_module, "SAMPLE_BYTES", 60)
+    path = tmp_path / "wide.csv"
+    path.write_text("a" * before + ";".join(["é€"] * 40) + "\n" + ";".join("1" * 40) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="must have a header line below"):
+        load(path)

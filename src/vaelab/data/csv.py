@@ -14,7 +14,16 @@ import pyarrow.csv
 from vaelab.data.arrow import column_of
 from vaelab.data.columns import LEVELLED
 from vaelab.data.dataset import Array
-from vaelab.data.dialect import GROUPED, SAMPLE_BYTES, Dialect, dialect_of, quoted_by_apostrophes, requoted, squeezed
+from vaelab.data.dialect import (
+    GROUPED,
+    SAMPLE_BYTES,
+    Dialect,
+    dialect_of,
+    quoted_by_apostrophes,
+    requoted,
+    squeezed,
+    too_long,
+)  # fmt: skip
 from vaelab.data.limits import name_of
 from vaelab.data.numerals import as_numbers
 from vaelab.data.raw import Raw
@@ -78,7 +87,9 @@ class _File:
         """The dialect of the content, which is in UTF-8; what is not is taken as Windows-1252."""
         start = content.slice(0, min(SAMPLE_BYTES, content.size)).to_pybytes()
         if len(start) < content.size:
-            start = start[: start.rfind(b"\n") + 1] or start
+            start = start[: max(start.rfind(b"\n"), start.rfind(b"\r")) + 1]
+            if not start:
+                raise too_long(self.name)
         if b"\0" in start.partition(b"\n")[0] or (not _is_utf8(start) and BINARY.search(start)):
             raise InputError(
                 f"{self.name} must be a text file, but looks binary; name it by what it is, or save it as .csv."

@@ -65,9 +65,7 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
         raise InputError(f"{name} must hold a table, but holds nothing but empty lines and comments; add data.")
     first, _, rest = text.partition("\n")
     if len(first) >= READ_BYTES * 2:
-        raise InputError(
-            f"{name} must have a header line below {2 * READ_BYTES} bytes, but it is longer; is this a .csv?"
-        )
+        raise too_long(name)
     plain = plain_name(path)
     delimiter = told or _delimiter(first, rest, ".tsv" if plain.endswith(".tsv") else "")
     if delimiter == " ":
@@ -121,8 +119,15 @@ def _lines_before(text: str) -> tuple[int, str]:
     return count, told
 
 
+def too_long(name: str) -> InputError:
+    """The refusal of a header that no table has."""
+    return InputError(f"{name} must have a header line below {2 * READ_BYTES} bytes, but it is longer; is this a .csv?")
+
+
 def quoted_by_apostrophes(start: bytes) -> re.Match[str] | None:
     """A file's header if each name in it is quoted by ', from the file's first bytes; its group 1 is the delimiter."""
+    if b"'" not in start:
+        return None
     text = start.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     skipped, _ = _lines_before(text)
     lines = text.split("\n", skipped + 1)[skipped:]

@@ -65,7 +65,7 @@ class Inverter:
     seconds: float = 0.0  # of its training
     examples: Examples | None = None  # further candidates, nearest to a measurement
     flow: Flow | None = None  # draws in the model's stead, where validation prefers it
-    measured: Sources | None = None  # of candidates for solutions; None: by `sources`, once they are needed
+    stored_sources: Sources | None = None  # of a run that is loaded
 
     @property
     def spec(self) -> Spec:
@@ -73,8 +73,8 @@ class Inverter:
 
     @functools.cached_property
     def sources(self) -> Sources:
-        """Where candidates for solutions come from, measured on validation, which evaluates f thousands of times."""
-        return self.measured or solutions.sources_of(self)
+        """Where candidates for solutions come from: by validation, once it is needed, since this evaluates f often."""
+        return self.stored_sources or solutions.sources_of(self)
 
     @property
     def sampler(self) -> Sampler:

@@ -53,8 +53,9 @@ def drop_torn(folder: Path, note: Callable[[str], None]) -> None:
     A kill leaves every checkpoint whole; a loss of power need not, since training does not wait for the disk.
     """
     for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        content = read_bytes(path)
         try:
-            _contents(path)
+            _checked(path, content)
         except StoreError:
             path.unlink()
             note(f"the checkpoint of {path.stem} is not whole, as after a loss of power: it is trained again.")
@@ -77,9 +78,10 @@ class Checkpoint:
             "best_loss": state.best_loss if math.isfinite(state.best_loss) else None, "history": self.history,
             "seconds": self.seconds, "has_stalled": self.has_stalled, "member": member.as_dict(),
         }  # fmt: skip
-        content = to_json(about, path).encode() + b"\n" + pack(state.arrays, path)
-        digest = hashlib.sha256(content).hexdigest().encode()
-        write_atomic(path, digest + b"\n" + content, synced=False)
+        lines = to_json(about, path).encode() + b"\n", pack(state.arrays, path)
+        digest = hashlib.sha256(lines[0])
+        digest.update(lines[1])
+        write_atomic(path, b"".join((digest.hexdigest().encode(), b"\n", *lines)), synced=False)
 
     @classmethod
     def read(cls, work: Path, member: Member) -> Checkpoint | None:
@@ -102,7 +104,12 @@ class Checkpoint:
 
 def _contents(path: Path) -> tuple[Any, bytes]:
     """The record and the arrays of a checkpoint that is whole."""
-    digest, _, content = read_bytes(path).partition(b"\n")
-    check_digest(path, content, digest.decode("ascii", "replace"))
-    about, _, arrays = content.partition(b"\n")
+    about, _, arrays = _checked(path, read_bytes(path)).partition(b"\n")
     return json.loads(about), arrays
+
+
+def _checked(path: Path, content: bytes) -> bytes:
+    """A checkpoint's content without its first line, the digest, which it must have."""
+    digest, _, rest = content.partition(b"\n")
+    check_digest(path, rest, digest.decode("ascii", "replace"))
+    return rest

@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from vaelab import store
-from vaelab.store import writing
+from vaelab.store.files import write_new, writing
 from vaelab.store.temporary import temporary
 
 Files = Mapping[str, bytes]  # contents by path below a folder
@@ -28,7 +27,7 @@ def unpack_folder(files: Files, folder: Path) -> None:
         try:
             for file, content in files.items():
                 (fresh / file).parent.mkdir(parents=True, exist_ok=True)
-                store.write_atomic(fresh / file, content)
+                write_new(fresh / file, content)
             if folder.exists():  # what the same job left before it was interrupted
                 shutil.rmtree(folder)
             os.rename(fresh, folder)
