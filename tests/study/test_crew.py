@@ -269,7 +269,7 @@ def test_one_gpu_a_chosen_one_and_none_are_left_alone(monkeypatch: pytest.Monkey
 
 def test_a_folder_that_was_being_unpacked_by_the_dead_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr(parcels.store, "write_atomic", lambda path, _: seen.append(is_temporary(path.parent.name)))
+    monkeypatch.setattr(parcels, "write_new", lambda path, _: seen.append(is_temporary(path.parent.name)))
     parcels.unpack_folder({"model.json": b"{}"}, tmp_path / "run")
     assert seen == [True]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
