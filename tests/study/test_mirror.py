@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +168,28 @@ def test_the_mirror_has_what_the_study_has_though_the_server_is_restarted(
     with Mirror(Storage(server.url), "restarted", trials.all, ["minimize"], notes.append):
         pass
     assert mirrored(server, "restarted") == content(trials.all())
+
+
+def test_what_a_study_adds_to_a_trial_while_it_is_copied_changes_no_copy(
+    server: Server, trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, seen = optuna.storages.RDBStorage.create_new_trial, []
+
+    def created(storage: optuna.storages.RDBStorage, study_id: int, template: FrozenTrial | None = None) -> int:
+        if threading.current_thread().name == "mirror":
+            assert template is not None
+            before = [dict(template.user_attrs), dict(template.system_attrs)]
+            running = trials._asked[template.number]
+            running.set_user_attr("seconds", 1.0)
+            running.set_constraint("collapsed", 1.0)
+            seen.append([template.user_attrs, template.system_attrs] == before)
+        return create(storage, study_id, template)
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "create_new_trial", created)
+    with Mirror(Storage(server.url), "still", trials.all, ["minimize"], print):
+        trials.cohort(4)
+        eventually(lambda: len(seen) == 4)
+    assert seen == [True] * 4
 
 
 def test_a_server_that_stays_away_costs_the_study_nothing_but_a_note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -143,7 +144,7 @@ class Mirror:
 
     def _write(self, number: int, trial: FrozenTrial) -> None:
         """Bring one trial up to date."""
-        database = self._database
+        database, trial = self._database, _still(trial)
         assert database is not None
         if number >= len(self._there):  # all of it in one transaction
             self._there.append(database.get_trial(database.create_new_trial(self._study_id, trial)))
@@ -166,3 +167,10 @@ class Mirror:
     def _reason(self, error: BaseException) -> str:
         """The driver's message in one line, without the password."""
         return self.storage.hide(" ".join(str(first_cause(error)).split()))[:300].rstrip(".")
+
+
+def _still(trial: FrozenTrial) -> FrozenTrial:
+    """A copy that Optuna does not change: the study's thread adds attributes to the trial that it runs, in place."""
+    still = copy.copy(trial)
+    still.user_attrs, still.system_attrs = dict(trial.user_attrs), dict(trial.system_attrs)  # each in one step
+    return still
