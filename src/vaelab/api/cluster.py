@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab import data as data_module
+from vaelab.api import progress as showing
 from vaelab.api.given import as_dataset
 from vaelab.latent import clusters as clustering
 from vaelab.latent.options import Options
@@ -37,8 +38,8 @@ def cluster(
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int], None] = lambda epoch: None,
+    say: Callable[[str], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> clustering.Clustering:
     """Fit a Gaussian mixture to the latents of a VAE, name its components with a few labels, evaluate on test; without
     labels, describe the clusters.
@@ -61,7 +62,8 @@ def cluster(
     budget: measure accuracy against the number of labels. figures: draw pictures and write the report.
     out: by default RUN/clusters, or runs/<data>-cluster-<time>. overwrite: replace existing output.
     resume: continue the interrupted clustering in `out`, with identical results.
-    say: called with a line for each step. progress: called with the number of each finished epoch.
+    say: called with a line for each step. progress: called with the number of each finished epoch. By default a
+        notebook shows both.
 
     FOLDER/clusters.csv has the split, cluster and probability of every row.
 
@@ -79,7 +81,9 @@ def cluster(
     if run is None and isinstance(x, str | Path) and is_run(x):
         model = load(x)
         x, run = data_module.load_again(model.facts.source), model.folder
-    return clustering.cluster(
-        as_dataset(x, y, split_seed, reading), options, run=run, settings=settings, starts=starts, out=out,
-        overwrite=overwrite, resume=resume, say=say, progress=progress,
-    )  # fmt: skip
+    data = as_dataset(x, y, split_seed, reading)
+    with showing.epochs(progress, "auto") as seen:
+        return clustering.cluster(
+            data, options, run=run, settings=settings, starts=starts, out=out, overwrite=overwrite, resume=resume,
+            say=say or showing.tell, progress=seen,
+        )  # fmt: skip

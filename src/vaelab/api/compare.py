@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaelab.api import progress
 from vaelab.api.given import as_dataset
 from vaelab.comparison import run as comparing
 from vaelab.comparison.lineup import ComparisonWatch, Given, Lineup
@@ -42,7 +43,7 @@ def compare(
     workers: processes, by default one per core. They do not change results.
     figures: draw pictures and write the report.
     out: the folder; by default runs/<data>-compare-<time>. overwrite: replace existing output.
-    watch: receives progress events.
+    watch: receives progress events; by default a notebook shows a bar.
 
     The recommendation is made on validation. Raises InputError for bad input, before anything is trained. The test
     split is read once per run, and counted.
@@ -54,4 +55,5 @@ def compare(
     """
     lineup = Lineup.create(models, settings, seeds=seeds, seed=seed, figures=figures)
     data = as_dataset(x, y, split_seed, reading)
-    return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=watch)
+    with progress.comparison(watch) as seen:
+        return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=seen)

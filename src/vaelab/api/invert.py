@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaelab.api import progress
 from vaelab.api.given import settings_of
 from vaelab.inverse import run as inverting
 from vaelab.inverse.config import InversionConfig
@@ -47,7 +48,8 @@ def invert(
     baselines: also run methods without a network. flow: of noisy y, also train a flow, which draws unless the VAE is
         better on validation by two standard errors. npe: also sbi's neural posterior estimation.
     out: the run's folder; by default runs/<problem>-<time>. Until it finishes, its files are in <out>.partial.
-    overwrite: replace existing output. watch: receives progress events.
+    overwrite: replace existing output. watch: receives progress events; by default a notebook
+        shows a bar.
 
     Raises InputError for bad input, before anything is trained. The scored measurements influence no choice.
 
@@ -63,4 +65,5 @@ def invert(
         problem, settings_of(settings), space, yardstick, trials=trials, samples=samples, refine=refine, walk=walk,
         seed=seed, spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
     )  # fmt: skip
-    return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=watch)
+    with progress.inversion(watch, config.epochs) as seen:
+        return inverting.begin(problem, config, out=out, overwrite=overwrite, watch=seen)

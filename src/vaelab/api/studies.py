@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaelab.api import progress
 from vaelab.api.given import as_dataset, settings_of
 from vaelab.classifier.task import TASK as CLASSIFIER
 from vaelab.origin import told
@@ -80,7 +81,7 @@ def tune(
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
     out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
-    watch: receives progress events.
+    watch: receives progress events; by default a notebook shows a bar.
 
     Returns the best model (None if all collapsed), a row per trial, and the study's folder. Raises InputError for bad
     input, before anything is trained.
@@ -96,10 +97,11 @@ def tune(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
-    return tuning.begin(
-        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
-        watch=watch,
-    )  # fmt: skip
+    with progress.study(watch) as seen:
+        return tuning.begin(
+            config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+            watch=seen,
+        )  # fmt: skip
 
 
 @told
@@ -154,7 +156,7 @@ def classify(
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
     out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
-    watch: receives progress events.
+    watch: receives progress events; by default a notebook shows a bar.
 
     Returns the best classifier, a row per trial, and the study's folder. Raises InputError for bad input, before
     anything is trained.
@@ -170,10 +172,11 @@ def classify(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading)
-    return tuning.begin(
-        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
-        watch=watch,
-    )  # fmt: skip
+    with progress.study(watch) as seen:
+        return tuning.begin(
+            config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+            watch=seen,
+        )  # fmt: skip
 
 
 @told
@@ -232,7 +235,7 @@ def regress(
     final_epochs: their epochs, by default as in the search.
     figures: draw pictures of "all" trials, "best" or "none"; "auto": all for up to 20 trials.
     out: the study's folder; by default runs/<data>-<time>. overwrite: replace existing output.
-    watch: receives progress events.
+    watch: receives progress events; by default a notebook shows a bar.
 
     Returns the best regressor, a row per trial, and the study's folder. Raises InputError for bad input, before
     anything is trained.
@@ -250,10 +253,11 @@ def regress(
         final_epochs=final_epochs, figures=figures,
     )  # fmt: skip
     data = as_dataset(x, y, split_seed, reading, numeric=True)
-    return tuning.begin(
-        config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
-        watch=watch,
-    )  # fmt: skip
+    with progress.study(watch) as seen:
+        return tuning.begin(
+            config, data, workers=workers, ray=ray, storage=_storage(storage, study_name), out=out, overwrite=overwrite,
+            watch=seen,
+        )  # fmt: skip
 
 
 def _storage(url: str | None, study_name: str | None) -> Storage | None:

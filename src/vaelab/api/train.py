@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from vaelab.api import progress as showing
 from vaelab.api.given import as_dataset
 from vaelab.origin import told
 from vaelab.settings import checks
@@ -33,8 +34,8 @@ def train(
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Callable[[int], None] = lambda epoch: None,
-    note: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> training.TrainedRun:
     """Train one VAE; returns its history, encoder, decoder, metrics and the split data.
 
@@ -53,7 +54,8 @@ def train(
     figures: draw the run's pictures.
     out: the run's folder; by default runs/<data>-<time>.
     overwrite: replace existing output. resume: continue the interrupted run in `out`.
-    progress: called with the number of each finished epoch. note: called with messages for the user.
+    progress: called with the number of each finished epoch. note: called with messages for the user. By default a
+        notebook shows both.
 
     Raises InputError for bad input, before anything is written; TrainingFailed if the loss becomes non-finite.
 
@@ -67,8 +69,10 @@ def train(
         settings = {} if spec is None else checks.table("`spec`", spec)
         check_idle(settings, Spec)
         chosen = Spec.create(**settings)
-    return training.train(
-        as_dataset(x, y, split_seed, reading), chosen, out=out, starts=starts, overwrite=overwrite, resume=resume,
-        open_test=open_test, figures=figures, encoder=encoder, decoder=decoder, timeout=timeout, progress=progress,
-        note=note,
-    )  # fmt: skip
+    data = as_dataset(x, y, split_seed, reading)
+    with showing.epochs(progress, chosen.epochs) as seen:
+        return training.train(
+            data, chosen, out=out, starts=starts, overwrite=overwrite, resume=resume, open_test=open_test,
+            figures=figures, encoder=encoder, decoder=decoder, timeout=timeout, progress=seen,
+            note=note or showing.tell,
+        )  # fmt: skip
