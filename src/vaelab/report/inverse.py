@@ -40,7 +40,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         posterior=_examples(results["posterior"]["examples"]),
         search_table=_search(search) if search else None,
         best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=_captions(problem)),
-        settings=settings(spec, searched, spec_type),
+        settings=settings(spec, searched, spec_type, is_inverse=True),
         data=pairs(
             {"forward": _forward(problem["forward"])}
             | {k: problem[k] for k in ("x_shape", "y_shape", "spectrum") if k in problem}

@@ -160,12 +160,14 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: 
 
 
 def settings(
-    spec: Mapping[str, Any], searched: Sequence[str], spec_type: type[ModelSpec]
+    spec: Mapping[str, Any], searched: Sequence[str], spec_type: type[ModelSpec], is_inverse: bool = False
 ) -> list[tuple[str, str, str, bool]]:
-    """Name, value, meaning and "was it searched" of every setting of a spec."""
+    """Name, value, meaning and "was it searched" of every setting of a spec that has an effect, given the others."""
+    idle = spec_type.model_validate(spec).idle + (() if is_inverse else spec_type.of_inversion) if spec else ()
     return [
         (str(name), setting(str(name), value), meaning(str(name), spec_type), name in searched)
         for name, value in spec.items()
+        if name not in idle or name in searched
     ]
 
 

@@ -48,6 +48,7 @@ class ModelSpec(pydantic.BaseModel):
     )
     under_hidden: ClassVar[tuple[str, ...]] = ()  # settings that `hidden` overrides
     of_convolutions: ClassVar[tuple[str, ...]] = CONVOLUTIONS  # settings without effect if there are none
+    of_inversion: ClassVar[tuple[str, ...]] = ()  # settings of inverse problems alone
     of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that depend on the data
 
     hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
@@ -151,7 +152,8 @@ class ModelSpec(pydantic.BaseModel):
     @property
     def idle(self) -> tuple[str, ...]:
         """Settings without effect given the others, such as the channels of a network without convolutions."""
-        return self.of_convolutions if self.network == "mlp" else ()
+        of_convolutions = self.of_convolutions if self.network == "mlp" else ()
+        return of_convolutions + (self.under_hidden if self.hidden is not None else ())
 
     @property
     def shared(self) -> tuple[tuple[str, object], ...]:

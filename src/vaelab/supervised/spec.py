@@ -66,7 +66,8 @@ class SupervisedSpec(ModelSpec):
         ('units3', 'dropout3')
         """
         beyond = range(len(self.hidden_sizes) + 1, 4)
-        return super().idle + tuple(f"{name}{i}" for i in beyond for name in ("units", "dropout"))
+        unused = tuple(f"{name}{i}" for i in beyond for name in ("units", "dropout"))
+        return tuple(dict.fromkeys(super().idle + unused))
 
     @property
     def dropouts(self) -> tuple[float, ...]:

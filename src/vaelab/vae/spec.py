@@ -42,6 +42,7 @@ class Spec(ModelSpec):
         "latent_dim", "layers", "width", "taper", "dropout", "beta", "wx", "wy", "warmup", "free_bits",
     }  # fmt: skip
     under_hidden: ClassVar = ("layers", "width", "taper")
+    of_inversion: ClassVar = ("wx", "wy")
 
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="number of latent dimensions")
     layers: Annotated[int, Field(ge=0, le=16)] = Field(
@@ -117,15 +118,21 @@ class Spec(ModelSpec):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Also the settings of a learned prior, if the prior is normal, and of hidden layers, if there are none.
+        """Also the settings of another prior or likelihood, and of hidden layers, if there are none.
 
         >>> Spec(network="conv", layers=0).idle
-        ('components', 'covariance', 'width', 'taper', 'dropout')
+        ('components', 'covariance', 'pretrain', 'width', 'taper', 'dropout')
+        >>> Spec(likelihood="bernoulli", hidden="8").idle[7:]
+        ('components', 'covariance', 'pretrain', 'real_likelihood', 'count_likelihood', 'size_factor', 'threshold')
         """
-        of_prior = ("components", "covariance") if self.prior == "normal" else ()
+        of_prior = ("components", "covariance", "pretrain")
+        other_prior = {"normal": of_prior, "vamp": of_prior[1:]}.get(self.prior, ())
         of_columns = ("real_likelihood", "count_likelihood", "size_factor")
-        of_likelihood = () if self.likelihood in ("auto", "mixed") else of_columns
-        return super().idle + of_prior + of_likelihood + (() if self.hidden_sizes else ("width", "taper", "dropout"))
+        other_likelihood = () if self.likelihood in ("auto", "mixed") else of_columns
+        of_reals = self.real_likelihood if self.likelihood == "mixed" else self.likelihood
+        threshold = () if of_reals in ("auto", "huber") else ("threshold",)
+        layers = () if self.hidden_sizes else ("width", "taper", "dropout")
+        return super().idle + other_prior + other_likelihood + threshold + layers
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
