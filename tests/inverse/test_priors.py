@@ -1,5 +1,6 @@
 """Priors of inputs: draws against distribution functions of scipy, supports, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -42,6 +43,42 @@ def test_a_model_draws_its_examples_from_the_prior_and_stays_in_its_support():
     x = model.sample([2.0], 200)[0]
     assert 0 <= x[:, 0].min() <= x[:, 0].max() <= 1
     assert all(0 <= own[0] <= 1 for own in model.solve([2.0], 20)[0].x)
+
+
+def test_a_run_stores_its_prior_and_densities_are_those_of_the_prior(tmp_path):
+    prior = [distributions.Gamma(2.0, 3.0), distributions.Normal(-1.0, 0.5), distributions.Uniform(0.0, 4.0)]
+    model = ConditionalVAE(["x0 + x1 + x2"], prior=prior, epochs=1, hidden="8", flow=False).fit(examples=200)
+    found = model.solve([2.5], 30, rank="density")[0]
+    known = stats.gamma(2, scale=1 / 3), stats.norm(-1, 0.5), stats.uniform(0, 4)
+    exact = sum(own.logpdf(x) for own, x in zip(known, found.x.T, strict=True))
+    unit = np.log(model.inverter.problem.x_unit).sum()
+    inside = np.isfinite(exact)  # at an end of a support a density may be 0
+    assert inside.sum() > 5
+    np.testing.assert_allclose((found.log_density - unit)[inside], exact[inside], atol=1e-5)
+    again = ConditionalVAE.load(model.save(tmp_path / "run"))
+    assert again.inverter.problem.prior == model.inverter.problem.prior
+    np.testing.assert_array_equal(again.solve([2.5], 30, rank="density")[0].log_density, found.log_density)
+    told = "x0 Gamma (concentration 2, rate 3), x1 normal (mean -1, sd 0.5), x2 uniform (low 0, high 4)"
+    assert again.inverter.problem.prior_told == told
+
+
+def test_a_prior_that_only_python_knows_is_stored_as_text():
+    mixed = distributions.MixtureSameFamily(
+        distributions.Categorical(torch.ones(2)), distributions.Normal(torch.zeros(2), torch.ones(2))
+    )
+    kept = [priors.stored(mixed), priors.stored(distributions.LogNormal(0.0, 1.0))]
+    assert priors.named(kept[0]).startswith("MixtureSameFamily")
+    assert priors.log_density(kept, np.ones((1, 2))) is None
+    for own in kept:
+        priors.check_stored(own)
+    for wrong in (
+        {},
+        {"prior": "Nothing"},
+        {"prior": "normal", "mean": 0.0, "sd": -1.0},
+        {"prior": "Gamma", "rate": 1.0},
+    ):
+        with pytest.raises(ValueError, match="is no prior"):
+            priors.check_stored(wrong)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def draw(
     problem = model.problem
     measured = read(Path(y), problem, repeated, group)
     rows = rows_of(measured.group, len(measured.y))
-    notes = notes_on(p_values(model, measured.y), range(len(measured.y)))
+    notes = [f"prior: {problem.prior_told}."]
+    notes += notes_on(p_values(model, measured.y), range(len(measured.y)))
     if measured.group is None:
         x = model.draw(measured.y, n, seed).x
     else:

@@ -90,7 +90,7 @@ class ConditionalVAE:
         """
         if self.forward is None and y is None:
             raise InputError("without a forward function, y must be given with x.")
-        bounds = self.bounds
+        bounds, prior = self.bounds, list[priors.Stored]()
         if (self.prior is None) == (x is None):
             raise InputError("give either x to `fit`, or `prior`, from which x is drawn.")
         if self.prior is not None:
@@ -99,8 +99,17 @@ class ConditionalVAE:
                     "with `prior`, y is f(x) and the bounds are those of its support; leave y and `bounds` out."
                 )
             x, bounds = priors.draw(self.prior, examples, self.seed), priors.support(self.prior)
+            prior = [priors.stored(own) for own in self.prior]
         problem = problems.create(
-            "problem", x, y, self.forward, noise=self.noise, gate=self.gate, bounds=bounds, seed=self.seed
+            "problem",
+            x,
+            y,
+            self.forward,
+            noise=self.noise,
+            gate=self.gate,
+            bounds=bounds,
+            seed=self.seed,
+            prior=prior,
         )
         return self.fit_problem(problem)
 

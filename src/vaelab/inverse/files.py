@@ -18,6 +18,7 @@ from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse import priors
 from vaelab.inverse.forward import Function
 from vaelab.inverse.lines import FAMILIES
+from vaelab.inverse.priors import PARAMETERS, Stored
 from vaelab.inverse.problems import FEWEST, Problem, built_in, create
 from vaelab.settings.checks import whole
 from vaelab.store import read_toml
@@ -27,7 +28,6 @@ MOST = 10**8  # values of x that are drawn
 TABLES = tuple(ending for kind in ("csv", "parquet", "feather") for ending in readers.READERS[kind].endings)
 KEYS = ("forward", "inputs", "outputs", "examples", "x", "y", "table", "noise", "gate", "bounds")
 INPUT, OUTPUT = ("name", "unit", "low", "high", "prior", "mean", "sd"), ("name", "unit")  # the keys of an entry
-PRIORS = {"uniform": ("low", "high"), "log-uniform": ("low", "high"), "normal": ("mean", "sd")}  # and their parameters
 
 
 def load(
@@ -216,7 +216,8 @@ def _from_toml(path: Path, forward: Any, *, noise: Any, gate: Any, seed: int, so
         raise InputError(f"{path.name} needs `x`, a file, or `table`, or `inputs`, a list of low and high.")
     if "y" in table:
         raise InputError(f"`y` of {path.name} needs `x`, the file of its pairs; give `x` instead of `inputs`.")
-    return _create(path.stem, _drawn(inputs, declared, table.get("examples", 20_000), seed), None, forward, **options)
+    x, prior = _drawn(inputs, declared, table.get("examples", 20_000), seed)
+    return _create(path.stem, x, None, forward, prior=prior, **options)
 
 
 def _is_texts(value: Any) -> bool:
@@ -264,10 +265,10 @@ def _named(entries: Sequence[Mapping[str, Any]], letter: str) -> tuple[str, ...]
 def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
     """`low` and `high` of an input, checked; None if it has neither."""
     kind = entry.get("prior", "uniform")
-    if not isinstance(kind, str) or kind not in PRIORS:
-        raise unknown_name(f"prior of x{k}", str(kind), PRIORS)
+    if not isinstance(kind, str) or kind not in PARAMETERS:
+        raise unknown_name(f"prior of x{k}", str(kind), PARAMETERS)
     for key in ("low", "high", "mean", "sd"):
-        if key in entry and key not in PRIORS[kind]:
+        if key in entry and key not in PARAMETERS[kind]:
             raise InputError(f"the prior of x{k} is {kind}, which has no `{key}`; leave it out.")
     if "low" not in entry and "high" not in entry:
         return None
@@ -280,23 +281,26 @@ def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _drawn(
     inputs: Sequence[Mapping[str, Any]], ranges: Sequence[tuple[float, float] | None], examples: Any, seed: int
-) -> Array:
-    """x (examples, inputs), each input from its prior."""
+) -> tuple[Array, list[Stored]]:
+    """x (examples, inputs), each input from its prior, and the priors."""
     if not isinstance(examples, int) or isinstance(examples, bool) or not FEWEST <= examples <= MOST // len(ranges):
         raise InputError(
             f"`examples` must be a whole number from {FEWEST} to {MOST // len(ranges)}, but got {shown(examples)}."
         )
     kinds = [entry.get("prior", "uniform") for entry in inputs]
     for k, (kind, entry) in enumerate(zip(kinds, inputs, strict=True)):
-        for key in PRIORS[kind]:
+        for key in PARAMETERS[kind]:
             if key not in entry:
-                raise InputError(f"input x{k} needs {' and '.join(PRIORS[kind])}, by which it is drawn.")
+                raise InputError(f"input x{k} needs {' and '.join(PARAMETERS[kind])}, by which it is drawn.")
+    chosen: list[Stored] = [
+        {"prior": kind} | {key: _checked(f"{key} of x{k}", inputs[k][key]) for key in PARAMETERS[kind]}
+        for k, kind in enumerate(kinds)
+    ]
     if set(kinds) != {"uniform"}:
-        values = [[_checked(f"{key} of x{k}", inputs[k][key]) for key in PRIORS[kind]] for k, kind in enumerate(kinds)]
-        chosen = [priors.of_words(k, kind, *own) for k, (kind, own) in enumerate(zip(kinds, values, strict=True))]
-        return priors.draw(chosen, examples, seed)
+        each = [priors.of_words(k, *entry.values()) for k, entry in enumerate(chosen)]
+        return priors.draw(each, examples, seed), chosen
     low, high = np.array(ranges, dtype=np.float64).T
-    return np.random.default_rng([seed, 0x1A]).uniform(low, high, (examples, len(ranges)))
+    return np.random.default_rng([seed, 0x1A]).uniform(low, high, (examples, len(ranges))), chosen
 
 
 def _checked(name: str, value: Any) -> float:

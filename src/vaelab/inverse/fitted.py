@@ -22,7 +22,7 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.rows import Batches, chunk
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
-from vaelab.inverse import mixture, repeated, solutions
+from vaelab.inverse import mixture, priors, repeated, solutions
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
@@ -137,7 +137,12 @@ class Inverter:
             return own + self.space.log_turn
 
     def log_prior(self, x: Array) -> Floats:
-        """log p(x) (n,) in the model's coordinates of x: of a Gaussian mixture that is fitted to the examples."""
+        """log p(x) (n,) in the model's coordinates of x: by the prior that the run stores, else by a Gaussian mixture
+        that is fitted to the examples.
+        """
+        known = priors.log_density(self.problem.prior, x)
+        if known is not None:
+            return known - self.space.log_jacobian(x)
         return self._of_x.log_prob(self.space.x_model(x).numpy())
 
     @functools.cached_property
@@ -236,7 +241,7 @@ class Inverter:
             "x_shape": list(problem.x_shape), "y_shape": list(problem.y_shape), "noise": problem.noise.tolist(),
             "gate": problem.gate.tolist(), "x_scale": problem.x_scale.tolist(), "y_scale": problem.y_scale.tolist(),
             "bounds": None if problem.bounds is None else problem.bounds.listed(problem.x_shape[0]),
-            "x_names": list(problem.x_names), "y_names": list(problem.y_names),
+            "x_names": list(problem.x_names), "y_names": list(problem.y_names), "prior": list(problem.prior),
             "source": dict(problem.source), "sha256": digest,
             "examples": None if self.examples is None else self.examples.save(folder),
             "sources": dataclasses.asdict(self.sources),
@@ -281,8 +286,8 @@ class Inverter:
             _check_agrees(function, examples, frame, y_scale, y_shape)
         problem = Problem(
             about["name"], np.empty((0, *x_shape)), np.empty((0, *y_shape)), function, {}, noise, gate, x_scale,
-            y_scale, bounds, FAMILIES.get(about["family"]), about["source"], 0, tuple(about["x_names"]),
-            tuple(about["y_names"]),
+            y_scale, bounds, FAMILIES.get(about["family"]), about["source"], 0, tuple(about["prior"]),
+            tuple(about["x_names"]), tuple(about["y_names"]),
         )  # fmt: skip
         run = store.load_run(folder)
         flow = None if about["flow"] is None else Flow.load(folder, about["flow"], space.x.size, space.y.size)
@@ -294,7 +299,7 @@ KINDS: dict[str, Any] = {  # of what is in problem.json
     "y_shape": list[int], "noise": list[float], "gate": list[float], "x_scale": list[float], "y_scale": list[float],
     "bounds": list[tuple[float | None, float | None] | None] | None, "source": dict[str, Any], "sha256": str,
     "examples": str | None, "flow": dict[str, Any] | None, "sources": Sources, "x_names": list[str],
-    "y_names": list[str],
+    "y_names": list[str], "prior": list[dict[str, str | float]],
 }  # fmt: skip
 
 
@@ -319,6 +324,10 @@ def read_problem(path: Path) -> dict[str, Any]:
     if len(about["noise"]) != outputs or min(about["noise"]) < 0:
         raise ValueError("noise must be at least 0 for each output")
     check_gate(about["gate"], outputs)
+    if about["prior"] and len(about["prior"]) != about["x_shape"][0]:
+        raise ValueError("prior must have an entry for each input")
+    for entry in about["prior"]:
+        priors.check_stored(entry)
     if about["family"] is not None and about["family"] not in FAMILIES:
         raise ValueError(f"{about['family']!r} is no built-in problem")
     return about

@@ -1,9 +1,15 @@
-"""Priors of inputs as torch distributions: draws of x for training, and the support in which x lies."""
+"""Priors of inputs: torch distributions that x is drawn from, and what a run stores of them: a name and its parameters.
+
+What is stored is an entry of a TOML file, {"prior": "normal", "mean": 0.0, "sd": 1.0}, or names a class of
+torch.distributions and its parameters, {"prior": "Gamma", "concentration": 2.0, "rate": 5.0}. A distribution that is
+none of these is stored as text alone, {"prior": "other", "text": ...}, without its density.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +17,12 @@ import numpy.typing as npt
 import torch
 
 from vaelab.errors import InputError, shown
+from vaelab.wording import significant
 
 Array = npt.NDArray[Any]
+Stored = dict[str, str | float]
+PARAMETERS = {"uniform": ("low", "high"), "log-uniform": ("low", "high"), "normal": ("mean", "sd")}
+OTHER = "other"  # a distribution whose density is not stored
 
 
 def draw(priors: Sequence[Any], n: int, seed: int) -> Array:
@@ -57,6 +67,86 @@ def of_words(k: int, kind: str, first: float, second: float) -> Any:
     return distributions.TransformedDistribution(
         distributions.Uniform(a.log(), b.log()), [distributions.ExpTransform()]
     )
+
+
+def stored(prior: Any) -> Stored:
+    """The name and the parameters of a torch distribution of one number.
+
+    >>> from torch.distributions import Beta, Normal
+    >>> stored(Normal(0.0, 1.0)), stored(Beta(2.0, 5.0))
+    ({'prior': 'normal', 'mean': 0.0, 'sd': 1.0}, {'prior': 'Beta', 'concentration1': 2.0, 'concentration0': 5.0})
+    """
+    from torch import distributions
+
+    kind = type(prior)
+    if kind is distributions.Normal:
+        return {"prior": "normal", "mean": float(prior.loc), "sd": float(prior.scale)}
+    if kind is distributions.Uniform:
+        return {"prior": "uniform", "low": float(prior.low), "high": float(prior.high)}
+    needed = [own.name for own in inspect.signature(kind).parameters.values() if own.default is own.empty]
+    is_known = getattr(distributions, kind.__name__, None) is kind
+    if not is_known or not needed or not set(needed) <= set(kind.arg_constraints):
+        return {"prior": OTHER, "text": shown(prior)}
+    return {"prior": kind.__name__} | {name: float(getattr(prior, name)) for name in kind.arg_constraints}
+
+
+def of_stored(entry: Mapping[str, Any]) -> Any:
+    """The torch distribution that was stored, in double precision; None for one that is text alone.
+
+    >>> float(of_stored({"prior": "normal", "mean": 2.0, "sd": 3.0}).mean)
+    2.0
+    """
+    from torch import distributions
+
+    kind = entry["prior"]
+    given = {name: value for name, value in entry.items() if name != "prior"}
+    if kind == OTHER:
+        return None
+    if kind in PARAMETERS:
+        return of_words(0, kind, *(given[name] for name in PARAMETERS[kind]))
+    made = getattr(distributions, kind, None)
+    if not (isinstance(made, type) and issubclass(made, distributions.Distribution)):
+        raise ValueError(f"{kind!r} is no prior")
+    return made(**{name: torch.tensor(value, dtype=torch.float64) for name, value in given.items()})
+
+
+def check_stored(entry: Mapping[str, Any]) -> None:
+    """Raises ValueError for what cannot be a stored prior."""
+    try:
+        prior, text = of_stored(entry), named(entry)
+    except (InputError, KeyError, TypeError, ValueError):
+        raise ValueError(f"{shown(entry)} is no prior") from None
+    if (prior is None) != (entry["prior"] == OTHER) or not text:
+        raise ValueError(f"{shown(entry)} is no prior")
+
+
+def named(entry: Mapping[str, Any]) -> str:
+    """What was stored, in words.
+
+    >>> named({"prior": "normal", "mean": 3.0, "sd": 0.5}), named({"prior": "Gamma", "concentration": 2.0, "rate": 1.0})
+    ('normal (mean 3, sd 0.5)', 'Gamma (concentration 2, rate 1)')
+    """
+    if entry["prior"] == OTHER:
+        return str(entry["text"])
+    told = ", ".join(f"{name} {significant(value)}" for name, value in entry.items() if name != "prior")
+    return f"{entry['prior']} ({told})"
+
+
+def log_density(entries: Sequence[Mapping[str, Any]], x: Array) -> npt.NDArray[np.float64] | None:
+    """log p(x) (n,) of x (n, inputs) in their own units, as stored; None where a density is not stored.
+
+    >>> log_density([{"prior": "uniform", "low": 0.0, "high": 4.0}], np.array([[1.0], [4.0]])).round(3)
+    array([-1.386, -1.386])
+    """
+    known = [of_stored(entry) for entry in entries]
+    if not known or None in known:
+        return None
+    total = np.zeros(len(x))
+    for values, prior, ends in zip(x.T, known, support(known), strict=True):
+        low, high = (-math.inf, math.inf) if ends is None else ends
+        inside = np.clip(values, np.nextafter(low, math.inf), np.nextafter(high, -math.inf))  # an end may be open
+        total += prior.log_prob(torch.from_numpy(inside)).numpy()
+    return total
 
 
 def _check(priors: Sequence[Any]) -> None:

@@ -16,6 +16,7 @@ from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
+from vaelab.inverse.priors import Stored, named
 from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, each_value, per_output, spread
 from vaelab.settings import checks
 from vaelab.settings.checks import whole
@@ -54,6 +55,7 @@ class Problem:
     family: Family | None = None
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     failed: int = 0
+    prior: tuple[Stored, ...] = ()  # of each input, if x was drawn from it
     x_names: tuple[str, ...] = ()  # of the inputs, with their units: "width [mm]"; by default x0, x1, ...
     y_names: tuple[str, ...] = ()  # of the outputs; by default y, or y0, y1, ...
 
@@ -88,6 +90,14 @@ class Problem:
     def rows(self, split: str) -> tuple[Array, Array]:
         """x and y of one split."""
         return self.x[self.splits[split]], self.y[self.splits[split]]
+
+    @property
+    def prior_told(self) -> str:
+        """The distribution of x that answers assume, in words."""
+        if not self.prior:
+            return "the distribution of x over the examples"
+        each = zip(self.inputs, self.prior, strict=True)
+        return ", ".join(f"{name} {named(entry)}" for name, entry in each)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -157,6 +167,7 @@ def create(
     bounds: Sequence[tuple[float | None, float | None] | None] | str | None = "auto",
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
+    prior: Sequence[Stored] = (),
     x_names: Sequence[str] = (),
     y_names: Sequence[str] = (),
 ) -> Problem:
@@ -168,6 +179,7 @@ def create(
     one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
     bounds: (low, high) of each input, one of them or both None, outside of which is no draw and no solution;
     by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
+    prior: from which each input of x was drawn, as `priors.stored`.
     Every input and output may have its own unit; a change of units changes no answer. x_names, y_names: of the
     inputs and outputs.
 
@@ -218,7 +230,7 @@ def create(
     own = default_gate(y_scale, level, measured[0].size // outputs) if gate is None else check_gate(gate, outputs)
     return Problem(
         name, x, measured, function, splits, level, own, x_scale, y_scale,
-        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed,
+        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed, tuple(prior),
         _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
 

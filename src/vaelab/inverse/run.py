@@ -165,6 +165,8 @@ def summary(
         "kl": model.metrics["kl"],
         "verdict": model.metrics["verdict"],
         "bound": model.metrics["neg_elbo"],
+        "prior": problem.prior_told,
+        "sources": dataclasses.asdict(model.sources),
         "compared": model.metrics.get("compared"),
     }
     if judged is None:

@@ -154,7 +154,7 @@ def _candidates(model: Inverter, problem: Problem, y: Array, n: int, walk: int |
 
 def _log_density(model: Inverter, x: Array) -> Floats | None:
     """log p(x) (s,) in nats, each input in units of its range; None where x has no density."""
-    if model.examples is None or not model.space.has_density:
+    if not model.space.has_density or (model.examples is None and not model.problem.prior):
         return None
     if not len(x):
         return np.empty(0)

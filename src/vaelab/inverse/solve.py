@@ -105,7 +105,8 @@ def solve(
         "run": str(folder), "samples": samples, "refine": refine, "seconds": time.perf_counter() - began,
         "gate": (problem.gate if gate is None else check_gate(gate, problem.outputs)).tolist(),
         "y_scale": problem.y_scale.tolist(), "inputs": list(problem.inputs), "outputs": list(problem.outputs_named),
-        "by": measured.title, "repeated": repeated, "names": measured.names, "rank": rank, "curves": curves,
+        "by": measured.title, "repeated": repeated, "names": measured.names, "rank": rank, "prior": problem.prior_told,
+        "sources": dataclasses.asdict(model.sources), "curves": curves,
     }  # fmt: skip
     return Solved(document, problem, measured, found)
 

@@ -44,6 +44,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         data=pairs(
             {"forward": _forward(problem["forward"])}
             | {k: problem[k] for k in ("x_shape", "y_shape", "spectrum") if k in problem}
+            | {"prior": results["prior"]}
             | {k: ", ".join(problem[f"{k}_names"]) for k in ("x", "y") if problem[f"{k}_names"]}
             | {k: ", ".join(map(significant, problem[k])) for k in ("noise", "gate")}
         ),
@@ -90,6 +91,18 @@ def _forward(texts: Any) -> str:
     if texts is None:
         return "a function in Python"
     return ", ".join(texts) or "not given"
+
+
+def _sources(sources: Mapping[str, Any]) -> str:
+    """Where `solve` takes its candidates from."""
+    walk = f", each after {counted(sources['walk'], 'latent step')}" if sources["walk"] else ""
+    near = "the training examples with the nearest y"
+    kinds = {0.0: f"all are {near}", 1.0: f"all come from the network{walk}"}
+    both = f"{_share(sources['share'])} come from the network{walk}, the others are {near}"
+    return (
+        f"Of the candidates of `solve`, {kinds.get(sources['share'], both)}: so most distinct solutions of validation "
+        "measurements were found at equal evaluations."
+    )
 
 
 def _examples(examples: Any) -> Table | None:
@@ -140,7 +153,7 @@ def _course(results: Mapping[str, Any], spec: Mapping[str, Any], noisy: bool) ->
             f"Compared with multi-start without a network, training pays off from {results['pays_from']:,} "
             "measurements."
         )
-    return [*told, *_beside_nearest(results), *_posterior(results["posterior"])]
+    return [*told, _sources(results["sources"]), *_beside_nearest(results), *_posterior(results["posterior"])]
 
 
 def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
