@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,9 +20,13 @@ from vaelab.cli.options import (
     run_there,
     tell,
 )
-from vaelab.cli.reading import with_options
+from vaelab.cli.reading import OptionGroup, with_options
 from vaelab.cli.settings import INVERSE, InverseOptions
 from vaelab.errors import InputError
+
+if TYPE_CHECKING:
+    from vaelab.inverse.problems import Problem
+    from vaelab.settings.space import Space
 
 PythonFunction = Annotated[
     str | None,
@@ -61,6 +66,68 @@ Refine = Annotated[int, typer.Option(min=0, help="damped Gauss-Newton steps per 
 Seed = Annotated[int, typer.Option(min=0, help="seed for sampling")]
 
 
+@dataclasses.dataclass(frozen=True)
+class ProblemOptions(OptionGroup):
+    """What x and y are, and f, beside the file that holds or declares them."""
+
+    forward: Forward = None
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="COLUMNS", help="columns of a table that are x: width,height")
+    ] = None
+    y: Annotated[str | None, typer.Option("--y", metavar="COLUMNS", help="columns that are y; default: all others")] = (
+        None
+    )
+    noise: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="standard deviation of the noise on y = f(x), or one per output: 0.1,20"),
+    ] = None
+    gate: Gate = None
+
+    @property
+    def names_python(self) -> bool:
+        """Whether f is a function in a Python file, which no run stores: it is named again, also beside --resume."""
+        return any(".py:" in text for text in self.forward or ())
+
+    def load(self, source: str, function: Any, seed: int) -> Problem:
+        """The problem of a file or built-in name. function: f, as read from `forward`."""
+        from vaelab.inverse import files
+        from vaelab.inverse.units import parse_numbers
+
+        return files.load(
+            source, function, parse_numbers("noise", self.noise), seed, gate=parse_numbers("gate", self.gate),
+            x=files.columns_of(self.x), y=files.columns_of(self.y),
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class CandidateOptions(OptionGroup):
+    """How candidates are made, and what they are compared with."""
+
+    samples: Annotated[int, typer.Option(min=1, help="candidates per scored measurement")] = 30
+    refine: Refine = 20
+    walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12
+    spectrum: Annotated[
+        bool | None,
+        typer.Option(
+            "--spectrum/--no-spectrum", help="also feed the spectrum of y to the network; default: for curves"
+        ),
+    ] = None
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the baseline methods")] = True
+    flow: Annotated[
+        bool,
+        typer.Option(
+            "--flow/--no-flow", help="of noisy y, also train a flow, which draws unless the VAE is clearly better"
+        ),
+    ] = True
+    npe: Annotated[
+        bool,
+        typer.Option("--npe", help="also run sbi's neural posterior estimation with the same training time; needs sbi"),
+    ] = False
+
+
+DECLARED, USUAL = ProblemOptions(), CandidateOptions()
+
+
 @with_options
 def invert(
     context: typer.Context,
@@ -71,18 +138,7 @@ def invert(
             help="product, two-birds-easy, two-birds, a table, or an .npz or .toml file; omit with --resume",
         ),
     ] = None,
-    forward: Forward = None,
-    x: Annotated[
-        str | None, typer.Option("--x", metavar="COLUMNS", help="columns of a table that are x: width,height")
-    ] = None,
-    y: Annotated[
-        str | None, typer.Option("--y", metavar="COLUMNS", help="columns that are y; default: all others")
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(metavar="NUMBER", help="standard deviation of the noise on y = f(x), or one per output: 0.1,20"),
-    ] = None,
-    gate: Gate = None,
+    declared: ProblemOptions = DECLARED,
     model: InverseOptions = INVERSE,
     trials: Annotated[int, typer.Option(min=0, help="trials to run before the final training")] = 0,
     search: Annotated[
@@ -93,27 +149,8 @@ def invert(
     yardstick: Annotated[
         str | None, typer.Option(help="what the search optimizes on validation: recall, precision or bound")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="candidates per scored measurement")] = 30,
-    refine: Refine = 20,
-    walk: Annotated[int, typer.Option(min=0, help="random-walk steps in the latent space before refinement")] = 12,
+    candidates: CandidateOptions = USUAL,
     seed: Annotated[int, typer.Option(min=0, help="seed of the problem, training and sampling")] = 0,
-    spectrum: Annotated[
-        bool | None,
-        typer.Option(
-            "--spectrum/--no-spectrum", help="also feed the spectrum of y to the network; default: for curves"
-        ),
-    ] = None,
-    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the baseline methods")] = True,
-    flow: Annotated[
-        bool,
-        typer.Option(
-            "--flow/--no-flow", help="of noisy y, also train a flow, which draws unless the VAE is clearly better"
-        ),
-    ] = True,
-    npe: Annotated[
-        bool,
-        typer.Option("--npe", help="also run sbi's neural posterior estimation with the same training time; needs sbi"),
-    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     resume: Resume = None,
@@ -121,43 +158,24 @@ def invert(
     as_json: AsJson = False,
 ) -> None:
     """Learn to invert y = f(x): find many different x that reproduce y, and compare with other methods."""
-    from vaelab.settings.space import Space
     from vaelab.vae.spec import Spec
 
-    if search and space:
-        raise InputError("give the ranges with --search or --space, not both.")
-    ranges = Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
-    fixed = model.fixed(Spec)
-    named = {"forward"} if any(".py:" in text for text in forward or ()) else set[str]()
-    if resume is not None:
-        refuse_beside(context, "resume", named)
-        config = resumed(resume, "invert") / "config.toml"
-    elif config is not None:
-        refuse_beside(context, "config", {"out", "overwrite", *named})
-    elif problem is None:
-        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume FOLDER.")
-    elif Path(problem).suffix:
-        check_there(problem)
+    ranges, fixed = _ranges(search, space), model.fixed(Spec)
+    stored = _stored_config(context, problem, declared, resume, config)
     from vaelab.cli import terminal
     from vaelab.engine.process import keep_freed_memory
-    from vaelab.inverse import files, run
+    from vaelab.inverse import run
     from vaelab.inverse.config import InversionConfig
     from vaelab.inverse.python_function import given
-    from vaelab.inverse.units import parse_numbers
 
     keep_freed_memory()
-    function = given(forward)
-    if config is not None:
-        chosen, loaded = InversionConfig.read(config, forward=function if callable(function) else None)
+    function = given(declared.forward)
+    if stored is not None:
+        chosen, loaded = InversionConfig.read(stored, forward=function if callable(function) else None)
     else:
-        loaded = files.load(
-            problem or "", function, parse_numbers("noise", noise), seed, gate=parse_numbers("gate", gate),
-            x=files.columns_of(x), y=files.columns_of(y),
-        )  # fmt: skip
-        chosen = InversionConfig.create(
-            loaded, fixed, ranges, yardstick, trials=trials, samples=samples, refine=refine, walk=walk, seed=seed,
-            spectrum=spectrum, baselines=baselines, flow=flow, npe=npe,
-        )  # fmt: skip
+        loaded = declared.load(problem or "", function, seed)
+        options = {"trials": trials, "seed": seed, **dataclasses.asdict(candidates)}
+        chosen = InversionConfig.create(loaded, fixed, ranges, yardstick, **options)
     with terminal.inversion(chosen.epochs) as progress:
         watch = run.InversionWatch(*progress)
         if resume is not None:
@@ -165,6 +183,34 @@ def invert(
         else:
             found = run.begin(loaded, chosen, out=out, overwrite=overwrite, watch=watch)
     print_json(found.results) if as_json else terminal.print_inversion(found.results)
+
+
+def _ranges(search: list[str] | None, space: Path | None) -> Space | None:
+    """The search space, if one is given."""
+    from vaelab.settings.space import Space
+    from vaelab.vae.spec import Spec
+
+    if search and space:
+        raise InputError("give the ranges with --search or --space, not both.")
+    return Space.from_strings(search, Spec) if search else Space.from_toml(space, Spec) if space else None
+
+
+def _stored_config(
+    context: typer.Context, problem: str | None, declared: ProblemOptions, resume: Path | None, config: Path | None
+) -> Path | None:
+    """The config.toml of a run that is resumed or run again; None for a new one, whose file must be there."""
+    named = {"forward"} if declared.names_python else set[str]()
+    if resume is not None:
+        refuse_beside(context, "resume", named)
+        return resumed(resume, "invert") / "config.toml"
+    if config is not None:
+        refuse_beside(context, "config", {"out", "overwrite", *named})
+        return config
+    if problem is None:
+        raise InputError("`vaelab invert` needs PROBLEM, such as product, or --resume FOLDER.")
+    if Path(problem).suffix:
+        check_there(problem)
+    return None
 
 
 def _check_measurements(y: Path) -> None:

@@ -297,7 +297,7 @@ def _drawn(
         for k, kind in enumerate(kinds)
     ]
     if set(kinds) != {"uniform"}:
-        each = [priors.of_words(k, *entry.values()) for k, entry in enumerate(chosen)]
+        each = [priors.of_stored(entry, k) for k, entry in enumerate(chosen)]
         return priors.draw(each, examples, seed), chosen
     low, high = np.array(ranges, dtype=np.float64).T
     return np.random.default_rng([seed, 0x1A]).uniform(low, high, (examples, len(ranges))), chosen

@@ -90,8 +90,8 @@ def stored(prior: Any) -> Stored:
     return {"prior": kind.__name__} | {name: float(getattr(prior, name)) for name in kind.arg_constraints}
 
 
-def of_stored(entry: Mapping[str, Any]) -> Any:
-    """The torch distribution that was stored, in double precision; None for one that is text alone.
+def of_stored(entry: Mapping[str, Any], k: int = 0) -> Any:
+    """The torch distribution that was stored for input k, in double precision; None for one that is text alone.
 
     >>> float(of_stored({"prior": "normal", "mean": 2.0, "sd": 3.0}).mean)
     2.0
@@ -103,11 +103,12 @@ def of_stored(entry: Mapping[str, Any]) -> Any:
     if kind == OTHER:
         return None
     if kind in PARAMETERS:
-        return of_words(0, kind, *(given[name] for name in PARAMETERS[kind]))
+        return of_words(k, kind, *(given[name] for name in PARAMETERS[kind]))
     made = getattr(distributions, kind, None)
     if not (isinstance(made, type) and issubclass(made, distributions.Distribution)):
         raise ValueError(f"{kind!r} is no prior")
-    return made(**{name: torch.tensor(value, dtype=torch.float64) for name, value in given.items()})
+    parameters: dict[str, Any] = {name: torch.tensor(value, dtype=torch.float64) for name, value in given.items()}
+    return made(**parameters)
 
 
 def check_stored(entry: Mapping[str, Any]) -> None:
