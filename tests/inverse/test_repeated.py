@@ -107,7 +107,7 @@ def test_a_mixture_is_the_gaussian_it_is_fitted_to_and_completes_by_its_conditio
     rng = np.random.default_rng(0)
     S = np.array([[1.0, 0.6, 0.2], [0.6, 2.0, -0.5], [0.2, -0.5, 0.7]])
     found = Mixture.of(rng.multivariate_normal([1.0, 0, -1], S, 3_000))
-    drawn = found.completed(np.array([np.nan, 1.5, np.nan]), 20_000, rng)
+    drawn = found.completed(np.tile([np.nan, 1.5, np.nan], (20_000, 1)), rng)
     assert (drawn[:, 1] == 1.5).all()
     gain = S[[0, 2], 1] / S[1, 1]
     np.testing.assert_allclose(drawn[:, [0, 2]].mean(0), [1, -1] + gain * 1.5, atol=0.08)

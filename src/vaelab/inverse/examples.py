@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vaelab import store
 from vaelab.inverse.coordinates import Frame
-from vaelab.inverse.mixture import Mixture
+from vaelab.inverse.mixture import Mixture, by_measured
 from vaelab.inverse.problems import Problem
 
 Array = npt.NDArray[Any]
@@ -83,12 +82,3 @@ class Examples:
         """From a run folder."""
         arrays = store.load_arrays(folder / FILE, sha256)
         return cls(arrays["c"], arrays["y"])
-
-
-def by_measured(y: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """The rows (n,) of y (n, V) that have the same values measured, not NaN; which values; and these of the rows."""
-    measured = ~np.isnan(y)
-    patterns, which = np.unique(measured, axis=0, return_inverse=True)
-    for k, columns in enumerate(patterns):
-        rows = np.flatnonzero(which.reshape(-1) == k)
-        yield rows, np.flatnonzero(columns), y[rows][:, columns]

@@ -124,7 +124,7 @@ class Inverter:
                 "measurements."
             )
         relative = problem.relative_y(y[None])[0]
-        drawn = self.examples.of_y.completed(relative, n, np.random.default_rng(seed))
+        drawn = self.examples.of_y.completed(np.tile(relative, (n, 1)), np.random.default_rng(seed))
         found: Array = (drawn * each_value(problem.y_scale, problem.y_shape)).reshape(n, *problem.y_shape)
         return np.where(np.isnan(y), found, y)
 
@@ -286,7 +286,7 @@ class Inverter:
             _check_agrees(function, examples, frame, y_scale, y_shape)
         problem = Problem(
             about["name"], np.empty((0, *x_shape)), np.empty((0, *y_shape)), function, {}, noise, gate, x_scale,
-            y_scale, bounds, FAMILIES.get(about["family"]), about["source"], 0, tuple(about["prior"]),
+            y_scale, bounds, FAMILIES.get(about["family"]), about["source"], 0, 0, tuple(about["prior"]),
             tuple(about["x_names"]), tuple(about["y_names"]),
         )  # fmt: skip
         run = store.load_run(folder)

@@ -1,11 +1,13 @@
-"""A Gaussian mixture of examples: the density of x, and draws of outputs that were not measured given the others."""
+"""A Gaussian mixture of examples: the density of x, and draws of values that were not measured given the others."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -13,8 +15,18 @@ from sklearn.mixture import GaussianMixture
 from vaelab.engine.process import one_thread
 from vaelab.inverse.units import Floats
 
+Rows = npt.NDArray[np.int64]
 COMPONENTS, LEAST = (1, 2, 4, 8), 5  # the second: rows for each component and value
 ROWS = 3_000  # examples that it is fitted to, a quarter of which chooses the number of components
+
+
+def by_measured(values: Floats) -> Iterator[tuple[Rows, Rows, Floats]]:
+    """The rows (n,) of values (n, V) that have the same of them measured, not NaN; which these are; and the values."""
+    measured = ~np.isnan(values)
+    patterns, which = np.unique(measured, axis=0, return_inverse=True)
+    for k, columns in enumerate(patterns):
+        rows = np.flatnonzero(which.reshape(-1) == k)
+        yield rows, np.flatnonzero(columns), values[rows][:, columns]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,20 +59,20 @@ class Mixture:
         found: Floats = logsumexp(self._joint(values, np.arange(values.shape[1])), axis=1)
         return found
 
-    def completed(self, values: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draws (n, d) of one example (d,), whose NaN are drawn from their distribution given the other values."""
-        gone = np.isnan(values)
-        seen, lost = np.flatnonzero(~gone), np.flatnonzero(gone)
-        joint = self._joint(values[None, seen], seen)[0]
-        chosen = rng.choice(len(self.weights), n, p=np.exp(joint - logsumexp(joint)))
-        found = np.tile(values, (n, 1))
-        for k in np.unique(chosen):
-            rows = np.flatnonzero(chosen == k)
-            mean, S = self.means[k], self.covariances[k]
-            gain = np.linalg.solve(S[np.ix_(seen, seen)], S[np.ix_(seen, lost)]).T
-            left = S[np.ix_(lost, lost)] - gain @ S[np.ix_(seen, lost)]
-            centre = mean[lost] + gain @ (values[seen] - mean[seen])
-            found[np.ix_(rows, lost)] = rng.multivariate_normal(centre, (left + left.T) / 2, len(rows))
+    def completed(self, values: Floats, rng: np.random.Generator) -> Floats:
+        """Examples (n, d), whose NaN are drawn from their distribution given the other values."""
+        found = values.copy()
+        for rows, seen, measured in by_measured(values):
+            lost = np.setdiff1d(np.arange(values.shape[1]), seen)
+            joint = self._joint(measured, seen)
+            share = np.exp(joint - logsumexp(joint, axis=1, keepdims=True)).cumsum(1)
+            chosen = (share[:, :-1] < rng.random((len(rows), 1))).sum(1)
+            for k in np.unique(chosen) if len(lost) else ():
+                mean, S, own = self.means[k], self.covariances[k], chosen == k
+                gain = np.linalg.solve(S[np.ix_(seen, seen)], S[np.ix_(seen, lost)])
+                left = S[np.ix_(lost, lost)] - gain.T @ S[np.ix_(seen, lost)]
+                noise = rng.multivariate_normal(np.zeros(len(lost)), (left + left.T) / 2, int(own.sum()))
+                found[np.ix_(rows[own], lost)] = mean[lost] + (measured[own] - mean[seen]) @ gain + noise
         return found
 
     def _joint(self, values: Floats, columns: np.ndarray) -> Floats:

@@ -15,6 +15,7 @@ import torch
 from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradiction
+from vaelab.inverse.gaps import filled
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
 from vaelab.inverse.priors import Stored, named
 from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, each_value, per_output, spread
@@ -55,6 +56,7 @@ class Problem:
     family: Family | None = None
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     failed: int = 0
+    gaps: int = 0  # examples whose y was not complete, and was filled
     prior: tuple[Stored, ...] = ()  # of each input, if x was drawn from it
     x_names: tuple[str, ...] = ()  # of the inputs, with their units: "width [mm]"; by default x0, x1, ...
     y_names: tuple[str, ...] = ()  # of the outputs; by default y, or y0, y1, ...
@@ -175,8 +177,9 @@ def create(
 
     x (N, *x_shape), where axis 1 has the inputs x0, x1, ... of expressions; y (N, *y_shape), where axis 1 has the
     outputs; forward: a function of a batch of x in torch or NumPy, or expressions as text, one per output, or None.
-    Examples whose y is not finite, such as failed simulations, are left out and counted. noise, gate: in y's own units,
-    one number or one per output; by default a solution's f(x) is within 0.1 standard deviations of y, for every output.
+    Examples whose y is not finite, such as failed simulations, are left out and counted; gaps in the y of pairs, NaN,
+    are filled as by `gaps.filled`, for training alone. noise, gate: in y's own units, one number or one per output; by
+    default a solution's f(x) is within 0.1 standard deviations of y, for every output.
     bounds: (low, high) of each input, one of them or both None, outside of which is no draw and no solution;
     by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
     prior: from which each input of x was drawn, as `priors.stored`.
@@ -212,27 +215,37 @@ def create(
         raise InputError(
             f"f(x) must have the shape of y, {measured.shape[1:]}, but the forward function gives {found.shape[1:]}."
         )
-    finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(measured.reshape(len(x), -1)), axis=1)
+    complete: npt.NDArray[np.bool_] = np.isfinite(measured.reshape(len(x), -1)).all(1)
+    if y is not None and found is not None:
+        against = contradiction(found[complete[: len(found)]], measured[: len(found)][complete[: len(found)]])
+        if against is not None:
+            raise InputError(against)
+    finite = complete
+    if y is not None:
+        measured, finite = filled(x, measured, function, level, seed)
     if finite.sum() < FEWEST:
         raise InputError(
             f"at least {FEWEST} examples need a finite y, but {len(x) - finite.sum()} of {len(x)} are NaN or infinite."
         )
-    if found is not None and y is not None:
-        kept = finite[: len(found)]
-        against = contradiction(found[kept], measured[: len(found)][kept])
-        if against is not None:
-            raise InputError(against)
-    x, measured, failed = x[finite], measured[finite], int((~finite).sum())
-    held = 0.1 if len(x) <= FEW else 0.05
-    splits = split_rows(len(x), None, seed, validation=held, test=min(0.2, SCORE / len(x)))
+    x, measured, complete, failed = x[finite], measured[finite], complete[finite], int((~finite).sum())
+    splits = _splits(complete, seed)
     known = splits["train"]
     x_scale, y_scale = RANGE * spread(x[known], x.shape[1]), spread(measured[known], outputs)
     own = default_gate(y_scale, level, measured[0].size // outputs) if gate is None else check_gate(gate, outputs)
     return Problem(
         name, x, measured, function, splits, level, own, x_scale, y_scale,
-        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed, tuple(prior),
-        _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
+        Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed, int((~complete).sum()),
+        tuple(prior), _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
+
+
+def _splits(complete: npt.NDArray[np.bool_], seed: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Splits of examples (n,); those whose gaps were filled are all for training."""
+    n, whole = len(complete), np.flatnonzero(complete)
+    held = (0.1 if n <= FEW else 0.05) * n / len(whole)
+    splits = split_rows(len(whole), None, seed, validation=min(0.3, held), test=min(0.2, SCORE / len(whole)))
+    found = {name: whole[rows] for name, rows in splits.items()}
+    return found | {"train": np.sort(np.concatenate([found["train"], np.flatnonzero(~complete)]))}
 
 
 def _names(what: str, names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -104,7 +104,12 @@ def _conclude(
     if problem.failed:
         watch.note(
             f"{counted(problem.failed, 'example')} of {len(problem.x) + problem.failed} left out: a value is NaN or "
-            "infinite."
+            "infinite, and could not be filled."
+        )
+    if problem.gaps:
+        watch.note(
+            f"{counted(problem.gaps, 'example')} of {len(problem.x) + problem.failed} with gaps in y, which were drawn "
+            "given x and the rest of y; used for training alone."
         )
     with one_thread():
         specs, tried = specs_of(problem, config.settings), list[search.Trial]()
@@ -132,6 +137,7 @@ def _conclude(
         watch.stage("checking posterior draws, drawing the page")
         results["posterior"] = posterior.check(model, config.seed)
         results["examples"], results["failed"] = len(problem.splits["train"]), problem.failed
+        results["gaps"] = problem.gaps
         if config.trials:
             rows = [trial.as_dict() for trial in tried]
             results["search"] = {"yardstick": config.yardstick, "space": config.space.to_json(), "trials": rows}
