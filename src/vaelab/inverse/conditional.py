@@ -20,7 +20,7 @@ from vaelab.data import Dataset, Scaling
 from vaelab.engine.networks import Parameters, fast_products
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
-from vaelab.inverse.coordinates import Frame
+from vaelab.inverse.coordinates import CURVE, LARGEST, Frame
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.units import Bounds, each_value
 from vaelab.vae.epoch import VAEStack
@@ -158,7 +158,13 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordin
     x = dataclasses.replace(Frame.of(of_x, scale), shape=problem.x_shape)
     noise = _noise_seen(problem, of_y.shape[1])
     # Only in units of the noise are the directions that hold nothing else principal ones.
-    y = Frame.of(of_y, noise if problem.outputs > 1 and noise.all() else 1.0, noise)
+    unit = noise if problem.outputs > 1 and noise.all() else 1.0
+    if (
+        problem.is_noisy and CURVE <= of_y.shape[1] <= LARGEST
+    ):  # many values, most of whose directions may hold nothing but noise
+        y = Frame.of(of_y, unit).telling(of_y, x.coordinates(of_x))
+    else:
+        y = Frame.of(of_y, unit, noise)
     if not x.size or not y.size:
         raise InputError("x and y must vary over the examples, but one of them is constant; there is nothing to learn.")
     rows = np.concatenate([x.coordinates(all_x), y.coordinates(all_y)], 1).astype(np.float32)

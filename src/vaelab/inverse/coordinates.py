@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import stats
 from torch import Tensor
 
 from vaelab.inverse.units import Bounds
@@ -18,6 +19,7 @@ NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is co
 CONSTANT = 1e-20  # variance, in units of the spread, below which there is none
 MARGIN = 5e-4  # of a range that examples show, by which solutions stay inside it
 CURVE = 16  # from this many values up a vector counts as a curve
+CHANCE = 1e-3  # that a direction without any correlation is taken for one that has it
 LARGEST = 2_000  # above this many features, every feature is its own direction
 
 
@@ -68,6 +70,33 @@ class Support:
         return (c @ normals.T - bounds).clamp_min(0)
 
 
+def beyond_noise(variances: Array, n: int) -> npt.NDArray[np.bool_]:
+    """Which variances (D,) along the principal directions of n examples are larger than noise of one size explains.
+
+    Noise of variance s^2 has some up to s^2 (1 + sqrt(D / n))^2 (Marchenko & Pastur 1967); s^2 is the mean of all that
+    are no larger.
+
+    >>> beyond_noise(np.array([9.0, 2.0, 1.1, 1.0, 0.9, 0.8]), 1_000).tolist()
+    [True, True, False, False, False, False]
+    """
+    edge = (1 + np.sqrt(len(variances) / n)) ** 2
+    found = np.zeros(len(variances), dtype=bool)
+    while True:
+        larger = variances > edge * variances[~found].mean()
+        if (larger == found).all():
+            return found
+        found = larger
+
+
+def correlated(c: Array, others: Array) -> npt.NDArray[np.bool_]:
+    """Which columns of c (n, D) are correlated with those of others (n, d), or with their squares, beyond chance."""
+    targets = np.concatenate([others, np.square(others - others.mean(0))], 1)
+    n, (first, second) = len(c), ((a - a.mean(0)) / np.maximum(a.std(0), 1e-300) for a in (c, targets))
+    power = n * np.square(first.T @ second / n)  # of no correlation: chi-squared with one degree of freedom
+    found: npt.NDArray[np.bool_] = (power > stats.chi2.isf(CHANCE / power.size, 1)).any(1)
+    return found
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
     """x = mean + scale (c basis): own values (..., D) from coordinates (..., r), r <= D; the basis is orthonormal.
@@ -102,6 +131,15 @@ class Frame:
         # Else the sign of a direction hangs on the last digits of the examples, and so on their unit.
         basis *= np.where(basis @ np.cos(np.arange(D)) < 0, -1.0, 1.0)[:, None]
         return cls(mean, basis, examples.shape[1:], scale)
+
+    def telling(self, examples: Array, others: Array) -> Frame:
+        """Only the directions in which examples (n, *shape) hold more than noise, or tell something of others (n, d);
+        always the first.
+        """
+        c = self.coordinates(examples)
+        kept = beyond_noise(c.var(0), len(c)) | correlated(c, others)
+        kept[:1] = True
+        return dataclasses.replace(self, basis=self.basis[kept])
 
     @property
     def size(self) -> int:

@@ -85,8 +85,8 @@ class ConditionalVAE:
 
         Without x so many `examples` are drawn from the prior.
 
-        Gaps in the y of pairs, NaN, are drawn given x and the rest of y (`inverse.gaps`). Examples without any finite y,
-        as of failed simulations, are left out. `inverter.problem.gaps` and `failed` are their numbers.
+        Gaps in the y of pairs, NaN, are drawn given x and the rest of y (`inverse.gaps`); `inverter.problem.gaps` is
+        the number of such rows. Those without any finite y, as of failed simulations, are left out: `failed`.
         """
         if self.forward is None and y is None:
             raise InputError("without a forward function, y must be given with x.")
