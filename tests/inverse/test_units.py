@@ -1,5 +1,6 @@
 """A change of units, of any input or output, changes no answer; gates and bounds are in the user's units."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vaelab import ConditionalVAE
 from vaelab.errors import InputError
 from vaelab.inverse import methods, problems, scores, units
 from vaelab.inverse.examples import Examples
+from vaelab.inverse.forward import UNKNOWN
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.solve import solve as solve_file
@@ -50,6 +52,50 @@ def answers(x_unit, y_unit):
         "distinct": np.concatenate([x / x_unit for x in kept]), "counts": [len(x) for x in kept],
         "draws": model.draw(y, 6).x / x_unit, "solved": np.concatenate([s.x / x_unit for s in model.solve(y, 8, 8)]),
     }  # fmt: skip
+
+
+GAPS = np.array([[0.7, np.nan], [np.nan, 0.35]])
+SAME = np.array([[1.2, 0.35], [1.25, 0.37], [1.15, 0.34]])  # repeated measurements of one x
+
+
+def incomplete_answers(x_unit, y_unit):
+    """Of measurements with gaps and of repeated ones, by f and its noise and by densities, divided by the units."""
+    problem = problem_in(x_unit, y_unit, noise=(np.array([0.1, 0.05]) * y_unit).tolist())
+    model = train(problem, specs_of(problem, QUICK), flow=False)
+    alone = dataclasses.replace(model, problem=dataclasses.replace(problem, forward=UNKNOWN))
+    y, gaps = SAME * y_unit, GAPS * y_unit
+    several = model.solve(y, 8, 8, group=["a", "b", "a"])
+    found = {"p_values": model.p_values(gaps), "draws": model.draw(gaps, 6).x / x_unit}
+    found["solved"] = np.concatenate([own.x / x_unit for own in model.solve(gaps, 20, 8)])
+    found["several"] = np.concatenate([own.x / x_unit for own in several])
+    found["log_density"] = np.concatenate([own.log_density for own in several]).round(10)  # logarithms of units cancel
+    for name, pooled in (
+        ("by noise", model.draw_repeated(y, 20)),
+        ("with gaps", model.draw_repeated(np.concatenate([y, gaps[:1]]), 20)),
+        ("by densities", alone.draw_repeated(y[:2], 20)),
+    ):
+        found |= {name: pooled.x / x_unit, f"{name}, effective": pooled.effective}
+        found[f"{name}, deviation"] = pooled.deviation
+    return found
+
+
+@pytest.fixture(scope="module")
+def incomplete():
+    return incomplete_answers(np.ones(2), np.ones(2))
+
+
+def test_powers_of_two_change_no_bit_of_repeated_and_incomplete_measurements(incomplete):
+    unit = 2.0 ** np.array([-110, 97, 110, -83])
+    found = incomplete_answers(unit[:2], unit[2:])
+    for name, expected in incomplete.items():
+        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+
+
+def test_powers_of_ten_change_no_digit_of_repeated_and_incomplete_measurements(incomplete):
+    unit = 10.0 ** np.array([34, -29, -34, 21])
+    found = incomplete_answers(unit[:2], unit[2:])
+    for name, expected in incomplete.items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-3, atol=1e-3, err_msg=name)
 
 
 @pytest.fixture(scope="module")
