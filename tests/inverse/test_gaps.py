@@ -81,6 +81,15 @@ def test_gaps_that_complete_rows_cannot_tell_are_left_out() -> None:
         problems.create("none", x, np.where(np.arange(40)[:, None] < 5, y, np.nan), None)
 
 
+def test_a_constant_output_stays_constant_and_an_empty_one_is_refused() -> None:
+    x, y = pairs(300)
+    y[:, 1] = np.where(np.isnan(y[:, 1]), np.nan, 7.0)
+    assert (problems.create("constant", x, y, None).y[:, 1] == 7.0).all()
+    y[:, 1] = np.nan
+    with pytest.raises(InputError, match="output 1 of y has no value in any example; leave it out"):
+        problems.create("empty", x, y, None)
+
+
 def test_a_function_that_fails_at_some_outputs_fills_nothing() -> None:
     x = np.random.default_rng(0).normal(size=(500, 2))
     problem = problems.create("root", x, None, ["sqrt(x0)", "x1"])

@@ -46,6 +46,7 @@ def filled(
         unit, mean = spread(rows[complete], rows.shape[1]), rows[complete].mean(0)
         relative = (rows - mean) / unit
         relative[some] = Mixture.of(relative[complete]).completed(relative[some], rng)
+        relative[:, relative[complete].std(0) == 0] = 0.0  # a constant is known, and a mixture would blur it
         drawn = (relative * unit + mean)[:, -flat.shape[1] :]
         found[some] = np.where(gaps[some], drawn[some], flat[some])
     return found.reshape(y.shape), complete | (some & np.isfinite(found).all(1))

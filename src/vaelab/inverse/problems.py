@@ -222,6 +222,7 @@ def create(
             raise InputError(against)
     finite = complete
     if y is not None:
+        _check_outputs(measured, outputs)
         measured, finite = filled(x, measured, function, level, seed)
     if finite.sum() < FEWEST:
         raise InputError(
@@ -237,6 +238,13 @@ def create(
         Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed, int((~complete).sum()),
         tuple(prior), _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
+
+
+def _check_outputs(y: Array, outputs: int) -> None:
+    """Reject an output that was never measured."""
+    never = np.isnan(y.reshape(len(y), outputs, -1)).all((0, 2))
+    if never.any() and not never.all():
+        raise InputError(f"output {int(never.argmax())} of y has no value in any example; leave it out.")
 
 
 def _splits(complete: npt.NDArray[np.bool_], seed: int) -> dict[str, npt.NDArray[np.int64]]:
