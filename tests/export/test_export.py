@@ -163,7 +163,7 @@ def test_a_sampler_sees_curves_as_the_library_does() -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(1, 3, (300, 2))
     curves = 1e3 * np.sin(x[:, :1] * np.linspace(0, 9, 20)) + x[:, 1:]
-    model = vaelab.ConditionalVAE(hidden="8", epochs=1, batch_size=50).fit(x, curves)
+    model = vaelab.ConditionalVAE(spectrum=True, hidden="8", epochs=1, batch_size=50).fit(x, curves)
     space = model.inverter.space
     assert space.spectrum
     seen = Sampler(model.inverter).seen(torch.from_numpy(curves[:7]))

@@ -44,7 +44,7 @@ def invert(
     samples: candidates per measurement.
     refine: damped Gauss-Newton steps per candidate. walk: random-walk steps in the latent space before refinement.
     seed: for training and sampling.
-    spectrum: also feed the spectrum of y to the network; by default for curves.
+    spectrum: also feed the spectrum of y to the network; by default for curves without noise.
     baselines: also run methods without a network. flow: of noisy y, also train a flow, which draws unless the VAE is
         better on validation by two standard errors. npe: also sbi's neural posterior estimation.
     out: the run's folder; by default runs/<problem>-<time>. Until it finishes, its files are in <out>.partial.

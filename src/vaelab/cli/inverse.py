@@ -109,7 +109,7 @@ class CandidateOptions(OptionGroup):
     spectrum: Annotated[
         bool | None,
         typer.Option(
-            "--spectrum/--no-spectrum", help="also feed the spectrum of y to the network; default: for curves"
+            "--spectrum/--no-spectrum", help="also feed the spectrum of y to the network; default: for exact curves"
         ),
     ] = None
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="also run the baseline methods")] = True

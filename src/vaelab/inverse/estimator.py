@@ -43,10 +43,9 @@ class ConditionalVAE:
     input, or one end and None, outside of which there is no draw and no solution; by default the ranges of those inputs
     whose examples end abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one
     torch distribution per input, from which `fit` draws x, and outside of whose support there is no draw and no
-    solution. spectrum: whether the network also gets the spectrum of y (default: if y is a curve). flow: if y is noisy,
-    also train a flow p(x | y), and draw from it unless the VAE is better on validation by two standard errors.
-    settings: those of Spec, such as
-    epochs=30.
+    solution. spectrum: whether the network also gets the spectrum of y (default: if y is an exact curve). flow: if y is
+    noisy, also train a flow p(x | y), and draw from it unless the VAE is better on validation by two standard errors.
+    settings: those of Spec, such as epochs=30.
 
     Every input and output may have its own unit: answers do not depend on the units.
 

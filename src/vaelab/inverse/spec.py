@@ -65,7 +65,7 @@ def spec_of(problem: Problem, settings: Mapping[str, Any]) -> Spec:
     if settings.get("network", "mlp") != "mlp":
         raise InputError(
             f"an inverse problem needs network = mlp, but got {settings['network']}: x and y are given along their "
-            "principal directions, and curves with their spectrum, not as points beside each other; leave it out."
+            "principal directions, and exact curves with their spectrum, not as points beside each other; leave it out."
         )
     if settings.get("epochs") == "auto":
         raise InputError("an inverse problem needs a number of `epochs`, but got auto; leave it out for the default.")

@@ -54,7 +54,8 @@ def train_members(
         with tempfile.TemporaryDirectory() as folder:
             return train_members(problem, members, Path(folder), spectrum, progress)
     if spectrum is None:
-        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE
+        # Of noise a spectrum is noise in twice as many values, and no longer a Gaussian one.
+        spectrum = bool(problem.y_shape) and problem.y_shape[-1] >= CURVE and not problem.is_noisy
     data, space = conditional.as_table(problem, spectrum)
     system = VAESystem(cost=conditional.cost(problem, space))
     members = [Member(m.name, resolve(m.spec, data)) for m in members]
