@@ -6,7 +6,7 @@
 given a complete y, by all of y as if nothing were missing, by the complete rows alone, and with gaps filled.
 
 `curves`: a damped oscillator at 200 times (x: frequency, damping, amplitude) and two peaks at 150 points (positions and
-heights), with noise of 0.2 that is not stated; what the flow gets of y: directions beyond noise, all, or also the spectrum.
+heights), with noise of 0.2 that is not stated; the flow gets directions of y beyond noise, all, or also the spectrum.
 
 log p(x | y) in nats and coverage of central intervals, by the flow, on pairs that no model has seen; the exact
 log p(x | y) by importance sampling. Asserted: filled gaps and directions beyond noise are no worse than the other ways,
