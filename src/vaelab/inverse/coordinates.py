@@ -71,21 +71,19 @@ class Support:
 
 
 def beyond_noise(variances: Array, n: int) -> npt.NDArray[np.bool_]:
-    """Which variances (D,) along the principal directions of n examples are larger than noise of one size explains.
+    """Which variances (D,) along the principal directions of n examples are larger than noise explains.
 
-    Noise of variance s^2 has some up to s^2 (1 + sqrt(D / n))^2 (Marchenko & Pastur 1967); s^2 is the mean of all that
-    are no larger.
+    Noise is told by the median, and the threshold is the optimal one for it (Gavish & Donoho 2014). The mean of the
+    smaller variances tells it less well where noise differs in size between values.
 
-    >>> beyond_noise(np.array([9.0, 2.0, 1.1, 1.0, 0.9, 0.8]), 1_000).tolist()
-    [True, True, False, False, False, False]
+    >>> beyond_noise(np.array([9.0, 4.0, 1.1, 1.0, 0.9, 0.8, 0.7]), 1_000).tolist()
+    [True, True, False, False, False, False, False]
     """
-    edge = (1 + np.sqrt(len(variances) / n)) ** 2
-    found = np.zeros(len(variances), dtype=bool)
-    while True:
-        larger = variances > edge * variances[~found].mean()
-        if (larger == found).all():
-            return found
-        found = larger
+    beta = min(n, len(variances)) / max(n, len(variances))
+    omega = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
+    middle = np.median(np.sort(variances)[::-1][: n - 1])  # n examples vary in n - 1 directions at most
+    found: npt.NDArray[np.bool_] = variances > omega**2 * middle
+    return found
 
 
 def correlated(c: Array, others: Array) -> npt.NDArray[np.bool_]:
@@ -137,7 +135,8 @@ class Frame:
         always the first.
         """
         c = self.coordinates(examples)
-        kept = beyond_noise(c.var(0), len(c)) | correlated(c, others)
+        every = np.pad(c.var(0), (0, len(self.mean) - self.size))  # with the directions that hold nothing
+        kept = beyond_noise(every, len(c))[: self.size] | correlated(c, others)
         kept[:1] = True
         return dataclasses.replace(self, basis=self.basis[kept])
 

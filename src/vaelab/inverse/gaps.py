@@ -29,7 +29,8 @@ def filled(
     """
     n, outputs = len(x), len(noise)
     flat = y.reshape(n, -1)
-    complete, gaps = np.isfinite(flat).all(1), np.isnan(flat)
+    complete: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(flat), axis=1)
+    gaps = np.isnan(flat)
     some = ~complete & ~np.isinf(flat).any(1) & ~gaps.all(1)
     if not some.any() or not complete.any():
         return y, complete

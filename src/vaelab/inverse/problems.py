@@ -215,7 +215,7 @@ def create(
         raise InputError(
             f"f(x) must have the shape of y, {measured.shape[1:]}, but the forward function gives {found.shape[1:]}."
         )
-    complete: npt.NDArray[np.bool_] = np.isfinite(measured.reshape(len(x), -1)).all(1)
+    complete: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(measured.reshape(len(x), -1)), axis=1)
     if y is not None and found is not None:
         against = contradiction(found[complete[: len(found)]], measured[: len(found)][complete[: len(found)]])
         if against is not None:
