@@ -97,11 +97,11 @@ def _sources(sources: Mapping[str, Any]) -> str:
     """Where `solve` takes its candidates from."""
     walk = f", each after {counted(sources['walk'], 'latent step')}" if sources["walk"] else ""
     near = "the training examples with the nearest y"
-    kinds = {0.0: f"all are {near}", 1.0: f"all come from the network{walk}"}
-    both = f"{_share(sources['share'])} come from the network{walk}, the others are {near}"
+    kinds = {0.0: f"all candidates are {near}", 1.0: f"all candidates come from the network{walk}"}
+    both = f"{_share(sources['share'])} of the candidates come from the network{walk}, the others are {near}"
+    told = kinds.get(sources["share"], both)
     return (
-        f"Of the candidates of `solve`, {kinds.get(sources['share'], both)}: so most distinct solutions of validation "
-        "measurements were found at equal evaluations."
+        f"To solve new measurements, {told}: on validation most distinct solutions were found so, at equal evaluations."
     )
 
 

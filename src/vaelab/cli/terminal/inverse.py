@@ -102,11 +102,10 @@ def print_solutions(found: Mapping[str, Any]) -> None:
         unit = "misfit: root mean square over all outputs, in standard deviations of each"
     if found["by"] != "measurement" or found["repeated"]:
         unit += ", the largest over repeated measurements"
-    if found["rank"] == "density":
-        unit += f"\np(x): {found['prior']}"
+    assumed = f"\np(x): {found['prior']}" if found["rank"] == "density" else ""
     console.print(
         f"refined, filtered, distinct: solutions, not posterior samples ({number(found['seconds'])} s)\n"
-        f"{unit}; gate: {_gate(gate, found['y_scale'])}",
+        f"{unit}; gate: {_gate(gate, found['y_scale'])}{assumed}",
         style="dim", highlight=False,
     )  # fmt: skip
 
