@@ -186,7 +186,9 @@ def test_simulations_that_fail_are_left_out_and_counted():
     np.testing.assert_allclose(problem.y, kept[:, 0] ** 2)
     assert not problem.is_noisy
     y = np.where(X > -0.5, X, np.nan)  # computed elsewhere, with some outputs missing
-    assert problems.create("some", X, y, None).failed == (X <= -0.5).any(1).sum()
+    some = problems.create("some", X, y, None)
+    assert some.failed == (X <= -0.5).all(1).sum()
+    assert some.gaps == (X <= -0.5).any(1).sum() - some.failed
     with pytest.raises(InputError, match="at least 10 examples need a finite y, but 195 of 200 are NaN or infinite"):
         problems.create("few", X, np.where(np.arange(200) < 5, 1.0, np.inf), None)
 
