@@ -61,7 +61,7 @@ def told(
     return log_p, f"{len(problem.splits['train'])} | {space.y.size} | {log_p:.3f} | {held}"
 
 
-def gaps(pairs: int, epochs: int, is_judged: bool) -> None:
+def gaps(pairs: int, tested: int, epochs: int, is_judged: bool) -> None:
     rng = np.random.default_rng(0)
     A, times = rng.normal(size=(8, 2)), np.linspace(0, 3, 8)
     kinds: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
@@ -69,8 +69,8 @@ def gaps(pairs: int, epochs: int, is_judged: bool) -> None:
         "bent": (lambda x: np.exp(0.5 * x[:, :1] - times * np.exp(0.5 * x[:, 1:])), 0.1),
     }
     print("| function | y | rows | directions | log p(x given y) | 50 % | 80 % | 95 % |")
-    for name, (function, noise) in kinds.items():
-        x, test_x = rng.normal(size=(pairs, 2)), rng.normal(size=(TESTED, 2))
+    for name, (function, noise) in list(kinds.items())[: None if is_judged else 1]:
+        x, test_x = rng.normal(size=(pairs, 2)), rng.normal(size=(tested, 2))
         y, test_y = (function(a) + noise * rng.normal(size=(len(a), 8)) for a in (x, test_x))
         missing = np.where(rng.random(y.shape) < MISSING, np.nan, y)
         complete = np.isfinite(missing).all(1)
@@ -83,11 +83,11 @@ def gaps(pairs: int, epochs: int, is_judged: bool) -> None:
         assert not is_judged or found["gaps filled"] > found["complete rows"] - 0.1
 
 
-def curves(pairs: int, epochs: int, is_judged: bool) -> None:
+def curves(pairs: int, tested: int, epochs: int, is_judged: bool) -> None:
     print("| problem | the flow gets | rows | directions | log p(x given y) | 50 % | 80 % | 95 % | exact |")
-    for name, function in (("oscillator", oscillator), ("two peaks", peaks)):
+    for name, function in (("oscillator", oscillator), ("two peaks", peaks))[: None if is_judged else 1]:
         rng, (low, high) = np.random.default_rng(0), np.array(RANGES[name])
-        x, test_x = rng.uniform(low, high, (pairs, len(low))), rng.uniform(low, high, (TESTED, len(low)))
+        x, test_x = rng.uniform(low, high, (pairs, len(low))), rng.uniform(low, high, (tested, len(low)))
         y, test_y = (own + NOISE * rng.normal(size=own.shape) for own in map(function, (x, test_x)))
         problem = problems.create(name, x, y, None, bounds=list(zip(low, high, strict=True)))
         exact = f"{exact_density(function, low, high, test_x, test_y):.3f}"
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_500)
     parser.add_argument("--smoke", action="store_true", help="check that it runs: one epoch of few pairs")
     chosen = parser.parse_args()
-    options = (250, 1, False) if chosen.smoke else (chosen.pairs, flow.MOST_EPOCHS, True)
+    options = (400, 20, 1, False) if chosen.smoke else (chosen.pairs, TESTED, flow.MOST_EPOCHS, True)
     if chosen.what in ("gaps", "all"):
         gaps(*options)
     if chosen.what in ("curves", "all"):
