@@ -128,6 +128,8 @@ def test_the_python_api_reads_as_the_command_line_does(copies: tuple[Array, Arra
     data = as_dataset(tmp_path / "t.csv", "kind", 3, reading)
     assert data.fingerprint == load(tmp_path / "t.csv", target="kind", seed=3, **reading).fingerprint
     assert_whole(data.splits, groups)
+    given = as_dataset(tmp_path / "t.csv", "kind", 3, {"drop": ["note"], "condition": ["who"]})
+    assert [column.name for column in given.columns if column.condition] == ["who"]
     run = vaelab.train(x, {**QUICK, "latent_dim": 2}, y, reading={"group": groups}, figures=False, out=tmp_path / "run")
     assert_whole(run.data.splits, groups)
     study = vaelab.classify(
@@ -140,6 +142,8 @@ def test_the_python_api_reads_as_the_command_line_does(copies: tuple[Array, Arra
 def test_wrong_readings_are_refused(copies: tuple[Array, Array, Array]) -> None:
     x, y, groups = copies
     data = from_arrays(x, y)
+    with pytest.raises(InputError, match="the target is no option of `reading`; give it as y='dose'"):
+        as_dataset(x, reading={"target": "dose"})
     with pytest.raises(InputError, match="unknown option of `reading` 'groups'; did you mean 'group'"):
         as_dataset(x, y, 0, {"groups": groups})
     with pytest.raises(InputError, match="has already been read"):

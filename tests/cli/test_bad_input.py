@@ -134,6 +134,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
 MISSING = {
     "evaluate run": "run is not a run folder: there is no such folder; check the path.",
     "evaluate . rows.csv": "the data file must exist, but",
+    "predict x.npy run": "x.npy is a file, not a run folder; the run comes first",
     "sample run": "run is not a run folder",
     "predict run x.npy": "run is not a run folder",
     "export run": "run is not a run folder",

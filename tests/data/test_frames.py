@@ -249,5 +249,5 @@ def test_tables_of_other_libraries_are_refused_with_the_way_to_a_data_frame():
 
 def test_a_label_that_pandas_calls_missing_is_none():
     labels = pd.array(["a", "b", pd.NA] * 4, dtype="string")
-    with pytest.raises(InputError, match="row 2 has none: nothing, NA or the like"):
+    with pytest.raises(InputError, match="the first in row 2; drop those rows, label them, or give no target"):
         from_arrays(np.arange(24.0).reshape(12, 2), labels)

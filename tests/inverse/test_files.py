@@ -118,7 +118,7 @@ def test_pairs_in_a_table_have_draws_but_no_solutions(folder):
     assert "Comparison of methods" not in page
     code, out, told = run(folder, "draw", "pairs", "--y", "pairs.csv", "-n", "1")
     assert code == 0
-    assert "no forward function, so no draw was compared with its y" in told
+    assert "no draw was compared with its y: the run stores no forward function" in told
     assert len(out.splitlines()) == 201
     code, _, told = run(folder, "solve", "pairs", "--y", "pairs.csv")
     assert (code, told.count("\n")) == (2, 1)
@@ -194,6 +194,11 @@ def test_many_measurements_are_one_short_table(folder):
     assert rows[0] == "measurement;rank;misfit;misfit of moment [N m];misfit of work;log_density;force [N];length"
     assert {row.split(";")[1] for row in rows[1:]} == {"1"}  # the lever has one solution
     assert len(rows) == 50
+    (folder / "y5.csv").write_text("moment;work\n" + "1;0.5\n" * 5)
+    _, out, _ = run(
+        folder, "solve", "lever", "--y", "y5.csv", "--forward", "lever.py:moment", "--samples", "5", "--top", "2"
+    )
+    assert out.count("1 distinct solution from") == 5  # few rows each: every measurement has its own table
     (folder / "wrong.csv").write_text("moment,weight\n1,2\n")
     code, _, told = run(folder, "draw", "lever", "--y", "wrong.csv")
     assert (code, told.count("\n")) == (2, 1)

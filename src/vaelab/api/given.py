@@ -11,7 +11,7 @@ from vaelab.data import Dataset
 from vaelab.errors import InputError, unknown_name
 from vaelab.settings import checks
 
-READING = ("id", "drop", "transpose", "na", "types", "group", "split")
+READING = ("id", "drop", "transpose", "na", "types", "group", "split", "condition")
 
 
 def as_dataset(
@@ -20,8 +20,8 @@ def as_dataset(
     """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,).
 
     reading: how tables are read and rows are split, as the arguments of that name of `vaelab.data.load`: "id", "drop",
-        "transpose", "na", "types", "group" and "split". {"group": "patient"} keeps the rows of a patient in one split.
-        For arrays and data frames, "id", "group" and "split" may also be one value per row.
+        "transpose", "na", "types", "group", "split" and "condition". {"group": "patient"} keeps the rows of a patient
+        in one split. For arrays and data frames, "id", "group" and "split" may also be one value per row.
     numeric: y are numbers to predict, not classes; rows without one are left out.
 
     >>> data = as_dataset([[i, i**2] for i in range(12)], reading={"group": list("aaabbbcccddd")})
@@ -29,6 +29,8 @@ def as_dataset(
     ['c']
     """
     given = {} if reading is None else checks.table("`reading`", reading)
+    if "target" in given:
+        raise InputError(f"the target is no option of `reading`; give it as y={given['target']!r}.")
     for name in given:
         if name not in READING:
             raise unknown_name("option of `reading`", name, READING)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaelab.cli.options import run_there
+from vaelab.cli.options import run_there, tell
 from vaelab.wording import printable
 
 
@@ -30,5 +30,7 @@ def export(
     """Write a trained model as files that run without vaelab: encoder and decoder, classifier, regressor or sampler."""
     from vaelab.export import export_model
 
+    if format == "onnx":
+        tell("tracing the model; of a table with missing values this takes a minute ...")
     for path in export_model(folder, format, out):
         print(printable(str(path)))

@@ -268,7 +268,7 @@ def solve(
             found.save(out)
         else:
             outputs.write_columns(found.columns(), out, style=found.measured.style)
-    print_json(found.document) if as_json else terminal.print_solutions(found.document)
+    print_json(found.document) if as_json else terminal.print_solutions(found.document, top)
     for note in found.notes:
         tell(f"note: {note}")
     if not any(len(own) for own in found.found):

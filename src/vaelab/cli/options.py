@@ -43,6 +43,8 @@ MaybeSource = Annotated[
 
 def run_there(folder: Path) -> Path:
     """A folder to load a model from; refused if it is not there, before libraries are imported that take seconds."""
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, not a run folder; the run comes first, as in `vaelab predict RUN FILE`.")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a run folder: there is no such folder; check the path.")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,9 @@ def label_values(y: Any, n: int) -> Array:
 
 
 def _object_labels(values: Array) -> Array:
-    for row, value in enumerate(values):
-        if missing_or_text(value) is None:
-            raise InputError(
-                f"every example needs a label, but row {row} has none: nothing, NA or the like; drop it or give its "
-                "class (if NA is a class, write it otherwise)."
-            )
+    without = [row for row, value in enumerate(values) if missing_or_text(value) is None]
+    if without:
+        raise _unlabelled(without, len(values), " (if NA is a class, write it otherwise)")
     if all(isinstance(value, str) for value in values):
         return values.astype(np.str_)
     if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):
@@ -59,13 +57,17 @@ def _object_labels(values: Array) -> Array:
     )
 
 
+def _unlabelled(rows: Sequence[int] | npt.NDArray[np.int64], n: int, note: str = "") -> InputError:
+    return InputError(
+        f"every example needs a label, but {len(rows):,} of {n:,} have none (missing, NA or infinite), the first in "
+        f"row {rows[0]}; drop those rows, label them, or give no target: a VAE and its clusters need none{note}."
+    )
+
+
 def _float_labels(values: Array) -> npt.NDArray[np.int64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise InputError(
-            f"every example needs a label, but {len(bad)} of {len(values)} are missing or infinite, the "
-            f"first in row {bad[0]}; drop those rows."
-        )
+        raise _unlabelled(bad, len(values))
     broken = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**53))
     if len(broken):
         raise InputError(

@@ -18,12 +18,12 @@ def cholesky(a: Tensor, *, upper: bool = False, check_errors: bool = False) -> t
             [1., 2.]])
     """
     columns: list[Tensor] = []
+    rest, zero = a, torch.zeros_like(a[..., 0])  # a's Schur complement: a step per column, since each step is a node
     for j in range(a.shape[-1]):
-        rest = a[..., j]
-        for column in columns:
-            rest = rest - column * column[..., j : j + 1]
-        below = torch.cat([torch.zeros_like(rest[..., :j]), rest[..., j:]], -1)
-        columns.append(below / rest[..., j : j + 1].sqrt())
+        column = rest[..., 0] / rest[..., :1, 0].sqrt()
+        columns.append(torch.cat([zero[..., :j], column], -1))
+        below = column[..., 1:]
+        rest = rest[..., 1:, 1:] - below[..., :, None] * below[..., None, :]
     return torch.stack(columns, -1), torch.zeros_like(a[..., 0, 0], dtype=torch.int32)
 
 
@@ -34,20 +34,17 @@ def cholesky_solve(b: Tensor, root: Tensor, upper: bool = False) -> Tensor:
     tensor([[1.3750],
             [1.2500]])
     """
-    k = root.shape[-1]
     forth: list[Tensor] = []
-    for i in range(k):
-        rest = b[..., i, :]
-        for j in range(i):
-            rest = rest - root[..., i, j : j + 1] * forth[j]
-        forth.append(rest / root[..., i, i : i + 1])
     back: list[Tensor] = []
-    for i in reversed(range(k)):
-        rest = forth[i]
-        for j, known in zip(reversed(range(i + 1, k)), back, strict=True):
-            rest = rest - root[..., j, i : i + 1] * known
-        back.append(rest / root[..., i, i : i + 1])
-    return torch.stack(back[::-1], -2)
+    rest = b
+    for i in range(root.shape[-1]):
+        forth.append(rest[..., :1, :] / root[..., i : i + 1, i : i + 1])
+        rest = rest[..., 1:, :] - root[..., i + 1 :, i : i + 1] * forth[-1]
+    rest = torch.cat(forth, -2)
+    for i in reversed(range(root.shape[-1])):
+        back.append(rest[..., -1:, :] / root[..., i : i + 1, i : i + 1])
+        rest = rest[..., :-1, :] - root[..., i, :i, None] * back[-1]
+    return torch.cat(back[::-1], -2)
 
 
 def searchsorted(

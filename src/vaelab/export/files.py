@@ -71,8 +71,9 @@ def _onnx(part: Part, folder: Path) -> tuple[Path, bytes]:
         warnings.simplefilter("ignore")  # of exporters, on their own code
         table = torch.export.default_decompositions()
         table.update(TABLE)
+        # Not optimized: that takes most of the time, and runtimes do it themselves when they load a file.
         made = torch.onnx.export(
-            program.run_decompositions(table), dynamo=True, external_data=False, verbose=False,
+            program.run_decompositions(table), dynamo=True, external_data=False, verbose=False, optimize=False,
             input_names=list(part.inputs), output_names=list(part.outputs),
         )  # fmt: skip
     assert made is not None

@@ -118,7 +118,10 @@ def _misfit(model: Inverter, x: Array, y: Sequence[Array]) -> str:
     """
     problem = model.problem
     if not problem.has_forward:
-        return "the run has no forward function, so no draw was compared with its y."
+        return (
+            "no draw was compared with its y: the run stores no forward function; where there is one in Python, give "
+            "it as `forward`."
+        )
     noise, is_stated = _noise(model)
     flat = problem.relative_y(apply(problem.forward, x.reshape(-1, *problem.x_shape))).reshape(*x.shape[:2], -1)
     missed = [own[None] - problem.relative_y(rows)[:, None] for own, rows in zip(flat, y, strict=True)]

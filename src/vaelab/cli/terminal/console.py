@@ -53,8 +53,10 @@ def print_titled(console: Console, title: str, table: Table) -> None:
 def print_counts(console: Console, results: Mapping[str, Any]) -> None:
     """How the trials of a study ended, and how long it took."""
     counts = results["trials"]
+    collapsed = sum(row.get("verdict") == "collapsed" for row in results["table"])
+    told = f" ({collapsed} collapsed and cannot win)" if collapsed else ""
     console.print(
-        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete, {counts['pruned']} pruned, "
+        f"{counted(counts['total'], 'trial')}: {counts['complete']} complete{told}, {counts['pruned']} pruned, "
         f"{counts['failed']} failed. "
         f"Search {results['seconds']['search']:.0f} s, final training {results['seconds']['final']:.0f} s",
         highlight=False,

@@ -12,7 +12,7 @@ from vaelab.cli.terminal.console import out, print_titled, share
 from vaelab.wording import counted, number, significant
 
 SHOWN = 4  # outputs with a column, or words, of their own
-DETAILED, ROWS, LINES = 3, 10, 20  # measurements with a table of their own; solutions in it; else measurements
+DETAILED, ROWS, LINES = 3, 10, 20  # measurements with a table of their own; its rows; else measurements
 WIDE = 6  # inputs with a column of their own
 
 
@@ -61,17 +61,18 @@ def _print_methods(results: Mapping[str, Any]) -> None:
     console.print(f"gates: {gates}; {verdict} candidates", highlight=False)
 
 
-def print_solutions(found: Mapping[str, Any]) -> None:
-    """A ranked table per measurement, of many measurements one table for all; without a solution, how near the nearest
-    candidate comes. Repeated measurements count as one.
+def print_solutions(found: Mapping[str, Any], top: int | None = None) -> None:
+    """A ranked table per measurement, or, if those of `top` rows would be long, the best of all measurements in one;
+    without a solution, how near the nearest candidate comes. Repeated measurements count as one.
     """
     console, gate, curves = out(), found["gate"], found["curves"]
     separate = len(gate) <= SHOWN
     heads = ["misfit"] if len(gate) == 1 or not separate else [f"misfit of {name}" for name in found["outputs"]]
     inputs, values = _inputs(found)
-    if len(curves) > DETAILED:
+    is_detailed = len(curves) * min(top or ROWS, ROWS) <= DETAILED * ROWS
+    if not is_detailed:
         _print_best(found, heads, inputs, values)
-    for name, curve in zip(found["names"], curves if len(curves) <= DETAILED else (), strict=False):
+    for name, curve in zip(found["names"], curves if is_detailed else (), strict=False):
         what = f"{found['by']} {name}"
         solutions = curve["solutions"]
         candidates = counted(curve["candidates"], "candidate")
