@@ -77,6 +77,8 @@ def _onnx(part: Part, folder: Path) -> tuple[Path, bytes]:
             input_names=list(part.inputs), output_names=list(part.outputs),
         )  # fmt: skip
     assert made is not None
+    for node in made.model.graph:
+        node.metadata_props.clear()  # where each came from: most of the file, and paths of this machine
     made.model.metadata_props[ABOUT] = json.dumps(part.described)
     proto = made.model_proto
     for value in (*proto.graph.input, *proto.graph.output):
