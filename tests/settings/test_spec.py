@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pydantic
@@ -84,12 +85,16 @@ def test_hidden_sizes(given, sizes):
         ({"hidden": "12,3"}, "is written as"),
         ({"channels": "none"}, "`channels` is written as '32-64', but got 'none'."),
         ({"channels": ()}, "`channels`"),
-        ({"channels": "16-0"}, "widths of 1 to 4096"),
+        ({"channels": "16-0"}, "up to 12 widths of 1 to 4096, but got"),
+        ({"channels": [8] * 13}, "up to 12 widths of 1 to 4096, but got"),
         ({"kernel": 4}, "`kernel` must be odd, so that it has a centre, but got 4."),
         ({"norm": "layer"}, "one of none, batch, group"),
         ({"network": "cnn"}, "one of mlp, conv"),
         ({"precision": "fp16"}, "one of float32, bf16"),
         ({"hidden": "0"}, "widths of 1 to 16384"),
+        ({"hidden": "-".join(["8"] * 65)}, "`hidden` must be none, or up to 64 widths of 1 to 16384, but got ('8',"),
+        ({"epochs": 10**30}, "auto, or 1 to 10000000"),
+        ({"warmup": 10**400}, "0 to 10000000"),
         ({"hidden": (3, -1)}, "widths of 1 to 16384"),
         ({"hidden": 2.5}, "`hidden`"),
         ({"device": "gpu"}, "`device` must be auto, cpu, cuda[:N], mps"),
@@ -199,24 +204,26 @@ def test_every_setting_has_a_meaning():
 @pytest.mark.parametrize(("name", "field"), Spec.model_fields.items())
 def test_what_the_table_allows_is_what_the_spec_takes(name, field):
     text = allowed(name, Spec)
+    create = partial(Spec.create, **{"prior": "mixture"} if name == "pretrain" else {})
     for words in text.replace(", or ", ", ").split(", "):
         numbers = [float(part.replace("2**63", str(2**63))) for part in words.split() if part[0].isdigit()]
+        numbers = numbers[-2:]  # of 'up to 64 widths of 1 to 16384'
         if not numbers:
-            Spec.create(**{name: words.replace("[:N]", ":0")})
+            create(**{name: words.replace("[:N]", ":0")})
             continue
         kind = number_kind(name, Spec) or str
         low, high = numbers[0], numbers[1] if len(numbers) > 1 else None
         step = 1 if kind is not float else 1e-6
         as_value = (lambda v: str(int(v))) if name in WIDTHS else kind
         inside = low + step if "above" in words else low
-        Spec.create(**{name: as_value(inside)})
+        create(**{name: as_value(inside)})
         with pytest.raises(InputError):
-            Spec.create(**{name: as_value(inside - step)})
+            create(**{name: as_value(inside - step)})
         if high is not None:
             last = high - step if "below" in words else high
-            Spec.create(**{name: as_value(last) if high < 2**60 else 2**63 - 1})
+            create(**{name: as_value(last) if high < 2**60 else 2**63 - 1})
             with pytest.raises(InputError):
-                Spec.create(**{name: as_value(last + step) if high < 2**60 else 2**63})
+                create(**{name: as_value(last + step) if high < 2**60 else 2**63})
 
 
 def test_unknown_name_lists_the_known_ones_when_nothing_is_near():

@@ -29,6 +29,8 @@ CONVOLUTIONS = ("channels", "blocks", "kernel", "norm")
 WIDTHS = {"hidden": True, "channels": False}
 
 
+MOST_LAYERS, MOST_EPOCHS = 64, 10_000_000
+
 Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
 Blocks = Annotated[int, Field(ge=0, le=16)]
 Kernel = Annotated[int, Field(ge=1, le=31)]
@@ -51,7 +53,7 @@ class ModelSpec(pydantic.BaseModel):
     of_inversion: ClassVar[tuple[str, ...]] = ()  # settings of inverse problems alone
     of_data: ClassVar[tuple[str, ...]] = ("network", *CONVOLUTIONS)  # settings that depend on the data
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | None = Field(
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=16384)], ...], Field(max_length=MOST_LAYERS)] | None = Field(
         None,
         description="hidden widths, such as '512-256' ('none': linear); overrides other settings of layers and widths",
     )
@@ -73,7 +75,7 @@ class ModelSpec(pydantic.BaseModel):
         "steps is judged and kept (auto: averaged for dense networks, one-cycle for convolutions)",
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field("auto", description="examples per step")
-    epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
         "auto", description="passes over the training split; auto: 30, or as many as make 8,000 steps"
     )
     patience: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
@@ -261,13 +263,11 @@ def number_kind(name: str, spec_type: type[ModelSpec]) -> type | None:
 def allowed(name: str, spec_type: type[ModelSpec]) -> str:
     """The allowed values of a setting in words, from its type and bounds.
 
-    >>> [allowed(name, ModelSpec) for name in ("kernel", "lr", "norm", "batch_size")]
-    ['1 to 31', 'above 0 up to 100', 'none, batch, group', 'auto, or at least 1']
+    >>> [allowed(name, ModelSpec) for name in ("lr", "norm", "batch_size", "hidden")]
+    ['above 0 up to 100', 'none, batch, group', 'auto, or at least 1', 'none, or up to 64 widths of 1 to 16384']
     """
     field = spec_type.model_fields[name]
-    if name in WIDTHS:
-        return ("none, or " if WIDTHS[name] else "") + f"widths of {_allowed(field.annotation, [])}"
-    return _allowed(field.annotation, field.metadata)
+    return ("none, or " if WIDTHS.get(name) else "") + _allowed(field.annotation, field.metadata)
 
 
 def _allowed(kind: Any, rules: Sequence[Any]) -> str:
@@ -276,7 +276,8 @@ def _allowed(kind: Any, rules: Sequence[Any]) -> str:
     if typing.get_origin(kind) is Literal:
         return ", ".join(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return _allowed(typing.get_args(kind)[0], [])
+        (most,) = (rule.max_length for rule in rules if hasattr(rule, "max_length"))
+        return f"up to {most} widths of {_allowed(typing.get_args(kind)[0], [])}"
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return ", or ".join(_allowed(part, []) for part in typing.get_args(kind) if part is not types.NoneType)
     bounds = {

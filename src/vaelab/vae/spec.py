@@ -10,6 +10,7 @@ from vaelab.settings.spec import (
     BLOCKS_MEANING,
     CHANNELS_MEANING,
     KERNEL_MEANING,
+    MOST_EPOCHS,
     Blocks,
     Channels,
     Kernel,
@@ -80,7 +81,7 @@ class Spec(ModelSpec):
         10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
     )
     covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
-    pretrain: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+    pretrain: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(
         "auto",
         description="initial epochs as an autoencoder, before the mixture is fitted (auto: a third)",
     )
@@ -89,7 +90,9 @@ class Spec(ModelSpec):
     wy: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of the misfit of f(x) in the training loss; inverse problems only"
     )
-    warmup: Annotated[int, Field(ge=0)] = Field(0, description="epochs over which beta rises linearly from 0")
+    warmup: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(
+        0, description="epochs over which beta rises linearly from 0"
+    )
     free_bits: Annotated[float, Field(ge=0)] = Field(
         0.0, description="free bits: nats per latent dimension that the loss does not penalize"
     )
