@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from commands import ForkedWorker
+from commands import ForkedWorker, without_rights
 from pictures import blank
 from vaelab.classifier.learning import Discriminative
 from vaelab.data import Dataset, load
@@ -105,18 +104,6 @@ def tables() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load("digits")
-
-
-@contextlib.contextmanager
-def without_rights() -> Iterator[None]:
-    """As a user who owns nothing, where tests run as root, whom no permission stops."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
 
 
 @pytest.fixture

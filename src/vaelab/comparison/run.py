@@ -89,6 +89,9 @@ def begin(
     """
     folder = default_folder(f"{data.name}-compare") if out is None else Path(out)
     contestants = _contestants(lineup, data, folder, workers)
+    for contestant in contestants:
+        if contestant.given:
+            store.check_test_opening(contestant.runs[0])
     with store.building(folder, overwrite) as place:
         lineup.save(place, data.source)
         own = contestants if place == folder else _contestants(lineup, data, place, workers)

@@ -98,6 +98,9 @@ def anomaly(
         finished = dict(store.read_json(folder / "results.json"))
         say(f"note: {folder} is finished; there is nothing to resume.")
         return finished
+    for way in ways:
+        if way.run is not None:
+            store.check_test_opening(way.run)
     with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
         store.write_atomic(place / "config.toml", tomli_w.dumps(config))
         found, specs = [], []

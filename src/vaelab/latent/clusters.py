@@ -100,6 +100,8 @@ def cluster(
         finished = _reopen(folder)
         say(f"note: {folder} is finished; there is nothing to resume.")
         return finished
+    if run is not None:
+        store.check_test_opening(run)
     with store.continuing(folder) if resume else store.building(folder, overwrite) as place, one_thread():
         store.write_atomic(place / "config.toml", tomli_w.dumps(config))
         if fitted is None:

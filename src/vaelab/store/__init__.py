@@ -24,7 +24,15 @@ from vaelab.store.folders import (
     unfinished,
 )
 from vaelab.store.kinds import command_of
-from vaelab.store.runs import FORMAT, Run, count_test_opening, load_run, save_run, update_metrics
+from vaelab.store.runs import (
+    FORMAT,
+    Run,
+    check_test_opening,
+    count_test_opening,
+    load_run,
+    save_run,
+    update_metrics,
+)
 
 __all__ = [
     "FORMAT",
@@ -32,6 +40,7 @@ __all__ = [
     "StudyLock",
     "building",
     "check_arrays",
+    "check_test_opening",
     "command_of",
     "commands",
     "continuing",

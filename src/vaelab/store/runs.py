@@ -193,8 +193,20 @@ def update_metrics(folder: str | Path, changes: Mapping[str, Any]) -> dict[str, 
     return metrics
 
 
+def check_test_opening(folder: str | Path) -> None:
+    """Raise StoreError unless it can be recorded in the run's folder that its test split is read."""
+    try:
+        check_writable(Path(folder))
+    except OSError:
+        raise StoreError(
+            f"{name_of(folder)} cannot be written, and reading its test split is recorded there; copy the folder to a "
+            "place that you can write to, and use the copy."
+        ) from None
+
+
 def count_test_opening(folder: str | Path) -> int:
     """Increment the count of readings of the run's test split; returns the new count."""
+    check_test_opening(folder)
     with _metrics_lock(Path(folder)) as path:
         metrics = read_object(path)
         count = metrics.get("test_opened", 0)

@@ -65,6 +65,8 @@ def synthetic(
     reading: how `rows` are read. say: called with a line for each step.
     """
     _check(fitted, data, rows, n, prior)
+    if fitted.folder is not None:
+        store.check_test_opening(fitted.folder)
     columns = _named(fitted, data)
     if target is not None and target not in (column.name for column in columns):
         raise unknown_name("column", target, [column.name for column in columns])
