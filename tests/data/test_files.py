@@ -344,6 +344,16 @@ def test_a_row_of_a_csv_is_limited(tmp_path, monkeypatch):
     assert "rows below 1000 bytes" in message(write(tmp_path / "t.csv", "a,b\n1," + "9" * 2000 + "\n"))
 
 
+def test_text_too_long_for_a_name_is_free_text_or_refused(tmp_path):
+    rows = "\n".join(f"{i % 7},{'abc'[i % 3]}" for i in range(30))
+    path = write(tmp_path / "t.csv", f"a,b\n{rows}\n3,{'x' * 10_000}\n")
+    assert load(path).left_out == {"b": "text of up to 10,000 characters"}
+    told = "must have at most 1,000 characters in each row, but row 30 has 10,000: 'xxx"
+    for role in ("target", "id", "group", "split"):
+        assert f"column 'b', the {role}, {told}" in message(path, **{role: "b"})
+    assert f"column 'b' {told}" in message(path, types={"b": "categorical"})
+
+
 def test_bad_targets_of_a_csv(tmp_path):
     path = write(tmp_path / "t.csv", "a,price\n" + "\n".join(f"{i},{i + 0.5}" for i in range(9)))
     assert "'pirce'; did you mean 'price'?" in message(path, target="pirce")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaelab.data import load, new_rows
+from vaelab.data import load, new_rows, picture_files
 from vaelab.data.images import read_pictures
 from vaelab.errors import InputError
 
@@ -251,3 +251,11 @@ def test_pictures_that_do_not_fit_are_named(tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "photo.heic").write_bytes(b"\0")
     assert "such as 'photo.heic'; save them as .png" in refusal(tmp_path / "none")
+
+
+def test_folders_are_counted_before_all_of_them_are_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_files, "MOST_FOLDERS", 20)
+    for k in range(7):
+        (tmp_path / "b" / f"{k}" / "deep").mkdir(parents=True)
+        (tmp_path / f"c{k}").mkdir()
+    assert "at most 20 folders, but there are more, such as " in refusal(tmp_path)

@@ -96,6 +96,21 @@ def test_the_old_run_survives_a_new_one_that_fails_by_its_nature_and_leaves_noth
     assert os.listdir(tmp_path) == ["run"]
 
 
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_where_nothing_was_begun(tmp_path, error):
+    with pytest.raises(error), building(tmp_path / "run", aside=True):
+        raise error
+    assert os.listdir(tmp_path) == []
+    write_run(tmp_path / "run")
+    with pytest.raises(error), building(tmp_path / "run", overwrite=True):
+        raise error
+    assert os.listdir(tmp_path) == ["run"]
+    (tmp_path / "own").mkdir()
+    with pytest.raises(error), building(tmp_path / "own"):
+        raise error
+    assert (tmp_path / "own").is_dir()
+
+
 def test_an_interrupted_run_is_overwritten_only_on_request(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail(tmp_path / "run", KeyboardInterrupt)

@@ -11,7 +11,7 @@ import numpy as np
 from vaelab.data.cells import is_date, is_text, missing_or_text, texts_of
 from vaelab.data.dataset import Array
 from vaelab.data.dates import formats_of
-from vaelab.data.limits import check_dense
+from vaelab.data.limits import MOST_TEXT, check_dense, check_texts
 from vaelab.data.raw import Raw
 from vaelab.data.reading import Reading
 from vaelab.data.stray import reads_as_number
@@ -73,6 +73,8 @@ class _Taken:
             if getattr(self.reading, other) == name and (role, other) != ("id", "group"):
                 raise InputError(f"a column has one use, but {quote(name)} is `{role}` and `{other}`; choose one.")
         values = self._column(name, role)
+        if is_text(values):
+            check_texts(values, f"column {quote(name)}, the {role},")
         if role == "target":
             self.found |= {"y": values, "target": name}
         elif role == "id":
@@ -145,7 +147,9 @@ def all_different(values: Array) -> bool:
 
 
 def _are_names(texts: Array) -> bool:
-    """Whether text that differs in every row names the rows: neither dates, nor numbers with a wrong cell."""
+    """Whether text that differs in every row names the rows: no dates, numbers with a wrong cell, or free text."""
+    if max(map(len, texts)) > MOST_TEXT:
+        return False
     found = sum(reads_as_number(text.replace(",", ".")) for text in texts)
     is_number = 2 * found > len(texts) and not all(map(reads_as_number, texts))
     return not is_number and not formats_of(texts)

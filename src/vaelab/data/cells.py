@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vaelab.data import dates
 from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import Array
+from vaelab.data.limits import MOST_TEXT, check_texts
 from vaelab.data.raw import Category
 from vaelab.data.reading import DATE_FORMAT, Type, kind_of
 from vaelab.data.stray import marker_notes, no_numbers, refuse_stray
@@ -93,6 +94,7 @@ class _Table:
             self._levels(name, values, given, "ordinal")
         elif category is not None and (given is None or kind_of(given) in ("binary", "categorical", "ordinal")):
             levels = category.levels
+            check_texts(levels, f"column {quote(name)}", "level")
             self._levels(name, values, levels, _kind_of(category) if given is None else None)
         elif given is not None and kind_of(given) == "date" and is_text(values):
             self._dates(name, values, given)
@@ -157,9 +159,13 @@ class _Table:
                 why = "no values"
             elif len(own) > max(MANY_LEVELS, self.length // 2) or (len(own) == told > MANY_LEVELS / 2):
                 why = f"text with {len(own):,} different values"
+            elif max(map(len, own)) > MOST_TEXT:
+                why = f"text of up to {max(map(len, own)):,} characters"
             if why:
                 self.left_out[name] = why
                 return
+        else:
+            check_texts(texts, f"column {quote(name)}")
         self.notes += marker_notes(own, name)
         place = {text: float(i) for i, text in enumerate(own)}
         self.levels[len(self.names)] = own

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vaelab.data.cells import missing_or_text
 from vaelab.data.dataset import Array
+from vaelab.data.limits import check_texts
 from vaelab.data.values import as_array, quote, short, type_name
 from vaelab.errors import InputError, unknown_name
 
@@ -42,6 +43,7 @@ def _object_labels(values: Array) -> Array:
     without = [row for row, value in enumerate(values) if missing_or_text(value) is None]
     if without:
         raise _unlabelled(without, len(values), " (if NA is a class, write it otherwise)")
+    check_texts(values, "the labels")
     if all(isinstance(value, str) for value in values):
         return values.astype(np.str_)
     if all(isinstance(value, (numbers.Real, np.bool_)) for value in values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,9 @@ MAX_MEMBERS = 1000  # arrays in one .npz
 
 
 READ_BYTES = 1 << 20
+
+
+MOST_TEXT = 1_000  # characters of a class, a level or the name of a row; what is longer is free text
 
 
 class Stream(Protocol):
@@ -71,6 +75,16 @@ def check_dense(rows: int, columns: int, what: str) -> None:
             f"{what} must fit in {MAX_DENSE_BYTES:,} bytes as a dense matrix, but {rows:,} x {columns:,} values of 4 "
             f"bytes need {need:,}; keep fewer columns, such as the most variable ones."
         )
+
+
+def check_texts(texts: Iterable[Any], what: str, each: str = "row") -> None:
+    """Rejects text that is too long for a name: arrays would give each row as much room, and pages would show it."""
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and len(text) > MOST_TEXT:
+            raise InputError(
+                f"{what} must have at most {MOST_TEXT:,} characters in each {each}, but {each} {number} has "
+                f"{len(text):,}: {quote(text)}; shorten it, or leave the column out."
+            )
 
 
 def name_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -138,27 +139,28 @@ def _pictures(folder: Path) -> list[Path]:
 def _with_pictures(folder: Path) -> list[Path]:
     """The folders in this one that have pictures at any depth; links to folders are not followed further."""
     found = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    return sorted((entry for entry in found if _has_pictures(entry)), key=lambda entry: natural(entry.name))
+    count = itertools.count(1)  # of the folders in all of them
+    return sorted((entry for entry in found if _has_pictures(entry, count)), key=lambda entry: natural(entry.name))
 
 
-def _has_pictures(folder: Path) -> bool:
-    return any(path.suffix.lower() in ENDINGS for path in _walk(folder))
+def _has_pictures(folder: Path, count: Iterator[int]) -> bool:
+    return any(path.suffix.lower() in ENDINGS for path in _walk(folder, count))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, count: Iterator[int]) -> Iterator[Path]:
     """The files at any depth, without hidden ones."""
-    for seen, (where, inner, names) in enumerate(os.walk(folder)):
+    for where, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if seen > MOST_FOLDERS:
+        if next(count) > MOST_FOLDERS:
             raise InputError(
-                f"a folder of pictures must hold at most {MOST_FOLDERS:,} folders, but {quote(folder, 80)} holds more; "
-                "name the folder whose folders are the classes."
+                f"a folder of pictures must hold at most {MOST_FOLDERS:,} folders, but there are more, such as "
+                f"{quote(where, 80)}; name the folder whose folders are the classes."
             )
         yield from (Path(where) / name for name in sorted(names) if not name.startswith("."))
 
 
 def _others(folder: Path) -> list[str]:
-    return [path.name for path in _walk(folder) if path.suffix.lower() in OTHERS]
+    return [path.name for path in _walk(folder, itertools.count(1)) if path.suffix.lower() in OTHERS]
 
 
 def _other_pictures(folder: Path) -> tuple[str, ...]:

@@ -138,7 +138,8 @@ def building(folder: str | Path, overwrite: bool = False, *, aside: bool = False
     except BaseException as error:
         refused = isinstance(error, InputError | TrainingFailed)
         kept = place == folder or isinstance(error, StoreError)  # such as that of a full disk
-        if not keep or (refused and (not kept or (not is_occupied(place) and not was_there))):
+        is_made = place != folder or not was_there
+        if not keep or (refused and not kept) or (is_made and not is_occupied(place)):
             discard(place)
         _tell_how_to_resume(error, place)
         raise
