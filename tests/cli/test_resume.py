@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from commands import vaelab
+from stored import snapshot
 from vaelab.store.kinds import command_of
 
 pytestmark = pytest.mark.usefixtures("unrendered")
@@ -141,3 +142,43 @@ def test_what_was_killed_before_anything_was_kept_is_given_again(tmp_path: Path)
     done = vaelab(["train", "--resume", "run"], tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "give its command again, without --resume" in done.stderr
+
+
+# What is changed in config.toml of an interrupted command, and how it is named.
+CHANGES = {
+    "tune": [
+        ('"0.001..0.01"', '"0.001..0.1"', "lr searched = 0.001..0.1 instead of 0.001..0.01"),
+        ("seed = 0\nsampler", "seed = 5\nsampler", "seed = 5 instead of 0"),
+        ("epochs = 2", "epochs = 3", "epochs = 3 instead of 2"),
+    ],
+    "compare": [("seed = 0\nfigures", "seed = 5\nfigures", "was trained with seed = ")],
+    "invert": [("seed = 0\nepochs", "seed = 5\nepochs", "was begun with seed = 0 instead of 5")],
+    "cluster": [('hidden = "4"', 'hidden = "5"', "was trained with hidden = (4,) instead of (5,)")],
+    "anomaly": [('hidden = "4"', 'hidden = "5"', "was trained with hidden = (4,) instead of (5,)")],
+}
+
+
+def kept(folder: Path) -> dict[Path, bytes]:
+    """What is in a folder, but for what every command writes there."""
+    return {path: content for path, content in snapshot(folder).items() if path.suffix in (".toml", ".safetensors")}
+
+
+@pytest.mark.parametrize("command", CHANGES)
+def test_what_was_changed_before_it_is_resumed_is_named(
+    command: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    line = shlex.split(interrupt(monkeypatch, command, data, out))
+    (config,) = tmp_path.glob("run*/config.toml")
+    was = config.read_text()
+    for old, new, told in CHANGES[command]:
+        assert was.count(old) == 1, was
+        config.write_text(was.replace(old, new))
+        before = kept(config.parent)
+        done = vaelab(line, data)
+        assert done.returncode == 2, done.stderr
+        assert told in done.stderr.splitlines()[-1]
+        assert kept(config.parent) == before
+    config.write_text(was)
+    done = vaelab(line, data)
+    assert done.returncode == 0, done.stderr

@@ -34,6 +34,7 @@ from vaelab.vae.explorer import explorer_of
 from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.likelihoods.likelihood import likelihood_type
+from vaelab.vae.run import check_trained
 from vaelab.vae.spec import Spec
 from vaelab.vae.task import TASK
 from vaelab.wording import counted, possessive
@@ -150,23 +151,10 @@ def _contestants(lineup: Lineup, data: Dataset, folder: Path, workers: int | Non
         runs = tuple(folder / "models" / key / f"seed{s}" for s in range(lineup.seeds))
         specs = tuple(spec.replace(seed=derive_seed(lineup.seed, s)) for s in range(lineup.seeds))
         for run, own in zip(runs, specs, strict=True):
-            _check_trained(run, own)
+            if (run / "manifest.json").exists():
+                check_trained(run, own)
         contestants.append(Contestant(entry.name, key, runs, specs))
     return contestants
-
-
-def _check_trained(run: Path, spec: Spec) -> None:
-    """Raise StoreError if a run that is already trained has other settings, as after a change of config.toml."""
-    if not (run / "manifest.json").exists():
-        return
-    was = Fitted.load(run).spec
-    other = [f"{name} = {getattr(was, name)} instead of {value}" for name, value in spec if getattr(was, name) != value]
-    other = [told for told in other if not told.startswith(("device", "engine"))]
-    if other:
-        raise StoreError(
-            f"config.toml has changed since {run} was trained with {', '.join(other)}; put that back and resume, or "
-            "start another comparison from its `config`, with another `out`."
-        )
 
 
 def _given_run(entry: Entry, data: Dataset, folder: Path) -> Path:

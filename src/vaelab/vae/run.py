@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,10 +235,26 @@ def resumable(
     """The model in `folder`, a part of a larger run: trained now, or before that was interrupted."""
     begun = store.preparation(folder).exists()
     if folder.exists() and not begun:
+        check_trained(folder, resolve(spec, data), {"seed"} if starts > 1 else set())
         return Fitted.load(folder)
     return train(
         data, spec, out=folder, starts=starts, resume=begun, figures=figures, progress=progress, note=note
     ).model  # fmt: skip
+
+
+def check_trained(run: Path, spec: Spec, left_out: Collection[str] = ()) -> None:
+    """Raise StoreError if a part that is already trained has other settings, as after a change of config.toml."""
+    was, left_out = Fitted.load(run).spec, {"device", "engine", *left_out}
+    other = [
+        f"{name} = {getattr(was, name)} instead of {value}"
+        for name, value in spec
+        if name not in left_out and getattr(was, name) != value
+    ]
+    if other:
+        raise StoreError(
+            f"config.toml has changed since {run} was trained with {', '.join(other)}; put that back and resume, or "
+            "begin anew with another `out`."
+        )
 
 
 def _train_starts(
