@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +16,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from commands import vaelab
+from postgresql import PASSWORD, Server, a_server, content, mirrored
 from vaelab.errors import InputError
 from vaelab.settings.space import Space
 from vaelab.study import mirror
@@ -30,54 +26,16 @@ from vaelab.study.trials import Trials
 from vaelab.vae.spec import Spec
 
 SPACE = Space.parse({"lr": (1e-4, 1e-2, "log"), "latent_dim": (2, 8), "optimizer": ["adam", "sgd"]}, Spec)
-PASSWORD = "s3cret word"
-
-
-class Server:
-    """A PostgreSQL server of the tests' own, in a temporary folder."""
-
-    def __init__(self, folder: Path, programs: str):
-        self.folder, self.programs = folder, programs
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"postgresql://ann:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/postgres"
-        secret = folder / "secret"
-        secret.write_text(PASSWORD)
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            shutil.chown(folder, "postgres")
-            shutil.chown(secret, "postgres")
-        self._run("initdb", "-D", str(folder / "db"), "-U", "ann", "-A", "scram-sha-256", "--pwfile", str(secret), "-N")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        command = [*as_user, f"{self.programs}/{program}", *arguments]
-        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60)
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._run("pg_ctl", "-D", str(self.folder / "db"), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "db"), "-w", "-m", "immediate", "stop")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'vaelab[postgresql]'")
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin")) or filter(
-        None, [os.path.dirname(shutil.which("initdb") or "")]
-    )
-    programs = next(iter(found), None)
-    if programs is None:
-        reason = "needs a PostgreSQL server: apt-get install postgresql"
-        pytest.fail(reason) if os.environ.get("VAELAB_REQUIRE_POSTGRESQL") == "1" else pytest.skip(reason)
-    with tempfile.TemporaryDirectory() as folder:  # that the server's own user can enter, unlike pytest's
-        running = Server(Path(folder), programs)
-        running.start()
-        yield running
-        with contextlib.suppress(subprocess.CalledProcessError):
-            running.stop()
+    try:
+        with a_server() as running:
+            yield running
+    except FileNotFoundError as missing:
+        pytest.fail(str(missing)) if os.environ.get("VAELAB_REQUIRE_POSTGRESQL") == "1" else pytest.skip(str(missing))
 
 
 @pytest.fixture(autouse=True)
@@ -102,22 +60,6 @@ def advance(trials: Trials, total: int) -> None:
             trials.fail(number, "the loss is NaN", {"seconds": 0.25})
         else:
             trials.complete(number, 1 / (number + 1), number % 4 == 0, {"verdict": "ok", "rate": 1.5})
-
-
-def content(found: list[FrozenTrial]) -> list[Any]:
-    return [
-        (t.number, t.state, t.params, t.distributions, t.values, t.intermediate_values, t.user_attrs, t.constraints)
-        for t in found
-    ]
-
-
-def mirrored(server: Server, name: str) -> list[Any]:
-    storage = optuna.storages.RDBStorage(Storage(server.url).full)
-    try:
-        return content(optuna.load_study(study_name=name, storage=storage).trials)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def eventually(holds: Callable[[], bool]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import sqlalchemy
 
 from vaelab.errors import StoreError
 from vaelab.settings.space import Space
-from vaelab.study.trials import Trials
+from vaelab.study.trials import Trials, quiet
 from vaelab.vae.spec import Spec
 
 
@@ -39,3 +41,26 @@ def test_a_database_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         ) as e:
             trials.report(number, 1, 0.5)
         assert "\n" not in str(e.value)
+
+
+def test_a_thread_that_leaves_does_not_make_another_loud() -> None:
+    logger = logging.getLogger("optuna")
+    was, entered, leave = logger.level, threading.Event(), threading.Event()
+
+    def other() -> None:
+        with quiet():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    try:
+        logger.setLevel(logging.INFO)
+        with quiet():
+            thread.start()
+            assert entered.wait(10)
+        assert logger.level == logging.WARNING
+        leave.set()
+        thread.join()
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(was)

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import sqlite3
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,20 +33,30 @@ CONSTRAINT = "collapsed"  # above 0: the trial is infeasible
 LEAST_RANKED, BEST_RANKED = 8, 5  # minimum number of ranked trials for importance, and how many count as the best
 
 
+class _Quiet:
+    lock = threading.Lock()
+    blocks, level = 0, logging.NOTSET  # of `quiet` in all threads, such as a mirror's; before the first of them
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence Optuna's per-trial log lines and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
-    level = logger.level
-    if level < logging.WARNING:  # setting a level, even the same, empties the caches of all loggers
-        logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
+    with _Quiet.lock:
+        if not _Quiet.blocks:
+            _Quiet.level = logger.level
+            if logger.level < logging.WARNING:  # setting a level, even the same, empties the caches of all loggers
+                logger.setLevel(logging.WARNING)
+        _Quiet.blocks += 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield
-        finally:
-            if level < logging.WARNING:
-                logger.setLevel(level)
+    finally:
+        with _Quiet.lock:
+            _Quiet.blocks -= 1
+            if not _Quiet.blocks and _Quiet.level < logging.WARNING:
+                logger.setLevel(_Quiet.level)
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
