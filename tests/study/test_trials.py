@@ -7,10 +7,13 @@ import logging
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 import sqlalchemy
 
+from vaelab import signals
 from vaelab.errors import StoreError
 from vaelab.settings.space import Space
 from vaelab.study.trials import Trials, quiet
@@ -64,3 +67,38 @@ def test_a_thread_that_leaves_does_not_make_another_loud() -> None:
         assert logger.level == logging.INFO
     finally:
         logger.setLevel(was)
+
+
+def test_a_cohort_that_is_interrupted_while_it_is_suggested_is_suggested_again_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space.parse({"lr": (1e-4, 1e-2, "log"), "latent_dim": (2, 8)}, Spec)
+    suggest, found = Space.suggest, {}
+
+    def begin(name: str) -> contextlib.closing[Trials]:
+        return contextlib.closing(Trials(tmp_path / f"{name}.db", space, "tpe", 0, 4))
+
+    def finish(trials: Trials, total: int) -> None:
+        for number in trials.cohort(total):
+            trials.complete(number, number / 3, True, {"verdict": "ok", "seconds": 1.0})
+
+    def pressed(self: Space, trial: optuna.Trial) -> dict[str, Any]:
+        assert signals._state.depth == 0  # a signal is not held back
+        if trial.number == 6:
+            raise KeyboardInterrupt
+        return suggest(self, trial)
+
+    for name in ("whole", "interrupted"):
+        with begin(name) as trials:
+            finish(trials, 4)
+            if name == "interrupted":
+                monkeypatch.setattr(Space, "suggest", pressed)
+                with pytest.raises(KeyboardInterrupt):
+                    trials.cohort(8)
+                assert trials.reclaim() == 0
+                monkeypatch.setattr(Space, "suggest", suggest)
+        with begin(name) as trials:
+            assert len(trials.all()) == 4
+            finish(trials, 8)
+            found[name] = [(trial.params, trial.state, trial.values) for trial in trials.all()]
+    assert found["interrupted"] == found["whole"]

@@ -296,13 +296,19 @@ class Trials:
             return []
         start = first // self.size * self.size
         numbers = list(range(start, min(start + self.size, total)))
+        asked = [n for n in numbers if n >= len(trials) or trials[n].state == TrialState.WAITING]
+        for number in asked:  # takes seconds in a large study; what is interrupted here is suggested again
+            self._ask(number)
         with self.together():
-            for number in numbers:
-                if number >= len(trials) or trials[number].state == TrialState.WAITING:
-                    self._ask(number)
+            for number in asked:
+                if number < len(self._ids):
+                    self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+                else:  # all of it in one transaction
+                    self._ids.append(self._storage.create_new_trial(self._study_id, self._trials[number]))
         return numbers
 
     def _ask(self, number: int) -> None:
+        """Suggest a trial, in memory."""
         with quiet():
             # A new sampler per trial: its suggestions depend only on the seed, the number and the finished trials.
             self._study.sampler = self._make_sampler(number)
@@ -313,11 +319,6 @@ class Trials:
             self._study.sampler = optuna.samplers.RandomSampler()  # a grid sampler would stop the study on tell
         assert trial.number == number, f"asked for trial {number}, got {trial.number}"
         self._asked[number] = trial
-        with _recording(self._path):
-            if number < len(self._ids):
-                self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
-            else:  # all of it in one transaction
-                self._ids.append(self._storage.create_new_trial(self._study_id, self._trials[number]))
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, number) % 2**32
