@@ -9,7 +9,7 @@
   with it. Held: exit code 1 or 2 and one line, or, where the file does not matter, an answer.
 - overwrite: a kill, a signal or a divergence of a run that replaces another. Held: the old one, or the whole new one.
 
-    python benchmarks/chaos.py [--smoke] [--only kill,signal] [--commands train,tune] [--step 1] [--signals 100]
+    python benchmarks/chaos.py [--seconds 60] [--only kill,signal] [--commands train] [--step 1] [--signals 9]
 
 Commands run in forks of this process, which has imported everything.
 """
@@ -206,11 +206,16 @@ def no_space(name: str) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+class OutOfTime(Exception):
+    """`--seconds` are over; the table has what was tried."""
+
+
 class Attacks:
     """A folder of data, of finished runs to compare with, and of the run under attack; what was tried and held."""
 
-    def __init__(self, home: Path, seed: int):
+    def __init__(self, home: Path, seed: int, seconds: float):
         self.home, self.out, self.rng = home, home / "out", random.Random(seed)
+        self.deadline = time.monotonic() + seconds
         self.tried: dict[tuple[str, str], list[int]] = {}
         self.faults: list[str] = []
         self.references: dict[str, tuple[dict[str, str], int, float]] = {}
@@ -272,6 +277,8 @@ class Attacks:
         if wrong:
             self.faults.append(f"{attack} {command} {what}: {'; '.join(wrong)}")
             print(f"  {self.faults[-1]}", file=sys.stderr, flush=True)
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
 
     def operations(self, command: str, step: int) -> range:
         """Every `step`th operation of a command, from a random one on; at least one."""
@@ -446,13 +453,14 @@ def main_() -> int:
     parser.add_argument("--step", type=int, default=1, help="of operations: every n-th is attacked")
     parser.add_argument("--signals", type=int, default=100, help="for each command")
     parser.add_argument("--damages", type=int, default=100, help="for each command")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="no attack begins after so many")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.smoke:
         chosen.only, chosen.commands, chosen.step = "kill", "cluster", 10**6
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
-        attacks = Attacks(Path(home), chosen.seed)
+        attacks = Attacks(Path(home), chosen.seed, chosen.seconds)
         runs = {
             "kill": lambda command: attacks.kills(command, chosen.step),
             "full": lambda command: attacks.full(command, chosen.step),
@@ -460,10 +468,11 @@ def main_() -> int:
             "overwrite": lambda command: attacks.overwrites(command, 4 * chosen.step),
             "damage": lambda command: attacks.damage(command, chosen.damages),
         }
-        for command in chosen.commands.split(","):
-            for attack in chosen.only.split(","):
-                runs[attack](command)
-                print(f"{attack} {command}: {time.monotonic() - began:,.0f} s", file=sys.stderr, flush=True)
+        with contextlib.suppress(OutOfTime):
+            for command in chosen.commands.split(","):
+                for attack in chosen.only.split(","):
+                    runs[attack](command)
+                    print(f"{attack} {command}: {time.monotonic() - began:,.0f} s", file=sys.stderr, flush=True)
         print(show(attacks, time.monotonic() - began))
     return 1 if attacks.faults else 0
 
