@@ -186,6 +186,7 @@ def test_pictures_of_models_of_one_kind(kind: str, count: int, tmp_path: Path) -
     drawn = known.spread(whole)
     given = {"classes": HOSTILE[:2], "rows": drawn[:20].reshape(2, 10, -1), "prior": drawn}
     picture(plots.plot_samples(plots.samples_data(given, known.spread(x), known), tmp_path / "s.png", HOSTILE[1]))
+    np.testing.assert_array_equal(own.are_logarithms, [c.kind in ("positive", "count") for c in made])
     cells, ends = drawn[:54], known.spread(x)[:12].reshape(6, 2, -1)
     way = plots.interpolations_data(cells, ends, [(HOSTILE[0], HOSTILE[1])] * 6, known)
     picture(plots.plot_interpolations(way, tmp_path / "i.png", HOSTILE[2]))

@@ -38,10 +38,15 @@ class Features:
     def seen(self, values: Floats) -> Floats:
         """Values (..., D) as they are compared: positive numbers and counts by their logarithm."""
         found = np.array(values, np.float64)
-        for i, column in enumerate(self.columns):
-            if self.levels[i] < 0 and column.kind in ("positive", "count"):
-                found[..., i] = on_axis(column, found[..., i])
+        for i in np.flatnonzero(self.are_logarithms).tolist():
+            found[..., i] = on_axis(self.columns[i], found[..., i])
         return found
+
+    @property
+    def are_logarithms(self) -> Bools:
+        """Which quantities (D,) are compared by their logarithm."""
+        kinds = [c.kind if level < 0 else "" for c, level in zip(self.columns, self.levels, strict=True)]
+        return np.isin(kinds, ("positive", "count")) if kinds else np.zeros(len(self.names), dtype=bool)
 
     @property
     def has_levels(self) -> Bools:

@@ -73,7 +73,7 @@ def samples_data(
 
 @dataclass(frozen=True)
 class Marginals:
-    """Quantiles of every number, in standard deviations of the data from its mean, and means of every quantity."""
+    """Quantiles of every number, in standard deviations of what is `Features.seen`, and means of every quantity."""
 
     data: Floats  # (5, D): the 5, 25, 50, 75, 95 % quantiles
     prior: Floats  # (5, D)
@@ -206,7 +206,7 @@ def _sampled_rows(data: Samples, title: str) -> Figure:
         tall = talls[0] if chosen is parts[0][0] or len(talls) == 1 else talls[1]
         bottom -= tall
         axes = style.chart(figure, left, bottom, wide, tall)
-        draw(axes, found, chosen, data.originals is not None)
+        draw(axes, found, chosen, data)
         axes.set_ylim(len(chosen) - 0.4, -0.6)
         start = 0 if chosen is numbers else len(numbers)
         style.named_ticks(axes, "y", range(len(chosen)), names[start : start + len(chosen)])
@@ -242,22 +242,26 @@ def worst_fits(held: Floats, made: Floats, shares: Floats, is_share: Bools) -> t
     return numbers, np.sort(levels[np.argsort(-gaps, kind="stable")[: SHOWN - len(numbers)]])
 
 
-def _draw_intervals(axes: Axes, found: Marginals, chosen: Ints, compared: bool) -> None:
+def _draw_intervals(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -> None:
+    assert data.features is not None
     held = ((found.data, GREY, -0.17), (found.prior, BLUE, 0.17))
-    for spread, colour, shift in held if compared else held[1:]:
+    for spread, colour, shift in held if data.originals is not None else held[1:]:
         y = np.arange(len(chosen)) + shift
         own = spread[:, chosen]
         axes.hlines(y, own[0], own[4], colors=colour, linewidth=1.4)
         axes.hlines(y, own[1], own[3], colors=colour, linewidth=4.5)
         axes.scatter(own[2], y, s=16, color="white", edgecolor=colour, linewidths=1.2, zorder=3)
     axes.margins(x=0.03)
-    style.name_axes(axes, x="standard deviations of the data from its mean")
+    name = "standard deviations of the data from its mean"
+    if data.features.some(chosen).are_logarithms.any():
+        name = "standard deviations from the mean, of logarithms for positive numbers and counts"
+    style.name_axes(axes, x=name)
 
 
-def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, compared: bool) -> None:
+def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -> None:
     y = np.arange(len(chosen))
     held, made = found.shares[:, chosen]
-    if compared:
+    if data.originals is not None:
         axes.hlines(y, held, made, colors=GREY, linewidth=1.4)
         axes.scatter(held, y, s=30, color=GREY, linewidths=0, zorder=2)
     axes.scatter(made, y, s=30, color=BLUE, linewidths=0, zorder=3)

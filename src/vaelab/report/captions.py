@@ -178,7 +178,10 @@ def _samples(image: bool, labelled: bool, mixed: bool) -> str:
     good = "Good by class and bad from the prior means that the prior covers empty space. " if labelled else ""
     if mixed:
         by_class = "Squares: decoder means by class, from a Gaussian around its latents. " if labelled else ""
-        said = "New examples from the prior beside the data: numbers as intervals, levels as shares."
+        said = (
+            "New examples from the prior beside the data: numbers as intervals, positive ones and counts over "
+            "logarithms; levels as shares."
+        )
         return f"{said} {DRAWN} {by_class}".strip()
     means = (
         "Samples are decoder means, which are smoother than data."
