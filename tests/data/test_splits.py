@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,59 @@ def test_copies_across_splits_are_told_and_gone_with_groups() -> None:
     assert groups_by_split(grouped) == {"train": 28, "validation": 4, "test": 8}
     assert any("stems of id" in note for note in grouped.notes)
     assert near_copies(from_arrays(np.random.default_rng(1).normal(size=(200, 12)))) == ()
+
+
+def clusters(rng: np.random.Generator, n: int, D: int, noise: float = 0.35) -> npt.NDArray[np.float64]:
+    """Independent rows of three curved clusters."""
+    which, t = rng.integers(0, 3, n), rng.uniform(-1.5, 1.5, n)
+    centre, bend = 2.6 * rng.normal(size=(3, D)), 1.2 * rng.normal(size=(3, 2, D))
+    curve = np.einsum("nk,nkd->nd", np.stack([t, t**2 - 1], 1), bend[which])
+    return np.asarray(centre[which] + curve + noise * rng.normal(size=(n, D)))
+
+
+def plane(rng: np.random.Generator, n: int, D: int) -> npt.NDArray[np.float64]:
+    return np.asarray(np.tanh(rng.normal(size=(n, 2)) @ rng.normal(size=(2, D))))
+
+
+def levels(rng: np.random.Generator, n: int, D: int) -> npt.NDArray[np.float64]:
+    return np.column_stack([rng.integers(0, 2, (n, D - 2)), rng.normal(size=(n, 2))])
+
+
+def heavy_tails(rng: np.random.Generator, n: int, D: int) -> npt.NDArray[np.float64]:
+    return np.exp(2 * rng.normal(size=(n, D)))
+
+
+@pytest.mark.parametrize("D", [8, 12, 50])
+@pytest.mark.parametrize("n", [200, 2000])
+@pytest.mark.parametrize("drawn", [clusters, plane, levels, heavy_tails])
+def test_independent_rows_are_no_copies(drawn: Callable[..., npt.NDArray[np.float64]], n: int, D: int) -> None:
+    rng = np.random.default_rng(D)
+    x = drawn(rng, n, D) * 10.0 ** rng.integers(-3, 4, D)  # columns in various units
+    assert near_copies(from_arrays(x)) == ()
+
+
+@pytest.mark.parametrize("D", [8, 50])
+@pytest.mark.parametrize(("times", "spread"), [(2, 0.01), (5, 0.1), (10, 0.02)])
+def test_shuffled_repeats_are_copies(times: int, spread: float, D: int) -> None:
+    rng = np.random.default_rng(D)
+    x = np.repeat(rng.normal(size=(600 // times, D)), times, axis=0)
+    x = (x + spread * rng.normal(size=x.shape)) * 10.0 ** rng.integers(-3, 4, D)
+    assert "near-copies" in near_copies(from_arrays(rng.permutation(x)))[0]
+
+
+@pytest.mark.parametrize("D", [8, 50])
+def test_jittered_rows_of_clusters_are_copies(D: int) -> None:
+    rng = np.random.default_rng(D)
+    x = np.repeat(clusters(rng, 1000, D), 2, axis=0)
+    assert "near-copies" in near_copies(from_arrays(rng.permutation(x + 0.003 * rng.normal(size=x.shape))))[0]
+
+
+@pytest.mark.parametrize("D", [8, 50])
+def test_frames_of_a_film_are_copies_while_in_order(D: int) -> None:
+    rng = np.random.default_rng(D)
+    at = np.arange(600)[:, None] / 30
+    x = np.sin(at * rng.uniform(0.2, 1, D) + rng.uniform(0, 6, D)) + 0.02 * rng.normal(size=(600, D))
+    assert "near-copies" in near_copies(from_arrays(x))[0]
 
 
 @pytest.fixture

@@ -17,6 +17,11 @@ Floats = npt.NDArray[np.float32]
 
 NEAR = 0.1  # as a share of the typical distance between two training examples
 NEAR_FEATURES = 8  # with fewer varying features, unrelated examples are as close as copies
+FEW_VALUES = 16  # a column with fewer says little: unrelated rows agree on it
+AROUND = 32  # nearest training rows that show how distances grow around a row
+GROUP = 16  # copies of one row that are recognized as such; more are a cluster
+CHANCE = 1e-4  # that independent rows leave so wide a gap around the nearest of them
+FEWEST_SHARE, IN_ORDER = 0.05, 0.25  # of the near rows: with a gap; next to their training row
 MAX_TRAIN, MAX_TEST, MAX_PAIRS = 60_000, 10_000, 12
 PIECE_BYTES = 8 << 20
 AXES, AXES_ROWS, CANDIDATES = 64, 512, 64
@@ -50,7 +55,8 @@ def duplicates(dataset: Dataset) -> dict[str, Any]:
     """Test examples that also occur in the training split, exactly or nearly.
 
     Two examples are near if their Euclidean distance is at most `NEAR` times the typical one, which is the root of
-    the mean squared distance of two training examples. Columns of a table are measured in standard deviations.
+    the mean squared distance of two training examples, and closer than independent examples of the same density would
+    be (`_are_copies`). Columns of a table are measured in standard deviations, those with few values not at all.
     Exact copies are searched among all rows; near ones for at most 10,000 test against at most 60,000 training rows,
     evenly spaced, and only where at least 8 features vary (else "near" is None).
 
@@ -60,8 +66,8 @@ def duplicates(dataset: Dataset) -> dict[str, Any]:
     flat, train, test = dataset.flat, dataset.splits["train"], dataset.splits["test"]
     exact = _exact_pairs(flat, train, test)
     known = {row for row, _ in exact}
-    units = _Units(dataset)
     some_train, some_test = _thin(train, MAX_TRAIN), _thin(test, MAX_TEST)
+    units = _Units(dataset, _thin(train, AXES_ROWS))
     near: list[tuple[float, int, int]] | None = None
     if len(units.kept) >= NEAR_FEATURES:
         fresh = np.array([row for row in some_test.tolist() if row not in known], dtype=np.int64)
@@ -103,13 +109,20 @@ def _digests(flat: Array, rows: Rows) -> npt.NDArray[np.uint64]:
 
 
 class _Units:
-    """Rows in the units of the distances: centred, without constant features, table columns scaled."""
+    """Rows in the units of the distances: centred, without constant features, table columns scaled.
 
-    def __init__(self, dataset: Dataset):
+    Of a table only columns that have many values in a sample of its rows are kept.
+    """
+
+    def __init__(self, dataset: Dataset, sample: Rows):
         statistics = dataset.statistics
         self.flat = dataset.flat
         # Rows are compared in single precision, in which a smaller deviation is none.
-        self.kept = np.flatnonzero(statistics.std > np.finfo(np.float32).tiny)
+        varies = statistics.std > np.finfo(np.float32).tiny
+        if not dataset.is_image:
+            values = (np.diff(np.sort(self.flat[sample], axis=0), axis=0) > 0).sum(0) + 1
+            varies &= values > min(FEW_VALUES, len(sample) // 2)
+        self.kept = np.flatnonzero(varies)
         std = statistics.std[self.kept]
         self.mean = statistics.mean[self.kept].astype(np.float32)
         self.scale = np.ones(len(std), np.float32) if dataset.is_image else std.astype(np.float32)
@@ -131,7 +144,7 @@ class _Units:
 
 
 def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int, int]]:
-    """(distance, test row, training row) of each test row whose nearest training row is near.
+    """(distance, test row, training row) of each test row whose nearest training row is near and its copy.
 
     A projection on orthonormal axes shortens every distance, so that pairs far apart along a few principal axes need
     not be compared in full. What remains of a row, its 64 nearest by projection, is measured exactly.
@@ -144,7 +157,8 @@ def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int
     held = np.concatenate([held, np.einsum("nk,nk->n", held, held)[:, None]], axis=1)
     radius = NEAR * units.typical
     slack = 1e-4 * radius**2 + 1e-5 * units.typical**2  # float32 rounding
-    found = []
+    found, around = [], []
+    reach = min(CANDIDATES, len(train))
     size = max(1, PIECE_BYTES // (4 * len(train)))
     for start in range(0, len(test), size):
         rows = test[start : start + size]
@@ -152,16 +166,41 @@ def _near_pairs(units: _Units, train: Rows, test: Rows) -> list[tuple[float, int
         limits = radius**2 + slack - np.einsum("nk,nk->n", sought, sought)
         shares = np.concatenate([-2 * sought, np.ones((len(rows), 1), np.float32)], axis=1) @ held.T
         for i in np.flatnonzero(shares.min(1) <= limits):
-            closest = np.flatnonzero(shares[i] <= limits[i])
-            if len(closest) > CANDIDATES:
-                closest = closest[np.argpartition(shares[i, closest], CANDIDATES)[:CANDIDATES]]
+            closest = np.argpartition(shares[i], reach - 1)[:reach]
             apart = units(train[closest]).astype(np.float64) - units(rows[i : i + 1])
             squares = np.einsum("nd,nd->n", apart, apart)
             best = int(squares.argmin())
             if squares[best] <= radius**2:
                 distance = float(np.sqrt(squares[best])) / units.typical
                 found.append((distance, int(rows[i]), int(train[closest[best]])))
-    return found
+                around.append(np.sort(squares)[: AROUND + 1])
+    if not found:
+        return []
+    k = min(AROUND, len(train) // 4)
+    copies = _are_copies(np.sqrt(np.array(around))[:, : k + 1], len(units.kept))
+    beside = np.array([abs(a - b) <= 2 for _, a, b in found])
+    if beside.mean() > IN_ORDER:  # frames of a film, steps of a series
+        copies |= beside
+    return [pair for pair, is_copy in zip(found, copies.tolist(), strict=True) if is_copy]
+
+
+def _are_copies(around: npt.NDArray[np.float64], D: int) -> npt.NDArray[np.bool_]:
+    """Which rows have copies: a few training rows far closer than all others.
+
+    around: distances (n, k + 1) to the nearest training rows, in order. Among independent rows of a density on m
+    dimensions, d_{j+1} / d_j exceeds r with probability r^(-m j). m is that of the distances from the k/2-th to the
+    k-th, beyond the copies of a row; unlike the distances themselves, it is that of the cluster around a row.
+    """
+    n, k = len(around), around.shape[1] - 1
+    if k < 2:
+        return np.ones(n, dtype=bool)
+    logs = np.log(np.maximum(around, 1e-12 * around.max() + np.finfo(float).tiny))
+    growth = float(np.median(logs[:, k] - logs[:, k // 2]))
+    m = min(D, np.log((k + 1) / (k // 2 + 1)) / max(growth, 1e-12))
+    j = np.arange(1, min(GROUP, k // 2) + 1)
+    gaps = (m * j * np.diff(logs[:, : len(j) + 1], axis=1)).max(1)
+    copies: npt.NDArray[np.bool_] = gaps > -np.log(CHANCE)
+    return copies if copies.mean() > FEWEST_SHARE else np.zeros(n, dtype=bool)
 
 
 def _principal_axes(sample: Floats) -> Floats | None:
