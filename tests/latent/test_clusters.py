@@ -259,6 +259,11 @@ def test_pictures_and_page(found: Clustering) -> None:
     accuracy = found.results["methods"][found.results["predicts_by"]]["labelled_accuracy"]
     assert f"{accuracy:.1%}" in page.text
     assert {row[0]["data-value"] for row in page.rows("Mixtures: test")[1:]} == {"10", "30"}
+    table = found.clusters.table
+    assert table is not None
+    named = [own["class"] for own in sorted(found.results["described"], key=lambda own: int(own["cluster"]))]
+    codes = table.predict(np.eye(len(named)))
+    assert named == [found.clusters.classes[code] if code >= 0 else "unknown" for code in codes]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from vaelab.latent.options import (
     resolved,
     settings_table,
 )
-from vaelab.latent.pictures import Shown, draw_clusters
+from vaelab.latent.pictures import Shown, class_names, draw_clusters
 from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes_on, with_labels
 from vaelab.report import build_cluster_report
 from vaelab.report.notebook import Paged
@@ -255,6 +255,9 @@ def _conclude(
         }
     clusters.save(folder)
     results["described"] = describe_clusters(data, chosen_shares, options.reject)
+    if clusters.table is not None:
+        classes = class_names(clusters)
+        results["described"] = [own | {"class": classes[int(own["cluster"]) - 1]} for own in results["described"]]
     write_rows(data, chosen_shares, options.reject, folder / "clusters.csv")
     results["notes"] = notes_on(results, [] if is_own else mixtures, latents)
     results["seconds"] = time.perf_counter() - began

@@ -60,8 +60,10 @@ def component_classes(clusters: Clusters) -> npt.NDArray[np.int64]:
     return np.full(K, UNKNOWN) if clusters.table is None else clusters.table.predict(np.eye(K))
 
 
-def _name(clusters: Clusters, code: int) -> str:
-    return clusters.classes[code] if code >= 0 else "unknown" if clusters.table is not None else ""
+def class_names(clusters: Clusters) -> list[str]:
+    """The class that labels give to each component; "" without labels."""
+    nameless = "unknown" if clusters.table is not None else ""
+    return [clusters.classes[code] if code >= 0 else nameless for code in component_classes(clusters).tolist()]
 
 
 def _draw_plane(view: Shown, path: Path) -> Path:
@@ -93,14 +95,13 @@ def _draw_components(view: Shown, path: Path) -> Path:
         nearest.append(rows[np.argsort(np.square(away).sum(0), kind="stable")[:NEAREST]])
         draws.append(rng.multivariate_normal(m.means_[k], m.covariances_[k], DRAWN, method="cholesky"))
     known = features(data)
-    named = component_classes(view.clusters)[:count]
     notes = [f"{weight:.1%}" for weight in m.weights_[:count]]
     if view.clusters.table is not None:
         held = view.clusters.table.counts.sum(1)[:count]
         notes = [f"{note}, {mass:.0f} labels" for note, mass in zip(notes, held, strict=True)]
     means, made = (quantities(view.fitted, data, z, known) for z in (m.means_[:count], np.concatenate(draws)))
     shown = plots.components_data(
-        [_name(view.clusters, code) or f"{k + 1}" for k, code in enumerate(named.tolist())],
+        class_names(view.clusters)[:count],
         notes,
         means,
         _viewable(data.x[np.array(nearest)], data),

@@ -121,7 +121,7 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
 class Components:
     """The components: decoded means, nearest examples, and samples."""
 
-    names: list[str]  # the class each component predicts
+    names: list[str]  # the class each component predicts; "" if it has none
     notes: list[str]
     means: Floats  # (r, *shape)
     nearest: Floats  # (r, c, *shape)
@@ -156,13 +156,13 @@ def plot_components(data: Components, path: str | Path, title: str = "The compon
     cells = np.concatenate([data.means[:, None], blank, data.nearest, blank, data.draws], axis=1)
     near = _centred("nearest training examples", data.nearest.shape[1])
     heads = ["mean", "", *near, "", *_centred("draws", data.draws.shape[1])]
-    labels = (
-        style.clean_names(data.names, 14)
-        if len(set(data.names)) == count
-        else [style.clean(name, 14) for name in data.names]
-    )
+    labels = [style.clean(label, 14) for label in _numbered(data.names, ": ")]
     figure = space._strips(title, f"{more}, by weight  ·  mean and draws decoded", cells, labels, data.notes, heads)
     return style.save(figure, path)
+
+
+def _numbered(names: Sequence[str], joint: str) -> list[str]:
+    return [f"{k}{joint}{name}" if name else f"{k}" for k, name in enumerate(names, 1)]
 
 
 def plot_class_samples(
@@ -194,7 +194,7 @@ def _component_columns(data: Components, title: str, more: str) -> Any:
     sheet = (255 + np.abs(share) * (ink - 255)).astype(np.uint8)
     axes.imshow(sheet, aspect="auto", interpolation="nearest")
     style.named_ticks(axes, "y", range(len(order)), names)
-    style.named_ticks(axes, "x", range(len(data.means)), [style.clean(name, 9) for name in data.names])
+    style.named_ticks(axes, "x", range(len(data.means)), _numbered([style.clean(name, 9) for name in data.names], "\n"))
     axes.xaxis.tick_top()
     said = "mean of each column: orange above the data's, blue below"
     if len(order) < flat.shape[1]:

@@ -89,9 +89,10 @@ def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title:
     axes = style.chart(figure, 0.7, 0.6, 6.4, 3.9 - style.HEAD - 0.95)
     coverage, accuracy, threshold = (np.asarray(curve[k], np.float64) for k in ("coverage", "accuracy", "threshold"))
     axes.plot(coverage, accuracy, color=BLUE, linewidth=2)
-    axes.set_xlim(0, 1)
     low = min(0.9, float(accuracy.min(initial=1)) - 0.02)
-    axes.set_ylim(low, 1.005)
+    high = 1 + 0.06 * (1 - low)  # a line at 1 and its last dot are inside the frame
+    axes.set_xlim(0, 1.015)
+    axes.set_ylim(low, high)
     taken: list[float] = []
     for level in (0.99, 0.95, 0.9, 0.8, 0.5):
         answered = np.flatnonzero(threshold >= level)
@@ -103,11 +104,11 @@ def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title:
         left = coverage[i] < 0.12  # no room left of the dot
         look = {"ha": "left" if left else "right", "va": "top", "fontsize": 8.5, "color": INK}
         shift = 0.008 if left else -0.008
-        style.write(axes, coverage[i] + shift, accuracy[i] - 0.04 * (1.005 - low), f"p ≥ {level:g}", **look)
+        style.write(axes, coverage[i] + shift, accuracy[i] - 0.04 * (high - low), f"p ≥ {level:g}", **look)
     style.name_axes(axes, x="share of test examples that are answered", y="accuracy of the answers")
     if len(coverage):
         last = f"no threshold: {accuracy[-1]:.3f}\nof {coverage[-1]:.1%} answered"
-        style.note(axes, 1.02, float(np.clip((accuracy[-1] - low) / (1.005 - low), 0.08, 0.94)), last, color=BLUE)
+        style.note(axes, 1.02, float(np.clip((accuracy[-1] - low) / (high - low), 0.08, 0.94)), last, color=BLUE)
     style.heading(figure, title, "predictions below a probability are rejected  ·  dots: thresholds")
     return style.save(figure, path)
 

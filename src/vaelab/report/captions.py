@@ -218,7 +218,7 @@ CLUSTER = {
     ),
     "budget": (
         "Accuracy on the test split against the number of labels. All methods use the same labels. Where the mixture "
-        "and the graph are above the probe and the neighbours, the unlabelled examples help."
+        "and the graph are above the logistic probe and the nearest neighbours, the unlabelled examples help."
     ),
     "em": (
         "Left: the log-likelihood at every EM iteration, which must never fall. Right: BIC, lower is "

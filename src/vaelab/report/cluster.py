@@ -34,8 +34,8 @@ METHODS = {
     "mixture": "mixture: components named by the labels",
     "graph": "graph: labels propagated over nearest neighbours",
     "umap": "mixture on a UMAP of the latents, named by the labels",
-    "probe": "logistic probe on the labelled latents only",
-    "neighbours": "nearest labelled latents only",
+    "probe": "logistic probe: on the labelled latents only",
+    "neighbours": "nearest neighbours: among the labelled latents only",
 }
 
 STABLE = 0.8  # adjusted Rand index of EM starts, below which clusters depend on the seed
@@ -129,7 +129,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
         if results["stability"] < STABLE:
             said.append(
-                "That is low: another seed gives other clusters. Compare several --seed, or ask for fewer --components."
+                "That is low: another seed gives other clusters. Compare several `--seed`, or ask for fewer `--components`."
             )
     return said
 
@@ -137,13 +137,14 @@ def _course(results: Mapping[str, Any]) -> list[str]:
 def _cards(results: Mapping[str, Any]) -> list[Card]:
     test = {**(results.get("test") or {}), **_answering(results)}
     cards = [Card("components", Cell.of(results.get("components")), _choice(results))]
+    by = results.get("predicts_by") or "mixture"
     units = {
-        "labelled_accuracy": "on test; unknown counts as an error",
-        "hungarian_accuracy": "one-to-one accuracy on test",
-        "purity": "purity on test",
-        "nmi": "NMI on test (best: 1)",
-        "ari": "adjusted Rand index on test",
-        "ece": "calibration error on test (best: 0)",
+        "labelled_accuracy": f"of the {by} on test; unknown counts as an error",
+        "hungarian_accuracy": "one-to-one accuracy of the mixture on test",
+        "purity": "of the mixture on test",
+        "nmi": "of the mixture on test (best: 1)",
+        "ari": "adjusted Rand index of the mixture on test",
+        "ece": f"calibration error of the {by} on test (best: 0)",
     }
     names = CLUSTER_FIGURES | {"labelled_accuracy": "accuracy", "ece": "ECE"}
     cards += [Card(names[k], Cell.of(test[k]), unit) for k, unit in units.items() if test.get(k) is not None]
@@ -151,16 +152,22 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
 
 
 def _described(found: Sequence[Mapping[str, Any]]) -> Table | None:
-    """Of each cluster its size and, of a table, the columns that set it apart."""
+    """Of each cluster its size, with labels its class and, of a table, the columns that set it apart."""
     if not found:
         return None
-    told = any(own["columns"] for own in found)
+    told, named = any(own["columns"] for own in found), any("class" in own for own in found)
     rows = [
-        Row([Cell(str(own["cluster"])), Cell.of(own["rows"]), Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
+        Row([Cell(str(own["cluster"])), *([Cell(str(own["class"]))] if named else []), Cell.of(own["rows"]), Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
              *([Cell("; ".join(map(_column, own["columns"])) or "nothing")] if told else [])])
         for own in found
     ]  # fmt: skip
-    heads = ["cluster", "rows", "share", *(["what sets it apart from the rest"] if told else [])]
+    heads = [
+        "cluster",
+        *(["class"] if named else []),
+        "rows",
+        "share",
+        *(["what sets it apart from the rest"] if told else []),
+    ]
     return Table("The clusters", heads, rows)
 
 
