@@ -41,7 +41,7 @@ from vaelab.wording import value_and_error
 def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:
     found = page(study_report(study(tmp_path)))
     assert "Trial 2 won: after retraining, it reaches 102.00 nats per example on the validation split" in found.text
-    assert "102.6 ± 0.1 on the test split (means and standard error over 3 seeds)" in found.text
+    assert "102.6 ± 0.1 on the test split (means over 3 seeds, ± their standard error)" in found.text
     assert "16 latent dimensions, hidden layers of 256 and 128 units (silu)" in found.text
     assert "Of 4 trials, 2 ran to completion, 2 were pruned early" in found.text
     assert "The best trial of the search came out 0.63 nats worse after retraining" in found.text
@@ -400,6 +400,11 @@ def test_the_section_on_missing_values_names_the_best_way(tmp_path: Path, digits
     assert "1,234 known values" in found.text
     assert f"Numbers are filled best by {SCRIPT}, categories are filled best by this model and {SCRIPT}." in found.text
     assert page_text.count("<strong>") == 3
+    close, far = {"mean": 0.1, "se": 0.06}, {"mean": 0.1, "se": 0.04}
+    for behind, said in ((close, "categories: no difference shown"), (far, f"best by this model and {SCRIPT}.")):
+        metrics["imputation"]["behind"] = {"accuracy": {"column mean or mode": behind}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        assert said in page(run_report(folder)).text
     assert "this model 0.8 93 %" in found.text
     assert "iterative is left out." in found.text
     assert "examples 5,000" in found.text

@@ -220,9 +220,7 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
         notes.append(
             "one-to-one (Hungarian) accuracy needs equal numbers of components and classes; purity is also given."
         )
-    notes.append(
-        "metrics on all examples are of training and test together, as often clustered and scored in the literature."
-    )
+    notes.append("all examples are training and test together, as often clustered and scored in the literature.")
     return notes
 
 

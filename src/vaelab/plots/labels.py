@@ -141,7 +141,7 @@ def plot_budget(data: Budget, path: str | Path, title: str = "Accuracy by number
     axes = style.chart(figure, 0.7, 0.6, 5.9, 4.6 - style.HEAD - 0.95)
     every = np.concatenate([*data.means, np.empty(0)])
     low = max(0.0, float(np.nanmin(every)) - 0.04) if len(every) else 0.0
-    axes.set_ylim(low, 1.0)
+    axes.set_ylim(low, 1 + 0.02 * (1 - low))
     axes.set_xscale("log")
     ends = []
     for i, (name, mean, error) in enumerate(zip(data.names, data.means, data.errors, strict=True)):

@@ -39,11 +39,17 @@ def imputation_section(found: Mapping[str, Any] | None) -> dict[str, Any]:
     for key, cells, _, show in shown:
         values = {name: own[key] for name, own in errors.items() if own[key] is not None}
         reached = (max if key == "accuracy" else min)(values.values())
-        winners = [row[0].text for name, row in rows.items() if values.get(name) == reached]
+        behind = (found.get("behind") or {}).get(key) or {}
+        winners = [
+            row[0].text for name, row in rows.items()
+            if values.get(name) == reached or (name in behind and behind[name]["mean"] <= 2 * behind[name]["se"])
+        ]  # fmt: skip
         everyone = len(winners) == len(values) > 1
         for name, row in rows.items():
             row.append(replace(Cell.of(errors[name][key], show), is_best=row[0].text in winners and not everyone))
-        best.append(f"{cells} are filled {'equally well by all' if everyone else 'best by ' + ' and '.join(winners)}")
+        best.append(
+            f"{cells}: no difference shown" if everyone else f"{cells} are filled best by {' and '.join(winners)}"
+        )
     heads = ["filled by", *(column[2] for column in shown)]
     said = ", ".join(best)
     return {

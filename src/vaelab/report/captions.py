@@ -25,7 +25,9 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
     return {
         "losses": (
             "Loss by epoch. Left: the negative ELBO, lower is better. If validation rises "
-            "while train keeps falling, the model overfits. Right: its two terms. A rate near zero means that the "
+            "while train keeps falling, the model overfits. Validation can be below train, which is averaged while the "
+            "model still improves during the epoch, with the noise of training; and the kept epoch is the best on "
+            "validation. Right: its two terms. A rate near zero means that the "
             f"latents are unused. {QUICK}"
         ),
         "latent": (

@@ -129,7 +129,8 @@ def _course(results: Mapping[str, Any]) -> list[str]:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
         if results["stability"] < STABLE:
             said.append(
-                "That is low: another seed gives other clusters. Compare several `--seed`, or ask for fewer `--components`."
+                "That is low: another seed gives other clusters. Compare several `--seed`, or ask for fewer "
+                "`--components`."
             )
     return said
 
@@ -157,7 +158,8 @@ def _described(found: Sequence[Mapping[str, Any]]) -> Table | None:
         return None
     told, named = any(own["columns"] for own in found), any("class" in own for own in found)
     rows = [
-        Row([Cell(str(own["cluster"])), *([Cell(str(own["class"]))] if named else []), Cell.of(own["rows"]), Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
+        Row([Cell(str(own["cluster"])), *([Cell(str(own["class"]))] if named else []), Cell.of(own["rows"]),
+             Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
              *([Cell("; ".join(map(_column, own["columns"])) or "nothing")] if told else [])])
         for own in found
     ]  # fmt: skip

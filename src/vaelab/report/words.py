@@ -89,7 +89,7 @@ def headline(results: Json) -> str:
     if mean is not None:
         seeds = len(best.get("seeds") or [])
         over = (
-            f" (mean{'s and standard error' if error is not None else ''} over {counted(seeds, 'seed')})"
+            f" (means over {counted(seeds, 'seed')}{', ± their standard error' if error is not None else ''})"
             if seeds > 1
             else ""
         )

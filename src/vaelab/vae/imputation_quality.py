@@ -70,7 +70,9 @@ def imputation_quality(fitted: Fitted, data: Dataset, seed: int = 0, share: floa
     """The errors of the model and of simpler ways on cells hidden at random in validation rows; JSON-able.
 
     "rmse" is over numeric cells, in standard deviations (of positive numbers and counts of their logarithm); "accuracy"
-    over binary and categorical cells; None without such cells. The simpler ways are fitted to training rows.
+    over binary and categorical cells; None without such cells. The simpler ways are fitted to training rows. "behind":
+    by how much each way's mean loss per cell (squared error; wrong or not) is above that of the best, with the standard
+    error of the paired difference.
     """
     assert fitted.scaling.typed is not None
     table = _Table(Encoding(fitted.scaling.typed), fitted.scaling)
@@ -87,20 +89,15 @@ def imputation_quality(fitted: Fitted, data: Dataset, seed: int = 0, share: floa
     truth = table.encoding.standard(table.model(rows), sized).numpy()
     named = np.array([column.kind in ("binary", "categorical") for column in table.encoding.typed.columns])
 
-    def errors(found: Floats) -> dict[str, float | None]:
-        numbers, names = cells & ~named, cells & named
-        squares = np.square(found - truth)[numbers]
-        right = (np.abs(found - truth) < 0.5 * _gaps(table))[names]
-        return {
-            "rmse": float(np.sqrt(squares.mean())) if len(squares) else None,
-            "accuracy": float(right.mean()) if len(right) else None,
-        }
+    def losses(found: Floats) -> dict[str, Floats]:
+        wrong = np.abs(found - truth) >= 0.5 * _gaps(table)
+        return {"rmse": np.square(found - truth)[cells & ~named], "accuracy": wrong[cells & named].astype(float)}
 
     train = data.splits["train"]
     fit = table.inputs(data.flat[train[:: -(-len(train) // FIT_ROWS)]])
     inputs = table.inputs(given)
     model = table.encoding.standard(table.model(impute(fitted, given)), sized).numpy()
-    found: dict[str, Any] = {"model": errors(model), MEAN: errors(table.outputs(_mean(fit, inputs)))}
+    found: dict[str, dict[str, Floats]] = {"model": losses(model), MEAN: losses(table.outputs(_mean(fit, inputs)))}
     left_out = []
     ways: tuple[tuple[str, Callable[[], Any]], ...] = (
         (NEAREST, lambda: KNNImputer(n_neighbors=NEIGHBOURS, weights="distance", keep_empty_features=True)),
@@ -112,8 +109,38 @@ def imputation_quality(fitted: Fitted, data: Dataset, seed: int = 0, share: floa
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found[name] = errors(table.outputs(make().fit(fit).transform(inputs)))
-    return {"cells": int(cells.sum()), "share": share, "errors": found, "left_out": left_out}
+            found[name] = losses(table.outputs(make().fit(fit).transform(inputs)))
+    return {
+        "cells": int(cells.sum()),
+        "share": share,
+        "errors": {name: _errors(own) for name, own in found.items()},
+        "behind": {key: behind({name: own[key] for name, own in found.items()}) for key in ("rmse", "accuracy")},
+        "left_out": left_out,
+    }
+
+
+def _errors(losses: dict[str, Floats]) -> dict[str, float | None]:
+    squares, wrong = losses["rmse"], losses["accuracy"]
+    return {
+        "rmse": float(np.sqrt(squares.mean())) if len(squares) else None,
+        "accuracy": float(1 - wrong.mean()) if len(wrong) else None,
+    }
+
+
+def behind(losses: dict[str, Floats]) -> dict[str, dict[str, float]]:
+    """By how much the mean loss (n,) of each way is above the lowest, and the standard error of that difference.
+
+    >>> behind({"a": np.array([0.0, 0.0, 0.0, 0.0]), "b": np.array([0.0, 1.0, 0.0, 1.0])})["b"]
+    {'mean': 0.5, 'se': 0.28867513459481287}
+    """
+    if any(len(own) < 2 for own in losses.values()):
+        return {}
+    best = min(losses.values(), key=lambda own: float(own.mean()))
+    apart = {name: own - best for name, own in losses.items()}
+    return {
+        name: {"mean": float(own.mean()), "se": float(own.std(ddof=1) / np.sqrt(len(own)))}
+        for name, own in apart.items()
+    }
 
 
 def _gaps(table: _Table) -> Floats:
