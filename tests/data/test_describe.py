@@ -143,7 +143,7 @@ def test_a_refused_target_leaves_the_columns_described(tmp_path: Path) -> None:
     assert {name: column["kind"] for name, column in columns.items()} == {"a": "real", "y": "real", "day": "date"}
     assert columns["y"]["missing"] == 6
     assert columns["y"]["missing_share"] == pytest.approx(0.1)
-    assert "6 (10%)" in describe_text(found)
+    assert "6 (10 %)" in describe_text(found)
 
 
 def test_a_refused_table_says_what_each_column_holds(tmp_path: Path) -> None:
@@ -157,6 +157,6 @@ def test_a_refused_table_says_what_each_column_holds(tmp_path: Path) -> None:
     head, a, b, c, day = describe_text(found).partition("over all rows:\n")[2].splitlines()
     assert head.split() == ["name", "kind", "missing", "low", "high", "levels"]
     assert a.split() == ["a", "number", "0", "1", "8"]
-    assert b.split() == ["b", "number", "8", "(100%)"]
+    assert b.split() == ["b", "number", "8", "(100", "%)"]
     assert c.split() == ["c", "text", "0", "2:", "x", "(5),", "y", "(3)"]
     assert day.split() == ["day", "date", "0", "2020-01-01", "2020-01-08"]

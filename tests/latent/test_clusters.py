@@ -104,8 +104,8 @@ def test_validation_chooses_what_predicts_and_the_other_way_can_be_named(found: 
     told = vaelab.predict(found.folder, digits.x)
     assert told.answers == vaelab.predict(found.folder, digits.x, by=best).answers
     (note,) = told.notes
-    assert f"{right['graph']:.1%}" in note
-    assert f"{right['mixture']:.1%}" in note
+    assert f"{100 * right['graph']:.1f} %" in note
+    assert f"{100 * right['mixture']:.1f} %" in note
     assert "`by` = " in note
     with pytest.raises(InputError, match="did you mean 'graph'"):
         vaelab.predict(found.folder, digits.x, by="grap")
@@ -257,7 +257,7 @@ def test_pictures_and_page(found: Clustering) -> None:
     answers = page.rows("Predictions on the test split")
     assert json.loads(answers[1][1]["data-value"] or "") == found.results["test"]["labelled_accuracy"]
     accuracy = found.results["methods"][found.results["predicts_by"]]["labelled_accuracy"]
-    assert f"{accuracy:.1%}" in page.text
+    assert f"{100 * accuracy:.1f} %" in page.text
     assert {row[0]["data-value"] for row in page.rows("Mixtures: test")[1:]} == {"10", "30"}
     table = found.clusters.table
     assert table is not None

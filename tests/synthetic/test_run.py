@@ -154,7 +154,7 @@ def test_command_judges_rows_of_a_file_and_names_invalid_cells(folder: Path, tmp
     assert "report: judged/report.html" in done.stdout
     page = Page((tmp_path / "judged" / "report.html").read_text())
     assert len(page.rows("Invalid cells")) == 3
-    assert "1.3% of the rows are invalid" in page.text
+    assert "1.3 % of the rows are invalid" in page.text
     printed = commands.vaelab(["synthetic", str(folder), "-n", "20", "--out", "few", "--json"], tmp_path)
     assert json.loads(printed.stdout)["rows"]["synthetic"] == 20
     with pytest.raises(InputError, match="overwrite"):

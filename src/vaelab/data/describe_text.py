@@ -148,7 +148,7 @@ def _column_cell(column: Mapping[str, Any], title: str) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "<1%"
+    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
 
 
 def _cell(value: Any) -> str:

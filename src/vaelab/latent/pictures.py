@@ -95,7 +95,7 @@ def _draw_components(view: Shown, path: Path) -> Path:
         nearest.append(rows[np.argsort(np.square(away).sum(0), kind="stable")[:NEAREST]])
         draws.append(rng.multivariate_normal(m.means_[k], m.covariances_[k], DRAWN, method="cholesky"))
     known = features(data)
-    notes = [f"{weight:.1%}" for weight in m.weights_[:count]]
+    notes = [f"{100 * weight:.1f} %" for weight in m.weights_[:count]]
     if view.clusters.table is not None:
         held = view.clusters.table.counts.sum(1)[:count]
         notes = [f"{note}, {mass:.0f} labels" for note, mass in zip(notes, held, strict=True)]

@@ -229,7 +229,7 @@ def _on_choice(own: Mapping[str, Any], by: str) -> str:
     told = f"new rows are answered by the {by}; `predict --by` names the other"
     if not own["rows"]:
         return f"{told}: no labelled validation rows are left to choose by."
-    right = {name: f"{own[name]['labelled_accuracy']:.1%}" for name in ("mixture", "graph")}
+    right = {name: f"{100 * own[name]['labelled_accuracy']:.1f} %" for name in ("mixture", "graph")}
     return (
         f"{told}: of {own['rows']:,} labelled validation rows the mixture gets {right['mixture']} right and the graph "
         f"{right['graph']}."

@@ -91,7 +91,12 @@ def plot_mistakes(data: Mistakes, path: str | Path, title: str = "Most confident
         axes.axis("off")
         look = {"ha": "center", "va": "top", "fontsize": 8.5}
         style.note(
-            axes, 0.5, -0.05, f"{style.clean(data.answers[i], 12)} {data.confidence[i]:.0%}", color=ORANGE, **look
+            axes,
+            0.5,
+            -0.05,
+            f"{style.clean(data.answers[i], 12)} {100 * data.confidence[i]:.0f} %",
+            color=ORANGE,
+            **look,
         )
         style.note(axes, 0.5, -0.21, f"is {style.clean(data.truth[i], 13)}", color=INK, **look)
     said = f"the {len(data.images)} most confident of {data.total:,} errors on {data.examples:,} examples"

@@ -81,7 +81,7 @@ class Features:
     def written(self, i: int, value: float) -> str:
         """A value of a quantity in the table's own words."""
         if i < len(self.levels) and self.levels[i] >= 0:
-            return "missing" if np.isnan(value) else f"{value:.0%}"
+            return "missing" if np.isnan(value) else f"{100 * value:.0f} %"
         return written(self.columns[i] if self.columns else None, value)
 
     def some(self, chosen: Ints) -> Features:

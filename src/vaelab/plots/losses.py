@@ -78,13 +78,14 @@ def plot_losses(data: Losses, path: str | Path, title: str = "Loss by epoch") ->
     main = style.chart(figure, 0.6, bottom, 4.1, top - bottom)
     _draw_term(main, data, "neg_elbo", f"negative ELBO, {NATS}")
     style.name_axes(main, x="epoch")
+    low, high = data.limits["neg_elbo"]
     for name, level in data.drawn.items():
         main.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         text = f"{style.clean(name, 30)} {number(level)}"
         style.note(
             main,
             0.99,
-            level,
+            level + 0.015 * (high - low),  # clear of its line
             text,
             transform=main.get_yaxis_transform(),
             ha="right",

@@ -78,7 +78,8 @@ def plot_predictions(data: Predictions, target: str, path: str | Path, title: st
     lines += [f"{counted(beyond, 'true value')} beyond the axes"] if beyond else []
     for i, line in enumerate(lines):
         style.note(axes, 1.06, 0.64 - 0.06 * i, line, color=MUTED)
-    style.heading(figure, title, f"the intervals cover {data.covered.mean():.1%} of {counted(len(data.truth), 'row')}")
+    covered = f"{100 * data.covered.mean():.1f} %"
+    style.heading(figure, title, f"the intervals cover {covered} of {counted(len(data.truth), 'row')}")
     return style.save(figure, path)
 
 

@@ -266,7 +266,7 @@ def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -> N
         axes.scatter(held, y, s=30, color=GREY, linewidths=0, zorder=2)
     axes.scatter(made, y, s=30, color=BLUE, linewidths=0, zorder=3)
     axes.set_xlim(-0.02, 1.02)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     style.name_axes(axes, x="share of the rows")
 
 

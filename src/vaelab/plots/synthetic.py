@@ -119,7 +119,7 @@ def _draw_levels(axes: Axes, panel: Panel, wide: float) -> None:
         axes.barh(-k - 0.33, panel.real[k] / most * 0.42, 0.3, 0.46, color=LIGHT)
         axes.barh(-k - 0.67, panel.made[k] / most * 0.42, 0.3, 0.46, color=ORANGE)
         end = 0.48 + max(panel.real[k], panel.made[k]) / most * 0.42
-        style.write(axes, end, -k - 0.5, f"{panel.made[k]:.0%}", fontsize=7, color=MUTED)
+        style.write(axes, end, -k - 0.5, f"{100 * panel.made[k]:.0f} %", fontsize=7, color=MUTED)
 
 
 def plot_matrices(

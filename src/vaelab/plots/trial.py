@@ -88,7 +88,7 @@ def latent_data(
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "< 1%"
+    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
 
 
 def principal_plane(points: Floats) -> tuple[Floats, Floats]:

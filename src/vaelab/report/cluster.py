@@ -91,7 +91,7 @@ def _headline(results: Mapping[str, Any]) -> str:
     accuracy = finite(_answering(results).get("labelled_accuracy"))
     if labels and accuracy is not None:
         known = counted(int(labels.get("number") or 0), "label")
-        return f"{number}, {known}: {accuracy:.1%} of the test split classified correctly {_by(results)}."
+        return f"{number}, {known}: {100 * accuracy:.1f} % of the test split classified correctly {_by(results)}."
     return f"{number} describe the latents: {_choice(results)}."
 
 
@@ -124,7 +124,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
     for name, own in (results.get("methods") or {}).items():
         accuracy = finite((own or {}).get("labelled_accuracy"))
         if accuracy is not None and name != results.get("predicts_by"):
-            said.append(f"{NAMED.get(name, name)}, the same labels reach {accuracy:.1%}.")
+            said.append(f"{NAMED.get(name, name)}, the same labels reach {100 * accuracy:.1f} %.")
     if results.get("stability") is not None:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
         if results["stability"] < STABLE:

@@ -37,6 +37,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
         course=_course(results, spec, any(problem["noise"])),
         cards=_cards(results),
         methods=_methods(results) if results["network"] else None,
+        has_exact=any(str(own["method"]) == "exact sampler" for own in results["baselines"]),
         posterior=_examples(results["posterior"]["examples"]),
         search_table=_search(search) if search else None,
         best_figures=figures(folder_pictures(folder, PICTURES), "the run", missing, captions=_captions(problem)),

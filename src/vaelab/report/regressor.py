@@ -63,7 +63,7 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     interval = found.get("interval")
     if interval:
         share = Cell.mean({"mean": interval["coverage"], "se": interval["se"]})
-        cards.append(Card("coverage", share, f"{interval['level']:.0%} intervals; {split}"))
+        cards.append(Card("coverage", share, f"{100 * interval['level']:.0f} % intervals; {split}"))
     return cards
 
 

@@ -61,6 +61,7 @@ class Scale:
     bottom: Cell
     value: Cell
     share: float  # in [0, 1]
+    whose: str  # value it is
 
 
 def build_study_report(folder: str | Path, spec_type: type[ModelSpec], explore: Explore = no_explorer) -> Path:
@@ -229,7 +230,8 @@ def _scale(results: Mapping[str, Any]) -> Scale | None:
         return None
     if share is None:
         share = (top - value) / (top - bottom) if top > bottom else 0.0
-    return Scale(Cell.of(top), Cell.of(bottom), Cell.of(value), min(1.0, max(0.0, share)))
+    whose = "this model" if len(results["best"].get("seeds") or []) <= 1 else "the best seed"
+    return Scale(Cell.of(top), Cell.of(bottom), Cell.of(value), min(1.0, max(0.0, share)), whose)
 
 
 def foremost(table: Sequence[Mapping[str, Any]], yardstick: Yardstick, winner: Any = None) -> list[Mapping[str, Any]]:

@@ -69,7 +69,7 @@ def headline(results: Json) -> str:
             f" It {_verdict(more)} {more['rows']:,} training rows, which are more: AUC {auc['synthetic_from_train']}."
         )
     valid = results["validity"]["valid"]
-    return said if valid == 1 else f"{said} {1 - valid:.1%} of the rows are invalid."
+    return said if valid == 1 else f"{said} {100 * (1 - valid):.1f} % of the rows are invalid."
 
 
 def _is_told(found: Json) -> bool:
@@ -128,7 +128,7 @@ def _beside(value: float | None, what: str) -> str:
 
 
 def _of_test(near: Json) -> str:
-    return f"nearer to a training row than {1 - near['closer']['test']:.0%} of test rows"
+    return f"nearer to a training row than {100 * (1 - near['closer']['test']):.0f} % of test rows"
 
 
 def _mean(rows: Any, key: str) -> float | None:
@@ -172,7 +172,7 @@ def _typical(own: Json, part: str) -> str:
     if "shares" in own:
         level = max(own["shares"]["test"], key=own["shares"]["test"].get)
         name = level if len(level) <= LETTERS else level[: LETTERS - 1] + "…"
-        return f"{name}: {own['shares'][part][level]:.0%}"
+        return f"{name}: {100 * own['shares'][part][level]:.0f} %"
     mean, sd = own["mean"][part], own["sd"][part]
     return "–" if mean is None else f"{number(mean)}, sd {number(sd)}"
 
@@ -274,7 +274,7 @@ def _two(value: float | None) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1%}" if value < 1 else "100 %"
+    return f"{100 * value:.1f} %" if value < 1 else "100 %"
 
 
 def _difference(value: float, error: float) -> Cell:

@@ -140,7 +140,8 @@ def course(results: Json) -> list[str]:
         said.append(f"Of {counted(trials['total'], 'trial')}, {', '.join(parts)}{ending}.")
     epochs = results.get("epochs") or {}
     if trials.get("pruned") and epochs.get("unpruned"):
-        said.append(f"Pruning saved {1 - epochs['spent'] / epochs['unpruned']:.0%} of the epochs of all trials.")
+        saved = 1 - epochs["spent"] / epochs["unpruned"]
+        said.append(f"Pruning saved {100 * saved:.0f} % of the epochs of all trials.")
     optimism = results.get("optimism")
     yardstick = yardsticks[0]
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""

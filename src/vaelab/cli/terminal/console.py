@@ -64,7 +64,7 @@ def print_counts(console: Console, results: Mapping[str, Any]) -> None:
     epochs = results["epochs"]
     if counts["pruned"]:
         saved = 1 - epochs["spent"] / epochs["unpruned"]
-        console.print(f"pruning saved {saved:.0%} of the epochs of all trials", highlight=False)
+        console.print(f"pruning saved {100 * saved:.0f} % of the epochs of all trials", highlight=False)
 
 
 def print_judged(console: Console, results: Mapping[str, Any]) -> None:

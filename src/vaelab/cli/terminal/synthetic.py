@@ -41,7 +41,7 @@ def print_synthetic(results: Mapping[str, Any]) -> None:
     table = _table("to the nearest training row", "synthetic", "test")
     both = ("synthetic", "test")
     table.add_row("median distance", *(number(near["median"][name]) for name in both))
-    table.add_row(f"closer than {number(near['close'])}", *(f"{near['closer'][name]:.1%}" for name in both))
+    table.add_row(f"closer than {number(near['close'])}", *(f"{100 * near['closer'][name]:.1f} %" for name in both))
     table.add_row("copies", *(number(near["copies"][name]) for name in both))
     print_titled(console, "distances (no promise of privacy)", table)
     for wrong in results["validity"]["invalid"]:
