@@ -138,7 +138,7 @@ def test_a_numeric_target_with_missing_values_is_described_as_regress_takes_it(t
 
 def test_a_refused_target_leaves_the_columns_described(tmp_path: Path) -> None:
     found = describe_source(write_mixed(tmp_path), Reading(target="colour"))
-    assert "row 0 has none" in found["refused"]
+    assert "the first in row 0" in found["refused"]
     columns = {column["name"]: column for column in found["columns"]}
     assert {name: column["kind"] for name, column in columns.items()} == {"a": "real", "y": "real", "day": "date"}
     assert columns["y"]["missing"] == 6
