@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 # What Python compiles is kept: a shell that forbids it makes every process compile everything again.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test lint warm docs wheel bench clean
+.PHONY: demo test test-slow lint warm docs wheel bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,7 +21,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(MAKE) --jobs 2 lint warm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+# Whole studies, programs and pages, which take longer than all the rest; in CI both run.
+test-slow: $(STAMP)
+	$(PYTEST) -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

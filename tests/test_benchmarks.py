@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LONG = {"run.py", "same_bits.py"}  # one starts all the others; one starts the command line a dozen times

@@ -153,6 +153,7 @@ def test_wrong_readings_are_refused(copies: tuple[Array, Array, Array]) -> None:
     assert as_dataset(data, reading={}) is data
 
 
+@pytest.mark.slow
 def test_mice_by_mouse() -> None:
     """72 mice of 15 rows each: by row every test mouse is in train, by mouse none is."""
     path = Path(os.environ.get("VAELAB_DATA", "")) / "tables" / "mice.csv"

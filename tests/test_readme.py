@@ -12,7 +12,7 @@ from commands import vaelab
 from vaelab.comparison import run
 from vaelab.study import balance, hire, tune
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 README = Path(__file__).parents[1] / "README.md"
 

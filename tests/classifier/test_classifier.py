@@ -39,7 +39,7 @@ from vaelab.supervised.feed import standardisation
 from vaelab.supervised.model import SupervisedModel, outputs_of
 from vaelab.vae.fitted import Fitted
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from commands import vaelab
 from stored import snapshot
 from vaelab.store.kinds import command_of
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 SMALL = "--hidden 4 --latent-dim 2 --epochs 2"
 STUDY = "--epochs 2 --hidden 4 --trials 1 --final-seeds 1 --figures none --workers 1 --search lr=1e-3..1e-2"

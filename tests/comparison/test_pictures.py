@@ -23,6 +23,8 @@ from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 SHARED = {"architectures", "losses", "rate_distortion", "reconstructions", "samples", "kl", "data"}
 

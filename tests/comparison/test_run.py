@@ -21,7 +21,7 @@ from vaelab.errors import InputError
 from vaelab.settings.yardsticks import FINAL_DRAWS
 from vaelab.vae.fitted import Fitted
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 # Different epochs make two stacks, and so two jobs, of which one can be finished when the other is stopped.
 MODELS: dict[str, Any] = {"wide": {"hidden": "32", "epochs": 4}, "narrow": {"hidden": "8"}}

@@ -172,6 +172,7 @@ def test_memory_is_bounded() -> None:
     assert peak < 40e6
 
 
+@pytest.mark.slow
 def test_mnist_is_explored_quickly(mnist: Dataset) -> None:
     began = time.process_time()
     found = explore.explore(mnist)

@@ -22,6 +22,7 @@ from vaelab.export.networks import Sampler
 from vaelab.inverse.fitted import Inverter
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("unrendered"),
     pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated"),
 ]

@@ -19,6 +19,8 @@ from vaelab.vae.learning import Variational
 from vaelab.vae.objectives import Noise, Weights
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"hidden": "32", "latent_dim": 2, "epochs": 3, "batch_size": 50}
 
 

@@ -63,6 +63,7 @@ def run(folder, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_function_in_python_is_run_only_where_it_is_named(folder):
     (folder / "y.csv").write_text("work;moment\n1,5;1\n0,4;2\n")
     assert (

@@ -8,6 +8,8 @@ from vaelab.errors import InputError
 from vaelab.inverse import calibration, methods, posterior, problems, scores
 from vaelab.inverse.lines import NEAR, draw_ends, ends_of, lines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def easy():

@@ -169,6 +169,7 @@ def test_every_listed_solution_solves_and_the_known_one_is_among_them(name):
             assert np.abs(solutions - ends).max(1).min() < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two-birds-easy", "two-birds"])
 def test_brute_force_finds_no_solution_that_is_not_listed(name):
     """Where the misfit of SciPy's least squares, started from random lines, vanishes, a listed solution is."""

@@ -21,6 +21,8 @@ from vaelab.inverse.calibration import Draws
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.mixture import Mixture
 
+pytestmark = pytest.mark.slow
+
 A = np.array([[1.0, 0.5], [0.3, -1.0], [0.8, 0.8]])
 NOISE = np.array([0.5, 0.4, 0.8])
 

@@ -15,7 +15,7 @@ from vaelab.inverse.run import InversionWatch, resume
 from vaelab.inverse.solve import solve
 from vaelab.study import jobs
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 QUICK = {"hidden": "64-64", "epochs": 25, "lr": 3e-3}
 

@@ -12,6 +12,8 @@ from scipy import optimize
 
 from vaelab import ConditionalVAE
 
+pytestmark = pytest.mark.slow
+
 Function = Callable[[torch.Tensor], torch.Tensor]
 QUICK: dict[str, Any] = {"epochs": 1, "hidden": "8", "batch_size": 200, "latent_dim": 1, "flow": False}
 

@@ -29,7 +29,7 @@ from vaelab.latent.options import Options, encoder_settings
 from vaelab.report import build_cluster_report
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 SETTINGS = {"latent_dim": 6, "hidden": "64", "epochs": 30}
 QUICK: dict[str, Any] = {"settings": SETTINGS, "em_starts": 2, "figures": False, "budget": False}

@@ -51,6 +51,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_data_choose_the_number_and_every_row_has_its_cluster(found: Path) -> None:
     results = json.loads((found / "found" / "results.json").read_text())
     rows = list(csv.DictReader(io.StringIO((found / "found" / "clusters.csv").read_text())))

@@ -208,6 +208,7 @@ def test_conditions_are_given_and_never_the_reason(tmp_path: Path) -> None:
 SPANS = (0.0, 10.0, 1e3, 1e6, 1e9, 1e15, 1e30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [

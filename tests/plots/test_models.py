@@ -15,6 +15,8 @@ from vaelab import plots
 from vaelab.data.columns import Column
 from vaelab.plots import exploration, models, sides, space
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 

@@ -16,6 +16,8 @@ from vaelab.plots import columns, features, rows, samples
 from vaelab.plots.dataset import columns_of, draw_data
 from vaelab.plots.dataset import features as quantities_of
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 NAN = np.nan
 SEX = Column("sex", "binary", ("f", "m"), (0.0, 1.0))

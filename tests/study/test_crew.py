@@ -28,6 +28,8 @@ from vaelab.study.ray_options import Ray
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 6
 
 

@@ -44,6 +44,7 @@ def run(table: Dataset, some: list[Member], until: int, work: Path, *, close: bo
     return {o.name: o for o in jobs.run(job, SYSTEM, SYSTEM.feed(table, some[0].spec), lambda *_: None)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_members_stop_when_they_stall_and_are_what_they_are_alone(table: Dataset, tmp_path: Path, engine: str) -> None:
     three = members(table, engine=engine)

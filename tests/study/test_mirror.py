@@ -25,6 +25,8 @@ from vaelab.study.storage import Storage
 from vaelab.study.trials import Trials
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 SPACE = Space.parse({"lr": (1e-4, 1e-2, "log"), "latent_dim": (2, 8), "optimizer": ["adam", "sgd"]}, Spec)
 
 

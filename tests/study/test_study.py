@@ -18,7 +18,7 @@ import pytest
 from commands import start, vaelab
 from vaelab.study import finals
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 TUNE = [
     "tune", "digits", "--search", "latent_dim=2..8", "--search", "lr=1e-3..1e-2:log", "--search", "width=16..48",

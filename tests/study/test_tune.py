@@ -35,7 +35,7 @@ from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
 from vaelab.vae.task import TASK
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 figures = st.dictionaries(st.integers(0, 60), st.floats(-1e3, 1e3), min_size=1, max_size=20)
 

@@ -23,7 +23,7 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.run import train
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 PATIENTS = Path(__file__).parents[2] / "examples" / "patients.csv"
 SPEC = Spec(latent_dim=2, hidden="8", epochs=30, lr=1e-2)

@@ -365,6 +365,7 @@ def dataset(name, rows=500, scale=1.0, shift=0.0):
     return from_arrays(x * scale + shift, name="drawn", features=[f"c{i}" for i in range(4)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_a_model_trains_is_saved_and_scores_in_the_units_of_the_data(name, tmp_path):
     """Gains over no latents; a density changes with the unit of x by the logarithm of that unit, a mass not at all."""

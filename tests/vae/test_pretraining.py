@@ -23,6 +23,8 @@ from vaelab.vae.learning import Variational, beta_at
 from vaelab.vae.run import train
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 BASE = {
     "prior": "mixture",
     "components": 3,

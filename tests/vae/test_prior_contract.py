@@ -142,6 +142,7 @@ def test_clusters_are_told_together_or_not_at_all(name, table):
     torch.testing.assert_close(prior.responsibilities(z, parameters)[0, 0], joint / joint.sum())
 
 
+@pytest.mark.slow
 def test_a_model_trains_is_saved_and_samples(name, table, tmp_path):
     settings = spec_of(name, latent_dim=2, epochs=60, hidden="32", batch_size=16).model_dump(exclude_unset=True)
     run = train(table, settings, out=tmp_path / "run", figures=False)

@@ -26,6 +26,7 @@ def table(factors: np.ndarray) -> dict[str, np.ndarray]:
     return columns | {"dose": dose * factors[3], "visits": visits}
 
 
+@pytest.mark.slow
 def test_the_winner_is_the_same_in_other_units(tmp_path: Path) -> None:
     """Powers of two round nothing, so that every trial is the same but for the logarithms of the units."""
     exponents, found = (20, -90, 60, 40), []

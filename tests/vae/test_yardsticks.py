@@ -30,6 +30,8 @@ from vaelab.vae.task import TASK
 from vaelab.vae.yardsticks import YARDSTICKS
 from vaelab.vae.yardsticks.yardstick import LatentYardstick
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"hidden": "32", "latent_dim": 4, "epochs": 15, "batch_size": 16, "beta": 1.5}
 
 
