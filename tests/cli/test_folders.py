@@ -22,7 +22,7 @@ from vaelab.catalog.entries import find
 from vaelab.errors import InputError
 from vaelab.store import StudyLock
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 
 @pytest.fixture(scope="module")

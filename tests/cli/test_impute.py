@@ -11,6 +11,8 @@ import pytest
 
 from commands import vaelab
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = Path(__file__).parents[2] / "examples" / "patients.csv"
 LEVELS = {"sex": {"f", "m"}, "stage": {"I", "II", "III"}}
 
@@ -24,7 +26,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.slow
 def test_cells_that_are_there_stay_and_others_are_filled(run: Path) -> None:
     done = vaelab(["impute", "run", str(PATIENTS), "--out", "filled.csv"], run.parent)
     assert done.returncode == 0, done.stderr

@@ -37,13 +37,14 @@ def test_a_study_tells_its_two_kinds_of_figures_apart(
     finalist = {"number": 1, "search": 23.5, "mean": 24.0, "se": 0.125, "parameters": 1234}
     terminal.print_study(
         {
-            "trials": {"total": 1, "complete": 1, "pruned": 0, "failed": 0}, "seconds": {"search": 1, "final": 2},
+            "trials": {"total": 2, "complete": 2, "pruned": 0, "failed": 0}, "seconds": {"search": 1, "final": 2},
             "notes": [], "best": best, "finalists": [finalist], "optimism": optimism, "baseline": BASELINE,
             "study": "s", "yardstick": NEG_ELBO.as_dict(), "epochs": {"spent": 9, "unpruned": 9},
+            "table": [{"verdict": "ok"}, {"verdict": "collapsed"}],
         }
     )  # fmt: skip
     text = printed(capsys)
-    assert text.startswith("1 trial: 1 complete")
+    assert text.startswith("2 trials: 2 complete (1 collapsed and cannot win), 0 pruned")
     assert "nats per example on validation: in the search, and retrained over 2 seeds" in text
     assert "search, 8 draws of z retrained, 64 draws" in text
     assert f"after retraining, the best trial of the search was {way}" in text

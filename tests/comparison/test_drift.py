@@ -19,6 +19,8 @@ from vaelab.comparison.drift import latent_drift, level_drift, number_drift
 from vaelab.data import from_arrays
 from vaelab.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -359,7 +359,7 @@ def test_bad_targets_of_a_csv(tmp_path):
     assert "'pirce'; did you mean 'price'?" in message(path, target="pirce")
     assert "row 0 holds 0.5, a continuous value" in message(path, target="price")
     write(path, "a,kind\n1,x\n2,\n3,y\n4,x\n5,y\n")
-    assert "row 1 has none" in message(path, target="kind")
+    assert "the first in row 1; drop those rows" in message(path, target="kind")
 
 
 # paths

@@ -12,6 +12,8 @@ from vaelab.inverse import files
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.python_function import function_of
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--set", "hidden=16", "--set", "epochs=2", "--samples", "4", "--refine", "5", "--walk", "0"]
 QUICK += ["--no-baselines", "--no-flow"]
 
@@ -63,7 +65,6 @@ def run(folder, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
 def test_a_function_in_python_is_run_only_where_it_is_named(folder):
     (folder / "y.csv").write_text("work;moment\n1,5;1\n0,4;2\n")
     assert (

@@ -11,6 +11,8 @@ from vaelab.inverse import files, problems
 from vaelab.inverse.forward import UNKNOWN
 from vaelab.inverse.gaps import filled
 
+pytestmark = pytest.mark.slow
+
 A = np.array([[1.0, 0.5], [0.3, -1.0], [0.8, 0.8]])
 NOISE = np.array([0.5, 0.4, 0.8])
 TEXTS = [f"{a} * x0 + {b} * x1" for a, b in A]

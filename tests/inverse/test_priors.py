@@ -10,6 +10,8 @@ from vaelab.errors import InputError
 from vaelab.inverse import files, priors
 from vaelab.inverse.estimator import ConditionalVAE
 
+pytestmark = pytest.mark.slow
+
 
 def test_declared_priors_are_those_of_scipy(tmp_path):
     (tmp_path / "own.toml").write_text(

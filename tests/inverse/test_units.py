@@ -22,6 +22,8 @@ from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
 from vaelab.inverse.units import Bounds
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"hidden": "16", "latent_dim": 2, "epochs": 2, "batch_size": 50}
 Y = np.array([[0.7, 0.3], [1.2, 0.35]])
 

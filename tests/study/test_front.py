@@ -25,7 +25,7 @@ from vaelab.vae.purposes import PURPOSES
 from vaelab.vae.task import TASK
 from vaelab.vae.yardsticks import YARDSTICKS
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 costs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20)
 

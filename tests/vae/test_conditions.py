@@ -23,7 +23,7 @@ from vaelab.vae.estimator import VAE
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.leakage import leakage
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 N, FEATURES = 900, 10
 LINEAR = {"hidden": "none", "latent_dim": 3, "lr": 2e-2, "epochs": 60, "patience": 1.0}

@@ -197,6 +197,8 @@ def create(
         raise InputError(
             f"x must be an array (n, inputs, ...) of at least {FEWEST} examples, but has the shape {x.shape}."
         )
+    if not isinstance(prior, list | tuple):
+        raise InputError(f"`prior` is a list of one stored prior per input, but got {shown(prior)}.")
     function, found = (UNKNOWN, None) if forward is None else ForwardFunction.checked(forward, x)
     measured = None if y is None else _numbers("y", y, finite=False)
     if measured is None:
