@@ -282,10 +282,10 @@ def inverse_report(folder: Path) -> Path:
     posterior |= {"reference": None, "examples": [[{"name": "x0", "mean": 1.0, "low": 0.5, "high": 1.5, "truth": 1.1}]]}
     results = {"curves": 50, "samples": 30, "refine": 20, "walk": 12, "verdict": "ok", "bound": 2.6, "gates": gates}
     results |= {"recall": 0.6, "precision": 1.0, "filtered": {"distinct": 10.5}, "seconds": {"train": 3}}
-    results |= {"sources": {"share": 0.5, "walk": 12}}
+    results |= {"sources": {"share": 0.5, "walk": 12}, "prior": "x0, x1 uniform from 0 to 1"}
     results |= {"unrefined": methods[0], "network": methods[1], "baselines": methods[2:], "posterior": posterior}
     problem = {"name": "product", "forward": ["x0 * x1"], "x_shape": [2], "y_shape": [1], "noise": [0.0]}
-    problem |= {"gate": [0.1], "x_names": [], "y_names": [], "prior": []}
+    problem |= {"gate": [0.1], "x_names": [], "y_names": []}
     png(folder / "figures" / "corner-0.png")
     for name, found in {"spec": Spec().model_dump(), "problem": problem, "metrics": {"inverse": results}}.items():
         (folder / f"{name}.json").write_text(json.dumps(found))
