@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from vaelab.api.cluster import cluster
 from vaelab.data import Dataset, from_arrays
 from vaelab.latent.row_scores import score_rows
 from vaelab.vae.fitted import Fitted
+
+pytestmark = pytest.mark.slow
 
 ROWS, COLUMNS = 160, 5
 NAMES = [f"c{j}" for j in range(COLUMNS)]

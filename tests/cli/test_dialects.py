@@ -13,7 +13,7 @@ import pytest
 import commands
 from vaelab.data import load
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 N = 120
 GERMAN: dict[str, Any] = {"sep": ";", "decimal": ","}

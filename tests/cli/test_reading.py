@@ -18,7 +18,7 @@ from vaelab.cli.app import app
 from vaelab.cli.reading import DataOptions, RowOptions, parse_types, with_options
 from vaelab.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 READS_DATA = ("tune", "classify", "compare", "train", "cluster", "anomaly", "data")
 READS_ROWS = ("evaluate", "encode", "predict", "reconstruct")

@@ -23,6 +23,8 @@ from vaelab.vae.learning import Variational
 from vaelab.vae.run import train
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 K, B = 3, 4
 
@@ -379,7 +381,6 @@ def test_bfloat16_is_near_float32_and_trains_float32_parameters(rgb, monkeypatch
         specs_of(rgb, precision="bf16")
 
 
-@pytest.mark.slow
 def test_digits_learn_more_by_convolutions(digits):
     """8 x 8 images in seconds: far below the model without latents, and at least level with dense layers."""
     found = {}

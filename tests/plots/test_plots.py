@@ -16,6 +16,8 @@ from vaelab.plots import examples, losses, samples, study, style, trial
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 
+pytestmark = pytest.mark.slow
+
 # --- text -----------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ from vaelab.regressor.task import TASK
 from vaelab.study import tune
 from vaelab.study.worker import dump_data, open_data
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 
 def wave(n: int, seed: int = 0) -> tuple[Any, Any, Any]:

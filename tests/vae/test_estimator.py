@@ -33,6 +33,8 @@ from vaelab.vae import feed
 from vaelab.vae.estimator import FEWEST_TO_SPLIT, VAE
 from vaelab.vae.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[Any]
 SMALL = {"layers": 1, "width": 32, "epochs": 8}
 LINEAR = {"hidden": "none", "likelihood": "gaussian", "sigma": "shared", "latent_dim": 2}

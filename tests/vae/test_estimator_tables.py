@@ -20,6 +20,8 @@ from vaelab.vae import estimator as estimators
 from vaelab.vae import feed
 from vaelab.vae.estimator import VAE
 
+pytestmark = pytest.mark.slow
+
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 

@@ -21,7 +21,7 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.run import TrainedRun, train
 from vaelab.vae.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("unrendered")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
 SPEC = Spec(latent_dim=3, hidden=(24,), epochs=8, dropout=0.1)
 
