@@ -199,6 +199,7 @@ def test_the_command_prints_paths_and_refuses_in_one_line(folders: Path, tmp_pat
         done = command(["export", str(folders / "conv"), *arguments, "--out", "other"], tmp_path)
         assert done.returncode == 2
         assert message in done.stderr
+        assert done.stderr.count("\n") == 1
         assert not (tmp_path / "other").exists()
     with pytest.raises(InputError, match=r"nothing"):
         export_model(tmp_path / "nothing")

@@ -1,5 +1,7 @@
 """Priors of inputs: draws against distribution functions of scipy, supports, and what is refused."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,29 @@ def test_a_prior_replaces_x_y_and_bounds():
     ):
         with pytest.raises(InputError):
             model.fit(*arguments)
+
+
+def is_taken(entry):
+    try:
+        priors.check_stored(entry)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, "x"])
+def test_whatever_a_file_calls_a_prior_has_a_density_or_is_refused(value):
+    accepted = []
+    for kind in dir(distributions):
+        made = getattr(distributions, kind)
+        names = list(inspect.signature(made).parameters) if inspect.isclass(made) else []
+        entry = {"prior": kind} | {name: value for name in names if name != "validate_args"}
+        if is_taken(entry):
+            assert priors.log_density([entry], np.array([[0.5], [2.0]])).shape == (2,)
+            accepted.append(kind)
+    assert ("Normal" in accepted) == (value == 1.0)
+    assert not {"Poisson", "Multinomial", "Distribution", "LogisticNormal"} & set(accepted)
+
+
+def test_a_prior_without_a_density_in_double_precision_is_stored_as_text():
+    assert priors.stored(distributions.GeneralizedPareto(0.0, 1.0, 0.1))["prior"] == "other"

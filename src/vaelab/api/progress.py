@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm.std import tqdm
 
@@ -15,6 +16,8 @@ from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.config import Config
 from vaelab.study.watch import Watch
 from vaelab.wording import counted, number
+
+W = TypeVar("W")
 
 
 def in_notebook() -> bool:
@@ -31,49 +34,46 @@ def bar(unit: str, total: int | None = None) -> Iterator[tqdm[Any]]:
 
 
 @contextlib.contextmanager
-def epochs(given: Callable[[int], None] | None, total: int | str) -> Iterator[Callable[[int], None]]:
-    """What is called with the number of each finished epoch: what was given, or a bar. total: a number, or "auto"."""
+def _watching(given: W | None, made: Callable[[tqdm[Any]], W], unit: str, total: int | None = None) -> Iterator[W]:
+    """What was given, or what is made of a bar."""
     if given is not None:
         yield given
         return
-    with bar("epoch", total if isinstance(total, int) else None) as shown:
-        yield lambda epoch: _reach(shown, epoch)
+    with bar(unit, total) as shown:
+        yield made(shown)
+
+
+def epochs(
+    given: Callable[[int], None] | None, total: int | str
+) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """What is called with the number of each finished epoch. total: a number, or "auto"."""
+    known = total if isinstance(total, int) else None
+    return _watching(given, lambda shown: functools.partial(_reach, shown), "epoch", known)
+
+
+def study(given: Watch | None) -> contextlib.AbstractContextManager[Watch]:
+    """The trials that are finished, with the best so far."""
+    return _watching(given, StudyBar, "trial")
+
+
+def comparison(given: ComparisonWatch | None) -> contextlib.AbstractContextManager[ComparisonWatch]:
+    """The epochs of all runs."""
+    return _watching(given, ComparisonBar, "epoch")
+
+
+def inversion(given: InversionWatch | None, total: int) -> contextlib.AbstractContextManager[InversionWatch]:
+    """The epochs of the final training, with a line for each stage."""
+
+    def made(shown: tqdm[Any]) -> InversionWatch:
+        return InversionWatch(functools.partial(_reach, shown), note=lambda text: tell(f"note: {text}"), stage=tell)
+
+    return _watching(given, made, "epoch", total)
 
 
 def tell(text: str) -> None:
     """A line in the notebook, above its bar."""
     if in_notebook():
         tqdm.write(text, file=sys.stderr)
-
-
-@contextlib.contextmanager
-def study(given: Watch | None) -> Iterator[Watch]:
-    """What was given, or a bar of the trials that are finished, with the best so far."""
-    if given is not None:
-        yield given
-        return
-    with bar("trial") as shown:
-        yield StudyBar(shown)
-
-
-@contextlib.contextmanager
-def comparison(given: ComparisonWatch | None) -> Iterator[ComparisonWatch]:
-    """What was given, or a bar of the epochs of all runs."""
-    if given is not None:
-        yield given
-        return
-    with bar("epoch") as shown:
-        yield ComparisonBar(shown)
-
-
-@contextlib.contextmanager
-def inversion(given: InversionWatch | None, total: int) -> Iterator[InversionWatch]:
-    """What was given, or a bar of the epochs of the final training, with a line for each stage."""
-    if given is not None:
-        yield given
-        return
-    with bar("epoch", total) as shown:
-        yield InversionWatch(lambda epoch: _reach(shown, epoch), note=lambda text: tell(f"note: {text}"), stage=tell)
 
 
 class StudyBar(Watch):

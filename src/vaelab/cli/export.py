@@ -30,7 +30,5 @@ def export(
     """Write a trained model as files that run without vaelab: encoder and decoder, classifier, regressor or sampler."""
     from vaelab.export import export_model
 
-    if format == "onnx":
-        tell("tracing the model; of a table with missing values this takes a minute ...")
-    for path in export_model(folder, format, out):
+    for path in export_model(folder, format, out, say=tell):
         print(printable(str(path)))

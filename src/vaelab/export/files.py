@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import logging
@@ -29,6 +30,7 @@ def export_model(
     *,
     encoder: Any = None,
     decoder: Any = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Write the trained model of a folder as files that run without vaelab; returns their paths.
 
@@ -39,7 +41,7 @@ def export_model(
     format: "onnx" (needs `pip install 'vaelab[onnx]'`), "pt2" for torch.export.load, or "torchscript" for
         torch.jit.load, which PyTorch does not develop further.
     out: the folder for the files; by default <folder>-<format>.
-    encoder, decoder: the custom torch modules of the run, if any.
+    encoder, decoder: the custom torch modules of the run, if any. say: called with a line for each file.
 
     Metadata in each file, JSON under the key "vaelab", say what goes in and what comes out: columns, levels, classes.
     Raises InputError for an unknown format, or a model that cannot leave.
@@ -53,18 +55,20 @@ def export_model(
     """
     write, folder = FORMATS[checks.choice("format", format, FORMATS)], checks.folder("folder", folder)
     parts = parts_of(folder, encoder=encoder, decoder=decoder)
+    if write is _onnx and importlib.util.find_spec("onnxscript") is None:  # which torch.onnx needs
+        raise InputError("the format onnx needs further packages; run pip install 'vaelab[onnx]'.")
     for part in parts:
         part.module.requires_grad_(False)
     target = Path(out) if out is not None else folder.with_name(f"{folder.name}-{format}")
+    written = []
     with one_thread(), torch.no_grad():
-        return [store.write_output(*write(part, target)) for part in parts]
+        for part in parts:
+            say(f"tracing the {part.name}; of a table with missing values this may take a minute ...")
+            written.append(store.write_output(*write(part, target)))
+    return written
 
 
 def _onnx(part: Part, folder: Path) -> tuple[Path, bytes]:
-    try:
-        import onnxscript  # noqa: F401 - which torch.onnx needs
-    except ImportError:
-        raise InputError("the format onnx needs further packages; run pip install 'vaelab[onnx]'.") from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # which tells of every library that is not installed
     program = _exported(part)
     with warnings.catch_warnings():

@@ -159,9 +159,7 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordin
     noise = _noise_seen(problem, of_y.shape[1])
     # Only in units of the noise are the directions that hold nothing else principal ones.
     unit = noise if problem.outputs > 1 and noise.all() else 1.0
-    if (
-        problem.is_noisy and CURVE <= of_y.shape[1] <= LARGEST
-    ):  # many values, most of whose directions may hold nothing but noise
+    if problem.is_noisy and CURVE <= of_y.shape[1] <= LARGEST:  # most directions may hold nothing but noise
         y = Frame.of(of_y, unit).telling(of_y, x.coordinates(of_x))
     else:
         y = Frame.of(of_y, unit, noise)
