@@ -57,3 +57,23 @@ def test_a_curve_without_noise_keeps_its_small_directions() -> None:
     space, relative = conditional.as_table(problem)[1], problem.relative_y(y)
     left = relative - space.y.own(torch.from_numpy(space.y.coordinates(relative))).numpy()
     assert np.square(left).mean() < 1e-4
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])  # not stated, and stated
+@pytest.mark.parametrize("bounds", ["none", "auto"])
+def test_values_that_tell_equally_much_are_all_seen(noise: float, bounds: str) -> None:
+    """Products of pairs of inputs: as large as each other, and correlated with no input and no square of one."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2_000, 7))
+    first, second = np.triu_indices(7, 1)
+    y = (x[:, first] * x[:, second])[:, :18] + 0.05 * rng.normal(size=(2_000, 18))
+    problem = problems.create("products", x, y, None, noise=noise, bounds=bounds)
+    assert conditional.as_table(problem)[1].y.size == 18
+
+
+def test_directions_above_stated_noise_are_seen_whatever_the_median_is() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2_000, 3))
+    y = np.cos(x @ rng.normal(size=(3, 24)) * 4 + rng.uniform(0, 6, 24)) + 0.05 * rng.normal(size=(2_000, 24))
+    problem = problems.create("waves", x, y, None, noise=0.05)
+    assert conditional.as_table(problem)[1].y.size == 24

@@ -160,7 +160,8 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordin
     # Only in units of the noise are the directions that hold nothing else principal ones.
     unit = noise if problem.outputs > 1 and noise.all() else 1.0
     if problem.is_noisy and CURVE <= of_y.shape[1] <= LARGEST:  # most directions may hold nothing but noise
-        y = Frame.of(of_y, unit).telling(of_y, x.coordinates(of_x))
+        known = float(np.max(noise / unit) ** 2) if noise.all() else np.inf
+        y = Frame.of(of_y, unit).telling(of_y, x.coordinates(of_x), known)
     else:
         y = Frame.of(of_y, unit, noise)
     if not x.size or not y.size:

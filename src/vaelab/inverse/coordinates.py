@@ -19,6 +19,7 @@ NEGLIGIBLE = 1e-8  # share of the largest variance below which a direction is co
 CONSTANT = 1e-20  # variance, in units of the spread, below which there is none
 MARGIN = 5e-4  # of a range that examples show, by which solutions stay inside it
 CURVE = 16  # from this many values up a vector counts as a curve
+FEW = 20  # columns whose products of two are looked at
 CHANCE = 1e-3  # that a direction without any correlation is taken for one that has it
 LARGEST = 2_000  # above this many features, every feature is its own direction
 
@@ -70,11 +71,12 @@ class Support:
         return (c @ normals.T - bounds).clamp_min(0)
 
 
-def beyond_noise(variances: Array, n: int) -> npt.NDArray[np.bool_]:
+def beyond_noise(variances: Array, n: int, known: float = np.inf) -> npt.NDArray[np.bool_]:
     """Which variances (D,) along the principal directions of n examples are larger than noise explains.
 
     Noise is told by the median, and the threshold is the optimal one for it (Gavish & Donoho 2014). The mean of the
-    smaller variances tells it less well where noise differs in size between values.
+    smaller variances tells it less well where noise differs in size between values. known: the largest variance that
+    noise has along any direction, if that was stated.
 
     >>> beyond_noise(np.array([9.0, 4.0, 1.1, 1.0, 0.9, 0.8, 0.7]), 1_000).tolist()
     [True, True, False, False, False, False, False]
@@ -82,15 +84,19 @@ def beyond_noise(variances: Array, n: int) -> npt.NDArray[np.bool_]:
     beta = min(n, len(variances)) / max(n, len(variances))
     omega = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
     middle = np.median(np.sort(variances)[::-1][: n - 1])  # n examples vary in n - 1 directions at most
-    found: npt.NDArray[np.bool_] = variances > omega**2 * middle
+    found: npt.NDArray[np.bool_] = variances > omega**2 * min(middle, known)
     return found
 
 
 def correlated(c: Array, others: Array) -> npt.NDArray[np.bool_]:
-    """Which columns of c (n, D) are correlated with those of others (n, d), or with their squares, beyond chance."""
-    targets = np.concatenate([others, np.square(others - others.mean(0))], 1)
-    n, (first, second) = len(c), ((a - a.mean(0)) / np.maximum(a.std(0), 1e-300) for a in (c, targets))
-    power = n * np.square(first.T @ second / n)  # of no correlation: chi-squared with one degree of freedom
+    """Which columns of c (n, D) are correlated with those of others (n, d), or with their squares or, of few, products
+    of two, beyond chance.
+    """
+    own = others - others.mean(0)
+    first, second = np.triu_indices(own.shape[1]) if own.shape[1] <= FEW else 2 * (np.arange(own.shape[1]),)
+    targets = np.concatenate([own, own[:, first] * own[:, second]], 1)
+    n, (seen, told) = len(c), ((a - a.mean(0)) / np.maximum(a.std(0), 1e-300) for a in (c, targets))
+    power = n * np.square(seen.T @ told / n)  # of no correlation: chi-squared with one degree of freedom
     found: npt.NDArray[np.bool_] = (power > stats.chi2.isf(CHANCE / power.size, 1)).any(1)
     return found
 
@@ -130,14 +136,16 @@ class Frame:
         basis *= np.where(basis @ np.cos(np.arange(D)) < 0, -1.0, 1.0)[:, None]
         return cls(mean, basis, examples.shape[1:], scale)
 
-    def telling(self, examples: Array, others: Array) -> Frame:
+    def telling(self, examples: Array, others: Array, known: float = np.inf) -> Frame:
         """Only the directions in which examples (n, *shape) hold more than noise, or tell something of others (n, d);
-        always the first.
+        all if none stands out. known: the largest variance of the noise in units of the scale, if it was stated.
         """
         c = self.coordinates(examples)
         every = np.pad(c.var(0), (0, len(self.mean) - self.size))  # with the directions that hold nothing
-        kept = beyond_noise(every, len(c))[: self.size] | correlated(c, others)
-        kept[:1] = True
+        beyond = beyond_noise(every, len(c), known)[: self.size]
+        if not beyond.any():  # the median need not be noise: all values may tell equally much
+            return self
+        kept = beyond | correlated(c, others)
         return dataclasses.replace(self, basis=self.basis[kept])
 
     @property
