@@ -179,3 +179,9 @@ def test_few_pairs_give_a_mixture_of_flows_that_is_read_back(tmp_path: Path) -> 
     np.testing.assert_array_equal(again.draw(y[:2], 30), found.draw(y[:2], 30))
     each = [flow.Flow((net,), found.scale).log_prob(x, y).exp() for net in found.nets]
     torch.testing.assert_close(found.log_prob(x, y).exp(), torch.stack(each).mean(0))
+
+
+def test_torch_goes_on_checking_distributions_where_it_did(model: ConditionalVAE) -> None:
+    assert model.inverter.flow is not None
+    with pytest.raises(ValueError, match="scale"):
+        torch.distributions.Normal(0.0, -1.0)

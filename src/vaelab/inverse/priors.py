@@ -55,18 +55,19 @@ def of_words(k: int, kind: str, first: float, second: float) -> Any:
     from torch import distributions
 
     a, b = (torch.tensor(value, dtype=torch.float64) for value in (first, second))
+    own: dict[str, Any] = {"validate_args": True}  # whatever torch's own setting is
     if kind == "normal":
         if not second > 0:
             raise InputError(f"`sd` of x{k} must be above 0, but got {second:g}.")
-        return distributions.Normal(a, b)
+        return distributions.Normal(a, b, **own)
     if not first < second:
         raise InputError(f"`low < high` must hold for input x{k}, but got low={first:g}, high={second:g}; swap them.")
     if kind == "uniform":
-        return distributions.Uniform(a, b)
+        return distributions.Uniform(a, b, **own)
     if not first > 0:
         raise InputError(f"`low` of x{k} must be above 0, since its prior is log-uniform, but got {first:g}.")
     return distributions.TransformedDistribution(
-        distributions.Uniform(a.log(), b.log()), [distributions.ExpTransform()]
+        distributions.Uniform(a.log(), b.log(), **own), [distributions.ExpTransform()], **own
     )
 
 
@@ -114,7 +115,7 @@ def of_stored(entry: Mapping[str, Any], k: int = 0) -> Any:
     if not (isinstance(made, type) and issubclass(made, distributions.Distribution)):
         raise ValueError(f"{kind!r} is no prior")
     parameters: dict[str, Any] = {name: torch.tensor(value, dtype=torch.float64) for name, value in given.items()}
-    return made(**parameters)
+    return made(**parameters, validate_args=True)  # whatever torch's own setting is
 
 
 def check_stored(entry: Mapping[str, Any]) -> None:
