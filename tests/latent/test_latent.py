@@ -67,6 +67,21 @@ def test_figures_are_those_of_scikit_learn(covariance: str) -> None:
     assert mixture.bic(z) == pytest.approx(reference.bic(z), abs=2)
 
 
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_dimensions_of_noise_have_no_parameters_of_each_component(covariance: str) -> None:
+    """Over a few dimensions the mixture is scikit-learn's; over all, the same times one Gaussian for the others."""
+    rng = np.random.default_rng(0)
+    z = np.insert(TRUTH.sample(400, seed=1), [0, 1, 2], 2 + 3 * rng.normal(size=(400, 3)), axis=1)
+    dims = np.array([False, True, False, True, False])
+    mixture = LatentMixture(3, covariance, starts=2, tol=1e-4, floor=0, seed=3).fit(z, dims=dims)  # type: ignore[arg-type]
+    alone = LatentMixture(3, covariance, starts=2, tol=1e-4, floor=0, seed=3).fit(z[:, dims])  # type: ignore[arg-type]
+    rest = multivariate_normal(z[:, ~dims].mean(0), np.diag(z[:, ~dims].var(0))).logpdf(z[:, ~dims])
+    np.testing.assert_allclose(mixture.score_samples(z), alone.score_samples(z[:, dims]) + rest, rtol=1e-9)
+    np.testing.assert_allclose(mixture.predict_proba(z), alone.predict_proba(z[:, dims]), atol=1e-9)
+    assert mixture.bic(z) == pytest.approx(alone.bic(z[:, dims]) - 2 * rest.sum())
+    assert mixture.stability(z) == pytest.approx(alone.stability(z[:, dims]))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_em_never_lowers_its_likelihood(seed: int) -> None:
     z = np.random.default_rng(seed).standard_t(3, size=(600, 3))  # no mixture of a few Gaussians fits it

@@ -52,8 +52,8 @@ def cluster(
     split_seed: seed of the train/validation/test split.
     components: number of Gaussians; of several, or with "auto", the one with the lowest BIC, without labels ICL.
     covariance: "full", "tied", "diag" or "spherical"; "auto": "full", without labels the kind with the lowest ICL.
-    points: fit to posterior "samples", or to posterior "means", then widened by the posterior variance; "auto":
-        samples, without labels means.
+    points: fit to posterior "samples", or to posterior "means" (also "auto"), then widened by the posterior variance;
+        dimensions that hardly vary are the same in all components.
     labels: number of training labels, balanced over classes (by default 100), "validation" for that split's, or row
         numbers; nothing that is saved uses other labels.
     reject: answer "unknown" below this probability.

@@ -68,8 +68,7 @@ def cluster(
     points: Annotated[
         str,
         typer.Option(
-            help="samples or means: fit to posterior samples, or to means, widened by the variance; auto: samples, "
-            "without labels means"
+            help="means or samples: fit to posterior means, widened by the variance (auto), or to posterior samples"
         ),
     ] = "auto",
     labels: Annotated[

@@ -37,6 +37,7 @@ from vaelab.latent.results import Floats, Ints, Latents, Say, mixture_row, notes
 from vaelab.report import build_cluster_report
 from vaelab.report.notebook import Paged
 from vaelab.settings import checks
+from vaelab.settings.latents import in_use
 from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
@@ -180,12 +181,18 @@ def _mixtures(
     if _is_own(fitted, options):
         assert fitted.mixture is not None
         return [LatentMixture.of(*fitted.mixture, fitted.spec.covariance)], points
+    # Where means hardly vary, samples are noise, which EM would divide among the components.
+    dims = in_use(latents.mean[train].var(0), fitted.prior_moments[1])
+    dims = dims if dims.any() else ~dims
     found = []
     for number in numbers:
         began = time.perf_counter()
         kinds = SHAPES if options.covariance == "auto" else (options.covariance,)
         floor = LEAST_VARIANCE if options.points == "means" else LatentMixture().floor
-        ways = [LatentMixture(number, k, options.em_starts, floor=floor, seed=options.seed).fit(points) for k in kinds]
+        ways = [
+            LatentMixture(number, k, options.em_starts, floor=floor, seed=options.seed).fit(points, dims=dims)
+            for k in kinds
+        ]
         found.append(ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.icl(points)))
         say(f"{number} components: {found[-1].n_iter_} iterations, {time.perf_counter() - began:.1f} s")
     return found, points

@@ -98,8 +98,12 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.floor = floor
         self.seed = seed
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit to points X (n, L); y is ignored."""
+    def fit(self, X: Any, y: Any = None, dims: Any = None) -> Self:
+        """Fit to points X (n, L); y is ignored.
+
+        dims: which dimensions (L,) tell components apart, by default all. In the others every component has the mean
+            and the variance of all points: dimensions of noise alone have no parameters of each component to fit.
+        """
         self._check_parameters()
         z = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         if self.components > len(z):
@@ -107,12 +111,18 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
                 f"a mixture needs at least as many points as components, but got {len(z)} points (n_samples) for "
                 f"{self.components}; use fewer `components`."
             )
-        found = [self._start(z, derive_seed(self.seed, s) % 2**32) for s in range(self.starts)]
+        free = np.ones(z.shape[1], dtype=np.bool_) if dims is None else np.asarray(dims, dtype=np.bool_)
+        found = [self._start(z[:, free], derive_seed(self.seed, s) % 2**32) for s in range(self.starts)]
         best = max(found, key=lambda one: one.lower_bound_)  # the first of equals
-        self._keep(best.weights_, best.means_, _full(best))
+        self._keep(*_over(z, free, best, self.floor))
+        self.free_ = int(free.sum())
         self.log_likelihoods_ = np.array(best.lower_bounds_)
         self.converged_, self.n_iter_ = bool(best.converged_), int(best.n_iter_)
-        self.starts_ = [Start(float(one.lower_bound_), bool(one.converged_), _mixture(one)) for one in found]
+        mixtures = [self.of(*_over(z, free, one, self.floor)) for one in found]
+        self.starts_ = [
+            Start(float(one.lower_bound_), bool(one.converged_), mixture)
+            for one, mixture in zip(found, mixtures, strict=True)
+        ]
         return self
 
     def _check_parameters(self) -> None:
@@ -167,7 +177,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"the weights of a mixture must be at least 0 and sum to 1, but sum to {w.sum():g}.")
         mixture = cls(components=K, covariance=covariance)
         mixture._keep(w / w.sum(), m, c)
-        mixture.n_features_in_ = L
+        mixture.n_features_in_ = mixture.free_ = L
         _cholesky(mixture.covariances_)
         return mixture
 
@@ -233,7 +243,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         P counts the free parameters. It compares mixtures on the same points: those of one encoder.
         """
         scores = self.score_samples(X)
-        K, L = self.means_.shape
+        K, L = len(self.weights_), self.free_
         shape = {"full": K * L * (L + 1) // 2, "tied": L * (L + 1) // 2, "diag": K * L, "spherical": K}
         return float(-2 * scores.sum() + (K - 1 + K * L + shape[self.covariance]) * math.log(len(scores)))
 
@@ -266,8 +276,12 @@ class Start:
     mixture: LatentMixture
 
 
-def _mixture(em: Any) -> LatentMixture:
-    return LatentMixture.of(em.weights_, em.means_, _full(em))
+def _over(z: Floats, free: npt.NDArray[np.bool_], em: Any, floor: float) -> tuple[Floats, Floats, Floats]:
+    """Weights (K,), means (K, L) and covariances (K, L, L) over all dimensions of a scikit-learn mixture of some."""
+    K = len(em.weights_)
+    means, covariances = np.tile(z.mean(0), (K, 1)), np.tile(np.diag(z.var(0) + floor), (K, 1, 1))
+    means[:, free], covariances[:, np.outer(free, free)] = em.means_, _full(em).reshape(K, -1)
+    return em.weights_, means, covariances
 
 
 def _full(em: Any) -> Floats:

@@ -87,13 +87,12 @@ class Options:
 def resolved(options: Options, data: Dataset) -> Options:
     """The options with `auto` as suits the data.
 
-    With labels components only have to be pure: they are Gaussians of any shape fitted to posterior samples. Without,
-    components are to be clusters: they are fitted to posterior means, which are further apart, and `covariance` stays
-    auto, to be chosen with the number of components.
+    Components are fitted to posterior means, which are further apart than samples: of few rows, samples are mostly
+    noise. With labels components only have to be pure: they are Gaussians of any shape. Without, they are to be
+    clusters, and `covariance` stays auto, to be chosen with the number of components.
     """
-    by_labels = data.labels is not None
-    covariance = "full" if options.covariance == "auto" and by_labels else options.covariance
-    points: Points = options.points if options.points != "auto" else "samples" if by_labels else "means"
+    covariance = "full" if options.covariance == "auto" and data.labels is not None else options.covariance
+    points: Points = "means" if options.points == "auto" else options.points
     return dataclasses.replace(options, covariance=covariance, points=points)
 
 
@@ -185,6 +184,11 @@ def label_rows(options: Options, data: Dataset) -> Ints:
                 f"{shown(data.name)} has no labels to draw; leave out `labels`, or give them with `target`."
             )
         return np.empty(0, np.int64)
+    if not data.counts(data.splits["test"]).any():
+        raise InputError(
+            f"accuracy needs labels of test rows, but none of the {len(data.splits['test']):,} has one; label more "
+            "rows, name a column of splits with `split`, or give no target: clusters need no labels."
+        )
     if isinstance(options.labels, tuple):
         rows = np.array(options.labels, dtype=np.int64)
         if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(data.x) or (data.labels[rows] < 0).any():
