@@ -187,7 +187,8 @@ def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, di
     """Accuracy of a logistic probe and of 10 nearest neighbours on each split, both fitted to `train`.
 
     Latents are standardised with the training rows. The probe is multinomial logistic regression with scikit-learn's
-    default penalty (C = 1); neighbours vote with equal weight. Classes missing from `train` count as errors.
+    default penalty (C = 1); neighbours vote with equal weight. Classes missing from `train` count as errors. Rows with
+    a code of -1 have no label and are left out; a split has no scores without a label in it or in `train`.
 
     >>> z, codes = np.arange(40.0)[:, None], np.repeat([0, 1], 20)
     >>> task_scores((z, codes), {"test": (z[[2, 35]], codes[[2, 35]])})
@@ -197,7 +198,10 @@ def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, di
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    z, codes = train
+    (z, codes), splits = _labelled(train), {name: _labelled(split) for name, split in splits.items()}
+    splits = {name: split for name, split in splits.items() if len(split[1]) and len(codes)}
+    if not splits:
+        return {}
     center, spread = z.mean(0, dtype=np.float64), z.std(0, dtype=np.float64)
     spread[spread == 0] = 1.0  # a constant dimension must not become NaN
 
@@ -220,3 +224,9 @@ def task_scores(train: Labelled, splits: Mapping[str, Labelled]) -> dict[str, di
         }
         for name, (latents, own) in splits.items()
     }
+
+
+def _labelled(split: Labelled) -> Labelled:
+    latents, codes = split
+    there = codes >= 0
+    return latents[there], codes[there]

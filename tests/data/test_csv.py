@@ -295,7 +295,9 @@ def test_namibia_and_none_are_no_missing_values(tmp_path):
     country = write(tmp_path / "c.csv", rows("a,b,y", lambda i: f"{i / 3:.2f},{i},{['NA', 'SE', 'NO'][i % 3]}"))
     assert load(country, target="y").classes == ("NA", "NO", "SE")
     assert "NA is read as one of them" in load(country, target="y").notes[0]
-    assert "the first in row 0; drop those rows" in message(country, target="y", na=["NA"])
+    unlabelled = load(country, target="y", na=["NA"])
+    assert unlabelled.labels is not None
+    assert (unlabelled.classes, unlabelled.labels[:3].tolist()) == (("NO", "SE"), [-1, 1, 0])
     none = write(tmp_path / "n.csv", rows("a,b,y", lambda i: f"{i / 3:.2f},{i},{['none', 'mild', 'severe'][i % 3]}"))
     assert load(none, target="y").classes == ("mild", "none", "severe")
 

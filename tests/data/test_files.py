@@ -358,8 +358,8 @@ def test_bad_targets_of_a_csv(tmp_path):
     path = write(tmp_path / "t.csv", "a,price\n" + "\n".join(f"{i},{i + 0.5}" for i in range(9)))
     assert "'pirce'; did you mean 'price'?" in message(path, target="pirce")
     assert "row 0 holds 0.5, a continuous value" in message(path, target="price")
-    write(path, "a,kind\n1,x\n2,\n3,y\n4,x\n5,y\n")
-    assert "the first in row 1; drop those rows" in message(path, target="kind")
+    write(path, "a,kind\n1,\n2,\n3,\n4,NA\n5,\n")
+    assert "none of 5 has one" in message(path, target="kind")
 
 
 # paths

@@ -22,10 +22,10 @@ def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
 
 
 def check_labels(data: Dataset) -> None:
-    """Reject missing labels, a single class, and classes too small to both train and evaluate."""
+    """Reject data without labels, a single class, and classes too small to both train and evaluate."""
     if data.labels is None:
         raise InputError(f"a classifier needs labels, but {shown(data.name)} has none; give them with `target` or y.")
-    counts = np.bincount(data.labels, minlength=len(data.classes))
+    counts = data.counts(np.arange(len(data.x)))
     present = np.flatnonzero(counts)
     if len(present) < 2:
         only = shown(data.classes[int(present[0])])
@@ -39,22 +39,28 @@ def check_labels(data: Dataset) -> None:
             f"every class needs at least 2 examples, one to train and one to evaluate, but class "
             f"{shown(single[0])}{others} has 1; add examples, or drop the class."
         )
-    learned = np.bincount(data.labels[data.splits["train"]], minlength=len(data.classes))
+    learned = data.counts(data.splits["train"])
     missing = [data.classes[int(code)] for code in present if not learned[code]]
     if missing:
         raise InputError(
             f"every class needs a training example, but the split leaves none of class {shown(missing[0])}; "
             "add examples, or use another split seed."
         )
+    for split in ("validation", "test"):
+        if len(data.splits[split]) and not data.counts(data.splits[split]).any():
+            raise InputError(
+                f"a classifier is judged by labels, but none of the {len(data.splits[split]):,} {split} rows has one; "
+                "label more rows, or name a column of splits with `split`."
+            )
 
 
 class LabelledFeed(SupervisedFeed):
-    """Rows with their classes."""
+    """Rows with their classes; rows without one are left out."""
 
     def __init__(self, data: Dataset, spec: ClassifierSpec, scaling: Scaling | None = None):
         """`scaling` is that of a trained model; by default it is computed from the data."""
         assert data.labels is not None, "check the labels first"
-        super().__init__(data, spec, torch.from_numpy(np.ascontiguousarray(data.labels)), scaling)
+        super().__init__(data.labelled, spec, torch.from_numpy(np.ascontiguousarray(data.labels)), scaling)
         self.outputs = len(data.classes)
 
     @functools.cached_property

@@ -16,7 +16,7 @@ from vaelab.data.dates import STAMP
 from vaelab.data.frames import frame_raw
 from vaelab.data.groups import Placed, place_rows
 from vaelab.data.labels import encode, label_values
-from vaelab.data.notes import of_arrays, sentences
+from vaelab.data.notes import of_arrays, of_labels, sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
 from vaelab.data.reading import DATE_FORMAT, PLAIN, Reading, kind_of
@@ -146,7 +146,7 @@ def build(
             formats = {name: DATE_FORMAT + form for name, form in cells.formats.items()}
             source = {**source, **({"types": {**source.get("types", {}), **formats}} if formats else {})}
         notes = (*notes, *sentences(x, columns, left_out))
-    notes = (*notes, *of_arrays(np.shape(raw.x) if cells is None else (), x))
+    notes = (*notes, *of_labels(labels), *of_arrays(np.shape(raw.x) if cells is None else (), x))
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,
@@ -234,7 +234,7 @@ def _are_same(rows: Array, first: Array) -> bool:
 
 
 def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
-    """Codes of y (and then of y_test), and the classes of both."""
+    """Codes of y (and then of y_test), -1 where there is no label, and the classes of both."""
     if raw.y_test is not None and raw.x_test is None:
         raise InputError("`y_test` needs `x_test`, but only the labels were given; give both or neither.")
     if raw.x_test is not None and (raw.y is None) != (raw.y_test is None):
@@ -242,10 +242,12 @@ def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None,
         raise InputError(f"both parts need labels or neither, but `{lacking}` is missing; give both or neither.")
     if raw.y is None:
         return None, ()
-    y = label_values(raw.y, n)
+    y, there = label_values(raw.y, n)
     if raw.y_test is not None:
-        y_test = label_values(raw.y_test, tests)
+        y_test, there_test = label_values(raw.y_test, tests)
         if (y.dtype.kind == "U") != (y_test.dtype.kind == "U"):
             raise InputError("`y` and `y_test` must be of one kind, but one is text and one is numbers; convert one.")
-        y = np.concatenate([y, y_test])
-    return encode(y, raw.classes)
+        y, there = np.concatenate([y, y_test]), np.concatenate([there, there_test])
+    codes = np.full(len(there), -1)
+    codes[there], classes = encode(y, raw.classes)
+    return codes, classes

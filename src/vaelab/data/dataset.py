@@ -24,8 +24,8 @@ class Dataset:
     """Examples in their own units and type, checked, with optional labels and seeded splits.
 
     `x` is (N, *shape), uint8 or float32, or float64 if float32 would lose differences between rows; it may be a
-    read-only memory map: nothing copies it. `labels` are class codes (N,) into `classes`; `targets` are numbers (N,)
-    to predict. `splits` maps train, validation and test to row indices. A table has
+    read-only memory map: nothing copies it. `labels` are class codes (N,) into `classes`, -1 of rows without a
+    label; `targets` are numbers (N,) to predict. `splits` maps train, validation and test to row indices. A table has
     `columns`, whose cells may be missing (NaN).
     """
 
@@ -81,6 +81,19 @@ class Dataset:
 
     def labels_of(self, split: str) -> npt.NDArray[np.int64] | None:
         return None if self.labels is None else self.labels[self.splits[split]]
+
+    def counts(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many of these rows are of each class (C,)."""
+        assert self.labels is not None
+        codes = self.labels[rows]
+        return np.bincount(codes[codes >= 0], minlength=len(self.classes))
+
+    @property
+    def labelled(self) -> Dataset:
+        """The same examples, but only those with a label are in a split."""
+        if self.labels is None or (self.labels >= 0).all():
+            return self
+        return dataclasses.replace(self, splits={k: v[self.labels[v] >= 0] for k, v in self.splits.items()})
 
     @functools.cached_property
     def statistics(self) -> Statistics:

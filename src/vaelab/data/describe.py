@@ -249,7 +249,7 @@ def _distinct(x: Array) -> int | None:
 def _class_counts(dataset: Dataset) -> dict[str, int] | None:
     if dataset.labels is None:
         return None
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    counts = dataset.counts(np.arange(len(dataset.x)))
     return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
 
 

@@ -40,7 +40,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]] | None:
         return None
     found = {}
     for split in SPLITS:
-        counts = np.bincount(dataset.labels[dataset.splits[split]], minlength=len(dataset.classes))
+        counts = dataset.counts(dataset.splits[split])
         found[split] = {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
     return found
 

@@ -48,7 +48,7 @@ def divide(groups: Ints, labels: Ints | None, shares: tuple[float, float], rng: 
 
 def _counts(group_of: Ints, labels: Ints | None) -> list[tuple[Ints, Ints]]:
     """Of each group, which classes its rows have, and how many rows of each."""
-    codes = np.zeros_like(group_of) if labels is None else labels
+    codes = np.zeros_like(group_of) if labels is None else np.unique(labels, return_inverse=True)[1]
     order = np.argsort(group_of, kind="stable")
     bounds = np.flatnonzero(np.diff(group_of[order])) + 1
     return [np.unique(part, return_counts=True) for part in np.split(codes[order], bounds)]

@@ -1,9 +1,8 @@
-"""Converts class labels of any form to codes 0, 1, ... and class names."""
+"""Converts class labels of any form to codes 0, 1, ... and class names; -1 where there is no label."""
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,12 @@ from vaelab.data.values import as_array, quote, short, type_name
 from vaelab.errors import InputError, unknown_name
 
 
-def label_values(y: Any, n: int) -> Array:
-    """Labels (n,) as whole numbers or text."""
+def label_values(y: Any, n: int) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The labels (m,) that there are, as whole numbers or text; and which of n rows have one (n,).
+
+    >>> label_values(["a", None, "b"], 3)
+    (array(['a', 'b'], dtype='<U1'), array([ True, False,  True]))
+    """
     values = as_array(y, "the labels")
     if isinstance(y, (list, tuple)) and values.dtype.kind == "U":
         values = np.array(y, dtype=object)  # NumPy has converted numbers among the texts to text
@@ -30,19 +33,31 @@ def label_values(y: Any, n: int) -> Array:
         raise InputError(
             f"there must be one label per example, but there are {len(values)} labels for {n} examples; match them."
         )
+    there = _there(values)
+    rows = np.flatnonzero(there)
+    if not len(rows):
+        raise InputError(
+            f"some examples need a label, but none of {n:,} has one (all are missing or NA); label some, or give no "
+            "target: a VAE and its clusters need none (if NA is a class, write it otherwise)."
+        )
+    values = values[rows]
     if values.dtype.kind == "O":
         values = _object_labels(values)
     if values.dtype.kind == "f":
-        values = _float_labels(values)
+        values = _float_labels(values, rows)
     if values.dtype.kind not in "biuU":
         raise InputError(f"labels must be whole numbers or text, but are {type_name(values.dtype)}; convert them.")
-    return values
+    return values, there
+
+
+def _there(values: Array) -> npt.NDArray[np.bool_]:
+    """Which rows have a label."""
+    if values.dtype.kind == "O":
+        return np.array([missing_or_text(value) is not None for value in values], dtype=np.bool_)
+    return ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=np.bool_)
 
 
 def _object_labels(values: Array) -> Array:
-    without = [row for row, value in enumerate(values) if missing_or_text(value) is None]
-    if without:
-        raise _unlabelled(without, len(values), " (if NA is a class, write it otherwise)")
     check_texts(values, "the labels")
     if all(isinstance(value, str) for value in values):
         return values.astype(np.str_)
@@ -59,21 +74,12 @@ def _object_labels(values: Array) -> Array:
     )
 
 
-def _unlabelled(rows: Sequence[int] | npt.NDArray[np.int64], n: int, note: str = "") -> InputError:
-    return InputError(
-        f"every example needs a label, but {len(rows):,} of {n:,} have none (missing, NA or infinite), the first in "
-        f"row {rows[0]}; drop those rows, label them, or give no target: a VAE and its clusters need none{note}."
-    )
-
-
-def _float_labels(values: Array) -> npt.NDArray[np.int64]:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise _unlabelled(bad, len(values))
-    broken = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**53))
+def _float_labels(values: Array, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Whole numbers of labels (m,), which are those of `rows`."""
+    broken = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**53))
     if len(broken):
         raise InputError(
-            f"labels must be classes, but row {broken[0]} holds {float(values[broken[0]]):.6g}, a "
+            f"labels must be classes, but row {rows[broken[0]]} holds {float(values[broken[0]]):.6g}, a "
             "continuous value; bin it into classes, predict it with `vaelab regress`, or give no target."
         )
     codes: npt.NDArray[np.int64] = values.astype(np.int64)

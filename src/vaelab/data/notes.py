@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from vaelab.data.columns import Column
 from vaelab.data.dataset import Array
@@ -74,6 +75,18 @@ def of_arrays(shape: tuple[int, ...], x: Array) -> tuple[str, ...]:
     if -1 <= low < -MUCH and MUCH < high <= 1:
         return ("values reach from -1 to 1: if these are images, (x + 1) / 2 makes their values shares of white.",)
     return ()
+
+
+def of_labels(codes: npt.NDArray[np.int64] | None) -> tuple[str, ...]:
+    """The note on rows without a label, whose code is -1."""
+    without = 0 if codes is None else int((codes < 0).sum())
+    if codes is None or not without:
+        return ()
+    verb = "has" if without == 1 else "have"
+    return (
+        f"{without:,} of {counted(len(codes), 'example')} {verb} no label: a VAE learns from all, classes and "
+        "accuracies are of the others.",
+    )
 
 
 def names(found: Sequence[str]) -> str:

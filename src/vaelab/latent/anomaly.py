@@ -199,7 +199,8 @@ def _without_class(data: Dataset, name: str, most: int | None) -> Direction:
             else InputError(f"{data.name} has no labels, so no class can be held out; give them with `target`.")
         )
     labels, code = data.labels, data.classes.index(name)
-    splits = {split: rows[labels[rows] != code] for split, rows in data.splits.items()}
+    # A row without a label may be of that class.
+    splits = {split: rows[(labels[rows] >= 0) & (labels[rows] != code)] for split, rows in data.splits.items()}
     seen = dataclasses.replace(data, name=f"{data.name} without {name}", splits=splits)
     known = _test_rows(seen, most)
     strange = _test_rows(data, most, lambda rows: rows[labels[rows] == code])

@@ -19,6 +19,7 @@ from vaelab.latent.labels import unknown_classes
 from vaelab.latent.manifold import Manifold
 from vaelab.latent.options import EM_ROWS, Options
 from vaelab.vae.fitted import Fitted
+from vaelab.wording import counted
 
 Ints = npt.NDArray[np.int64]
 
@@ -213,6 +214,10 @@ def notes_on(results: Mapping[str, Any], mixtures: Sequence[LatentMixture], late
     notes.append(_on_choice(results["validation"], results["predicts_by"]))
     if results["graph"]["temperature"] is None:
         notes.append("the graph's probabilities are not calibrated: no class has two labels, so none can be left out.")
+    test, judged = len(latents.splits["test"]), len(latents.labelled("test"))
+    if judged < test:
+        verb = "has" if judged == 1 else "have"
+        notes.append(f"{judged:,} of {counted(test, 'test row')} {verb} a label: accuracies on test are of these.")
     if labels["unknown_classes"]:
         names = ", ".join(labels["unknown_classes"])
         notes.append(f"no label was drawn for {names}: these classes are never predicted and count as errors.")

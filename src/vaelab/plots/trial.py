@@ -138,7 +138,9 @@ def plot_latent(data: Latent, path: str | Path, title: str = "Latent space") -> 
 def _latent_finding(data: Latent) -> str:
     n = len(data.panels[0].points)
     shown = f"{n:,} of {data.total:,} examples" if n < data.total else f"{n:,} examples"
-    colour = "coloured by class" if data.labels is not None else "coloured by density"
+    colour = "coloured by density" if data.labels is None else "coloured by class"
+    if data.labels is not None and (data.labels < 0).any():
+        colour += ", grey without a label"
     return f"{shown}, {colour}  ·  {data.active.sum()} of {len(data.kl)} dimensions active"
 
 

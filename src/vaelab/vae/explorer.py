@@ -40,6 +40,7 @@ TABLE_COLUMNS = 5_000  # limit for the names and originals of a table
 LEAST_ORIGINALS = 20
 CURVE = 16  # columns without names, from which on a row is drawn as a curve
 ID_LETTERS = 500_000  # of the rows' names
+NO_LABEL = "no label"  # is listed as a class
 
 
 def explorer_of(data: Dataset) -> Explore:
@@ -81,6 +82,10 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
     labels = None if data.labels is None else data.labels[rows]
     keep = _stratified(labels, len(rows), most)
     rows, split_of, labels = rows[keep], split_of[keep], None if labels is None else labels[keep]
+    classes = list(data.classes)
+    if labels is not None and (labels < 0).any():
+        labels = np.where(labels < 0, len(classes), labels)
+        classes.append(NO_LABEL)
     low, high = _bounds(data)
     room = WEIGHT_BYTES
     parts = []
@@ -95,7 +100,8 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         "data": data.name,
         "under": conditions.written(next(iter(models.values()))),
         "shape": list(data.shape),
-        "classes": list(data.classes),
+        "classes": classes,
+        "unlabelled": len(data.classes) if len(classes) > len(data.classes) else None,
         "table": None if data.is_image else table_data(data),
         "columns": columns,
         "columns_left": columns_left,
@@ -105,7 +111,7 @@ def explorer_data(models: Mapping[str, Fitted], data: Dataset, splits: Sequence[
         "of": int(sum(len(data.splits[split]) for split in splits)),
         "rows": packed(rows, "<u4"),
         "ids": _ids(data, rows),
-        "labels": None if labels is None else packed(labels, "u1" if len(data.classes) <= 255 else "<u2"),
+        "labels": None if labels is None else packed(labels, "u1" if len(classes) <= 255 else "<u2"),
         "splits": {"names": list(splits), "of": packed(split_of, "u1")},
         "originals": _originals(data, rows, labels),
         "models": parts,

@@ -15,6 +15,9 @@ const rampOf = (share) => {
   return `oklch(${light.toFixed(3)} 0.14 ${isDark.matches ? 285 - 185 * at : 100 + 185 * at})`;
 };
 
+// Rows without a label are grey.
+const classHueOf = (data) => (code) => (code === data.unlabelled ? styleOf("--muted") : hueOf(code));
+
 const paintOf = (colour, { data, labels, splitOf, scores, view }) => {
   const missing = styleOf("--muted");
   const swatch = (css, text) => {
@@ -35,7 +38,7 @@ const paintOf = (colour, { data, labels, splitOf, scores, view }) => {
       told: (i) => (codes[i] === UNKNOWN ? "missing" : edge(codes[i]) + write(value(codes[i]))),
     };
   };
-  if (colour === "class") return { of: (i) => hueOf(labels[i]), key: [] };
+  if (colour === "class") return { of: (i) => classHueOf(data)(labels[i]), key: [] };
   if (colour === "split") return { of: (i) => hueOf(splitOf[i]), key: named(data.splits.names, hueOf) };
   if (colour === "none") { const accent = styleOf("--accent"); return { of: () => accent, key: [] }; }
   if (colour === "score") {

@@ -54,8 +54,8 @@ const controlsOf = ({ data, model, beside, kind, colour, hiddenSplits, hiddenCla
   if (labels && data.classes.length <= 30) {
     parts.push(el("div", { class: "legend classes", role: "group", "aria-label": "classes" }, ...data.classes.map((name, code) => {
       const swatch = el("i", { "aria-hidden": "true" });
-      swatch.style.background = hueOf(code);
-      isDark.addEventListener("change", () => { swatch.style.background = hueOf(code); });
+      swatch.style.background = classHueOf(data)(code);
+      isDark.addEventListener("change", () => { swatch.style.background = classHueOf(data)(code); });
       return el("label", { title: name }, el("input", { type: "checkbox", checked: !hiddenClasses.has(code), onchange: toggle(hiddenClasses, code) }),
         swatch, el("span", { text: short(name) }));
     })));

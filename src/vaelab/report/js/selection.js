@@ -17,7 +17,7 @@ const selectionOf = ({ data, rows, labels, splitOf, view, originals, modelOf, sh
     const bars = listed.slice(0, 30).map(({ name, code }) => {
       const way = el("span", { class: "way" });
       way.style.width = `${(100 * here[code]) / most}%`;
-      if (labels) way.style.background = hueOf(code);
+      if (labels) way.style.background = classHueOf(data)(code);
       return el("div", { class: "bar", "data-count": here[code] }, el("span", { class: "name", text: name, title: name }), el("span", { class: "rail" }, way),
         el("span", { class: "value", text: `${here[code].toLocaleString("en")} of ${all[code].toLocaleString("en")}` }));
     });

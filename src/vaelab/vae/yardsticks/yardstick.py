@@ -59,6 +59,12 @@ class LatentYardstick(VAEYardstick, abc.ABC):
                 f"the yardstick {self.name} needs labels of at least two classes, but {data.name} {has}; "
                 "name them with `target` (in Python: y), or choose stability, or rate,distortion."
             )
+        for split in ("train", "validation", "test") if self.needs_labels else ():
+            if len(data.splits[split]) and not data.counts(data.splits[split]).any():
+                raise InputError(
+                    f"the yardstick {self.name} needs labels, but none of the {len(data.splits[split]):,} {split} rows "
+                    "has one; label more rows, name a column of splits with `split`, or choose stability."
+                )
 
 
 def with_terms(yardsticks: Sequence[VAEYardstick], spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, Any]:
