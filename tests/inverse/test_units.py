@@ -72,9 +72,9 @@ def incomplete_answers(x_unit, y_unit):
     found["several"] = np.concatenate([own.x / x_unit for own in several])
     found["log_density"] = np.concatenate([own.log_density for own in several]).round(10)  # logarithms of units cancel
     for name, pooled in (
-        ("by noise", model.draw_repeated(y, 20)),
-        ("with gaps", model.draw_repeated(np.concatenate([y, gaps[:1]]), 20)),
-        ("by densities", alone.draw_repeated(y[:2], 20)),
+        ("by noise", model.draw_weighted(y, 20)),
+        ("with gaps", model.draw_weighted(np.concatenate([y, gaps[:1]]), 20)),
+        ("by densities", alone.draw_weighted(y[:2], 20)),
     ):
         found |= {name: pooled.x / x_unit, f"{name}, effective": pooled.effective}
         found[f"{name}, deviation"] = pooled.deviation

@@ -283,6 +283,13 @@ def draw(
     repeated: Repeated = False,
     group: Group = None,
     forward: PythonFunction = None,
+    weighted: Annotated[
+        bool,
+        typer.Option(
+            "--weighted/--unweighted",
+            help="weight draws by f, its noise and the prior where the run knows all three, or leave them to the model",
+        ),
+    ] = True,
     out: Annotated[
         Path | None,
         typer.Option(help=".csv or .parquet, and means and intervals on the terminal; default: CSV on standard output"),
@@ -299,7 +306,7 @@ def draw(
 
     outputs.check_table(out)
     function = python_function.function_of(forward) if forward else None
-    drawn = drawing.draw(folder, y, n, seed, function, repeated=repeated, group=group)
+    drawn = drawing.draw(folder, y, n, seed, function, repeated=repeated, group=group, weighted=weighted)
     for note in drawn.notes:
         tell(f"note: {note}")
     if corner is not None:

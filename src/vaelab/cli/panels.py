@@ -26,8 +26,9 @@ PANELS = {
         "final-epochs", "samples", "refine", "walk", "baselines", "npe",
     ),
     "Output": (
-        "n", "class", "z", "k", "draws", "std", "by", "interval", "top", "rank", "contamination", "open-test", "budget",
-        "format", "frames", "great-circle", "figures", "corner", "out", "overwrite", "json", "path", "help",
+        "n", "weighted", "class", "z", "k", "draws", "std", "by", "interval", "top", "rank", "contamination",
+        "open-test", "budget", "format", "frames", "great-circle", "figures", "corner", "out", "overwrite", "json",
+        "path", "help",
     ),
     "Where it runs": (
         "workers", "device", "timeout", "ray", "cpus-per-worker", "gpus-per-worker", "storage", "study-name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import Function
 from vaelab.inverse.measurements import Measurements, read
 from vaelab.inverse.posterior import INTERVAL
 from vaelab.inverse.problems import EXACT, Problem, apply
-from vaelab.inverse.repeated import Pooled
 from vaelab.inverse.solutions import rows_of
 from vaelab.inverse.solve import notes_on, p_values, x_columns
 from vaelab.inverse.units import Floats, each_value
+from vaelab.inverse.weighted import LEAST, Pooled, can_be_exact
 from vaelab.plots.posterior import corner_data, plot_corner
 from vaelab.wording import counted
 
@@ -29,6 +30,7 @@ Array = npt.NDArray[Any]
 PICTURED = 5  # measurements with a corner plot
 CHANCE = (0.005, 0.995)  # of the misfit of draws that is told to be usual
 UNLIKE = 1e-3  # p-value at or below which repeated measurements are told to differ by more than their noise
+LISTED = 5  # measurements in a note
 COMPARED = 500  # examples by which noise that was not stated is estimated
 
 
@@ -78,10 +80,11 @@ class Drawn:
 
 def draw(
     folder: str | Path, y: str | Path, n: int = 1_000, seed: int = 0, forward: Function | None = None, *,
-    repeated: bool = False, group: str | None = None,
+    repeated: bool = False, group: str | None = None, weighted: bool = True,
 ) -> Drawn:  # fmt: skip
     """n posterior draws for each of the measurements in a file. repeated: all measurements are of one x; group: those
-    with the same value in this column are.
+    with the same value in this column are. weighted: by f, its noise and the prior where the run knows all three, so
+    that draws are of the exact posterior (`inverse.weighted`).
     """
     model = Inverter.load(folder, forward, needs_forward=False)
     problem = model.problem
@@ -89,14 +92,39 @@ def draw(
     rows = rows_of(measured.group, len(measured.y))
     notes = [f"prior: {problem.prior_told}."]
     notes += notes_on(p_values(model, measured.y), range(len(measured.y)))
-    if measured.group is None:
+    is_exact = weighted and can_be_exact(problem)
+    if measured.group is None and not is_exact:
         x = model.draw(measured.y, n, seed).x
     else:
-        pooled = [model.draw_repeated(measured.y[own], n, seed) for own in rows]
+        pooled = [model.draw_weighted(measured.y[own], n, derive_seed(seed, 46, k)) for k, own in enumerate(rows)]
         x = np.stack([own.x for own in pooled])
-        each = zip(measured.names, map(len, rows), pooled, strict=True)
+        each = list(zip(measured.names, map(len, rows), pooled, strict=True))
         notes += [_of_pooled(name, k, own) for name, k, own in each if k > 1]
+        alone = {name: own for name, k, own in each if k == 1 and own.proposed > n}
+        notes += _of_single(alone, n) if is_exact else []
     return Drawn(problem, measured, x, [*notes, _misfit(model, x, [measured.y[own] for own in rows])])
+
+
+def _of_single(pooled: Mapping[Any, Pooled], n: int) -> list[str]:
+    """What the weights say of measurements by themselves."""
+    wrong = [name for name, own in pooled.items() if own.effective < LEAST]
+    few = {name: own for name, own in pooled.items() if LEAST <= own.effective < n}
+    notes = ["weighted by f, its noise and the prior: draws are of the exact posterior, where the model reaches it."]
+    if few:
+        told = ", ".join(f"{name} ({own.effective:,.0f})" for name, own in list(few.items())[:LISTED])
+        more = f" and {len(few) - LISTED:,} more" if len(few) > LISTED else ""
+        notes.append(
+            f"the model is far from the exact posterior of {told}{more}: its proposals there are worth so many draws, "
+            "and some are repeated; train longer or on more examples."
+        )
+    if wrong:
+        more = f" and {len(wrong) - LISTED:,} more" if len(wrong) > LISTED else ""
+        told = ", ".join(str(name) for name in wrong[:LISTED])
+        notes.append(
+            f"hardly any proposal agrees with {told}{more} within the noise: draws there are those of the model alone, "
+            "and wrong; check that such a y is possible, or train longer or on more examples."
+        )
+    return notes
 
 
 def _of_pooled(name: Any, k: int, found: Pooled) -> str:

@@ -24,10 +24,10 @@ from vaelab.inverse.calibration import (
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.repeated import Pooled
 from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.spec import specs_of
 from vaelab.inverse.training import train
+from vaelab.inverse.weighted import Pooled
 
 Array = npt.NDArray[Any]
 
@@ -133,9 +133,13 @@ class ConditionalVAE:
         """Like `sample`, as input for the posterior checks."""
         return self.inverter.draw(y, n, seed)
 
-    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
-        """Posterior draws x (n, *x_shape) given all of the measurements y (k, *y_shape) of one x."""
-        return self.inverter.draw_repeated(y, n, seed)
+    def draw_weighted(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Posterior draws x (n, *x_shape) given all of the measurements y (k, *y_shape) of one x, of which k may be 1.
+
+        Weighted, so that they are of the exact posterior, where f, its noise and the prior are known: `effective` tells
+        what the model's draws were worth (`inverse.weighted.draw_weighted`).
+        """
+        return self.inverter.draw_weighted(y, n, seed)
 
     def log_prob(self, x: Any, y: Any) -> tuple[Array, Array]:
         """log p(x | y) (n,) in nats for pairs x (n, *x_shape), y (n, *y_shape) in their own units; its standard error.

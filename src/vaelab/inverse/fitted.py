@@ -22,7 +22,7 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.rows import Batches, chunk
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError, StoreError
-from vaelab.inverse import mixture, priors, repeated, solutions
+from vaelab.inverse import mixture, priors, solutions, weighted
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
@@ -33,9 +33,9 @@ from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.methods import Ground
 from vaelab.inverse.mixture import Mixture
 from vaelab.inverse.problems import Problem
-from vaelab.inverse.repeated import Pooled
 from vaelab.inverse.solutions import RANKS, REFINE, Solutions, Sources, rows_of
 from vaelab.inverse.units import RANGE, Bounds, Floats, check_gate, each_value
+from vaelab.inverse.weighted import Pooled
 from vaelab.settings import checks
 from vaelab.vae import evaluate
 from vaelab.vae.fitted import MOST_VALUES, Fitted
@@ -154,11 +154,11 @@ class Inverter:
         x = x if self.problem.bounds is None else self.problem.bounds.clip(x)
         return Mixture.of(self.space.x_model(x).numpy())
 
-    def draw_repeated(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
-        """Draws of x given all of the measurements y (k, *y_shape) of it, see `repeated.draw_repeated`."""
+    def draw_weighted(self, y: Any, n: int = 100, seed: int = 0) -> Pooled:
+        """Draws of x given all of the measurements y (k, *y_shape) of it, see `weighted.draw_weighted`."""
         y = self.problem.curves(y)
         _check_counts(self.problem, 1, n, seed)
-        return repeated.draw_repeated(self, y, n, seed)
+        return weighted.draw_weighted(self, y, n, seed)
 
     def log_prob(self, x: Any, y: Any, draws: int = DENSITY_DRAWS) -> tuple[Floats, Floats]:
         """log p(x | y) (n,) in nats of pairs x (n, *x_shape) and y (n, *y_shape), in own units, and its standard error.

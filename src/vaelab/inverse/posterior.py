@@ -17,6 +17,7 @@ from vaelab.inverse.lines import ends_of, is_inside, lines
 from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.refine import jacobian
 from vaelab.inverse.units import each_value
+from vaelab.inverse.weighted import can_be_exact, efficiency
 
 Array = npt.NDArray[Any]
 CURVES, DRAWS, BINS, BAND = (
@@ -25,6 +26,7 @@ CURVES, DRAWS, BINS, BAND = (
     20,
     0.99,
 )  # of the calibration: pairs, draws per pair, rank bins, coverage of their band
+WEIGHTED, WEIGHTED_DRAWS = 50, 400  # measurements whose draws are weighted, and draws of each
 PREDICTED = 200  # pairs of the predictive check
 EXAMPLES, EXAMPLE_DRAWS = 3, 1_000  # measurements shown with mean and interval, and draws of each
 INTERVAL = (0.025, 0.975)
@@ -55,6 +57,7 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
     coverage = {"p_value": covered.p_value, "levels": {str(level): covered.at(level) for level in LEVELS}}
     return {
         "calibration": ranks, "coverage": coverage, "predictive": _predictive(model, seed),
+        "efficiency": _efficiency(model, seed),
         "reference": _against_exact(model, seed), "examples": _examples(model, seed),
     }  # fmt: skip
 
@@ -93,6 +96,19 @@ def _predictive(model: Inverter, seed: int) -> dict[str, float] | None:
     x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
     again = predicted(problem, x, derive_seed(seed, 10))
     return {str(level): float(_inside(problem.relative_y(y), again, level).mean()) for level in LEVELS}
+
+
+def _efficiency(model: Inverter, seed: int) -> dict[str, float] | None:
+    """What share of draws is in effect of the exact posterior: the median over measurements, and at the worst tenth.
+
+    Where it is low the model is wrong at that y, whatever calibration says on average. None where f, its noise or the
+    prior is not known.
+    """
+    if not can_be_exact(model.problem):
+        return None
+    y = model.problem.rows("validation")[1][:WEIGHTED]
+    found = efficiency(model, y, WEIGHTED_DRAWS, derive_seed(seed, 11))
+    return {"median": float(np.median(found)), "worst tenth": float(np.quantile(found, 0.1)), "measurements": len(y)}
 
 
 def predicted(problem: Problem, x: Array, seed: int) -> Array:

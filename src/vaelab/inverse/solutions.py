@@ -14,8 +14,8 @@ from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse import methods, scores
-from vaelab.inverse.repeated import mean_of
 from vaelab.inverse.units import Floats
+from vaelab.inverse.weighted import mean_of
 from vaelab.report.notebook import table
 from vaelab.wording import counted
 

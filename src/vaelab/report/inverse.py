@@ -19,6 +19,7 @@ CORNERS = ("corner-0", "corner-1", "corner-2")
 PICTURES = ("candidates", "ends", "race", "refinement", *CORNERS, "bands", "calibration", "losses")
 
 ENDS = ("mean", "low", "high", "truth")
+POOR = 0.05  # share of draws that count, below which the page warns
 
 
 def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
@@ -188,13 +189,29 @@ def _posterior(posterior: Mapping[str, Any]) -> list[str]:
             f" Posterior predictive: central intervals of f(x) plus noise, over draws x, of {within} of the measured "
             "values; less than promised would mean that draws do not reproduce them."
         )
+    lines = [told, *_efficiency(posterior.get("efficiency"))]
     if exact is None:
-        return [told]
+        return lines
     return [
-        told,
+        *lines,
         f"Against the exact posterior of {counted(exact['curves'], 'measurement')} they have a C2ST of "
         f"{exact['c2st']:.3f} (0.5 is perfect) and an energy distance of {exact['energy_distance']:.3g}.",
     ]
+
+
+def _efficiency(found: Mapping[str, Any] | None) -> list[str]:
+    """How near draws are to the exact posterior of a single y, where weights tell it."""
+    if found is None:
+        return []
+    over = counted(found["measurements"], "validation measurement")
+    told = (
+        f"Weighted by f, its noise and the prior, draws of one y are worth {_share(found['median'])} of their number "
+        f"(median over {over}; 100 % would be the exact posterior), at the worst tenth {_share(found['worst tenth'])} "
+        "or less. `vaelab draw` draws by these weights"
+    )
+    if found["worst tenth"] < POOR:
+        return [f"{told}; where so few count, the model is wrong about that y, whatever calibration says on average."]
+    return [f"{told}."]
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:

@@ -1,4 +1,4 @@
-"""Repeated and incomplete measurements beside the exact posterior of a linear model with Gaussian noise."""
+"""Weighted draws, and repeated and incomplete measurements, beside the exact posterior of a linear Gaussian model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from scipy import stats
 
 import commands
 from vaelab import ConditionalVAE
+from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
-from vaelab.inverse import drawing, problems, repeated
+from vaelab.inverse import drawing, problems, weighted
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.mixture import Mixture
@@ -72,7 +73,7 @@ Y = np.array([[0.9, -0.4, 1.2], [1.1, 0.2, -0.3], [0.2, -0.8, 0.6], [1.4, -0.1, 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["by noise", "by densities"])
 def test_repeated_measurements_have_the_exact_posterior(forward: bool) -> None:
-    found = repeated.draw_repeated(Exact(linear(forward=forward)), Y, 4_000)
+    found = weighted.draw_weighted(Exact(linear(forward=forward)), Y, 4_000)
     mean, covariance = posterior(Y)
     error = np.sqrt(covariance.diagonal() * (1 / found.effective + 1 / 4_000))
     assert (np.abs(found.x.mean(0) - mean) < 4 * error).all()
@@ -80,27 +81,87 @@ def test_repeated_measurements_have_the_exact_posterior(forward: bool) -> None:
     assert 4_000 < found.effective < found.proposed
 
 
+@dataclasses.dataclass
+class Wrong(Exact):
+    """A model whose posterior is too wide, in another place and turned."""
+
+    shift: float = 0.3
+    density: float = 0.0  # in other units
+
+    def _posterior(self, y: np.ndarray) -> Any:
+        mean, covariance = posterior(y)
+        return stats.multivariate_normal(mean + self.shift, 2 * np.diag(covariance.diagonal()))
+
+    def draw(self, y: np.ndarray, n: int, seed: int) -> Draws:
+        rng = np.random.default_rng(seed)
+        return Draws(np.stack([self._posterior(own[None]).rvs(n, random_state=rng) for own in y]))
+
+    def log_density(self, x: np.ndarray, y: np.ndarray, draws: int) -> np.ndarray:
+        return np.asarray(self._posterior(y[:1]).logpdf(x)) + self.density
+
+
+def with_prior() -> problems.Problem:
+    return dataclasses.replace(linear(), prior=[{"prior": "normal", "mean": 0.0, "sd": 1.0}] * 2)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_draws_of_a_wrong_model_are_of_the_exact_posterior_where_f_noise_and_prior_are_known(k: int) -> None:
+    model = Wrong(with_prior())
+    mean, covariance = posterior(Y[:k])
+    found = weighted.draw_weighted(model, Y[:k], 4_000)  # type: ignore[arg-type]
+    assert found.proposed > 4_000  # until they are worth as many
+    assert found.effective >= 4_000
+    error = np.sqrt(covariance.diagonal() * (1 / found.effective + 1 / 4_000))
+    assert (np.abs(found.x.mean(0) - mean) < 4 * error).all()
+    np.testing.assert_allclose(np.cov(found.x.T), covariance, atol=6 * covariance.max() / np.sqrt(4_000))
+    alone = model.draw(Y[:1], 4_000, 0).x[0]
+    assert (np.abs(alone.mean(0) - posterior(Y[:1])[0]) > 20 * error).all()
+
+
+def test_the_efficiency_is_one_for_the_exact_posterior_and_that_of_two_gaussians_for_another() -> None:
+    np.testing.assert_allclose(weighted.efficiency(Exact(with_prior()), Y, 500), 1)  # type: ignore[arg-type]
+    model = Wrong(with_prior(), shift=0.0, density=7.0)
+    covariance = posterior(Y[:1])[1]
+    wide = 2 * np.diag(covariance.diagonal())
+    # E_q[w]^2 / E_q[w^2] with w = N(mean, C) / N(mean, W): the integral of N(C)^2 / N(W) is Gaussian.
+    inner = np.linalg.inv(2 * np.linalg.inv(covariance) - np.linalg.inv(wide))
+    squared = np.linalg.det(covariance) ** -1 * np.sqrt(np.linalg.det(wide) * np.linalg.det(inner))
+    found = weighted.efficiency(model, Y[:1], 20_000)  # type: ignore[arg-type]
+    assert found[0] == pytest.approx(1 / squared, rel=0.03)
+
+
+def test_where_no_proposal_agrees_the_draws_are_the_models_and_it_is_told() -> None:
+    model = Wrong(with_prior(), shift=30.0)
+    found = weighted.draw_weighted(model, Y[:1], 200)  # type: ignore[arg-type]
+    assert found.effective < weighted.LEAST
+    np.testing.assert_array_equal(found.x, model.draw(Y[:1], 1_000, derive_seed(0, 44, 0)).x[0][:200])
+    good, few = (weighted.Pooled(found.x, effective, 4_000) for effective in (300.0, 60.0))
+    notes = drawing._of_single({"a": good, "b": few, "c": found}, 200)
+    assert [("b (60)" in note, "agrees with c " in note) for note in notes] == [(0, 0), (1, 0), (0, 1)]
+    assert drawing._of_single({"a": good}, 200) == notes[:1]
+
+
 def test_what_was_not_measured_does_not_count_among_repeated_ones() -> None:
     y = Y.copy()
     y[0, 1] = y[2, 0] = y[3, 2] = np.nan
-    found = repeated.draw_repeated(Exact(linear()), y, 4_000)
+    found = weighted.draw_weighted(Exact(linear()), y, 4_000)
     mean, covariance = posterior(y)
     error = np.sqrt(covariance.diagonal() * (1 / found.effective + 1 / 4_000))
     assert (np.abs(found.x.mean(0) - mean) < 4 * error).all()
     with pytest.raises(InputError, match="need f and its noise"):
-        repeated.draw_repeated(Exact(linear(forward=False)), y, 10)
+        weighted.draw_weighted(Exact(linear(forward=False)), y, 10)
 
 
 def test_too_many_measurements_are_refused_and_unlike_ones_are_told() -> None:
     with pytest.raises(InputError, match=r"of 2,000 draws for the mean of 8000 measurements only \d"):
-        repeated.draw_repeated(Exact(linear()), np.repeat(Y, 2_000, 0), 100)
+        weighted.draw_weighted(Exact(linear()), np.repeat(Y, 2_000, 0), 100)
     x = np.array([0.5, -0.2])
     same = x @ A.T + NOISE * np.random.default_rng(1).normal(size=(8, 3))
-    usual = repeated.draw_repeated(Exact(linear()), same, 100)
+    usual = weighted.draw_weighted(Exact(linear()), same, 100)
     assert usual.deviation == pytest.approx(np.sqrt((same.std(0, ddof=1) ** 2 / NOISE**2).mean()))
     assert usual.p_value is not None
     assert usual.p_value > 0.01
-    unlike = repeated.draw_repeated(Exact(linear()), same + np.arange(8)[:, None], 100)
+    unlike = weighted.draw_weighted(Exact(linear()), same + np.arange(8)[:, None], 100)
     assert unlike.p_value is not None
     assert unlike.p_value < 1e-6
 
@@ -219,7 +280,8 @@ def test_draws_tell_their_misfit_in_noise_and_their_effective_number(noisy: Path
         ["draw", "run", "--y", "y.csv", "--group", "part", "-n", "200", "--out", "d.csv", "--corner", "pictures"], noisy
     )
     assert done.returncode == 0, done.stderr
-    assert "x left, of 2 measurements: 4,000 draws for their mean, weighted, are worth" in done.stderr
+    assert re.search(r"x left, of 2 measurements: [1-4],000 draws for their mean, weighted, are worth", done.stderr)
+    assert "of the exact posterior" not in done.stderr  # the run does not know the prior of its examples
     assert "stated standard deviations of the noise (root mean square; 1 is expected" in done.stderr
     assert "97.5 %" in done.stdout
     assert len(pd.read_csv(noisy / "d.csv")) == 400
@@ -247,3 +309,37 @@ def test_a_misfit_of_exact_draws_is_that_of_the_noise() -> None:
     assert low < found < high
     assert told.endswith("by chance).")
     assert "less well" in drawing._misfit(model, problem.x[None, :300], [y[:1]])  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows f, its noise and the prior of x."""
+    folder = tmp_path_factory.mktemp("declared")
+    (folder / "p.toml").write_text(
+        'forward = ["1e-6 * x0 + x1"]\nnoise = 0.5\nexamples = 600\n'
+        'inputs = [{prior = "normal", mean = 0, sd = 2e6}, {name = "b", prior = "normal", mean = 1, sd = 1}]\n'
+    )
+    done = commands.vaelab(
+        ["invert", "p.toml", "--epochs", "2", "--hidden", "8", "--no-baselines", "--out", "run"], folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_command_draws_from_the_exact_posterior_in_any_units(declared: Path) -> None:
+    gain, total = np.array([4.0, 1.0]), 4 + 1 + 0.25
+    done = commands.vaelab(["draw", "run", "--y", "3", "-n", "2000", "--out", "d.csv"], declared)
+    assert done.returncode == 0, done.stderr
+    assert "weighted by f, its noise and the prior" in done.stderr
+    x = pd.read_csv(declared / "d.csv")[["x0", "b"]].to_numpy() * [1e-6, 1]
+    np.testing.assert_allclose(x.mean(0), [0, 1] + gain * (3 - 1) / total, atol=0.1)
+    np.testing.assert_allclose(np.cov(x.T), np.diag(gain) - np.outer(gain, gain) / total, atol=0.12)
+    plain = commands.vaelab(["draw", "run", "--y", "3", "-n", "5", "--unweighted"], declared)
+    assert "weighted by f" not in plain.stderr
+    gaps = commands.vaelab(["draw", "run", "--y", "40", "-n", "50"], declared)
+    assert "hardly any proposal agrees with 0 within the noise" in gaps.stderr
+    told = json.loads((declared / "run" / "metrics.json").read_text())
+    found = told["inverse"]["posterior"]["efficiency"]
+    assert 0 < found["worst tenth"] <= found["median"] <= 1
+    page = (declared / "run" / "report.html").read_text()
+    assert "draws of one y are worth" in page
