@@ -60,6 +60,20 @@ def difference(value: float) -> str:
     return f"{abs(value):,.0f}" if abs(value) >= 10 else f"{abs(value):.2g}"
 
 
+def percent(value: float | None, decimals: int = 0) -> str:
+    """A share in percent; what is above 0 is never told as 0; "–" for None and what is not finite.
+
+    >>> percent(0.256), percent(0.0004), percent(0.0004, 1), percent(0.0), percent(1.0, 1), percent(None)
+    ('26 %', '< 1 %', '< 0.1 %', '0 %', '100.0 %', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    least = 10.0**-decimals
+    if 1e-9 < value < 0.005 * least:  # an axis may have a tick at 1e-17
+        return f"< {least:.{decimals}f} %"
+    return f"{100 * value:.{decimals}f} %"
+
+
 def _decimals(size: float) -> int:
     if size >= 10 or size == 0:
         return 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaelab.data.notes import ASKED
-from vaelab.wording import counted
+from vaelab.wording import counted, percent
 
 LISTED = 20  # names and columns shown in the table
 WIDE = 48  # characters of the levels of a column
@@ -140,15 +140,11 @@ def _is_told(column: Mapping[str, Any], title: str) -> bool:
 def _column_cell(column: Mapping[str, Any], title: str) -> str:
     value = column.get(title)
     if title == "missing":
-        return f"{value:,} ({_share(column.get('missing_share', 0.0))})" if value else "0"
+        return f"{value:,} ({percent(column.get('missing_share', 0.0))})" if value else "0"
     if isinstance(value, Mapping):
         told = f"{column.get('level_count', len(value)):,}: " + ", ".join(f"{k} ({v:,})" for k, v in value.items())
         return _plain(told if len(told) <= WIDE else told[: WIDE - 3] + "...")
     return _cell(value)
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
 
 
 def _cell(value: Any) -> str:

@@ -19,6 +19,7 @@ from vaelab.plots.labels import budget_data, confusion_data, plot_budget, plot_c
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.pictures import latent_rows
 from vaelab.vae.quantities import quantities
+from vaelab.wording import percent
 
 NEAREST, DRAWN, PER_CLASS = 7, 7, 14
 
@@ -95,7 +96,7 @@ def _draw_components(view: Shown, path: Path) -> Path:
         nearest.append(rows[np.argsort(np.square(away).sum(0), kind="stable")[:NEAREST]])
         draws.append(rng.multivariate_normal(m.means_[k], m.covariances_[k], DRAWN, method="cholesky"))
     known = features(data)
-    notes = [f"{100 * weight:.1f} %" for weight in m.weights_[:count]]
+    notes = [percent(weight, 1) for weight in m.weights_[:count]]
     if view.clusters.table is not None:
         held = view.clusters.table.counts.sum(1)[:count]
         notes = [f"{note}, {mass:.0f} labels" for note, mass in zip(notes, held, strict=True)]

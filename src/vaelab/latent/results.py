@@ -19,7 +19,7 @@ from vaelab.latent.labels import unknown_classes
 from vaelab.latent.manifold import Manifold
 from vaelab.latent.options import EM_ROWS, Options
 from vaelab.vae.fitted import Fitted
-from vaelab.wording import counted
+from vaelab.wording import counted, percent
 
 Ints = npt.NDArray[np.int64]
 
@@ -234,7 +234,7 @@ def _on_choice(own: Mapping[str, Any], by: str) -> str:
     told = f"new rows are answered by the {by}; `predict --by` names the other"
     if not own["rows"]:
         return f"{told}: no labelled validation rows are left to choose by."
-    right = {name: f"{100 * own[name]['labelled_accuracy']:.1f} %" for name in ("mixture", "graph")}
+    right = {name: percent(own[name]["labelled_accuracy"], 1) for name in ("mixture", "graph")}
     return (
         f"{told}: of {own['rows']:,} labelled validation rows the mixture gets {right['mixture']} right and the graph "
         f"{right['graph']}."

@@ -15,6 +15,7 @@ from vaelab.latent.labels import ClassTable
 from vaelab.latent.mixture import Covariance, LatentMixture
 from vaelab.latent.propagation import METHODS, Propagation, answered
 from vaelab.settings import checks
+from vaelab.wording import percent
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -73,7 +74,7 @@ class Clusters:
         """By what classes are answered, in a sentence with what validation says of it."""
         how = {"mixture": "the mixture's named components", "graph": "label propagation"}
         known = {} if self.propagation is None else self.propagation.accuracy
-        right = "".join(f"; of the validation rows {how[name]} got {100 * known[name]:.1f} % right" for name in known)
+        right = "".join(f"; of the validation rows {how[name]} got {percent(known[name], 1)} right" for name in known)
         others = [name for name in self.methods if name != by]
         other = f" (`by` = {others[0]} is the other way)" if others else ""
         return f"classes are answered by {how[by]}{other}{right}."

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaelab.plots import examples, style
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats
-from vaelab.wording import counted
+from vaelab.wording import counted, percent
 
 
 def plot_reliability(found: Mapping[str, Any], path: str | Path, title: str = "Calibration") -> Path:
@@ -94,7 +94,7 @@ def plot_mistakes(data: Mistakes, path: str | Path, title: str = "Most confident
             axes,
             0.5,
             -0.05,
-            f"{style.clean(data.answers[i], 12)} {100 * data.confidence[i]:.0f} %",
+            f"{style.clean(data.answers[i], 12)} {percent(data.confidence[i])}",
             color=ORANGE,
             **look,
         )

@@ -16,6 +16,7 @@ from vaelab.plots import examples, space, style
 from vaelab.plots.features import Features, features_data
 from vaelab.plots.models import colour
 from vaelab.plots.style import GREY, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.wording import percent
 
 MAX_POINTS, MAX_ROWS = 4_000, 20
 ELLIPSE = 2.0  # standard deviations, which contain 86 % of a 2-d Gaussian
@@ -92,8 +93,8 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     reach = np.maximum(0.12 * (high - low), 1e-6)
     axes.set_xlim(max(low[0] - 2 * reach[0], every[:, 0].min()) - reach[0] / 4, high[0] + 2 * reach[0])
     axes.set_ylim(max(low[1] - 2 * reach[1], every[:, 1].min()) - reach[1] / 4, high[1] + 2 * reach[1])
-    style.name_axes(axes, x=f"first principal component ({100 * data.shares[0]:.0f} % of the variance)")
-    second = f"second ({100 * data.shares[1]:.0f} %)"
+    style.name_axes(axes, x=f"first principal component ({percent(data.shares[0])} of the variance)")
+    second = f"second ({percent(data.shares[1])})"
     axes.set_ylabel(second, fontsize=9, color=MUTED, fontfamily=style.FONT, labelpad=2)
     names = style.clean_names(data.classes[: style.MAX_CLASSES], 13)
     for i, name in enumerate(names):

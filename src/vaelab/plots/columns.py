@@ -16,6 +16,7 @@ from vaelab.plots import style
 from vaelab.plots.features import Features, columns_features, frequent, moments, named, nearest, written
 from vaelab.plots.rows import key
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats, Ints
+from vaelab.wording import percent
 
 MAX_COLUMNS = 30
 MAX_TYPED = 28
@@ -151,7 +152,7 @@ def plot_columns(data: Columns, path: str | Path, title: str = "The data") -> Pa
         x, y = float(i % across), -float(i // across)
         style.write(axes, x, y - 0.12, names[i], fontsize=8.5, color=INK)
         if panel.missing:
-            share = f"{100 * panel.missing:.0f} %" if panel.missing >= 0.005 else "< 1 %"
+            share = percent(panel.missing)
             place = (x + 0.9, "right") if panel.levels else (x + 0.45, "center")
             style.write(axes, place[0], y - 0.87, f"{share} missing", fontsize=7, color=ORANGE, ha=place[1])
         if panel.levels:
@@ -224,7 +225,7 @@ def _draw_levels(axes: Axes, panel: Panel, x: float, y: float, width: float) -> 
             if wide:
                 axes.add_collection(PolyCollection([corners], facecolors=colour, linewidths=0))
             base += wide
-        style.write(axes, base + 0.012, at, f"{100 * totals[k] / every:.0f} %", fontsize=7, color=MUTED)
+        style.write(axes, base + 0.012, at, percent(totals[k] / every), fontsize=7, color=MUTED)
     if panel.more:
         at = y - 0.27 - step * len(names)
         style.write(axes, start - 0.015, at, f"+ {panel.more} more", fontsize=7.5, ha="right")

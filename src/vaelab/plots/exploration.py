@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from vaelab.plots import examples, style
 from vaelab.plots.samples import sheets
 from vaelab.plots.style import BLUE, INK, Floats, Ints
-from vaelab.wording import number
+from vaelab.wording import number, percent
 
 NAMED_BARS = 16
 CUT = 4  # times the next bar
@@ -64,7 +64,7 @@ def plot_overview(data: Overview, path: str | Path, title: str = "The data") -> 
         scale = 2.2 * style.DPI / max(H, W)
         axes = examples._show(figure, examples.as_pixels(image[None])[0], left, top, scale)
         style.name_axes(axes, y=name)
-    white = f"white: ±{100 * brightest:.0f} % of the range"
+    white = f"white: ±{percent(brightest)} of the range"
     style.write(axes, -0.5, H - 0.5 + 0.16 * style.DPI / scale, white, fontsize=8.5)
     _draw_histogram(style.chart(figure, 5.85, top - 2.2, 2.9, 2.2, grid="y"), data)
     if data.classes:
@@ -72,7 +72,7 @@ def plot_overview(data: Overview, path: str | Path, title: str = "The data") -> 
     peak = int(data.shares.argmax())
     ends = {0: "at the dark end", len(data.shares) - 1: "at the bright end"}
     where = ends.get(peak, f"near {number((data.edges[peak] + data.edges[peak + 1]) / 2)}")
-    finding = f"training examples  ·  {100 * data.shares[peak]:.0f} % of all pixels are {where}"
+    finding = f"training examples  ·  {percent(data.shares[peak])} of all pixels are {where}"
     style.heading(figure, title, finding)
     return style.save(figure, path)
 
@@ -89,9 +89,9 @@ def _draw_histogram(axes: Axes, data: Overview) -> None:
         tall = int(data.shares.argmax())
         left = tall < len(rest) / 2
         beside = centres[tall] + (1.5 if left else -1.5) * widths[tall]
-        style.write(axes, beside, 0.95 * top, f"▲ {100 * rest[0]:.0f} %", ha="left" if left else "right", color=BLUE)
+        style.write(axes, beside, 0.95 * top, f"▲ {percent(rest[0])}", ha="left" if left else "right", color=BLUE)
     axes.set_ylim(0, top)
-    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %" if top >= 0.05 else f"{100 * share:.2g} %")
+    axes.yaxis.set_major_formatter(lambda share, _: percent(share) if top >= 0.05 else f"{100 * share:.2g} %")
     style.name_axes(axes, x="intensity", y="share of all pixels")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vaelab.data.cells import as_written
 from vaelab.data.columns import Column
 from vaelab.plots.style import Bools, Floats, Ints
-from vaelab.wording import table_value
+from vaelab.wording import percent, table_value
 
 LEVELS = 12  # of one column, drawn separately
 
@@ -81,7 +81,7 @@ class Features:
     def written(self, i: int, value: float) -> str:
         """A value of a quantity in the table's own words."""
         if i < len(self.levels) and self.levels[i] >= 0:
-            return "missing" if np.isnan(value) else f"{100 * value:.0f} %"
+            return "missing" if np.isnan(value) else percent(value)
         return written(self.columns[i] if self.columns else None, value)
 
     def some(self, chosen: Ints) -> Features:

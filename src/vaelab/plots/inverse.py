@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
-from vaelab.wording import significant
+from vaelab.wording import percent, significant
 
 SHOWN = 3  # curves
 RANKED = 8  # most coordinates shown
@@ -73,7 +73,7 @@ def plot_solved(data: Solved, path: str | Path, title: str = "Candidates") -> Pa
     style.heading(
         figure,
         title,
-        f"{100 * share:.1f} % of those shown pass every gate (blue); the others are orange; dark: the truth",
+        f"{percent(share, 1)} of those shown pass every gate (blue); the others are orange; dark: the truth",
     )
     for row in range(k):
         bottom = height - style.HEAD - 1.75 * (row + 1) + 0.25
@@ -193,7 +193,7 @@ def plot_refinement(
     unit: in words, of both the misfit and the gate; inside: the share of candidates that pass it for every output.
     """
     figure = style.canvas(3.7)
-    style.heading(figure, title, f"{100 * inside:.1f} % of the candidates are within the gate, {significant(gate)}")
+    style.heading(figure, title, f"{percent(inside, 1)} of the candidates are within the gate, {significant(gate)}")
     axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
     steps = np.arange(len(rmse))
     levels = np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-8 * gate)  # 0 has no logarithm
@@ -267,7 +267,7 @@ def plot_ranks(data: Ranks, path: str | Path, title: str = "Calibration of unref
     height = style.HEAD + 1.95 * rows + 0.35
     figure = style.canvas(height)
     inside = float(((data.counts >= data.low) & (data.counts <= data.high)).mean())
-    style.heading(figure, title, f"{100 * inside:.0f} % of the bins are in the grey band; 99 % for a calibrated model")
+    style.heading(figure, title, f"{percent(inside)} of the bins are in the grey band; 99 % for a calibrated model")
     top = 1.15 * max(float(data.counts.max()), data.high)
     for k in range(d):
         row, column = divmod(k, 4)

@@ -12,6 +12,7 @@ import numpy as np
 from vaelab.plots import style
 from vaelab.plots.models import colour
 from vaelab.plots.style import BLUE, INK, ORANGE, Floats, Ints
+from vaelab.wording import percent
 
 MAX_CELLS = 20
 METHODS = {
@@ -107,7 +108,7 @@ def plot_coverage(curve: Mapping[str, Sequence[float]], path: str | Path, title:
         style.write(axes, coverage[i] + shift, accuracy[i] - 0.04 * (high - low), f"p ≥ {level:g}", **look)
     style.name_axes(axes, x="share of test examples that are answered", y="accuracy of the answers")
     if len(coverage):
-        last = f"no threshold: {accuracy[-1]:.3f}\nof {100 * coverage[-1]:.1f} % answered"
+        last = f"no threshold: {accuracy[-1]:.3f}\nof {percent(coverage[-1], 1)} answered"
         style.note(axes, 1.02, float(np.clip((accuracy[-1] - low) / (high - low), 0.08, 0.94)), last, color=BLUE)
     style.heading(figure, title, "predictions below a probability are rejected  ·  dots: thresholds")
     return style.save(figure, path)

@@ -12,6 +12,7 @@ from vaelab.data.columns import Column
 from vaelab.plots import style
 from vaelab.plots.features import named
 from vaelab.plots.style import BLUE, GRID, INK, MUTED, ORANGE, Bools, Floats, Ints
+from vaelab.wording import percent
 
 MAX_COLUMNS, MAX_PATTERNS = 26, 12
 
@@ -64,7 +65,7 @@ def plot_missing(data: Missing, path: str | Path, title: str = "Missing values")
     axes.barh(place, data.shares, height=0.66, color=BLUE, linewidth=0)
     top = float(data.shares.max())
     axes.set_xlim(0, min(1.0, 1.18 * top))
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %" if top >= 0.05 else f"{100 * share:.2g} %")
+    axes.xaxis.set_major_formatter(lambda share, _: percent(share) if top >= 0.05 else f"{100 * share:.2g} %")
     axes.set_ylim(count - 0.4, -0.6)
     style.named_ticks(axes, "y", place.tolist(), names)
     style.name_axes(axes, x="share of rows in which it is missing")

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, ORANGE, Floats
-from vaelab.wording import counted
+from vaelab.wording import counted, percent
 
 MOST = 400  # rows drawn with their intervals
 SIDE = 4.2  # inches
@@ -78,7 +78,7 @@ def plot_predictions(data: Predictions, target: str, path: str | Path, title: st
     lines += [f"{counted(beyond, 'true value')} beyond the axes"] if beyond else []
     for i, line in enumerate(lines):
         style.note(axes, 1.06, 0.64 - 0.06 * i, line, color=MUTED)
-    covered = f"{100 * data.covered.mean():.1f} %"
+    covered = percent(data.covered.mean(), 1)
     style.heading(figure, title, f"the intervals cover {covered} of {counted(len(data.truth), 'row')}")
     return style.save(figure, path)
 

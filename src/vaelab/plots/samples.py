@@ -29,6 +29,7 @@ from vaelab.plots.examples import (
 from vaelab.plots.features import Features, features_data, moments, quantiles
 from vaelab.plots.rows import MAX_FEATURES, key
 from vaelab.plots.style import BLUE, GREY, GRID, INK, MUTED, RED, Bools, Floats, Ints
+from vaelab.wording import percent
 
 SHOWN = 32  # quantities of a wide table
 LINE = 0.2  # inches
@@ -266,7 +267,7 @@ def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -> N
         axes.scatter(held, y, s=30, color=GREY, linewidths=0, zorder=2)
     axes.scatter(made, y, s=30, color=BLUE, linewidths=0, zorder=3)
     axes.set_xlim(-0.02, 1.02)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axes.xaxis.set_major_formatter(lambda share, _: percent(share))
     style.name_axes(axes, x="share of the rows")
 
 

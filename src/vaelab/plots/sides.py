@@ -15,7 +15,7 @@ from vaelab.plots.examples import is_image
 from vaelab.plots.features import Features, features_data, mean_square, moments, nearest, quantiles
 from vaelab.plots.models import MAX_MODELS, colour, short_names
 from vaelab.plots.style import GREY, GRID, INK, MUTED, Floats, Ints
-from vaelab.wording import number
+from vaelab.wording import number, percent
 
 MAX_ROWS = 30  # columns of a table in one picture
 
@@ -120,7 +120,7 @@ def _error_rows(data: Sides, title: str) -> Figure:
     of = "numbers" if levels.any() and (~levels).any() else "all columns"
     for i, (name, error) in enumerate(zip(short_names(data.names), data.errors, strict=True)):
         style.note(first, 1.03, 1 - (0.1 + 0.42 * i) * inch, f"● {name}", color=colour(i), weight="bold")
-        text = f"{of} {number(error)}" if (~levels).any() else f"{100 * error:.1f} % wrong"
+        text = f"{of} {number(error)}" if (~levels).any() else f"{percent(error, 1)} wrong"
         style.note(first, 1.07, 1 - (0.28 + 0.42 * i) * inch, text, fontsize=8.5)
     count = sum(map(len, shown))
     more = f"  ·  the {count} of {D:,} columns with the largest errors" if count < D else ""
@@ -142,7 +142,7 @@ def _draw_errors(axes: Axes, data: Sides, chosen: Ints, are_levels: bool) -> Non
         ends = data.common[chosen]
         axes.vlines(ends, y - 0.38, y + 0.38, colors=MUTED, linewidth=1.4)
         axes.set_xlim(0, min(1.02, max(0.1, 1.08 * max(most, float(np.nan_to_num(ends).max())))))
-        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+        axes.xaxis.set_major_formatter(lambda share, _: percent(share))
         style.name_axes(axes, x="share of values whose level is wrong (line: always the most frequent level)")
         return
     axes.axvline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -277,7 +277,7 @@ def _draw_spread(axes: Axes, data: Draws, chosen: Ints, thick: float) -> None:
     axes.set_ylim(len(chosen) - 0.4, -0.6)
     if are_shares:
         axes.set_xlim(0, 1.02)
-        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+        axes.xaxis.set_major_formatter(lambda share, _: percent(share))
         style.name_axes(axes, x="share of the rows")
         return
     axes.margins(x=0.03)

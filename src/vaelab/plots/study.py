@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, ORANGE, RED, Bools, Floats, Ints
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.wording import counted, number
+from vaelab.wording import counted, number, percent
 
 Trials = Sequence[Mapping[str, Any]]
 
@@ -213,7 +213,7 @@ def plot_importance(
     axes.barh(y, data.shares, height=0.62, color=[BLUE if s >= 0.1 else LIGHT for s in data.shares], linewidth=0)
     top = float(data.shares.max()) or 1.0
     for i, share in enumerate(data.shares):
-        style.write(axes, share + 0.012 * top, i, f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %", color=INK)
+        style.write(axes, share + 0.012 * top, i, percent(share), color=INK)
     axes.set_xlim(0, top * 1.02)
     axes.set_ylim(count - 0.5, -0.5)
     style.named_ticks(axes, "y", y.tolist(), names)

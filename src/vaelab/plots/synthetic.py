@@ -16,6 +16,7 @@ from vaelab.plots.correlations import draw_matrix, draw_scale
 from vaelab.plots.features import nearest, on_axis, written
 from vaelab.plots.rows import key
 from vaelab.plots.style import BLUE, GREY, INK, LIGHT, MUTED, ORANGE, Floats
+from vaelab.wording import percent
 
 MAX_PANELS, ACROSS = 24, 4
 MAX_MATRIX = 20  # columns of the matrices
@@ -119,7 +120,7 @@ def _draw_levels(axes: Axes, panel: Panel, wide: float) -> None:
         axes.barh(-k - 0.33, panel.real[k] / most * 0.42, 0.3, 0.46, color=LIGHT)
         axes.barh(-k - 0.67, panel.made[k] / most * 0.42, 0.3, 0.46, color=ORANGE)
         end = 0.48 + max(panel.real[k], panel.made[k]) / most * 0.42
-        style.write(axes, end, -k - 0.5, f"{100 * panel.made[k]:.0f} %", fontsize=7, color=MUTED)
+        style.write(axes, end, -k - 0.5, percent(panel.made[k]), fontsize=7, color=MUTED)
 
 
 def plot_matrices(

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, GREY, INK, MUTED, Bools, Floats, Ints
 from vaelab.settings.latents import in_use
+from vaelab.wording import percent
 
 MAX_POINTS = 3000
 MAX_BARS = 64
@@ -77,7 +78,7 @@ def latent_data(
     else:
         i, j = int(order[0]), int(order[1])
         scores, shares = principal_plane(drawn)
-        names = [f"component {k + 1} ({_percent(share)} of variance)" for k, share in enumerate(shares)]
+        names = [f"component {k + 1} ({percent(share)} of variance)" for k, share in enumerate(shares)]
         panels = [
             Panel(drawn[:, [i, j]], f"z{i + 1}", f"z{j + 1}", standard),
             Panel(scores, names[0], names[1], False),
@@ -85,10 +86,6 @@ def latent_data(
     if active is None:
         active = in_use(means[sound].var(0)) if len(sound) else np.zeros(d, dtype=bool)
     return Latent(panels, codes, known, kl[order], order, active[order], N)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
 
 
 def principal_plane(points: Floats) -> tuple[Floats, Floats]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from vaelab.plots import style
 from vaelab.plots.features import Features, features_data
 from vaelab.plots.style import BLUE, GREY, ORANGE, Floats, Ints
+from vaelab.wording import percent
 
 MOVERS = 3  # quantities named in a chart
 LINES = 60  # drawn in one, those that move most
@@ -67,7 +68,7 @@ def draw_walks(data: Walks) -> Figure:
             are_shares = bool(shares[kind][0])
             axes.set_ylim(*((-0.03, 1.03) if are_shares else limits))
             if are_shares:
-                axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+                axes.yaxis.set_major_formatter(lambda share, _: percent(share))
             axes.tick_params(labelleft=both or column == 0, labelbottom=i >= r - (1 if both else 2))
             unit = "probability" if are_shares else "standard deviations"
             name = data.names[i] if side == 0 else "levels"

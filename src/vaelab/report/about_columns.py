@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vaelab.report.tables import Cell, Row, Table, percent
-from vaelab.wording import number
+from vaelab.report.tables import Cell, Row, Table
+from vaelab.wording import number, percent
 
 FILLED = (  # key, cells, head, format
     ("rmse", "numbers", "numbers: RMSE, standard deviations", number),

@@ -11,6 +11,7 @@ from vaelab.report.page import Card, finite
 from vaelab.report.supervised import Page, build_supervised_report, no_winner, opened
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
+from vaelab.wording import percent
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -33,14 +34,11 @@ def headline(results: Mapping[str, Any]) -> str:
     if not winner:
         return no_winner(results)
     found, always = winner.get(opened(winner)) or {}, (results.get("baseline") or {}).get("accuracy")
-    sentence = f"Trial {winner['number']} won: it classifies {_percent(found.get('accuracy'))} of the {opened(winner)} "
-    sentence += f"examples correctly, {_percent((winner.get('validation') or {}).get('accuracy'))} on validation"
-    return sentence + (f" (majority class: {_percent(always)})." if always is not None else ".")
-
-
-def _percent(value: Any) -> str:
-    number = finite(value)
-    return "–" if number is None else f"{100 * number:.2f} %"
+    sentence = (
+        f"Trial {winner['number']} won: it classifies {percent(found.get('accuracy'), 2)} of the {opened(winner)} "
+    )
+    sentence += f"examples correctly, {percent((winner.get('validation') or {}).get('accuracy'), 2)} on validation"
+    return sentence + (f" (majority class: {percent(always, 2)})." if always is not None else ".")
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:

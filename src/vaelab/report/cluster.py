@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, kept_start
+from vaelab.wording import counted, kept_start, percent
 
 PICTURES = ("pca", "components", "class_samples", "confusion", "coverage", "budget", "em")
 OF_MODEL = ("reconstructions", "samples", "losses", "latent")
@@ -91,7 +91,7 @@ def _headline(results: Mapping[str, Any]) -> str:
     accuracy = finite(_answering(results).get("labelled_accuracy"))
     if labels and accuracy is not None:
         known = counted(int(labels.get("number") or 0), "label")
-        return f"{number}, {known}: {100 * accuracy:.1f} % of the test split classified correctly {_by(results)}."
+        return f"{number}, {known}: {percent(accuracy, 1)} of the test split classified correctly {_by(results)}."
     return f"{number} describe the latents: {_choice(results)}."
 
 
@@ -124,7 +124,7 @@ def _course(results: Mapping[str, Any]) -> list[str]:
     for name, own in (results.get("methods") or {}).items():
         accuracy = finite((own or {}).get("labelled_accuracy"))
         if accuracy is not None and name != results.get("predicts_by"):
-            said.append(f"{NAMED.get(name, name)}, the same labels reach {100 * accuracy:.1f} %.")
+            said.append(f"{NAMED.get(name, name)}, the same labels reach {percent(accuracy, 1)}.")
     if results.get("stability") is not None:
         said.append(f"EM starts agree with an adjusted Rand index of {results['stability']:.2f}.")
         if results["stability"] < STABLE:
@@ -159,7 +159,7 @@ def _described(found: Sequence[Mapping[str, Any]]) -> Table | None:
     told, named = any(own["columns"] for own in found), any("class" in own for own in found)
     rows = [
         Row([Cell(str(own["cluster"])), *([Cell(str(own["class"]))] if named else []), Cell.of(own["rows"]),
-             Cell.of(own["share"], lambda v: f"{100 * v:.1f} %"),
+             Cell.of(own["share"], lambda v: percent(v, 1)),
              *([Cell("; ".join(map(_column, own["columns"])) or "nothing")] if told else [])])
         for own in found
     ]  # fmt: skip

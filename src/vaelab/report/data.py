@@ -10,7 +10,7 @@ from vaelab.report.captions import captions
 from vaelab.report.page import Figure, figures, finite, pairs
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
-from vaelab.wording import counted, table_value
+from vaelab.wording import counted, percent, table_value
 
 DATA_PICTURES = ("data", "examples", "missing", "correlations")
 TOLD = (
@@ -121,15 +121,11 @@ def _values(column: Mapping[str, Any]) -> str:
     if isinstance(levels, Mapping):
         total = sum(levels.values()) or 1
         # Levels such as "Adult, 1 Egg Stage" or 3 need more than commas and spaces around them.
-        named = [f"{level}: {_share(count / total)}" for level, count in list(levels.items())[:LEVELS]]
+        named = [f"{level}: {percent(count / total)}" for level, count in list(levels.items())[:LEVELS]]
         more = int(column.get("level_count") or len(levels)) - len(named)
         return "; ".join(named) + (f"; and {more} more" if more > 0 else "")
     low, high = (_written(column, key) for key in ("low", "high"))
     return low if low == high else f"{low} to {high}"
-
-
-def _share(share: float) -> str:
-    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def _mean(column: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, number, with_error
+from vaelab.wording import counted, number, percent, with_error
 
 
 def build_drift_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
@@ -81,7 +81,7 @@ def _columns(results: Mapping[str, Any]) -> Table | None:
         cells = [Cell(own["column"]), Cell(own["kind"])]
         cells += [Cell.of(own[key], _short) for key in ("distance", "shift", "p_holm")]
         if is_missing:
-            shares = f"{_share(own['missing_reference'])} to {_share(own['missing'])}"
+            shares = f"{percent(own['missing_reference'], 1)} to {percent(own['missing'], 1)}"
             cells += [Cell(shares, json.dumps(own["missing"])), Cell.of(own["missing_p_holm"], _short)]
         rows.append(Row(cells, "" if own["differs"] else "faint"))
     return Table("Drift of the columns", heads, rows)
@@ -89,7 +89,3 @@ def _columns(results: Mapping[str, Any]) -> Table | None:
 
 def _short(value: Any) -> str:
     return number(value) if value is None else f"{value:.2g}"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"

@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, number, significant
+from vaelab.wording import counted, number, percent, significant
 
 CORNERS = ("corner-0", "corner-1", "corner-2")
 PICTURES = ("candidates", "ends", "race", "refinement", *CORNERS, "bands", "calibration", "losses")
@@ -59,28 +59,24 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
     return write_atomic(folder / "report.html", page)
 
 
-def _share(value: Any) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
 def headline(results: Mapping[str, Any]) -> str:
     """The result in one sentence."""
     if results["network"] is None:
         return _draws_told(results["posterior"])
     shape = f"{results['samples']} candidates for each of {counted(results['curves'], 'measurement')}"
-    kept, raw = _share(results["precision"]), _share(results["unrefined"]["precision"])
+    kept, raw = percent(results["precision"], 1), percent(results["unrefined"]["precision"], 1)
     moved = bool(results["refine"] or results["walk"])
     alone = f" after refinement, {raw} as the network draws them" if moved else ""
     if results["recall"] is None:
         return f"Of {shape}, {kept} reproduce the measurement{alone}."
     by = f"{alone}; they" if moved else ", and they"
-    return f"Of {shape}, {kept} pass every gate{by} find {_share(results['recall'])} of all solutions."
+    return f"Of {shape}, {kept} pass every gate{by} find {percent(results['recall'], 1)} of all solutions."
 
 
 def _draws_told(posterior: Mapping[str, Any]) -> str:
     """The result where there is no forward function, and so no solution."""
     levels = posterior["coverage"]["levels"]
-    held = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in levels.items())
+    held = " and ".join(f"{percent(float(level))} hold {percent(own, 1)}" for level, own in levels.items())
     return f"Credible regions of {held} of the true x, on validation pairs."
 
 
@@ -100,7 +96,7 @@ def _sources(sources: Mapping[str, Any]) -> str:
     walk = f", each after {counted(sources['walk'], 'latent step')}" if sources["walk"] else ""
     near = "the training examples with the nearest y"
     kinds = {0.0: f"all candidates are {near}", 1.0: f"all candidates come from the network{walk}"}
-    both = f"{_share(sources['share'])} of the candidates come from the network{walk}, the others are {near}"
+    both = f"{percent(sources['share'], 1)} of the candidates come from the network{walk}, the others are {near}"
     told = kinds.get(sources["share"], both)
     return (
         f"To solve new measurements, {told}: on validation most distinct solutions were found so, at equal evaluations."
@@ -168,7 +164,7 @@ def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
     kind = "found" if by == "recall" else "passing"
     return [
         f"The nearest of the {results['examples']:,} training examples, refined with equal forward evaluations, "
-        f"reach {_share(near[by])} {kind} against the network's {_share(results[by])}, in "
+        f"reach {percent(near[by], 1)} {kind} against the network's {percent(results[by], 1)}, in "
         f"{words.duration(near['seconds'])} without training."
     ]
 
@@ -176,15 +172,15 @@ def _beside_nearest(results: Mapping[str, Any]) -> list[str]:
 def _posterior(posterior: Mapping[str, Any]) -> list[str]:
     """How well the unrefined draws match the posterior."""
     ranks, exact, coverage = posterior["calibration"], posterior["reference"], posterior["coverage"]
-    held = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in coverage["levels"].items())
+    held = " and ".join(f"{percent(float(level))} hold {percent(own, 1)}" for level, own in coverage["levels"].items())
     told = (
-        f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs {_share(ranks['inside'])} "
-        f"of the rank bins are within the 99 % band of a calibrated model; credible regions of {held} of the true x "
-        f"(TARP, p = {coverage['p_value']:.2g})."
+        f"Unrefined draws are posterior samples: over {ranks['curves']:,} validation pairs "
+        f"{percent(ranks['inside'], 1)} of the rank bins are within the 99 % band of a calibrated model; credible "
+        f"regions of {held} of the true x (TARP, p = {coverage['p_value']:.2g})."
     )
     predictive = posterior["predictive"]
     if predictive is not None:
-        within = " and ".join(f"{float(level) * 100:.0f} % hold {_share(own)}" for level, own in predictive.items())
+        within = " and ".join(f"{percent(float(level))} hold {percent(own, 1)}" for level, own in predictive.items())
         told += (
             f" Posterior predictive: central intervals of f(x) plus noise, over draws x, of {within} of the measured "
             "values; less than promised would mean that draws do not reproduce them."
@@ -204,9 +200,10 @@ def _efficiency(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
     over = counted(found["measurements"], "validation measurement")
+    median, worst = percent(found["median"], 1), percent(found["worst tenth"], 1)
     told = (
-        f"Weighted by f, its noise and the prior, draws of one y are worth {_share(found['median'])} of their number "
-        f"(median over {over}; 100 % would be the exact posterior), at the worst tenth {_share(found['worst tenth'])} "
+        f"Weighted by f, its noise and the prior, draws of one y are worth {median} of their number "
+        f"(median over {over}; 100 % would be the exact posterior), at the worst tenth {worst} "
         "or less. `vaelab draw` draws by these weights"
     )
     if found["worst tenth"] < POOR:
@@ -217,7 +214,7 @@ def _efficiency(found: Mapping[str, Any] | None) -> list[str]:
 def _cards(results: Mapping[str, Any]) -> list[Card]:
     bound = Card("conditional bound", Cell.of(results["bound"]), "nats per example: KL + NLL(x)")
     cards = [
-        Card(f"gate: {name}", Cell(_share(v)), "of all candidates")
+        Card(f"gate: {name}", Cell(percent(v, 1)), "of all candidates")
         for name, v in (results["gates"] or {}).items()
         if name != "all_pass"
     ]
@@ -226,7 +223,7 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     verdict = "passed" if results["gates"]["all_pass"] else "not passed"
     cards.append(Card("all gates, all candidates", Cell(verdict), "every candidate must pass"))
     if results["recall"] is not None:
-        cards.append(Card("recall", Cell(_share(results["recall"])), "fraction of all solutions found"))
+        cards.append(Card("recall", Cell(percent(results["recall"], 1)), "fraction of all solutions found"))
     return [*cards, *_draws_by(results), bound]
 
 
@@ -261,7 +258,8 @@ def _methods(results: Mapping[str, Any]) -> Table:
         curves = results["curves"]
         cells = [
             Cell(str(own["method"])), Cell.of(own["candidates"]), Cell.of(own["evaluations"] / curves),
-            Cell.of(own["seconds"] / curves), Cell.of(own["precision"], _share), Cell.of(own["recall"], _share),
+            Cell.of(own["seconds"] / curves),
+            *(Cell.of(own[key], lambda v: percent(v, 1)) for key in ("precision", "recall")),
             Cell.of(own["hull_area"]),
         ][: len(heads)]  # fmt: skip
         rows.append(Row(cells, "winner" if str(own["method"]).startswith("conditional") else ""))

@@ -11,7 +11,7 @@ from vaelab.report.page import Card
 from vaelab.report.supervised import Page, build_supervised_report, no_winner, opened
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
-from vaelab.wording import with_error
+from vaelab.wording import percent, with_error
 
 FIGURES = {"log_density": "log-density, nats", "r2": "R²", "rmse": "RMSE", "mae": "mean absolute error"}
 DENSITY = (
@@ -63,7 +63,7 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     interval = found.get("interval")
     if interval:
         share = Cell.mean({"mean": interval["coverage"], "se": interval["se"]})
-        cards.append(Card("coverage", share, f"{100 * interval['level']:.0f} % intervals; {split}"))
+        cards.append(Card("coverage", share, f"{percent(interval['level'])} intervals; {split}"))
     return cards
 
 

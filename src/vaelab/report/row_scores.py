@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, number, row_title
+from vaelab.wording import counted, number, percent, row_title
 
 FAR = 1e7  # scores from which on digits say nothing
 
@@ -44,7 +44,7 @@ def build_row_scores_report(folder: str | Path, spec_type: type[ModelSpec]) -> P
 def _headline(results: Mapping[str, Any]) -> str:
     rows, flagged, share = int(results["rows"]), int(results["flagged"]), float(results["contamination"])
     return (
-        f"{flagged:,} of {counted(rows, 'row')} flagged as anomalies ({100 * flagged / rows:.1f} %); "
+        f"{flagged:,} of {counted(rows, 'row')} flagged as anomalies ({percent(flagged / rows, 1)}); "
         f"of normal rows {100 * share:.2g} % would be."
     )
 

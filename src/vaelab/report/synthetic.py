@@ -14,7 +14,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import write_atomic
-from vaelab.wording import counted, number, with_error
+from vaelab.wording import counted, number, percent, with_error
 
 Json = Mapping[str, Any]
 CLEAR = 2.0  # standard errors from which on a difference is called one
@@ -69,7 +69,7 @@ def headline(results: Json) -> str:
             f" It {_verdict(more)} {more['rows']:,} training rows, which are more: AUC {auc['synthetic_from_train']}."
         )
     valid = results["validity"]["valid"]
-    return said if valid == 1 else f"{said} {100 * (1 - valid):.1f} % of the rows are invalid."
+    return said if valid == 1 else f"{said} {percent(1 - valid, 1)} of the rows are invalid."
 
 
 def _is_told(found: Json) -> bool:
@@ -116,9 +116,13 @@ def _cards(results: Json) -> list[Card]:
                 _beside(pairs["of_training"], "mean difference of associations"),
             )
         )
-    cards.append(Card("close rows", Cell.of(near["closer"]["synthetic"], _percent), _of_test(near)))
+    cards.append(Card("close rows", Cell.of(near["closer"]["synthetic"], lambda v: percent(v, 1)), _of_test(near)))
     cards.append(
-        Card("valid", Cell.of(results["validity"]["valid"], _percent), "rows whose cells all could be the table's")
+        Card(
+            "valid",
+            Cell.of(results["validity"]["valid"], lambda v: percent(v, 1)),
+            "rows whose cells all could be the table's",
+        )
     )
     return cards
 
@@ -128,7 +132,7 @@ def _beside(value: float | None, what: str) -> str:
 
 
 def _of_test(near: Json) -> str:
-    return f"nearer to a training row than {100 * (1 - near['closer']['test']):.0f} % of test rows"
+    return f"nearer to a training row than {percent(1 - near['closer']['test'])} of test rows"
 
 
 def _mean(rows: Any, key: str) -> float | None:
@@ -172,7 +176,7 @@ def _typical(own: Json, part: str) -> str:
     if "shares" in own:
         level = max(own["shares"]["test"], key=own["shares"]["test"].get)
         name = level if len(level) <= LETTERS else level[: LETTERS - 1] + "…"
-        return f"{name}: {100 * own['shares'][part][level]:.0f} %"
+        return f"{name}: {percent(own['shares'][part][level])}"
     mean, sd = own["mean"][part], own["sd"][part]
     return "–" if mean is None else f"{number(mean)}, sd {number(sd)}"
 
@@ -229,7 +233,7 @@ def _nearest(found: Json) -> Table:
             [
                 Cell(title),
                 Cell.of(found["median"][name]),
-                Cell.of(found["closer"][name], _percent),
+                Cell.of(found["closer"][name], lambda v: percent(v, 1)),
                 Cell.of(found["copies"][name]),
                 Cell.of(found["rows"][name]),
             ]
@@ -241,7 +245,9 @@ def _nearest(found: Json) -> Table:
 
 
 def _validity(found: Json) -> list[str]:
-    said = [f"{_percent(found['valid'])} of {counted(found['rows'], 'row')} hold only cells that the table could hold."]
+    said = [
+        f"{percent(found['valid'], 1)} of {counted(found['rows'], 'row')} hold only cells that the table could hold."
+    ]
     if found["missing_cells"]:
         said.append(
             f"{counted(found['missing_cells'], 'cell')} {'is' if found['missing_cells'] == 1 else 'are'} missing."
@@ -271,10 +277,6 @@ def _three(value: float | None) -> str:
 
 def _two(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if value < 1 else "100 %"
 
 
 def _difference(value: float, error: float) -> Cell:

@@ -56,11 +56,6 @@ class Table:
     sorted_by: int | None = None
 
 
-def percent(value: Any) -> str:
-    """A share in percent; "–" for None."""
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
 def _exact(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaelab.settings.yardsticks import FRONT, Yardstick
-from vaelab.wording import counted, difference, number, with_error
+from vaelab.wording import counted, difference, number, percent, with_error
 
 Json = Mapping[str, Any]
 
@@ -141,7 +141,7 @@ def course(results: Json) -> list[str]:
     epochs = results.get("epochs") or {}
     if trials.get("pruned") and epochs.get("unpruned"):
         saved = 1 - epochs["spent"] / epochs["unpruned"]
-        said.append(f"Pruning saved {100 * saved:.0f} % of the epochs of all trials.")
+        said.append(f"Pruning saved {percent(saved)} of the epochs of all trials.")
     optimism = results.get("optimism")
     yardstick = yardsticks[0]
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.settings.yardsticks import FRONT, Yardstick
-from vaelab.wording import counted, number, one_line, printable
+from vaelab.wording import counted, number, one_line, percent, printable
 
 
 class PlainConsole(Console):
@@ -64,7 +64,7 @@ def print_counts(console: Console, results: Mapping[str, Any]) -> None:
     epochs = results["epochs"]
     if counts["pruned"]:
         saved = 1 - epochs["spent"] / epochs["unpruned"]
-        console.print(f"pruning saved {100 * saved:.0f} % of the epochs of all trials", highlight=False)
+        console.print(f"pruning saved {percent(saved)} of the epochs of all trials", highlight=False)
 
 
 def print_judged(console: Console, results: Mapping[str, Any]) -> None:
@@ -94,6 +94,6 @@ def print_baseline(console: Console, baseline: Mapping[str, Any], split: str) ->
     if baseline.get("floor") is not None:
         text += f", the data's own entropy: {number(baseline['floor'])}"
         if baseline.get("share") is not None:
-            text += f"; the model closes {100 * baseline['share']:.0f} % of the gap"
+            text += f"; the model closes {percent(baseline['share'])} of the gap"
     console.print(text, highlight=False, soft_wrap=True)
     print_notes(console, baseline.get("left_out", ()))

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled
 from vaelab.report.drift import drift_in_words
+from vaelab.wording import percent
 
 SHOWN_COLUMNS = 15
 
@@ -28,7 +29,7 @@ def print_drift(results: Mapping[str, Any]) -> None:
         for own in columns:
             cells = [_short(own[key]) for key in ("distance", "shift", "p_holm")]
             if is_missing:
-                shares = f"{100 * own['missing_reference']:.0f} to {100 * own['missing']:.0f} %"
+                shares = f"{percent(own['missing_reference'])} to {percent(own['missing'])}"
                 cells += [shares, _short(own["missing_p_holm"])]
             table.add_row(own["column"], own["kind"], *cells)
         print_titled(console, said, table)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_titled, share
-from vaelab.wording import counted, number, significant
+from vaelab.wording import counted, number, percent, significant
 
 SHOWN = 4  # outputs with a column, or words, of their own
 DETAILED, ROWS, LINES = 3, 10, 20  # measurements with a table of their own; its rows; else measurements
@@ -29,7 +29,7 @@ def print_inversion(results: Mapping[str, Any]) -> None:
             highlight=False,
         )
     levels = results["posterior"]["coverage"]["levels"]
-    held = ", ".join(f"{100 * float(level):.0f} % hold {share(own)}" for level, own in levels.items())
+    held = ", ".join(f"{percent(float(level))} hold {share(own)}" for level, own in levels.items())
     console.print(f"credible regions of draws, on validation: of {held}", highlight=False)
     paid = f", which pays off from {results['pays_from']:,} measurements" if results["pays_from"] else ""
     console.print(f"training {results['seconds']['train']:.0f} s{paid}", highlight=False)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import print_line, print_notes, print_titled
-from vaelab.wording import counted, number, with_error
+from vaelab.wording import counted, number, percent, with_error
 
 
 def print_best(console: Console, results: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def print_best(console: Console, results: Mapping[str, Any]) -> None:
             said = number(value)
             console.print(f"  {name} {said}", highlight=False)
     if results["importance"]:
-        told = ", ".join(f"{name} {100 * part:.0f} %" for name, part in list(results["importance"].items())[:6])
+        told = ", ".join(f"{name} {percent(part)}" for name, part in list(results["importance"].items())[:6])
         print_line(console, f"importance: {told}")
     seeds = len(best["seeds"])
     if seeds > 1:

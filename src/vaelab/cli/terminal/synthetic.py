@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled
-from vaelab.wording import counted, number, with_error
+from vaelab.wording import counted, number, percent, with_error
 
 WORST = 5  # columns shown
 
@@ -41,7 +41,7 @@ def print_synthetic(results: Mapping[str, Any]) -> None:
     table = _table("to the nearest training row", "synthetic", "test")
     both = ("synthetic", "test")
     table.add_row("median distance", *(number(near["median"][name]) for name in both))
-    table.add_row(f"closer than {number(near['close'])}", *(f"{100 * near['closer'][name]:.1f} %" for name in both))
+    table.add_row(f"closer than {number(near['close'])}", *(percent(near["closer"][name], 1) for name in both))
     table.add_row("copies", *(number(near["copies"][name]) for name in both))
     print_titled(console, "distances (no promise of privacy)", table)
     for wrong in results["validity"]["invalid"]:
