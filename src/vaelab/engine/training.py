@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vaelab.engine import memory
 from vaelab.engine.graphs import NEVER, StaticStep
 from vaelab.engine.networks import Block, Stacked, Training, fast_products
 from vaelab.engine.optimizers import Optimizer
@@ -145,6 +146,7 @@ class Stack(Generic[S, F, M]):
         assert len({method.key(s, feed.features) for s in specs}) == 1, "members of a stack must share their key"
         self.specs, self.feed = list(specs), feed
         self.model = method.model(spec, feed)
+        memory.check_parameters(self.model.layout.size, len(specs), feed.device)
         n = len(feed.data.splits["train"])
         self.batch_size = min(int(spec.batch_size), n)
         self.steps_per_epoch = -(-n // self.batch_size)
