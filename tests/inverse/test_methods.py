@@ -31,8 +31,8 @@ def test_refinement_from_the_prior_and_from_neighbours_finds_solutions(easy):
     near = methods.attempt("nearest", problem, ground, methods.nearest(problem, 30, y), x, y, 30)
     for found in (prior, near):
         assert found.score.recall > 0.85
-        assert found.rmse.shape == (31, 4, 30)
-        assert (found.rmse[-1] <= found.rmse[0] + 0.1).all()  # a penalty may cost some misfit, the gate's at most
+        assert found.misfit.shape == (31, 4, 30)
+        assert (found.misfit[-1] <= found.misfit[0] + 1).all()  # a penalty may cost some misfit, the gate's at most
     assert near.score.precision > prior.score.precision
     raw = methods.attempt("raw", problem, ground, methods.from_prior(problem, 30, 4, 0), x, y, 0)
     assert raw.score.precision < 0.1
@@ -154,3 +154,44 @@ def test_diverse_solutions_are_farthest_from_those_before_them():
     assert methods.diverse(problem, x, 4) == sorted(wanted)
     assert methods.diverse(problem, x, 20) == list(range(9))
     assert methods.diverse(problem, x[:0], 3) == []
+
+
+def cantilever(x):
+    """Compliance (m/N) and frequency (Hz) of a beam, of its thickness (mm) and its modulus (Pa)."""
+    length, width, density = 0.4, 0.02, 7_800.0
+    height, modulus = 1e-3 * x[:, 0], x[:, 1]
+    stiffness = modulus * width * height**3 / 12
+    return np.stack(
+        [
+            length**3 / (3 * stiffness),
+            1.8751**2 / (2 * np.pi * length**2) * np.sqrt(stiffness / (density * width * height)),
+        ],
+        1,
+    )
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_within_the_noise_solutions_stay_as_many_as_there_are(unit):
+    """A continuum within the noise, where f(x) = y itself has one solution, outside of the bounds."""
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(2, 8, 4_000), np.exp(rng.uniform(np.log(1e10), np.log(3e11), 4_000))], 1)
+    noise = np.array([2e-6, 3.0])
+    y = cantilever(x) + noise * rng.normal(size=x.shape)
+    forward = lambda x: cantilever(x) * [unit, 1]  # noqa: E731
+    problem = problems.create(
+        "beam", x, y * [unit, 1], forward, noise=(noise * [unit, 1]).tolist(), bounds=[(2, 8), (1e10, 3e11)]
+    )
+    width = stats.norm.ppf((1 + np.sqrt(1 - 2 * stats.norm.cdf(-2))) / 2)  # as many pass both as one of 2 deviations
+    np.testing.assert_allclose(problem.gate, width * noise * [unit, 1])
+    measured = np.array([[3.643e-3, 14.63]]) * [unit, 1]
+    starts = methods.nearest(problem, 200, measured)(0)[0]
+    ground = methods.Ground.of(problem)
+    found, _ = methods.refine_candidates(problem, ground, starts, measured, 15)
+    grid = np.stack(np.meshgrid(np.linspace(2, 8, 3_001), np.linspace(1e10, 3e11, 3_001), indexing="ij"), -1)
+    missed = np.abs(cantilever(grid.reshape(-1, 2)) - measured / [unit, 1])
+    within = grid.reshape(-1, 2)[(missed < width * noise).all(1)]
+    covered = np.abs((within[:, None] - found[0, methods.distinct(problem, found[0], measured[0])]) / problem.x_unit)
+    assert (covered.max(2).min(1) < 0.1).mean() > 0.95
+    passed = [scores.passes(scores.gates(problem, own, measured))[0] for own in (starts, found)]
+    np.testing.assert_allclose(found[0][passed[0]], starts[0][passed[0]], rtol=1e-12)  # solutions stay
+    assert passed[1].mean() > 0.85

@@ -458,8 +458,8 @@ def test_refinement_never_makes_a_candidate_worse_and_counts_its_calls():
     start = torch.from_numpy(ends_of(x) + 0.01 * np.random.default_rng(0).standard_normal((4, 4)))
     target = torch.from_numpy(y.reshape(4, -1))
     out = refine(forward, start, target, 30)
-    assert (out.rmse.diff(dim=0) <= 1e-12).all()
-    assert out.rmse[-1].max() < 1e-5
+    assert (out.misfit.diff(dim=0) <= 1e-12).all()
+    assert out.misfit[-1].max() < 1e-5
     np.testing.assert_allclose(out.u, ends_of(x), atol=1e-4)
     assert out.evaluations == calls
 

@@ -38,13 +38,14 @@ class ConditionalVAE:
     forward: f, as a function of a batch of x in torch or NumPy, as a torch module, or as expressions such as
     ["cos(49*x0 + 42*x1)"]; without one there are draws but no solutions. It is called with a copy of x, in double
     precision where it takes that; its derivative is taken in forward or reverse mode, or by finite differences.
-    noise: the standard deviation of y about f(x); gate: the largest misfit of a solution, by default 0.1 standard
-    deviations of every output; both in y's own units, a number or one per output. bounds: (low, high) or None for each
-    input, or one end and None, outside of which there is no draw and no solution; by default the ranges of those inputs
-    whose examples end abruptly, as under a uniform prior; "none": no bounds. prior: instead of x and of bounds, one
-    torch distribution per input, from which `fit` draws x, and outside of whose support there is no draw and no
-    solution. spectrum: whether the network also gets the spectrum of y (default: if y is an exact curve). flow: if y is
-    noisy, also train a flow p(x | y), and draw from it unless the VAE is better on validation by two standard errors.
+    noise: the standard deviation of y about f(x); gate: the largest misfit of a solution, by default what the noise of
+    every output explains, or without noise 0.1 standard deviations; both in y's own units, a number or one per output.
+    bounds: (low, high) or None for each input, or one end and None, outside of which there is no draw and no solution;
+    by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
+    prior: instead of x and of bounds, one torch distribution per input, from which `fit` draws x, and outside of whose
+    support there is no draw and no solution. spectrum: whether the network also gets the spectrum of y (default: if y
+    is an exact curve). flow: if y is noisy, also train a flow p(x | y), and draw from it unless the VAE is better on
+    validation by two standard errors.
     settings: those of Spec, such as epochs=30.
 
     Every input and output may have its own unit: answers do not depend on the units.

@@ -95,7 +95,8 @@ class ForwardFunction:
         assert self.takes is not None
         passed = TAKES[self.takes](x)
         try:
-            return self.function(passed)
+            with np.errstate(all="ignore"):  # where f has no value, NaN says so
+                return self.function(passed)
         except InputError:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ Starts = Callable[[int], tuple[Array, int]]
 CHUNK_ROWS = 20_000  # candidates refined at once
 MOST_CHUNKS = 200
 DONE = 1e-6  # relative misfit at which refinement ends
+WITHIN = 1 - 1e-9  # of the gates, which a solution must be below
 EXACT = 1e-5  # of the spread of y: the misfit of candidates that have converged
 SAME = 5e-4  # of the range of an input, within which they are the same root
 ISOLATED = 4  # of them for each root, at least, where solutions are isolated
@@ -42,7 +44,7 @@ class Attempt:
     evaluations: int
     seconds: float
     score: Score
-    rmse: npt.NDArray[np.float64] | None = None  # (steps + 1, curves, n) of the first chunk's refinement
+    misfit: npt.NDArray[np.float64] | None = None  # (steps + 1, curves, n) in the first chunk's refinement
 
     @property
     def candidates(self) -> int:
@@ -72,32 +74,42 @@ class Ground:
         return cls(frame, Support.of(x, frame, problem.bounds))
 
 
-def refine_candidates(problem: Problem, ground: Ground, x: Array, y: Array, steps: int) -> tuple[Array, Refined]:
+def refine_candidates(
+    problem: Problem, ground: Ground, x: Array, y: Array, steps: int, exactly: Any = False
+) -> tuple[Array, Refined]:
     """Candidates x (curves, n, *x_shape) of y (curves, *y_shape) after `steps` in the frame and support of x.
 
-    A row is done at a misfit of 1e-6 of y's spread, or of y itself where y is smaller than that. NaN of y do not count.
+    Misfits are in units of the gates. If y is noisy, f(x) = y to the last digit is no better a solution than others
+    within the noise, of which there are many more: a row is done within the gates, unless all of them or some curves
+    (curves,) are to be solved `exactly`. Then it is done at a misfit of 1e-6 of y's spread, or of y itself where y is
+    smaller than that. NaN of y do not count.
     """
     m, n = x.shape[:2]
     frame = ground.frame
-    # Leaving the support by a hundredth of a range costs as much as a misfit equal to the gate.
-    weight = 100 * float(np.linalg.norm(each_value(problem.gate / problem.y_scale, problem.y_shape)))
+    unit = each_value(problem.gate / problem.y_scale, problem.y_shape)
+    gates = torch.from_numpy(unit)
+    weight = 100 * math.sqrt(len(unit))  # leaving the support by a hundredth of a range costs as much as such a misfit
     u = torch.from_numpy(frame.coordinates(x.reshape(m * n, *problem.x_shape)))
-    target = torch.from_numpy(problem.relative_y(y)).repeat_interleave(n, 0)
-    done = DONE * target.nan_to_num().square().mean(1).sqrt().clamp(max=1)
+    target = torch.from_numpy(problem.relative_y(y) / unit).repeat_interleave(n, 0)
+    within = torch.from_numpy(np.broadcast_to(~np.asarray(exactly) & bool((problem.noise > 0).all()), m).copy())
+    size = (target * gates).nan_to_num().square().mean(1).sqrt().clamp(max=1)
+    done = torch.where(within.repeat_interleave(n), WITHIN, DONE * size / gates.max())
 
     def forward(c: Tensor) -> Tensor:
-        return problem.relative(frame.own(c))
+        return problem.relative(frame.own(c)) / gates
 
     def penalty(c: Tensor) -> Tensor:
         return weight * ground.support.excess(c)
 
     pieces = [
-        refine(forward, a, b, steps, derivative=problem.forward.derivative, done=c, penalty=penalty)
+        refine(
+            forward, a, b, steps, derivative=problem.forward.derivative, done=c, parts=problem.outputs, penalty=penalty
+        )
         for a, b, c in zip(*(whole.split(CHUNK_ROWS) for whole in (u, target, done)), strict=True)
     ]
     refined = Refined(
         torch.cat([p.u for p in pieces]),
-        torch.cat([p.rmse for p in pieces], 1),
+        torch.cat([p.misfit for p in pieces], 1),
         sum(p.evaluations for p in pieces),
     )
     found: Array = frame.own(refined.u).view(m, n, *problem.x_shape).numpy()
@@ -132,7 +144,7 @@ def attempt(
             x, refined = refine_candidates(problem, ground, x, y, steps)
             price += refined.evaluations
             if history is None:
-                history = refined.rmse.view(-1, *x.shape[:2]).numpy()
+                history = refined.misfit.view(-1, *x.shape[:2]).numpy()
         time_of = time.perf_counter() - began
         share = 1.0
         if evaluations is not None and price:

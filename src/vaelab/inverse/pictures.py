@@ -67,13 +67,10 @@ def _of_candidates(model: Inverter, judged: Attempts, folder: Path) -> list[Path
         drawn.append(plots.plot_ends(ends, folder / "ends.png", f"{problem.name}: end points over all solutions"))
         race = plots.race_data([a.as_dict() for a in judged.attempts], len(y))
         drawn.append(plots.plot_race(race, folder / "race.png", f"{problem.name}: recall and cost"))
-    if own.rmse is not None:
-        rmse = own.rmse.reshape(len(own.rmse), -1)
+    if own.misfit is not None:
+        misfit = own.misfit.reshape(len(own.misfit), -1)
         inside = float(scores.gates(problem, own.x, y)["rmse"].mean())
-        unit, gate = "in standard deviations of y", float((problem.gate / problem.y_scale).min())
-        if problem.outputs == 1:
-            unit, gate, rmse = "in the unit of y", float(problem.gate[0]), rmse * problem.y_scale
-        drawn.append(plots.plot_refinement(rmse, gate, inside, unit, folder / "refinement.png"))
+        drawn.append(plots.plot_refinement(misfit, inside, folder / "refinement.png"))
     return drawn
 
 

@@ -179,7 +179,7 @@ def create(
     outputs; forward: a function of a batch of x in torch or NumPy, or expressions as text, one per output, or None.
     Examples whose y is not finite, such as failed simulations, are left out and counted; gaps in the y of pairs, NaN,
     are filled as by `gaps.filled`, for training alone. noise, gate: in y's own units, one number or one per output; by
-    default a solution's f(x) is within 0.1 standard deviations of y, for every output.
+    default a solution's f(x) is within the noise of every output, or if y is exact within 0.1 standard deviations.
     bounds: (low, high) of each input, one of them or both None, outside of which is no draw and no solution;
     by default the ranges of those inputs whose examples end abruptly, as under a uniform prior; "none": no bounds.
     prior: from which each input of x was drawn, as `priors.stored`.
@@ -213,9 +213,12 @@ def create(
         raise InputError(
             f"x and y must be pairs, but there are {len(x)} of x and {len(measured) if measured.ndim else 'one'} of y."
         )
+    if found is not None and (found.shape[1:], measured.shape[1:]) == ((), (1,)):
+        measured = measured[:, 0]  # a column of one output
     if found is not None and found.shape[1:] != measured.shape[1:]:
         raise InputError(
-            f"f(x) must have the shape of y, {measured.shape[1:]}, but the forward function gives {found.shape[1:]}."
+            f"f(x) must have the shape of y, {measured.shape[1:]}, but the forward function gives {found.shape[1:]}; "
+            "reshape one of them."
         )
     complete: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(measured.reshape(len(x), -1)), axis=1)
     if y is not None and found is not None:

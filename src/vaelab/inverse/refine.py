@@ -16,10 +16,10 @@ DIFFERENCE = 1e-5  # of a coordinate, for finite differences
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """Candidates (n, P) after refinement; the misfit of each after every step (steps + 1, n), as root mean square."""
+    """Candidates (n, P) after refinement; the misfit of each after every step (steps + 1, n)."""
 
     u: Tensor
-    rmse: Tensor
+    misfit: Tensor
     evaluations: int  # of the forward function; a directional derivative counts as one
 
 
@@ -31,14 +31,16 @@ def refine(
     *,
     derivative: Derivative = "forward",
     done: float | Tensor = 1e-6,
+    parts: int = 1,
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
     """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Marquardt 1963).
 
     u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M), whose NaN do not count. `penalty` maps (n, P) to
-    (n, C), whose squares are added: 0 where u is allowed. A row whose root mean squared misfit is at most `done`, a
-    number or (n,), without a penalty is finished and costs nothing more. `derivative`: how that of forward is taken. u
-    and y are in units of their spread, in which steps, damping and `done` have one size.
+    (n, C), whose squares are added: 0 where u is allowed. The misfit of a row is the root mean square over y, or the
+    largest over the `parts` of equal length that y has; a row with a misfit of at most `done`, a number or (n,), and
+    without a penalty is finished and costs nothing more. `derivative`: how that of forward is taken. u and y are in
+    units in which steps, damping and `done` have one size.
 
     >>> square = lambda u: u.square()
     >>> start = torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
@@ -54,9 +56,12 @@ def refine(
         with torch.no_grad():
             return torch.cat([torch.where(y.isnan(), 0.0, forward(u) - y), free(u)], 1)
 
+    def misfit(residual: Tensor) -> Tensor:
+        return residual[:, :M].reshape(n, parts, -1).square().mean(2).amax(1).sqrt()
+
     residual = missed(u, y)
     cost = residual.square().sum(1)
-    history = [residual[:, :M].square().mean(1).sqrt()]
+    history = [misfit(residual)]
     evaluations = n
     damping = torch.full((n,), DAMPING, dtype=u.dtype)
     slopes = u.new_empty(n, residual.shape[1], P)
@@ -90,7 +95,7 @@ def refine(
         u[taken], residual[taken], cost[taken] = trial[better], left[better], price[better]
         stale[taken] = True
         damping[rows] = (damping[rows] * torch.where(better, EASE, BRAKE).to(u)).clamp(1e-12, 1e12)
-        history.append(residual[:, :M].square().mean(1).sqrt())
+        history.append(misfit(residual))
     return Refined(u, torch.stack(history), evaluations)
 
 

@@ -123,7 +123,8 @@ def solutions(
     found = []
     with one_thread():
         if refine:
-            x, refined = methods.refine_candidates(model.problem, model.ground, x, target, refine)
+            several = np.array([len(rows) > 1 for rows in groups])  # their mean is to be met, so that all are
+            x, refined = methods.refine_candidates(problem, model.ground, x, target, refine, exactly=several)
             calls += refined.evaluations
         for own, rows in zip(x, groups, strict=True):
             every = methods.misfits(problem, own, y[rows])

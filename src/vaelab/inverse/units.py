@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 RANGE = 12**0.5  # the range of a uniform distribution in standard deviations
 ROUNDING = 1e-14  # of its magnitude: values that differ by less are equal
-GATE = 0.1  # of a standard deviation of each output
+GATE = 0.1  # of a standard deviation of each output, where y is exact
 END, ABRUPT, FEWEST = 0.05, 0.3, 6  # share of a range at its end; density there, of a uniform one's; examples there
 EDGE = 1e-6  # of a range: nearer to its bounds, an input counts as this far from them
 
@@ -87,16 +87,16 @@ def check_gate(gate: Any, outputs: int) -> Floats:
 
 
 def default_gate(y_scale: Floats, noise: Floats, values: int) -> Floats:
-    """The largest misfit of each output: 0.1 of its standard deviation, or what noise explains.
+    """The largest misfit of each output: what its noise explains, or without noise 0.1 of its standard deviation.
 
-    That is 2 standard deviations of the noise for one output, and for more of them so many that still 95 % of the
-    true x pass all; `values` is the number of values of one output, over which the misfit is a root mean square.
+    Noise explains 2 standard deviations of it for one output, and for more of them so many that still 95 % of the true
+    x pass all; `values` is the number of values of one output, over which the misfit is a root mean square.
     """
     width = 2.0
     if len(y_scale) > 1 and values == 1:
         within = (2 * stats.norm.cdf(2) - 1) ** (1 / len(y_scale))
         width = float(stats.norm.ppf((1 + within) / 2))
-    return np.maximum(GATE * y_scale, width * noise)
+    return np.where(noise > 0, width * noise, GATE * y_scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

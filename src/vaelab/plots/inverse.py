@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vaelab.plots import style
 from vaelab.plots.style import BLUE, INK, LIGHT, MUTED, ORANGE, Bools, Floats
-from vaelab.wording import percent, significant
+from vaelab.wording import percent
 
 SHOWN = 3  # curves
 RANKED = 8  # most coordinates shown
@@ -185,28 +185,25 @@ def plot_race(data: Race, path: str | Path, title: str = "Recall and cost") -> P
     return style.save(figure, path)
 
 
-def plot_refinement(
-    rmse: Floats, gate: float, inside: float, unit: str, path: str | Path, title: str = "Misfit by refinement step"
-) -> Path:
-    """Quantiles over all candidates of the root mean squared misfit (steps + 1, candidates) after each step.
-
-    unit: in words, of both the misfit and the gate; inside: the share of candidates that pass it for every output.
+def plot_refinement(misfit: Floats, inside: float, path: str | Path, title: str = "Misfit by refinement step") -> Path:
+    """Quantiles over all candidates of the misfit (steps + 1, candidates) after each step: the largest of all outputs,
+    in units of its gate. inside: the share of candidates that pass it for every output.
     """
     figure = style.canvas(3.7)
-    style.heading(figure, title, f"{percent(inside, 1)} of the candidates are within the gate, {significant(gate)}")
+    style.heading(figure, title, f"{percent(inside, 1)} of the candidates are within the gate of every output")
     axes = style.chart(figure, 0.75, 0.55, 6.6, 2.2)
-    steps = np.arange(len(rmse))
-    levels = np.maximum(np.quantile(rmse, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-8 * gate)  # 0 has no logarithm
+    steps = np.arange(len(misfit))
+    levels = np.maximum(np.quantile(misfit, [0.1, 0.25, 0.5, 0.75, 0.9], axis=1), 1e-8)  # 0 has no logarithm
     axes.set_yscale("log")
     axes.fill_between(steps, levels[0], levels[4], color=LIGHT, alpha=0.3, linewidth=0)
     axes.fill_between(steps, levels[1], levels[3], color=LIGHT, alpha=0.5, linewidth=0)
     axes.plot(steps, levels[2], color=BLUE, linewidth=1.8)
-    axes.axhline(gate, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    style.note(axes, 1.02, gate, "gate", transform=axes.get_yaxis_transform(), fontsize=8.5)
+    axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    style.note(axes, 1.02, 1, "gate", transform=axes.get_yaxis_transform(), fontsize=8.5)
     style.note(axes, 1.02, float(levels[2, -1]), "median", transform=axes.get_yaxis_transform(), color=BLUE)
-    axes.set_xlim(0, max(1, len(rmse) - 1))
+    axes.set_xlim(0, max(1, len(misfit) - 1))
     style.whole_ticks(axes)
-    style.name_axes(axes, x="step", y=f"misfit of f(x), {unit}; bands: 50 % and 80 % of the candidates")
+    style.name_axes(axes, x="step", y="largest misfit of an output / its gate; bands: 50 % and 80 % of the candidates")
     return style.save(figure, path)
 
 
