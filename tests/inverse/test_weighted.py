@@ -18,6 +18,7 @@ from vaelab import ConditionalVAE
 from vaelab.engine.seeds import derive_seed
 from vaelab.errors import InputError
 from vaelab.inverse import drawing, problems, weighted
+from vaelab.inverse import posterior as posterior_checks
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.mixture import Mixture
@@ -308,6 +309,7 @@ def test_a_misfit_of_exact_draws_is_that_of_the_noise() -> None:
     assert low < 0.98 < 1.02 < high
     assert low < found < high
     assert told.endswith("by chance).")
+    assert posterior_checks._misfit(model, 0) == pytest.approx(1, abs=0.1)  # type: ignore[arg-type]
     assert "less well" in drawing._misfit(model, problem.x[None, :300], [y[:1]])  # type: ignore[arg-type]
 
 
@@ -343,3 +345,4 @@ def test_the_command_draws_from_the_exact_posterior_in_any_units(declared: Path)
     assert 0 < found["worst tenth"] <= found["median"] <= 1
     page = (declared / "run" / "report.html").read_text()
     assert "draws of one y are worth" in page
+    assert f"misses its y by {told['inverse']['posterior']['misfit']:.3g} standard deviations" in page

@@ -57,7 +57,7 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
     coverage = {"p_value": covered.p_value, "levels": {str(level): covered.at(level) for level in LEVELS}}
     return {
         "calibration": ranks, "coverage": coverage, "predictive": _predictive(model, seed),
-        "efficiency": _efficiency(model, seed),
+        "misfit": _misfit(model, seed), "efficiency": _efficiency(model, seed),
         "reference": _against_exact(model, seed), "examples": _examples(model, seed),
     }  # fmt: skip
 
@@ -96,6 +96,23 @@ def _predictive(model: Inverter, seed: int) -> dict[str, float] | None:
     x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
     again = predicted(problem, x, derive_seed(seed, 10))
     return {str(level): float(_inside(problem.relative_y(y), again, level).mean()) for level in LEVELS}
+
+
+def _misfit(model: Inverter, seed: int) -> float | None:
+    """How far f(x) of draws is from y, in standard deviations of its noise: the root mean square over validation pairs.
+
+    The pair of a posterior draw and y is distributed as that of the true x and y: it is 1 for a correct posterior. None
+    without noise of every output or a forward function.
+    """
+    problem = model.problem
+    if not (problem.has_forward and (problem.noise > 0).all()):
+        return None
+    y = problem.rows("validation")[1][:PREDICTED]
+    x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
+    found = problem.relative_y(apply(problem.forward, x.reshape(-1, *problem.x_shape))).reshape(*x.shape[:2], -1)
+    level = each_value(problem.noise / problem.y_scale, problem.y_shape)
+    squares = ((found - problem.relative_y(y)[:, None]) / level) ** 2
+    return float(np.sqrt(np.mean(squares[np.isfinite(squares)])))
 
 
 def _efficiency(model: Inverter, seed: int) -> dict[str, float] | None:

@@ -19,6 +19,7 @@ CORNERS = ("corner-0", "corner-1", "corner-2")
 PICTURES = ("candidates", "ends", "race", "refinement", *CORNERS, "bands", "calibration", "losses")
 
 ENDS = ("mean", "low", "high", "truth")
+FAR_OFF = 1.5  # standard deviations of the noise, above which the page warns
 POOR = 0.05  # share of draws that count, below which the page warns
 
 
@@ -185,7 +186,7 @@ def _posterior(posterior: Mapping[str, Any]) -> list[str]:
             f" Posterior predictive: central intervals of f(x) plus noise, over draws x, of {within} of the measured "
             "values; less than promised would mean that draws do not reproduce them."
         )
-    lines = [told, *_efficiency(posterior.get("efficiency"))]
+    lines = [told, *_misfit(posterior.get("misfit")), *_efficiency(posterior.get("efficiency"))]
     if exact is None:
         return lines
     return [
@@ -193,6 +194,16 @@ def _posterior(posterior: Mapping[str, Any]) -> list[str]:
         f"Against the exact posterior of {counted(exact['curves'], 'measurement')} they have a C2ST of "
         f"{exact['c2st']:.3f} (0.5 is perfect) and an energy distance of {exact['energy_distance']:.3g}.",
     ]
+
+
+def _misfit(found: float | None) -> list[str]:
+    """How well draws reproduce y."""
+    if found is None:
+        return []
+    told = f"f(x) of a draw misses its y by {found:.3g} standard deviations of the noise (1 is expected)"
+    if found > FAR_OFF:
+        return [f"{told}: draws reproduce y less well than the noise allows; train longer, or on more examples."]
+    return [f"{told}."]
 
 
 def _efficiency(found: Mapping[str, Any] | None) -> list[str]:
