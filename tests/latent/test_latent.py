@@ -347,6 +347,12 @@ def test_saved_clusters_come_back_and_damage_is_named(tmp_path: Path) -> None:
     clusters.save(tmp_path)
     back = Clusters.load(tmp_path)
     assert (back.chosen, back.methods) == ("graph", ("mixture", "graph"))
+    for accuracy, expected in (
+        ({}, "mixture"),
+        ({"mixture": 1.0, "graph": 1.0}, "graph"),
+        ({"mixture": 1, "graph": 0.5}, "mixture"),
+    ):
+        assert dataclasses.replace(spread, accuracy=accuracy).chosen == expected
     for by in (None, "graph", "mixture"):
         for own, other in zip(back.predict(mean, abs(std), by), clusters.predict(mean, abs(std), by), strict=True):
             np.testing.assert_array_equal(own, other)

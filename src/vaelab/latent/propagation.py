@@ -61,8 +61,10 @@ class Propagation:
 
     @property
     def chosen(self) -> str:
-        """What answers new rows: the more accurate on validation, else the mixture."""
-        return max(METHODS, key=lambda name: self.accuracy.get(name, 0.0))
+        """What answers new rows: the more accurate on validation, of equals the graph, which needs fewer labels;
+        without labelled validation rows the mixture.
+        """
+        return max(reversed(METHODS), key=lambda name: self.accuracy[name]) if self.accuracy else METHODS[0]
 
     def predict_proba(self, points: Any) -> Floats:
         """p(c|x) (m, C) at new points (m, L), from their neighbours; uniform if no label reached these."""
