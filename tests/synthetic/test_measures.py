@@ -226,3 +226,15 @@ def test_numbers_are_written_as_in_the_table(
     column = dataclasses.replace(NUMBER, decimals=decimals)
     found = drawing.as_recorded(np.array(drawn)[:, None], [column], np.array(known)[:, None])
     assert found[:, 0].tolist() == pytest.approx(expected, abs=1e-15)
+
+
+def test_values_at_the_ends_of_a_range_are_told_where_real_ones_are_not_there() -> None:
+    rng = np.random.default_rng(0)
+    train = np.stack([np.exp(rng.normal(size=500)), rng.normal(size=500), np.maximum(rng.normal(size=500), 0)], 1)
+    columns = [Column(name, "real") for name in ("skewed", "normal", "often zero")]
+    drawn = train.mean(0) + train.std(0) * rng.normal(size=(2_000, 3))
+    made = drawing.as_recorded(drawn, columns, train)
+    ((name, share, real),) = drawing.at_ends(columns, train, made)
+    assert (name, real) == ("skewed", 2 / 500)
+    assert share == np.mean((drawn[:, 0] <= train[:, 0].min()) | (drawn[:, 0] >= train[:, 0].max()))
+    assert drawing.at_ends(columns, train, train) == []

@@ -18,6 +18,7 @@ from vaelab.vae.fitted import Fitted
 Floats = npt.NDArray[np.float64]
 COMPONENTS = (1, 2, 4, 8, 16)  # Gaussians among which the lowest BIC chooses
 PER_COMPONENT = 10  # training rows at least
+MANY_AT_ENDS = 0.05  # of the drawn values of a column, at the ends of its range, more than of real ones
 FIT_ROWS, DRAWS = 5_000, 5  # of training, at most; and of each one's posterior
 
 
@@ -56,6 +57,24 @@ def draw(fitted: Fitted, data: Dataset, n: int, prior: str = "model", seed: int 
     if prior not in PRIORS:
         raise unknown_name("prior", prior, PRIORS)
     return as_recorded(PRIORS[prior](fitted, data, n, seed), data.columns, data.rows("train"))
+
+
+def at_ends(columns: Sequence[Column], train: Floats, made: Floats) -> list[tuple[str, float, float]]:
+    """Columns of numbers of whose synthetic cells (n, D) many are the least or the most of the training rows (N, D),
+    where those are not: their names, the share of synthetic cells, and that of real ones.
+
+    >>> at_ends([Column("a")], np.arange(100.0)[:, None], np.array([[0.0]] * 3 + [[50.0]] * 7))
+    [('a', 0.3, 0.02)]
+    """
+    found = []
+    for j, column in enumerate(columns):
+        known, own = (values[~np.isnan(values[:, j]), j] for values in (train, made))
+        if column.has_levels or not len(known) or not len(own):
+            continue
+        made_there, there = (float(np.isin(values, (known.min(), known.max())).mean()) for values in (own, known))
+        if made_there > MANY_AT_ENDS + there:
+            found.append((column.name, made_there, there))
+    return found
 
 
 def as_recorded(rows: Floats, columns: Sequence[Column], train: npt.NDArray[Any]) -> Floats:

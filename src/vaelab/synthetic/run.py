@@ -14,6 +14,7 @@ import tomli_w
 from vaelab import data as data_module
 from vaelab import store
 from vaelab.data import Column, Dataset, Reading, describe
+from vaelab.data.values import quote
 from vaelab.data.writing import csv_text, digits_of, written_columns
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, unknown_name
@@ -24,7 +25,7 @@ from vaelab.store.folders import default_folder
 from vaelab.synthetic import associations, boosting, drawing, marginals, nearest, pictures, validity
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
-from vaelab.wording import counted
+from vaelab.wording import counted, percent
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -233,6 +234,12 @@ def _notes(fitted: Fitted, data: Dataset, parts: Parts, total: int, is_drawn: bo
         notes.append(
             "Drawn numbers are rounded to the decimals of the table and kept within the range of its training rows."
         )
+    notes += [
+        f"{percent(made)} of the synthetic values of {quote(name)} are at an end of its range, where "
+        f"{percent(there, 1)} of the real ones are: the model draws it too wide, as of skewed values; if all are above 0, the type "
+        "`positive` models their logarithms."
+        for name, made, there in (drawing.at_ends(parts.columns, parts.train, parts.made) if is_drawn else ())
+    ]
     if is_drawn and prior == "fitted":
         notes.append("Latents are drawn from a Gaussian mixture fitted to those of training rows.")
     if fitted.is_conditional:
