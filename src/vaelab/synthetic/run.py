@@ -235,8 +235,8 @@ def _notes(fitted: Fitted, data: Dataset, parts: Parts, total: int, is_drawn: bo
             "Drawn numbers are rounded to the decimals of the table and kept within the range of its training rows."
         )
     notes += [
-        f"{percent(made)} of the synthetic values of {quote(name)} are at an end of its range, where "
-        f"{percent(there, 1)} of the real ones are: the model draws it too wide, as of skewed values; if all are above 0, the type "
+        f"{percent(made)} of the synthetic values of {quote(name)} are at an end of its range, {percent(there, 1)} "
+        "of the real ones: the model draws it too wide, as of skewed values; if all are above 0, the type "
         "`positive` models their logarithms."
         for name, made, there in (drawing.at_ends(parts.columns, parts.train, parts.made) if is_drawn else ())
     ]
