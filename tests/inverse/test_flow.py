@@ -14,8 +14,9 @@ from scipy import integrate, stats
 import commands
 from vaelab import ConditionalVAE
 from vaelab.errors import InputError
-from vaelab.inverse import flow
+from vaelab.inverse import flow, problems, training
 from vaelab.inverse.calibration import Draws, expected_coverage
+from vaelab.inverse.spec import specs_of
 
 SETTINGS: dict[str, Any] = {"epochs": 16, "hidden": "16", "batch_size": 100, "lr": 5e-3, "beta": 1.0}
 
@@ -179,6 +180,15 @@ def test_few_pairs_give_a_mixture_of_flows_that_is_read_back(tmp_path: Path) -> 
     np.testing.assert_array_equal(again.draw(y[:2], 30), found.draw(y[:2], 30))
     each = [flow.Flow((net,), found.scale).log_prob(x, y).exp() for net in found.nets]
     torch.testing.assert_close(found.log_prob(x, y).exp(), torch.stack(each).mean(0))
+
+
+def test_its_training_is_announced_by_the_number_of_flows() -> None:
+    problem = problems.create("squares", *squares(200), None, noise=0.05)
+    told: list[str] = []
+    specs = specs_of(problem, {**SETTINGS, "epochs": 1})[:1]
+    training.train(problem, specs, stage=told.append)
+    assert told == [f"training {flow.FOLDS} flows that may draw instead"]
+    assert [flow.parts_of(n) for n in (flow.FEW - 1, flow.FEW)] == [flow.FOLDS, 1]
 
 
 def test_torch_goes_on_checking_distributions_where_it_did(model: ConditionalVAE) -> None:

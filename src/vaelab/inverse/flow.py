@@ -143,12 +143,18 @@ def _network(x_size: int, y_size: int, seed: int) -> Any:
         return zuko.flows.NSF(x_size, y_size, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)
 
 
+def parts_of(n: int) -> int:
+    """How many flows are trained on n pairs."""
+    return FOLDS if n < FEW else 1
+
+
 def fit(train: Pairs, validation: Pairs, seed: int = 0, epochs: int = MOST_EPOCHS) -> Flow:
     """A flow of pairs x (n, D) and y (n, C) in coordinates, or of few pairs a mixture, each without a part of them."""
     began = time.perf_counter()
     n, (x, y) = len(train[0]), train
-    if n < FEW:
-        parts = [torch.arange(n) % FOLDS == k for k in range(FOLDS)]
+    folds = parts_of(n)
+    if folds > 1:
+        parts = [torch.arange(n) % folds == k for k in range(folds)]
         unseen = [(x[part], y[part]) for part in parts]
         seen = [(x[~part], y[~part]) for part in parts]
         seeds = [derive_seed(seed, 20 + k) for k in range(FOLDS)]

@@ -119,7 +119,10 @@ def _conclude(
             specs = [spec]
         examples = counted(len(problem.splits["train"]), "example")
         watch.stage(f"training {counted(len(specs), 'model')} for {specs[0].epochs} epochs on {examples}")
-        model = train(problem, specs, work=partial, spectrum=config.spectrum, flow=config.flow, progress=watch.epoch)
+        model = train(
+            problem, specs, work=partial, spectrum=config.spectrum, flow=config.flow, progress=watch.epoch,
+            stage=watch.stage,
+        )  # fmt: skip
         if config.npe and not npe.is_installed():
             watch.note(npe.MISSING)
         judged = None

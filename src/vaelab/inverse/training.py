@@ -34,6 +34,7 @@ from vaelab.vae.feed import Feed, resolve
 from vaelab.vae.fitted import Fitted
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
+from vaelab.wording import counted
 
 CHOICE_DRAWS = 256  # of the importance-weighted bound used for the choice
 
@@ -90,12 +91,13 @@ def train(
     spectrum: bool | None = None,
     flow: bool = True,
     progress: Callable[[int], None] = lambda epoch: None,
+    stage: Callable[[str], None] = lambda text: None,
 ) -> Inverter:
     """The best of some models by the importance-weighted bound on validation, trained as `train_members`.
 
     flow: for a noisy problem, also train a flow, which draws instead of the model unless the model's -log p(x | y) on
-    validation is lower by two standard errors: its best epoch and `beta` were chosen there. Raises TrainingFailed if
-    all losses became non-finite.
+    validation is lower by two standard errors: its best epoch and `beta` were chosen there. `stage` is told when that
+    begins. Raises TrainingFailed if all losses became non-finite.
     """
     members = [Member("model" if k == 0 else f"model{k}", spec) for k, spec in enumerate(specs)]
     trained = train_members(problem, members, work, spectrum, progress)
@@ -105,10 +107,10 @@ def train(
         raise TrainingFailed(f"training failed: {failure}; lower `lr` or `clip`.")
     best = min(models, key=lambda model: float(model.metrics["neg_log_p"]))
     best = dataclasses.replace(best, seconds=sum(model.seconds for model in models))
-    return _beside_flow(best, work) if flow and problem.is_noisy else best
+    return _beside_flow(best, work, stage) if flow and problem.is_noisy else best
 
 
-def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
+def _beside_flow(model: Inverter, work: Path | None, stage: Callable[[str], None]) -> Inverter:
     """The model with a flow that draws in its stead, unless the model is better on validation beyond chance."""
     problem, space = model.problem, model.space
     if space.x.size > flows.WIDEST:
@@ -120,6 +122,7 @@ def _beside_flow(model: Inverter, work: Path | None) -> Inverter:
     if work is not None and (work / "flow.json").is_file():
         found = Flow.load(work, store.read_json(work / "flow.json"), *sizes)
     else:
+        stage(f"training {counted(flows.parts_of(len(train[0])), 'flow')} that may draw instead")
         found = flows.fit(train, held, model.spec.seed, flows.LONGER * int(model.spec.epochs))
         if work is not None:
             store.write_json(work / "flow.json", found.save(work))
