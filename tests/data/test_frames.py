@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 import scipy.sparse
 
+from vaelab.api.given import as_dataset
 from vaelab.data import from_arrays, load, rows_for
 from vaelab.errors import InputError
 
@@ -111,6 +112,42 @@ def test_columns_of_a_data_frame_by_their_use():
     by_row = from_arrays(REAL.reshape(-1, 2), id=np.arange(N // 2), group=np.arange(N // 2) % 6)
     assert by_row.ids[:3].tolist() == ["0", "1", "2"]
     assert by_row.groups[:7].tolist() == [0, 1, 2, 3, 4, 5, 0]
+
+
+def species(missing=None):
+    table = pd.DataFrame(np.random.default_rng(1).normal(size=(N, 3)), columns=["length", "width", "depth"])
+    return table.assign(species=["setosa", "versicolor", missing] * 20, weight=np.arange(N) / 7)
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, pl.from_pandas, lambda frame: frame.to_records(index=False), dict])
+@pytest.mark.parametrize(("target", "numeric"), [("species", False), ("weight", True)])
+def test_y_names_a_column_as_the_target_of_the_csv_does(tmp_path, form, target, numeric):
+    frame = species()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    expected = load(tmp_path / "t.csv", target=target, numeric=numeric)
+    found = as_dataset(form(frame), target, numeric=numeric)
+    assert target not in found.features
+    assert (found.features, found.classes) == (expected.features, expected.classes)
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-6)
+    for values in ("labels", "targets"):
+        np.testing.assert_array_equal(getattr(found, values), getattr(expected, values))
+    for split, rows in expected.splits.items():
+        np.testing.assert_array_equal(found.splits[split], rows)
+    assert found.source["target"] == target
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (species(), "unknown target column of array: 'specis'; did you mean 'species'?"),
+        (np.ones((9, 2)), "array has no named columns, and y is 'specis'; give one label per row, or a data frame"),
+        (from_arrays(species("virginica"), "species"), "has already been read; give `y` with the arrays"),
+    ],
+)
+def test_a_column_of_labels_that_there_is_not_is_one_line(x, expected):
+    with pytest.raises(InputError, match=re.escape(expected)) as error:
+        as_dataset(x, "specis")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

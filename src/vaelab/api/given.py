@@ -17,7 +17,8 @@ READING = ("id", "drop", "transpose", "na", "types", "group", "split", "conditio
 def as_dataset(
     x: Any, y: Any = None, seed: int = 0, reading: Mapping[str, Any] | None = None, numeric: bool = False
 ) -> Dataset:
-    """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,).
+    """A Dataset from a Dataset, the name or path of data, or arrays x (n, *shape) and labels y (n,), or the name of
+    the column of a data frame x that holds them.
 
     reading: how tables are read and rows are split, as the arguments of that name of `vaelab.data.load`: "id", "drop",
         "transpose", "na", "types", "group", "split" and "condition". {"group": "patient"} keeps the rows of a patient
@@ -35,10 +36,11 @@ def as_dataset(
         if name not in READING:
             raise unknown_name("option of `reading`", name, READING)
     if isinstance(x, Dataset):
-        if given:
-            raise InputError(
-                "a Dataset has already been read; give `reading` with the arrays or the file, or leave it out."
-            )
+        for name, value in (("reading", given or None), ("y", y)):
+            if value is not None:
+                raise InputError(
+                    f"a Dataset has already been read; give `{name}` with the arrays or the file, or leave it out."
+                )
         return x
     if isinstance(x, str | Path):
         return data_module.load(x, target=y, seed=seed, numeric=numeric, **given)

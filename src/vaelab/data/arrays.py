@@ -52,7 +52,8 @@ def from_arrays(
     x: (N, D), (N, H, W) or (N, H, W, C), at least 5 rows; uint8 and float32 are kept without a copy, other
         number types become float32, or float64 if float32 would lose differences between rows of a table. Booleans
         become 0 and 1 in uint8. Cells of a table may be missing: NaN or None.
-    y: class labels (N,), text or whole numbers; with `numeric`, numbers to predict: rows without one are left out.
+    y: class labels (N,), text or whole numbers; with `numeric`, numbers to predict: rows without one are left out. Or
+        the name of a column of a data frame that holds them, which is then no feature.
     x_test, y_test: an official test split, kept as is; the other two splits are drawn from x.
     features: names of the D columns; by default those of a data frame.
     classes: names of the whole numbers 0, 1, ... in y, or the order of the texts in y.
@@ -79,15 +80,20 @@ def from_arrays(
         raw = dataclasses.replace(raw, x=dict(zip(features, raw.x.values(), strict=True)))
     if features is not None:
         raw = dataclasses.replace(raw, features=tuple(features))
-    raw = dataclasses.replace(raw, y=y, x_test=x_test, y_test=y_test, classes=tuple(classes or ()))
-    given = {"id": id, "group": group, "split": split}
+    if isinstance(y, str) and not raw.features:
+        raise InputError(
+            f"y names a column of a data frame, but {name} has no named columns, and y is {quote(y)}; give one label per "
+            "row, or a data frame."
+        )
+    raw = dataclasses.replace(raw, x_test=x_test, y_test=y_test, classes=tuple(classes or ()))
+    given = {"target": y, "id": id, "group": group, "split": split}
     by_name = {role: value for role, value in given.items() if isinstance(value, str)}
     by_row = {role: value for role, value in given.items() if value is not None and role not in by_name}
     reading = Reading.create(
         **by_name, drop=drop, transpose=transpose, types=types, condition=condition, numeric=numeric
     )
     raw, reading = arrange_rows(dataclasses.replace(raw, ids=by_row.pop("id", raw.ids)), reading, name)
-    raw = dataclasses.replace(raw, **by_row)
+    raw = dataclasses.replace(raw, y=by_row.pop("target", raw.y), **by_row)
     source = {"source": name, "kind": "array", **reading.to_dict()}
     return build(raw, seed=seed, whole=whole, source=source, reading=reading)
 
