@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FAR = 1e9  # from which on no one counts digits
+FAR, NEAR = 1e9, 1e-4  # from which on, and below which, no one counts digits
 
 
 def number(value: Any, *beside: float) -> str:
@@ -18,6 +18,8 @@ def number(value: Any, *beside: float) -> str:
     ('101.23', '0.973', '2e-05', '16', '1,234', '–')
     >>> number(-0.4, 1.05), number(1.05, -0.4), number(2.5e12)
     ('-0.400', '1.050', '2.5e+12')
+    >>> number(2e-05, 1e-06), number(1e-06, 2e-05)
+    ('2e-05', '1e-06')
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
@@ -25,8 +27,8 @@ def number(value: Any, *beside: float) -> str:
         return str(value)
     if abs(value) >= FAR:
         return f"{value:.4g}"
-    if beside:
-        return f"{value:,.{_decimals(max(abs(v) for v in (value, *beside)))}f}"
+    if beside and not 0 < (largest := max(abs(v) for v in (value, *beside))) < NEAR:
+        return f"{value:,.{_decimals(largest)}f}"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4g}"
@@ -81,12 +83,13 @@ def _decimals(size: float) -> int:
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """A number and its standard error, which has one significant digit; both have the same decimals.
+    """A number and its standard error, which has one significant digit; both have the same decimals, and from 1e9 up or
+    below 1e-4 the same power of ten.
 
     >>> with_error(23.9042, 0.0146), with_error(0.9493, 0.0022), with_error(1523.4, 12.3), with_error(23.9, None)
     ('23.90 ± 0.01', '0.949 ± 0.002', '1,523 ± 12', '23.90')
-    >>> with_error(2.5e12, 1.25e11)
-    '2.5e+12 ± 0.1e+12'
+    >>> with_error(2.5e12, 1.25e11), with_error(3.08e-6, 5.1e-7), with_error(2e-5, 0.002)
+    ('2.5e+12 ± 0.1e+12', '3.1e-06 ± 0.5e-06', '0.000 ± 0.002')
     """
     shown, margin = value_and_error(value, error)
     return f"{shown} ± {margin}" if margin else shown
@@ -96,10 +99,11 @@ def value_and_error(value: float | None, error: float | None) -> tuple[str, str]
     """Both parts of `with_error`; the second is "" without an error."""
     if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
         return number(value), ""
-    if abs(value) >= FAR:
-        power = math.floor(math.log10(abs(value)))
+    largest = max(abs(value), error)
+    if largest >= FAR or 0 < largest < NEAR:
+        power = math.floor(math.log10(largest))
         shown, margin = value_and_error(value / 10.0**power, error / 10.0**power)
-        return f"{shown}e+{power}", f"{margin}e+{power}"
+        return f"{shown}e{power:+03d}", f"{margin}e{power:+03d}"
     decimals = min(8, max(0, -math.floor(math.log10(error)))) if error > 0 else 2
     return f"{value:,.{decimals}f}", f"{error:,.{decimals}f}"
 

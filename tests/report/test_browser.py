@@ -187,6 +187,29 @@ def test_a_study_sorts_and_draws_its_trials(browser: Browser, tmp_path: Path, di
     quiet(browser)
 
 
+def test_charts_leave_settings_out_that_had_no_effect(browser: Browser, tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", "units3", trials=12)
+    results = json.loads((folder / "results.json").read_text())
+    for row in results["table"][:4]:
+        row["idle"] = ["units3"]
+    (folder / "results.json").write_text(json.dumps(results))
+    visit(browser, study_report(folder), ready=None)
+    wait(browser, "document.querySelectorAll('#chart-slices svg').length === 2")
+    found = browser.execute_script(
+        """const trials = (nodes) => [...nodes].map((node) => Number(node.dataset.trial)).sort((a, b) => a - b);
+        return [...document.querySelectorAll("#chart-slices svg")].map((each) => trials(each.querySelectorAll(".dot")))
+            .concat([trials(document.querySelectorAll("#chart-parallel path.way"))])"""
+    )
+    assert found == [[0, 2, 4, 6, 8, 10], [4, 6, 8, 10], [0, 2, 4, 6, 8, 10]]
+    told = browser.execute_script(
+        """const parallel = document.getElementById("chart-parallel");
+        return [0, 4].map((n) => parallel.querySelector(`path[data-trial="${n}"] title`).textContent)
+            .concat([[...parallel.querySelectorAll(".tick")].filter((tick) => tick.textContent === "–").length])"""
+    )
+    assert told == ["trial 0: 104 nats; latent_dim 16", "trial 4: 100 nats; latent_dim 20, units3 4", 1]
+    quiet(browser)
+
+
 def test_large_values_beside_an_axis_are_not_clipped(browser: Browser, tmp_path: Path) -> None:
     folder = study(tmp_path / "study", trials=12)
     results = json.loads((folder / "results.json").read_text())

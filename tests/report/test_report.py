@@ -103,6 +103,7 @@ def test_search_data_survive_as_json(tmp_path: Path) -> None:
     assert data["settings"] == ["latent_dim", SCRIPT]
     assert [trial["value"] for trial in data["trials"]] == [104.0, None, 102.0, None]
     assert data["trials"][0]["curve"] == [[3, 120.0]]
+    assert data["trials"][2]["params"] == [18, 2]
     assert "<" not in found.scripts[0]
     assert len(found.tags("script")) == 2
 

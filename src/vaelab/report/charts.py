@@ -15,7 +15,8 @@ CURVE_RECORDS = 200  # points of one learning curve
 
 
 def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The chart data of a study: trials with their settings and metrics, importance, learning curves."""
+    """The chart data of a study: trials with their metrics and those settings that had an effect, importance,
+    learning curves."""
     importance = {str(name): share for name, share in (results.get("importance") or {}).items()}
     names = {str(name) for row in table for name in row.get("params") or {}}
     searched = sorted(names, key=lambda name: (-(finite(importance.get(name)) or 0.0), name))
@@ -24,7 +25,8 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
     keys = ("number", "value", "rate", "distortion", "active_units", "epochs")
     trials = []
     for row in table:
-        params = row.get("params") or {}
+        idle = row.get("idle") or ()
+        params = {name: value for name, value in (row.get("params") or {}).items() if name not in idle}
         trial = {key: row.get(key) for key in keys} | {"state": str(row.get("state", "")).lower()}
         trial["params"] = [params.get(name) for name in searched]
         curve = _curve(folder, row, yardstick.name)

@@ -35,7 +35,8 @@ class Study(Paged):
 
     @property
     def frame(self) -> Any:
-        """The trials as a pandas.DataFrame: number, state, value, a column per searched setting, epochs and seconds."""
+        """The trials as a pandas.DataFrame: number, state, value, a column per searched setting (missing where it had
+        no effect), epochs and seconds."""
         try:
             import pandas
         except ImportError:
@@ -43,7 +44,7 @@ class Study(Paged):
         kept = ("number", "state", "value", "values")
         rows = [
             {name: row[name] for name in kept if name in row}
-            | row["params"]
+            | {name: None if name in row["idle"] else value for name, value in row["params"].items()}
             | {name: row[name] for name in ("epochs", "seconds")}
             for row in self.trials
         ]

@@ -1,15 +1,19 @@
+// Settings that had no effect in a trial, such as the units of a layer that it does not have, are null there.
+const isKnown = (value) => value !== null && value !== undefined;
+
 const startSearch = () => {
   const data = readJson("search-data");
   if (!data) return;
   const done = data.trials.filter((trial) => trial.state === "complete" && typeof trial.value === "number");
   const varied = data.settings.map((name, k) => ({ name, k }))
-    .filter(({ k }) => new Set(done.map((trial) => trial.params[k])).size > 1);
+    .filter(({ k }) => new Set(done.map((trial) => trial.params[k]).filter(isKnown)).size > 1);
   // A yardstick that rises is ranked by its distance to 1, so that less is always better.
   const cost = (value) => (data.yardstick.rises ? 1 - value : value);
   const ranked = goodness(done.map((trial) => cost(trial.value)));
   const rank = (value) => ranked(cost(value));
   const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.yardstick.unit || data.yardstick.name}; ` +
-    data.settings.map((name, k) => `${name} ${format(trial.params[k])}`).join(", ");
+    data.settings.map((name, k) => [name, trial.params[k]]).filter(([, value]) => isKnown(value))
+      .map(([name, value]) => `${name} ${format(value)}`).join(", ");
   // Best last, so that it is on top.
   const ordered = [...done].sort((a, b) => cost(b.value) - cost(a.value));
   const known = { data, done, ordered, varied, rank, tell, cost };
@@ -34,12 +38,18 @@ const drawParallel = (host, known) => {
   const { data, ordered, varied, rank, tell } = known;
   const columns = [...varied.slice(0, 9).map(({ name, k }) => ({ name, value: (trial) => trial.params[k] })),
     { name: data.yardstick.name, value: (trial) => trial.value }];
-  columns.forEach((column) => { column.scale = scaleOf(ordered.map(column.value)); });
+  columns.forEach((column) => {
+    const values = ordered.map(column.value);
+    const least = values.every(isKnown) ? 0 : 0.12; // below it is a place for trials in which the setting had no effect
+    column.scale = scaleOf(values);
+    column.place = (value) => (isKnown(value) ? least + (1 - least) * column.scale.of(value) : 0);
+    column.foot = least ? format(null) : "";
+  });
   const narrow = host.clientWidth < 560;
   const width = Math.max(narrow ? 84 * columns.length : 240, host.clientWidth), height = 330, top = 40, bottom = 22, side = 34;
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "parallel coordinates of all finished trials" });
   const at = (column) => side + (column * (width - 2 * side - 26)) / (columns.length - 1);
-  const py = (column, trial) => height - bottom - columns[column].scale.of(columns[column].value(trial)) * (height - top - bottom);
+  const py = (column, trial) => height - bottom - columns[column].place(columns[column].value(trial)) * (height - top - bottom);
   const lines = ordered.map((trial) => {
     let path = "";
     columns.forEach((column, c) => {
@@ -63,9 +73,10 @@ const drawParallel = (host, known) => {
     if (c + 1 === columns.length) name.setAttribute("x", width - 2);
     root.append(titled(name, column.name), svg("line", { class: "rule", x1: x, x2: x, y1: top, y2: height - bottom }));
     for (const tick of column.scale.ticks()) {
-      const y = height - bottom - column.scale.of(tick) * (height - top - bottom);
+      const y = height - bottom - column.place(tick) * (height - top - bottom);
       root.append(svg("text", { class: "tick halo", x: x + 5, y: y + 4, text: tickText(tick) }));
     }
+    root.append(svg("text", { class: "tick", x, y: height - bottom + 18, "text-anchor": "middle", text: column.foot }));
     const mark = svg("rect", { class: "brush", x: x - 6, width: 12, y: top, height: 0 });
     const highest = top - 8, lowest = height - bottom + 8;
     const grip = svg("rect", { class: "grip", x: x - 12, width: 24, y: highest, height: lowest - highest, tabindex: 0, role: "slider",
@@ -199,9 +210,10 @@ const drawSlices = (host, known) => {
   grid.style.gridTemplateColumns = `repeat(${Math.max(2, Math.min(columns, known.varied.length))}, minmax(0, 1fr))`;
   host.replaceChildren(grid);
   known.varied.forEach(({ name, k }, i) => {
-    const x = scaleOf(known.done.map((trial) => trial.params[k]), { pad: 0.06 }), y = scaleOf(known.done.map((trial) => trial.value), { pad: 0.08 });
+    const used = known.ordered.filter((trial) => isKnown(trial.params[k]));
+    const x = scaleOf(used.map((trial) => trial.params[k]), { pad: 0.06 }), y = scaleOf(known.done.map((trial) => trial.value), { pad: 0.08 });
     const plot = frame(places[i], { height: 210, x, y, xName: short(name), yName: "", left: 38, right: 20, label: `value by ${name}` });
-    plot.root.append(...known.ordered.map((trial) => dotOf(known, trial, plot.px(trial.params[k]), plot.py(trial.value), 4)));
+    plot.root.append(...used.map((trial) => dotOf(known, trial, plot.px(trial.params[k]), plot.py(trial.value), 4)));
   });
 };
 
