@@ -25,7 +25,7 @@ from vaelab.report import build_drift_report
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.row_costs import row_costs
 from vaelab.vae.spec import Spec
-from vaelab.wording import counted
+from vaelab.wording import counted, with_error
 
 Floats = npt.NDArray[np.float64]
 LEVEL = 0.05
@@ -83,6 +83,11 @@ class Drift:
     auc_se: float
     auc_p_value: float
     notes: list[str]
+
+    def __repr__(self) -> str:
+        differ = f", {sum(one.differs for one in self.columns)} of {counted(len(self.columns), 'column')} differ"
+        rows = f"{counted(len(self.score), 'row')} against {len(self.reference):,}"
+        return f"Drift({rows}, AUC: {with_error(self.auc, self.auc_se)}{differ if self.columns else ''})"
 
     @property
     def change(self) -> tuple[float, float]:

@@ -37,20 +37,26 @@ from vaelab.vae.likelihoods.likelihood import likelihood_type
 from vaelab.vae.run import check_trained
 from vaelab.vae.spec import Spec
 from vaelab.vae.task import TASK
-from vaelab.wording import counted, possessive
+from vaelab.wording import counted, possessive, with_error
 
 
 class ComparisonFailed(RuntimeError):
     """Fewer than two models could be trained."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Paged):
     """What `compare` returns: the folder, all metrics, and the trained models by name, one per seed."""
 
     folder: Path
     results: dict[str, Any]
     models: dict[str, list[Fitted]]
+
+    @property
+    def main_metrics(self) -> Mapping[str, str]:
+        """The mean validation negative ELBO of each model."""
+        found = {model["name"]: model["validation"]["neg_elbo"] for model in self.results["models"]}
+        return {name: f"{with_error(mean['mean'], mean['se'])} nats" for name, mean in found.items()}
 
     @property
     def recommendation(self) -> str:

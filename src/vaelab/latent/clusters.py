@@ -42,12 +42,13 @@ from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.spec import Spec
+from vaelab.wording import number
 
 SHAPES: tuple[Covariance, ...] = ("full", "diag")  # one shape for all components would take several for a cluster
 LEAST_VARIANCE = 1e-3  # of components of posterior means, which are never known as well
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Clustering(Paged):
     """What `cluster` returns: the folder, all metrics, the encoder, and the labelled mixture."""
 
@@ -55,6 +56,16 @@ class Clustering(Paged):
     results: dict[str, Any]
     model: Fitted
     clusters: Clusters
+
+    @property
+    def main_metrics(self) -> Mapping[str, str]:
+        found = {"data": self.model.facts.name, "components": str(self.results["components"])}
+        if self.results.get("labels"):
+            accuracy = self.results["methods"][self.results["predicts_by"]]["labelled_accuracy"]
+            found["test accuracy"] = number(accuracy)
+        if test := self.results.get("test"):
+            found["test NMI"] = number(test["nmi"])
+        return found
 
 
 def cluster(

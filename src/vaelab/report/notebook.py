@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FIGURES = 4  # which are shown; the page has all
@@ -22,12 +22,21 @@ STYLE = (
 
 
 class Paged:
-    """A result with a folder that has a page, which notebooks show."""
+    """A result with a folder, in one line; notebooks show the folder's page, or its main metrics where there is none."""
 
     folder: Path
 
-    def _repr_html_(self) -> str | None:
-        return inline(self.folder)
+    @property
+    def main_metrics(self) -> Mapping[str, str]:
+        """What a result is worth at a glance: text by name."""
+        return {}
+
+    def __repr__(self) -> str:
+        told = (f"{name}: {value}" for name, value in self.main_metrics.items())
+        return f"{type(self).__name__}({', '.join([repr(str(self.folder)), *told])})"
+
+    def _repr_html_(self) -> str:
+        return inline(self.folder) or head(self.folder, type(self).__name__, self.main_metrics)
 
 
 def inline(folder: Path) -> str | None:
@@ -56,6 +65,21 @@ def inline(folder: Path) -> str | None:
     shown = f'<div class="figures">{"".join(figures)}</div>' if figures else ""
     told = f"<p>The whole page is <code>{html.escape(str(path))}</code>.</p>"
     return f'<div class="vaelab-result">{STYLE}{head[0] if head else ""}{shown}{told}</div>'
+
+
+def head(folder: Path, kind: str, metrics: Mapping[str, str]) -> str:
+    """What stands for a page that there is not.
+
+    >>> head(Path("runs/a"), "Study", {"trials": "16"}).partition("</style>")[2].partition("<p>")[0]
+    '<header><h1>Study a</h1><dl class="cards"><div><dt>trials</dt><dd><strong>16</strong></dd></div></dl></header>'
+    """
+    cards = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd><strong>{html.escape(value)}</strong></dd></div>"
+        for name, value in metrics.items()
+    )
+    shown = f'<header><h1>{kind} {html.escape(folder.name)}</h1><dl class="cards">{cards}</dl></header>'
+    told = f"<p>All files are in <code>{html.escape(str(folder))}</code>.</p>"
+    return f'<div class="vaelab-result">{STYLE}{shown}{told}</div>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

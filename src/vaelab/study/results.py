@@ -14,14 +14,16 @@ from vaelab import store
 from vaelab.data import describe
 from vaelab.errors import InputError
 from vaelab.report.notebook import Paged
+from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.search import Search
 from vaelab.study.task import Nothing
 from vaelab.study.trials import importance
+from vaelab.wording import with_error
 
 STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Study(Paged):
     """What `tune` returns: the folder, the best model (None if all collapsed), and a row per trial."""
 
@@ -30,8 +32,19 @@ class Study(Paged):
     trials: list[dict[str, Any]]
     results: dict[str, Any]
 
-    def __repr__(self) -> str:
-        return f"Study({str(self.folder)!r}, {len(self.trials)} trials, best={self.best!r})"
+    @property
+    def main_metrics(self) -> Mapping[str, str]:
+        found = {"trials": f"{len(self.trials):,}"}
+        best = self.results.get("best")
+        if not best:
+            return found | {"winner": "none"}
+        found["winner"] = f"trial {best['number']}"
+        yardsticks = Yardstick.both(self.results)
+        own = {yardsticks[0].headline: {"test": {"mean": best["test_mean"], "se": best["test_se"]}}}
+        for yardstick in yardsticks:
+            mean = self.results.get("means", own)[yardstick.headline]["test"]
+            found[f"test {yardstick.title}"] = with_error(mean["mean"], mean["se"])
+        return found
 
     @property
     def frame(self) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,12 @@ from vaelab.vae.pictures import draw_drivers, draw_run
 from vaelab.vae.priors.prior import prior_type
 from vaelab.vae.spec import Spec
 from vaelab.vae.system import VAESystem
-from vaelab.wording import counted
+from vaelab.wording import counted, number
 
 MARGIN = 0.95  # of the planned time: other processes may slow the machine
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainedRun(Paged):
     """What `train` returns: the model, its history (a record per epoch), its metrics, and the split data."""
 
@@ -55,8 +55,14 @@ class TrainedRun(Paged):
     metrics: dict[str, Any]
     data: Dataset
 
-    def __repr__(self) -> str:
-        return f"TrainedRun({str(self.folder)!r}, {self.model!r}, {self.history[-1]['epoch']} epochs)"
+    @property
+    def main_metrics(self) -> Mapping[str, str]:
+        return {
+            "data": self.data.name,
+            "latent dimensions": str(self.model.spec.latent_dim),
+            "epochs": number(self.history[-1]["epoch"]),
+            "validation negative ELBO": number(self.metrics["validation"]["neg_elbo"]),
+        }
 
     @property
     def encoder(self) -> Encoder:
