@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tqdm import TqdmWarning
 
 import vaelab
+import vaelab.study
 from vaelab.api import progress
 from vaelab.study.config import Config
 from vaelab.study.watch import Watch
@@ -49,6 +53,31 @@ def test_a_study_counts_its_trials_and_tells_the_best(capsys: pytest.CaptureFixt
     assert last.startswith("100%")
     assert "4/4" in last
     assert last.rstrip().endswith("best neg. ELBO 25.50]"), last
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_unit_stands_apart_from_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar("epoch") as shown:
+        shown.update(3)
+    text = capsys.readouterr().err
+    assert "0 epoch [" in text
+    assert "? epoch/s]" in text
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_notebook_that_cannot_draw_bars_is_not_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", SimpleNamespace())  # type: ignore[misc]
+    with pytest.warns(TqdmWarning, match="IProgress not found"):
+        importlib.import_module("tqdm.auto")
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name)
+    with warnings.catch_warnings(record=True) as heard:
+        importlib.reload(vaelab.study)
+    assert "tqdm.auto" in sys.modules
+    assert not heard
 
 
 @pytest.mark.usefixtures("notebook")

@@ -29,7 +29,7 @@ def in_notebook() -> bool:
 @contextlib.contextmanager
 def bar(unit: str, total: int | None = None) -> Iterator[tqdm[Any]]:
     """A bar of text, which notebooks keep and need no extension for; without a notebook it shows nothing."""
-    with tqdm(total=total, unit=unit, disable=not in_notebook()) as shown:
+    with tqdm(total=total, unit=f" {unit}", disable=not in_notebook()) as shown:
         yield shown
 
 
