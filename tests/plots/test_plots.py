@@ -365,6 +365,21 @@ def test_names_beside_an_axis_take_the_room_that_is_measured() -> None:
     assert len(set(narrow)) == 2
 
 
+def test_dots_without_a_class_lie_below_and_are_smaller() -> None:
+    axes = style.chart(style.canvas(3), 0.6, 0.5, 4, 2)
+    codes = np.full(2000, -1)
+    codes[::20] = np.arange(100) % 12  # beyond ten classes with another marker
+    points = np.random.default_rng(0).normal(size=(2000, 2))
+    style.draw_classes(axes, points, codes, 12, alpha=0.5, zorder=2)
+    below, *above = sorted(axes.collections, key=lambda each: each.get_zorder())
+    np.testing.assert_array_equal(below.get_offsets(), points[codes < 0])
+    assert sum(len(each.get_offsets()) for each in above) == 100
+    assert len(above) == 2
+    for each in above:
+        assert each.get_zorder() > below.get_zorder()
+        assert each.get_sizes()[0] > 2 * below.get_sizes()[0]
+
+
 @pytest.mark.parametrize("highest", [3e-7, 0.02, 7.0, 4.6e8])
 def test_ticks_say_their_whole_value(highest: float) -> None:
     axes = style.chart(style.canvas(3), 0.6, 0.5, 4, 2)

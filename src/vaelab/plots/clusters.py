@@ -75,16 +75,10 @@ def plot_plane(data: Plane, path: str | Path, title: str = "The mixture, by PCA"
     figure = style.canvas(6.6)
     wide = 6.6
     axes = style.chart(figure, 0.6, 0.55, wide, 6.6 - style.HEAD - 0.75)
-    colours, markers = style.class_look(len(data.classes))
-    known = to_rgba_array([*colours, GREY])
-    size = float(np.clip(14_000 / max(1, len(data.points)), 5, 22))
-    look: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.55, "zorder": 2}
-    shapes = np.array([*markers, style.MARKERS[0]])[data.codes]
-    for marker in sorted(set(shapes.tolist())):
-        mine = shapes == marker
-        axes.scatter(data.points[mine, 0], data.points[mine, 1], c=known[data.codes[mine]], marker=marker, **look)
+    style.draw_classes(axes, data.points, data.codes, len(data.classes), alpha=0.55, zorder=2)
     strength = np.clip(data.weights / max(float(data.weights.max(initial=0)), 1e-12), 0.25, 1)
-    inks = known[data.named]
+    colours, markers = style.class_look(len(data.classes))
+    inks = to_rgba_array([*colours, GREY])[data.named]
     halo = LineCollection(list(data.ellipses), colors="white", linewidths=3.2 * strength, zorder=3, alpha=0.8)
     axes.add_collection(halo)
     axes.add_collection(LineCollection(list(data.ellipses), colors=inks, linewidths=1.9 * strength, zorder=4))

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
@@ -225,6 +226,25 @@ def class_look(count: int) -> tuple[list[str], list[str]]:
     colours = [PALETTE[i % len(PALETTE)] if i < MAX_CLASSES else GREY for i in range(count)]
     markers = [MARKERS[i // len(PALETTE)] if i < MAX_CLASSES else MARKERS[0] for i in range(count)]
     return colours, markers
+
+
+def draw_classes(axes: Axes, points: Floats, codes: Ints, classes: int, alpha: float, zorder: float) -> None:
+    """Dots at points (n, 2) in the look of their class; grey, smaller and fainter below them those without one (-1)."""
+    colours, markers = class_look(classes)
+    bare, shapes = codes < 0, np.array([*markers, ""])[codes]
+    if bare.any():
+        faint: dict[str, Any] = {"color": GREY, "alpha": 0.8 * alpha, "zorder": zorder - 0.1}
+        axes.scatter(*points[bare].T, s=0.6 * dot_size(len(points)), linewidths=0, **faint)
+    look: dict[str, Any] = {"s": dot_size(int((~bare).sum())), "alpha": alpha, "zorder": zorder}
+    inks = to_rgba_array([*colours, GREY])[codes]
+    for marker in sorted(set(shapes[~bare].tolist())):
+        mine = shapes == marker
+        axes.scatter(*points[mine].T, c=inks[mine], marker=marker, linewidths=0, **look)
+
+
+def dot_size(number: int) -> float:
+    """The area of each of that many dots, in square points."""
+    return float(np.clip(12_000 / max(1, number), 6, 24))
 
 
 def as_float(mapping: Mapping[str, Any] | None, key: str) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 
 from vaelab.plots import style
@@ -174,18 +173,13 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
 
 
 def _draw_points(axes: Axes, data: Latent, x: Floats, y: Floats) -> None:
-    size = float(np.clip(12000 / max(1, len(x)), 6, 24))
-    look: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.75, "zorder": 2.5}
+    alpha, zorder = 0.75, 2.5
     if data.labels is None:
+        look: dict[str, Any] = {"s": style.dot_size(len(x)), "linewidths": 0, "alpha": alpha, "zorder": zorder}
         axes.scatter(x, y, c=_density(x, y), cmap="viridis", **look)
         return
-    colours, markers = style.class_look(max(len(data.classes), int(data.labels.max(initial=-1)) + 1))
-    known = to_rgba_array([*colours, GREY])  # a code of -1, "no label", is grey
-    shapes = np.array([*markers, style.MARKERS[0]])[data.labels]
-    for marker in sorted(set(markers)):
-        mine = shapes == marker
-        if mine.any():
-            axes.scatter(x[mine], y[mine], c=known[data.labels[mine]], marker=marker, **look)
+    classes = max(len(data.classes), int(data.labels.max(initial=-1)) + 1)
+    style.draw_classes(axes, np.stack([x, y], 1), data.labels, classes, alpha, zorder)
 
 
 def _density(x: Floats, y: Floats) -> Floats:

@@ -22,6 +22,7 @@ const startExplorer = () => {
   const mapIn = (id) => mapOf({
     dots: byId(id).children[0], marks: byId(id).children[1], colourOf: (i) => paint.of(i), shown,
     lit: () => (selection?.size ? selection.has : null),
+    faint: (i) => colour === "class" && labels !== null && labels[i] === data.unlabelled,
     named: (code) => colour === "class" && code !== data.unlabelled && !hiddenClasses.has(code), namesOf: namesOfClasses(labels, data.classes),
   });
   const map = mapIn("explorer-map"), other = byId("explorer-other") ? mapIn("explorer-other") : null;

@@ -76,7 +76,7 @@ const MARGIN = 26; // pixels around the points, for the axes' names
 const NEAR = 4; // how much a map is enlarged around a row that was looked for
 
 // The picture of a plane: dots on one canvas, cross, rings and a box on another above it.
-const mapOf = ({ dots, marks, colourOf, shown, lit, named, namesOf }) => {
+const mapOf = ({ dots, marks, colourOf, shown, lit, faint, named, namesOf }) => {
   const state = { plane: null, names: [], title: "", focus: null, box: null, scale: 1, left: 0, top: 0, width: 0, height: 0, ratio: 1 };
   const toScreen = (x, y) => [state.left + x * state.scale, state.top - y * state.scale];
   const toPlane = (px, py) => [(px - state.left) / state.scale, (state.top - py) / state.scale];
@@ -133,11 +133,11 @@ const mapOf = ({ dots, marks, colourOf, shown, lit, named, namesOf }) => {
     const context = start(dots);
     drawGrid(context);
     const { xs, ys } = state.plane;
-    const many = xs.length > MANY, radius = many ? 0.9 : xs.length > 2500 ? 1.7 : 2.5;
-    const layer = (inLayer, alpha) => {
+    const paint = (inLayer, alpha, count, share = 1) => {
+      const many = count > MANY, radius = share * (many ? 0.9 : count > 2500 ? 1.7 : 2.5);
       const groups = new Map();
       for (let i = 0; i < xs.length; i++) {
-        if (!shown(i) || !inLayer(i)) continue;
+        if (!inLayer(i)) continue;
         const colour = colourOf(i);
         if (!groups.has(colour)) groups.set(colour, []);
         groups.get(colour).push(i);
@@ -158,9 +158,16 @@ const mapOf = ({ dots, marks, colourOf, shown, lit, named, namesOf }) => {
         }
       }
     };
+    let below = 0;
+    for (let i = 0; i < xs.length; i++) below += faint(i);
+    // Dots that have no class lie below the others.
+    const layer = (inLayer, alpha) => {
+      if (below) paint((i) => shown(i) && faint(i) && inLayer(i), 0.6 * alpha, xs.length, 0.7);
+      paint((i) => shown(i) && !faint(i) && inLayer(i), alpha, xs.length - below);
+    };
     const selected = lit();
     if (selected) { layer((i) => !selected(i), 0.15); layer(selected, 1); }
-    else layer(() => true, many ? 0.5 : 0.8);
+    else layer(() => true, xs.length - below > MANY ? 0.5 : 0.8);
     context.globalAlpha = 1;
   };
 
