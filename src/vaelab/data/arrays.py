@@ -82,8 +82,8 @@ def from_arrays(
         raw = dataclasses.replace(raw, features=tuple(features))
     if isinstance(y, str) and not raw.features:
         raise InputError(
-            f"y names a column of a data frame, but {name} has no named columns, and y is {quote(y)}; give one label per "
-            "row, or a data frame."
+            f"y names a column of a data frame, but {name} has no named columns, and y is {quote(y)}; give one label "
+            "per row, or a data frame."
         )
     raw = dataclasses.replace(raw, x_test=x_test, y_test=y_test, classes=tuple(classes or ()))
     given = {"target": y, "id": id, "group": group, "split": split}

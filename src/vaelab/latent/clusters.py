@@ -42,7 +42,7 @@ from vaelab.store.folders import default_folder
 from vaelab.vae import run as single
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.spec import Spec
-from vaelab.wording import number
+from vaelab.wording import table_value
 
 SHAPES: tuple[Covariance, ...] = ("full", "diag")  # one shape for all components would take several for a cluster
 LEAST_VARIANCE = 1e-3  # of components of posterior means, which are never known as well
@@ -62,9 +62,9 @@ class Clustering(Paged):
         found = {"data": self.model.facts.name, "components": str(self.results["components"])}
         if self.results.get("labels"):
             accuracy = self.results["methods"][self.results["predicts_by"]]["labelled_accuracy"]
-            found["test accuracy"] = number(accuracy)
+            found["test accuracy"] = table_value(accuracy)
         if test := self.results.get("test"):
-            found["test NMI"] = number(test["nmi"])
+            found["test NMI"] = table_value(test["nmi"])
         return found
 
 

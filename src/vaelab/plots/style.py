@@ -234,12 +234,12 @@ def draw_classes(axes: Axes, points: Floats, codes: Ints, classes: int, alpha: f
     bare, shapes = codes < 0, np.array([*markers, ""])[codes]
     if bare.any():
         faint: dict[str, Any] = {"color": GREY, "alpha": 0.8 * alpha, "zorder": zorder - 0.1}
-        axes.scatter(*points[bare].T, s=0.6 * dot_size(len(points)), linewidths=0, **faint)
+        axes.scatter(points[bare, 0], points[bare, 1], s=0.6 * dot_size(len(points)), linewidths=0, **faint)
     look: dict[str, Any] = {"s": dot_size(int((~bare).sum())), "alpha": alpha, "zorder": zorder}
     inks = to_rgba_array([*colours, GREY])[codes]
     for marker in sorted(set(shapes[~bare].tolist())):
         mine = shapes == marker
-        axes.scatter(*points[mine].T, c=inks[mine], marker=marker, linewidths=0, **look)
+        axes.scatter(points[mine, 0], points[mine, 1], c=inks[mine], marker=marker, linewidths=0, **look)
 
 
 def dot_size(number: int) -> float:

@@ -22,7 +22,7 @@ STYLE = (
 
 
 class Paged:
-    """A result with a folder, in one line; notebooks show the folder's page, or its main metrics where there is none."""
+    """A result with a folder, in one line; a notebook shows the folder's page, or its main metrics without one."""
 
     folder: Path
 
