@@ -63,9 +63,15 @@ def cluster_metrics(found: Ints, codes: Ints, clusters: int, classes: int) -> di
     }
 
 
+def nats(proba: Floats, codes: Ints) -> Floats:
+    """-log p(true class) (n,); probabilities (n, C) below 1e-12 count as 1e-12."""
+    found: Floats = -np.log(np.maximum(proba[np.arange(len(codes)), codes], 1e-12))
+    return found
+
+
 def log_loss(proba: Floats, codes: Ints) -> float:
-    """-log p(true class), nats per example; probabilities (n, C) below 1e-12 count as 1e-12."""
-    return float(-np.log(np.maximum(proba[np.arange(len(codes)), codes], 1e-12)).mean()) + 0.0  # no -0
+    """The mean of `nats`."""
+    return float(nats(proba, codes).mean()) + 0.0  # no -0
 
 
 def brier(proba: Floats, codes: Ints) -> float:

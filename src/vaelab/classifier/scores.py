@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from vaelab import metrics as scores
+from vaelab.wording import difference, number
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 TEMPERATURES = (0.05, 20.0)
+ROUNDING = 1e-6  # nats, by which constant outputs in single precision may differ from class frequencies
 
 
 def probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
@@ -115,17 +118,67 @@ def _of_probabilities(proba: Floats, codes: Ints) -> dict[str, float]:
     }
 
 
-def why_collapsed(accuracy: float, error: float, always: float) -> str | None:
-    """The reason if predictions are no better than always the most frequent class; else None.
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """By how much a metric of predictions is better than without x, and the standard error of that over examples."""
 
-    error: standard error of the accuracy; always: accuracy of the most frequent class.
+    metric: str
+    value: float
+    without: float
+    of: str  # what needs no x
+    gain: float
+    error: float
 
-    >>> why_collapsed(0.12, 0.01, 0.11)
-    'its accuracy, 0.12, is within 2 standard errors (2 x 0.01) of always predicting the most frequent class, 0.11'
+    @property
+    def is_clear(self) -> bool:
+        return self.gain > 2 * self.error + ROUNDING
+
+    def __str__(self) -> str:
+        both = [each for each in (self.value, self.without) if math.isfinite(each)]
+        value, without = (number(each, *both) for each in (self.value, self.without))
+        return f"{self.metric} {value} against {without} of {self.of}, ± {difference(self.error)}"
+
+
+def gains(logits: Floats, codes: Ints, shares: Floats) -> list[Gain]:
+    """Accuracy against that of always the most frequent class, log-loss against that of the class frequencies `shares`
+    (C,) in training, and balanced accuracy against chance, of logits (n, C) for true classes (n,).
+
+    The first two errors are of the mean paired difference; that of chance is of answers that do not depend on x: if a
+    share q_c of them is c, so is the recall of c on average, with variance q_c (1 - q_c) / n_c.
     """
-    if accuracy > always + 2 * error:
+    n, C = logits.shape
+    answers, everywhere = logits.argmax(1), np.broadcast_to(shares, (n, C))
+    right, always = (answers == codes).astype(np.float64), (codes == shares.argmax()).astype(np.float64)
+    own, frequencies = scores.nats(probabilities(logits), codes), scores.nats(everywhere, codes)
+    table = scores.contingency(codes, answers, C, C)
+    there, balanced = table.sum(1) > 0, answer_metrics(table)["balanced_accuracy"]
+    chance, q = 1 / int(there.sum()), table.sum(0)[there] / n
+    of_chance = chance * math.sqrt(float((q * (1 - q) / table.sum(1)[there]).sum()))
+    return [
+        Gain("accuracy", float(right.mean()), float(always.mean()), "the most frequent class", *_mean(right - always)),
+        Gain(
+            "log-loss", float(own.mean()), float(frequencies.mean()), "the class frequencies", *_mean(frequencies - own)
+        ),
+        Gain("balanced accuracy", balanced, chance, "chance", balanced - chance, of_chance),
+    ]
+
+
+def _mean(values: Floats) -> tuple[float, float]:
+    """The mean of values (n,) and its standard error, which is not known of one."""
+    n = len(values)
+    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+
+
+def why_collapsed(logits: Floats, codes: Ints, shares: Floats) -> str | None:
+    """The reason if predictions are by no metric of `gains` clearly better than without x; else None.
+
+    >>> codes, shares = np.array([0, 0, 1, 1]), np.array([0.5, 0.5])
+    >>> print(why_collapsed(2 * np.eye(2)[codes], codes, shares))
+    None
+    >>> why_collapsed(np.eye(2)[[0, 0, 0, 0]], codes, shares).partition(", ")[0]
+    'no metric is better by 2 standard errors than without x: accuracy 0.5000 against 0.5000 of the most frequent class'
+    """
+    found = gains(logits, codes, shares)
+    if any(each.is_clear for each in found):
         return None
-    return (
-        f"its accuracy, {accuracy:.3g}, is within 2 standard errors (2 x {error:.2g}) of always predicting the most "
-        f"frequent class, {always:.3g}"
-    )
+    return f"no metric is better by 2 standard errors than without x: {'; '.join(map(str, found))}"

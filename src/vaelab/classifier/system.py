@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,11 @@ class ClassifierSystem(SupervisedSystem[ClassifierSpec, LabelledFeed, FittedClas
         feed = stack.feed
         codes = feed.codes("validation")
         every = outputs_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
-        always = float(feed.shares.max())
+        shares = feed.shares.cpu().numpy()
         judged = []
         for logits in every:
             found = scores.metrics(logits, codes, scores.fit_temperature(logits, codes), feed.data.classes)
-            reason = scores.why_collapsed(found["accuracy"], math.sqrt(always * (1 - always) / len(codes)), always)
+            reason = scores.why_collapsed(logits, codes, shares)
             judged.append(found | {"verdict": "ok" if reason is None else "collapsed", "reason": reason})
         return judged
 
@@ -70,7 +69,7 @@ class ClassifierSystem(SupervisedSystem[ClassifierSpec, LabelledFeed, FittedClas
 
     def reference(self, feed: LabelledFeed) -> dict[str, Any]:
         """Always the most frequent class, with class frequencies as probabilities."""
-        shares = feed.shares.double().cpu().numpy()
+        shares = feed.shares.cpu().numpy()
         codes = feed.codes("validation")
         answer = int(shares.argmax())
         return {
