@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,19 @@ from vaelab import metrics
 from vaelab.classifier.learning import Discriminative
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.classifier.system import ClassifierSystem
+from vaelab.classifier.task import TASK
 from vaelab.data import Dataset, from_arrays, load
 from vaelab.data.describe import describe
 from vaelab.data.explore import class_counts
 from vaelab.engine import training
+from vaelab.engine.resolve import auto_epochs
 from vaelab.errors import InputError
 from vaelab.latent.anomaly import anomaly
+from vaelab.report.classifier import headline
+from vaelab.report.cluster import build_cluster_report
+from vaelab.study import tune
+from vaelab.study.config import Config
+from vaelab.study.watch import Watch
 from vaelab.supervised.model import outputs_of
 from vaelab.vae.explorer import explorer_data
 from vaelab.vae.spec import Spec
@@ -118,6 +127,82 @@ def test_a_classifier_is_that_of_the_labelled_rows() -> None:
     np.testing.assert_array_equal(*found)
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Files of all rows, and of those with a label in the same splits; every seventh row has one."""
+    folder = tmp_path_factory.mktemp("tables")
+    x, codes = blobs()
+    words = np.array(["train", "train", "train", "validation", "test"])[np.arange(N) % 5]
+    names = np.where(np.arange(N) % 7 == 0, np.array(["one", "three", "two"])[codes], "")
+    lines = [
+        ",".join([*(f"{value:.4f}" for value in row), name, word])
+        for row, name, word in zip(x, names, words, strict=True)
+    ]
+    for file, kept in ("all.csv", lines), ("alone.csv", lines[::7]):
+        (folder / file).write_text("\n".join(["a,b,c,d,kind,split", *kept]))
+    return folder / "all.csv", folder / "alone.csv"
+
+
+class Stop(Exception):
+    """Ends a study once it has told its plan."""
+
+
+def plan(study: Callable[[Watch], Any]) -> str:
+    """The number of epochs and steps that a study tells."""
+
+    class Listener(Watch):
+        def note(self, text: str) -> None:
+            if text.startswith("epochs = auto"):
+                raise Stop(text)
+
+    with pytest.raises(Stop) as told:
+        study(Listener())
+    return str(told.value)
+
+
+@pytest.mark.slow
+def test_epochs_are_planned_for_labelled_rows_of_new_and_of_resumed_studies(
+    tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, alone = (load(path, target="kind", split="split") for path in tables)
+    config = Config.create(TASK, None, {"batch_size": 4, "engine": "autograd"}, trials=1)
+    steps = -(-sum(i % 5 < 3 for i in range(0, N, 7)) // 4)
+    begun = plan(lambda watch: tune.begin(config, data, workers=1, out=tmp_path / "s", watch=watch))
+    assert f"{auto_epochs(steps):,} epochs of {steps} steps" in begun
+    assert plan(lambda watch: tune.resume(tmp_path / "s", data, TASK, workers=1, watch=watch)) == begun
+    few = ClassifierSpec(batch_size=len(alone.splits["train"]) + 1)
+    with pytest.raises(InputError, match=f"number of training examples, but got .* for {len(alone.splits['train'])};"):
+        ClassifierSystem().resolve(few, data)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unrendered")
+def test_a_study_is_that_of_the_labelled_rows(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    found = []
+    for path in tables:
+        study = vaelab.classify(
+            path, "kind", {"dropout1": (0.0, 0.5)}, 1, settings={"epochs": 40, "hidden": "8", "lr": 0.02}, workers=1,
+            reading={"split": "split"}, figures="none", out=tmp_path / path.stem,
+        )  # fmt: skip
+        found.append(study.results)
+    whole, alone = found
+    for part in "best", "baseline", "baselines":
+        assert json.dumps(whole[part]) == json.dumps(alone[part])
+    assert [row["value"] for row in whole["table"]] == [row["value"] for row in alone["table"]]
+    splits = alone["data"]["splits"]
+    assert whole["data"]["splits"] == splits
+    there = sum(splits.values())
+    assert [note for note in whole["data"]["notes"] if "label" in note] == [
+        f"{N - there} of {N} examples have no label: whatever needs labels is of the other {there} ({splits['train']} "
+        f"training, {splits['validation']} validation and {splits['test']} test rows)."
+    ]
+    assert f" of {splits['test']} test examples correctly" in headline(whole)
+    split = vaelab.predict(tmp_path / "all", tables[0]).rows.split
+    expected = np.array(["train", "train", "train", "validation", "test"])[np.arange(N) % 5]
+    assert split is not None
+    assert split.tolist() == np.where(np.arange(N) % 7 == 0, expected, "").tolist()
+
+
 def test_what_is_judged_by_labels_needs_some_in_every_split() -> None:
     x, codes = blobs()
     words = np.where(np.arange(N) < LABELLED, "train", np.where(np.arange(N) % 2, "validation", "test"))
@@ -138,6 +223,8 @@ def test_a_few_labels_name_the_clusters_of_all_rows(data: Dataset, tmp_path: Pat
     assert results["components"] == 3
     answers = vaelab.predict(tmp_path / "c", data.x).answers
     assert np.mean(np.array(["one", "three", "two"])[codes] == answers) > 0.97
+    judged = f"100.0 % of {len(data.labelled.splits['test'])} labelled test rows classified correctly"
+    assert judged in build_cluster_report(tmp_path / "c", Spec).read_text(encoding="utf-8")
     told = [note for note in results["notes"] if "test rows have a label" in note]
     assert told == [
         f"{len(data.labelled.splits['test'])} of {len(data.splits['test'])} test rows have a label: accuracies on test "

@@ -7,6 +7,7 @@ imported where they are used.
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -72,6 +73,16 @@ def nats(proba: Floats, codes: Ints) -> Floats:
 def log_loss(proba: Floats, codes: Ints) -> float:
     """The mean of `nats`."""
     return float(nats(proba, codes).mean()) + 0.0  # no -0
+
+
+def share_error(share: float, n: int) -> float | None:
+    """sqrt(p (1 - p) / n), the standard error of a share p of n examples; None for none and all of them, of which it is
+    not known.
+
+    >>> share_error(0.5, 25), share_error(1.0, 12)
+    (0.1, None)
+    """
+    return math.sqrt(share * (1 - share) / n) if 0 < share < 1 else None
 
 
 def brier(proba: Floats, codes: Ints) -> float:

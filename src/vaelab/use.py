@@ -349,6 +349,8 @@ def with_split(model: Fitted | FittedSupervised, rows: NewRows, source: Any) -> 
         return rows
     own.pop("fingerprint", None)  # a file that has changed since has no splits, but is read all the same
     data = data_module.load_again(own)
+    if isinstance(model, FittedClassifier):
+        data = data.labelled  # the rows that it was of
     numbers = np.arange(len(data.x)) if data.numbers is None else data.numbers
     if data.fingerprint != model.facts.fingerprint or len(rows.x) <= numbers.max():
         return rows

@@ -17,12 +17,13 @@ from vaelab.supervised.feed import SupervisedFeed, resolve_inputs
 
 def resolve(spec: ClassifierSpec, data: Dataset) -> ClassifierSpec:
     """The spec with batch size, device and engine resolved; rejects data on which no classifier can be evaluated."""
-    check_labels(data)
-    return resolve_inputs(spec, data)
+    return resolve_inputs(spec, with_labels(data))
 
 
-def check_labels(data: Dataset) -> None:
-    """Reject data without labels, a single class, and classes too small to both train and evaluate."""
+def with_labels(data: Dataset) -> Dataset:
+    """The data with only labelled rows in its splits; rejects data without labels, a single class, and classes too
+    small to both train and evaluate.
+    """
     if data.labels is None:
         raise InputError(f"a classifier needs labels, but {shown(data.name)} has none; give them with `target` or y.")
     counts = data.counts(np.arange(len(data.x)))
@@ -52,6 +53,7 @@ def check_labels(data: Dataset) -> None:
                 f"a classifier is judged by labels, but none of the {len(data.splits[split]):,} {split} rows has one; "
                 "label more rows, or name a column of splits with `split`."
             )
+    return data.labelled
 
 
 class LabelledFeed(SupervisedFeed):

@@ -42,7 +42,7 @@ def draw_run(model: FittedClassifier, data: Dataset, name: str) -> list[Path]:
 
 def mistakes(model: FittedClassifier, data: Dataset, split: str) -> plots.Mistakes:
     """The wrong predictions on a split with the highest probability."""
-    rows, codes = data.labelled.splits[split], data.labelled.labels_of(split)
+    rows, codes = data.splits[split], data.labels_of(split)
     assert codes is not None
     proba = model.predict_proba(data.flat[rows])
     answers, confidence = proba.argmax(1), proba.max(1)

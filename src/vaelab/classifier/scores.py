@@ -97,7 +97,7 @@ def metrics(logits: Floats, codes: Ints, temperature: float, classes: Sequence[s
     each = by_class(table)
     found: dict[str, Any] = answer_metrics(table)
     n, accuracy = len(codes), found["accuracy"]
-    found["se"] = math.sqrt(accuracy * (1 - accuracy) / n)
+    found["se"] = scores.share_error(accuracy, n)
     found |= _of_probabilities(proba, codes)
     found |= {"temperature": temperature, "examples": n, "unscaled": _of_probabilities(raw, codes)}
     found["reliability"] = {"scaled": reliability(proba, codes), "unscaled": reliability(raw, codes)}

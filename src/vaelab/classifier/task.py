@@ -12,6 +12,7 @@ from vaelab.supervised.task import SupervisedTask
 
 if TYPE_CHECKING:
     from vaelab.classifier.system import ClassifierSystem
+    from vaelab.data import Dataset
 
 
 class ClassifierTask(SupervisedTask):
@@ -21,6 +22,12 @@ class ClassifierTask(SupervisedTask):
     spec_type = ClassifierSpec
     yardsticks: Mapping[str, Yardstick] = YARDSTICKS
     own_convolutions: ClassVar = {"label_smoothing": (0.0, 0.1)}
+
+    def eligible(self, data: Dataset) -> Dataset:
+        """Only rows with a label."""
+        from vaelab.classifier.feed import with_labels
+
+        return with_labels(data)
 
     def system(self, yardstick: str) -> ClassifierSystem:
         from vaelab.classifier.system import ClassifierSystem

@@ -152,7 +152,7 @@ def build(
             formats = {name: DATE_FORMAT + form for name, form in cells.formats.items()}
             source = {**source, **({"types": {**source.get("types", {}), **formats}} if formats else {})}
         notes = (*notes, *sentences(x, columns, left_out))
-    notes = (*notes, *of_labels(labels), *of_arrays(np.shape(raw.x) if cells is None else (), x))
+    notes = (*notes, *of_labels(labels, splits), *of_arrays(np.shape(raw.x) if cells is None else (), x))
     data = Dataset(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,

@@ -91,7 +91,7 @@ class Dataset:
     @property
     def labelled(self) -> Dataset:
         """The same examples, but only those with a label are in a split."""
-        if self.labels is None or (self.labels >= 0).all():
+        if self.labels is None or all((self.labels[rows] >= 0).all() for rows in self.splits.values()):
             return self
         return dataclasses.replace(self, splits={k: v[self.labels[v] >= 0] for k, v in self.splits.items()})
 

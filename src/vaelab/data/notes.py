@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data.columns import Column
-from vaelab.data.dataset import Array
+from vaelab.data.dataset import SPLITS, Array
 from vaelab.data.values import chunks, is_curve, quote
 from vaelab.wording import counted
 
@@ -77,15 +77,16 @@ def of_arrays(shape: tuple[int, ...], x: Array) -> tuple[str, ...]:
     return ()
 
 
-def of_labels(codes: npt.NDArray[np.int64] | None) -> tuple[str, ...]:
+def of_labels(codes: npt.NDArray[np.int64] | None, splits: Mapping[str, npt.NDArray[np.int64]]) -> tuple[str, ...]:
     """The note on rows without a label, whose code is -1."""
     without = 0 if codes is None else int((codes < 0).sum())
     if codes is None or not without:
         return ()
     verb = "has" if without == 1 else "have"
+    train, validation, test = (int((codes[splits[name]] >= 0).sum()) for name in SPLITS)
     return (
-        f"{without:,} of {counted(len(codes), 'example')} {verb} no label: a VAE learns from all, classes and "
-        "accuracies are of the others.",
+        f"{without:,} of {counted(len(codes), 'example')} {verb} no label: whatever needs labels is of the other "
+        f"{len(codes) - without:,} ({train:,} training, {validation:,} validation and {test:,} test rows).",
     )
 
 

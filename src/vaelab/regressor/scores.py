@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.errors import InputError
+from vaelab.metrics import share_error
 from vaelab.regressor.density import LEAST, Floats, log_density
 from vaelab.regressor.feed import TargetScale
 
@@ -83,12 +84,12 @@ def half_width(scores: Floats, level: float) -> float:
     return float(scores[place - 1])
 
 
-def coverage(y: Floats, mean: Floats, half: Floats) -> dict[str, float]:
+def coverage(y: Floats, mean: Floats, half: Floats) -> dict[str, float | None]:
     """The share of targets within `half` (n,) of the mean, its standard error, and the median width of the interval."""
     share = float((np.abs(y - mean) <= half).mean())
     return {
         "coverage": share,
-        "se": math.sqrt(share * (1 - share) / len(y)),
+        "se": share_error(share, len(y)),
         "median_width": float(np.median(2 * half)),
     }
 

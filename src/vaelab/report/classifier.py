@@ -11,7 +11,7 @@ from vaelab.report.page import Card, finite
 from vaelab.report.supervised import Page, build_supervised_report, no_winner, opened
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
-from vaelab.wording import percent
+from vaelab.wording import counted, percent
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -33,11 +33,13 @@ def headline(results: Mapping[str, Any]) -> str:
     winner = results.get("best")
     if not winner:
         return no_winner(results)
-    found, always = winner.get(opened(winner)) or {}, (results.get("baseline") or {}).get("accuracy")
+    split, always = opened(winner), (results.get("baseline") or {}).get("accuracy")
+    found, validation = winner.get(split) or {}, winner.get("validation") or {}
+    examples = counted(int(found.get("examples") or 0), f"{split} example")
     sentence = (
-        f"Trial {winner['number']} won: it classifies {percent(found.get('accuracy'), 2)} of the {opened(winner)} "
+        f"Trial {winner['number']} won: it classifies {percent(found.get('accuracy'), 2)} of {examples} correctly, "
+        f"{percent(validation.get('accuracy'), 2)} on validation"
     )
-    sentence += f"examples correctly, {percent((winner.get('validation') or {}).get('accuracy'), 2)} on validation"
     return sentence + (f" (majority class: {percent(always, 2)})." if always is not None else ".")
 
 
@@ -48,7 +50,9 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
         found = winner.get(split) or {}
         if found.get("accuracy") is not None:
             accuracy = Cell.mean({"mean": found["accuracy"], "se": found.get("se")})
-            cards.append(Card(f"{split} accuracy", accuracy, "standard error over examples"))
+            unit = f"of {counted(int(found.get('examples') or 0), 'example')}"
+            unit += ", ± standard error" if accuracy.error else ""
+            cards.append(Card(f"{split} accuracy", accuracy, unit))
     found = winner.get(opened(winner)) or {}
     units = {
         "macro_f1": "mean over classes (best: 1)",

@@ -91,7 +91,8 @@ def _headline(results: Mapping[str, Any]) -> str:
     accuracy = finite(_answering(results).get("labelled_accuracy"))
     if labels and accuracy is not None:
         known = counted(int(labels.get("number") or 0), "label")
-        return f"{number}, {known}: {percent(accuracy, 1)} of the test split classified correctly {_by(results)}."
+        judged = counted(sum(map(sum, results.get("confusion") or [])), "labelled test row")
+        return f"{number}, {known}: {percent(accuracy, 1)} of {judged} classified correctly {_by(results)}."
     return f"{number} describe the latents: {_choice(results)}."
 
 

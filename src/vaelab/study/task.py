@@ -151,6 +151,9 @@ class Task(Protocol):
     def defaults(self) -> Mapping[str, Any]:
         """Defaults of a study's options that differ from those of `Config`."""
 
+    def eligible(self, data: Dataset) -> Dataset:
+        """The data with only those rows in its splits of which these models can be; InputError if they are too few."""
+
     def default_space(
         self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
     ) -> Space:

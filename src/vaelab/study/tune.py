@@ -48,6 +48,7 @@ def begin(
     watch: Watch | None = None,
 ) -> Study:
     """Start a study: search, retrain the best over seeds, choose on validation, open test once."""
+    data = config.task.eligible(data)
     config = _decide(config, data, workers)
     base = _base(config, data)
     if ray is not None:
@@ -108,6 +109,7 @@ def resume(
         raise StoreError(
             f"{folder} was started with other data; give the same data and split seed, or start a new study."
         )
+    data = config.task.eligible(data)
     changes: dict[str, Any] = {"timeout": timeout}
     if trials is not None:
         changes["trials"] = trials

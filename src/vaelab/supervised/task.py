@@ -38,6 +38,10 @@ class SupervisedTask:
     own_space: ClassVar[Mapping[str, Any]] = {}  # searched besides, by dense networks
     own_convolutions: ClassVar[Mapping[str, Any]] = {}  # and by convolutions
 
+    def eligible(self, data: Dataset) -> Dataset:
+        """All: every row has a target."""
+        return data
+
     def default_space(
         self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
     ) -> Space:

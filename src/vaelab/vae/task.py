@@ -50,6 +50,10 @@ class VAETask:
     first: Sequence[Mapping[str, Any]] = ({}, {"layers": 0})  # probabilistic PCA or factor analysis, as a VAE
     defaults: Mapping[str, Any] = {}
 
+    def eligible(self, data: Dataset) -> Dataset:
+        """All."""
+        return data
+
     def default_space(
         self, data: Dataset, settings: Mapping[str, Any], affords: Callable[[Mapping[str, Any]], bool]
     ) -> Space:
