@@ -25,7 +25,7 @@ from vaelab.engine import training
 from vaelab.engine.resolve import auto_epochs
 from vaelab.errors import InputError
 from vaelab.latent.anomaly import anomaly
-from vaelab.report.classifier import headline
+from vaelab.report.classifier import PAGE, headline
 from vaelab.report.cluster import build_cluster_report
 from vaelab.study import tune
 from vaelab.study.config import Config
@@ -197,6 +197,9 @@ def test_a_study_is_that_of_the_labelled_rows(tables: tuple[Path, Path], tmp_pat
         f"training, {splits['validation']} validation and {splits['test']} test rows)."
     ]
     assert f" of {splits['test']} test examples correctly" in headline(whole)
+    cards = {card.name: (card.cell.error, card.unit) for card in PAGE.cards(whole)}
+    assert whole["best"]["validation"]["accuracy"] == 1
+    assert cards["validation accuracy"] == ("", f"share of {splits['validation']} examples")
     split = vaelab.predict(tmp_path / "all", tables[0]).rows.split
     expected = np.array(["train", "train", "train", "validation", "test"])[np.arange(N) % 5]
     assert split is not None

@@ -50,7 +50,7 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
         found = winner.get(split) or {}
         if found.get("accuracy") is not None:
             accuracy = Cell.mean({"mean": found["accuracy"], "se": found.get("se")})
-            unit = f"of {counted(int(found.get('examples') or 0), 'example')}"
+            unit = f"share of {counted(int(found.get('examples') or 0), 'example')}"
             unit += ", ± standard error" if accuracy.error else ""
             cards.append(Card(f"{split} accuracy", accuracy, unit))
     found = winner.get(opened(winner)) or {}
