@@ -75,7 +75,7 @@ def test_dimensions_of_noise_have_no_parameters_of_each_component(covariance: st
     dims = np.array([False, True, False, True, False])
     mixture = LatentMixture(3, covariance, starts=2, tol=1e-4, floor=0, seed=3).fit(z, dims=dims)  # type: ignore[arg-type]
     alone = LatentMixture(3, covariance, starts=2, tol=1e-4, floor=0, seed=3).fit(z[:, dims])  # type: ignore[arg-type]
-    rest = multivariate_normal(z[:, ~dims].mean(0), np.diag(z[:, ~dims].var(0))).logpdf(z[:, ~dims])
+    rest = multivariate_normal(z[:, ~dims].mean(0), np.cov(z[:, ~dims].T, bias=True)).logpdf(z[:, ~dims])
     np.testing.assert_allclose(mixture.score_samples(z), alone.score_samples(z[:, dims]) + rest, rtol=1e-9)
     np.testing.assert_allclose(mixture.predict_proba(z), alone.predict_proba(z[:, dims]), atol=1e-9)
     assert mixture.bic(z) == pytest.approx(alone.bic(z[:, dims]) - 2 * rest.sum())

@@ -282,7 +282,8 @@ def _conclude(
     store.write_json(folder / "results.json", results)
     if options.figures:
         say("drawing")
-        draw_clusters(folder, Shown(fitted, data, clusters, latents.mean, latents.std, chosen_shares), results)
+        shown = Shown(fitted, data, clusters, latents.mean, latents.std, chosen_shares, mixtures[best])
+        draw_clusters(folder, shown, results)
         build_cluster_report(folder, Spec)
     return Clustering(folder, results, fitted, clusters)
 

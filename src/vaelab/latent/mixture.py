@@ -102,7 +102,7 @@ class LatentMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Fit to points X (n, L); y is ignored.
 
         dims: which dimensions (L,) tell components apart, by default all. In the others every component has the mean
-            and the variance of all points: dimensions of noise alone have no parameters of each component to fit.
+            and the covariance of all points: dimensions of noise have no parameters of each component to fit.
         """
         self._check_parameters()
         z = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
@@ -279,7 +279,8 @@ class Start:
 def _over(z: Floats, free: npt.NDArray[np.bool_], em: Any, floor: float) -> tuple[Floats, Floats, Floats]:
     """Weights (K,), means (K, L) and covariances (K, L, L) over all dimensions of a scikit-learn mixture of some."""
     K = len(em.weights_)
-    means, covariances = np.tile(z.mean(0), (K, 1)), np.tile(np.diag(z.var(0) + floor), (K, 1, 1))
+    every = np.atleast_2d(np.cov(z.T, bias=True)) + floor * np.eye(len(free))
+    means, covariances = np.tile(z.mean(0), (K, 1)), np.tile(every * ~(free ^ free[:, None]), (K, 1, 1))
     means[:, free], covariances[:, np.outer(free, free)] = em.means_, _full(em).reshape(K, -1)
     return em.weights_, means, covariances
 

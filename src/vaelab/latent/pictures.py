@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab.data import Dataset
-from vaelab.latent import UNKNOWN, Clusters
+from vaelab.latent import UNKNOWN, Clusters, LatentMixture
 from vaelab.latent.described import assigned, cluster_names
 from vaelab.plots import clusters as plots
 from vaelab.plots.dataset import features, viewable
@@ -26,7 +26,9 @@ NEAREST, DRAWN, PER_CLASS = 7, 7, 14
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """The data of the pictures: posteriors (N, L) and component shares (N, K) of all examples."""
+    """The data of the pictures: posteriors (N, L) and component shares (N, K) of all examples. `narrow` is the mixture
+    before it was widened by posterior variances: of the dots, if these are posterior means.
+    """
 
     fitted: Fitted
     data: Dataset
@@ -34,6 +36,7 @@ class Shown:
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
     shares: npt.NDArray[np.float64]
+    narrow: LatentMixture
 
 
 def draw_clusters(folder: Path, view: Shown, results: Mapping[str, Any]) -> list[Path]:
@@ -69,7 +72,7 @@ def class_names(clusters: Clusters) -> list[str]:
 
 def _draw_plane(view: Shown, path: Path) -> Path:
     rows, split = latent_rows(view.data)
-    m = view.clusters.mixture
+    m = view.narrow
     if view.clusters.table is None:
         codes = assigned(view.shares[rows], view.clusters.reject)
         classes, named = cluster_names(len(m.weights_)), np.arange(len(m.weights_))
