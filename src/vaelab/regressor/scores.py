@@ -94,14 +94,22 @@ def coverage(y: Floats, mean: Floats, half: Floats) -> dict[str, float | None]:
     }
 
 
-def why_collapsed(gain: float) -> str | None:
+def why_collapsed(gain: float, nearer: Floats) -> str | None:
     """The reason if predictions are no better than always the mean of training; else None.
 
-    gain: of log-density on validation against the mean and spread of the training rows.
+    gain: of log-density on validation against the mean and spread of the training rows; nearer: by how much the
+    squared error of each row (n,) is smaller than that of the mean. Predictions whose scale of the noise is wrong may
+    have a low density and yet be nearer, by two standard errors.
 
-    >>> why_collapsed(-0.125)
-    'its log-density on validation is 0.12 nats lower than that of always predicting the training mean'
+    >>> why_collapsed(-0.125, np.array([1.0, 0.9, 1.1]))
+    >>> why_collapsed(-0.125, np.array([1.0, -0.9, 0.1]))
+    'its log-density on validation is 0.12 nats lower than that of always predicting the training mean, and its \
+squared error not clearly smaller'
     """
-    if gain > 0:
+    error = _error(nearer)
+    if gain > 0 or (error is not None and nearer.mean() > 2 * error):
         return None
-    return f"its log-density on validation is {-gain:.2g} nats lower than that of always predicting the training mean"
+    return (
+        f"its log-density on validation is {-gain:.2g} nats lower than that of always predicting the training mean, "
+        "and its squared error not clearly smaller"
+    )

@@ -53,8 +53,10 @@ class RegressorSystem(SupervisedSystem[RegressorSpec, NumericFeed, FittedRegress
         every = outputs_of(stack.model, stack.views(stack.best), feed.batches("validation", 1))
         judged = []
         for outputs in every:
-            found = scores.metrics(y, *scores.in_own_units(outputs, feed.target_scale))
-            reason = scores.why_collapsed(found["log_density"] - always["log_density"])
+            mean, scale = scores.in_own_units(outputs, feed.target_scale)
+            found = scores.metrics(y, mean, scale)
+            nearer = (y - always["answer"]) ** 2 - (y - mean) ** 2
+            reason = scores.why_collapsed(found["log_density"] - always["log_density"], nearer)
             judged.append(found | {"verdict": "ok" if reason is None else "collapsed", "reason": reason})
         return judged
 
