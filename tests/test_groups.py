@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from vaelab.api.given import as_dataset
 from vaelab.classifier import estimator as classifiers
 from vaelab.classifier.estimator import Classifier
 from vaelab.data import Dataset, from_arrays, load
+from vaelab.data.style import Style
 from vaelab.errors import InputError
 from vaelab.latent import anomaly
 from vaelab.latent.options import Options, label_rows
@@ -87,19 +90,23 @@ def test_accuracy_without_signal_is_chance_only_by_group(copies: tuple[Array, Ar
     assert np.mean([accuracy(from_arrays(x, y, group=groups, seed=seed)) for seed in range(10)]) < 0.65
 
 
-def test_workers_get_all_that_is_known_of_the_rows(copies: tuple[Array, Array, Array], tmp_path: Path) -> None:
+def test_workers_get_all_that_is_known_of_the_data(copies: tuple[Array, Array, Array], tmp_path: Path) -> None:
     x, y, groups = copies
     data = from_arrays(x, y, group=groups, id=np.array([f"row{i:03d}" for i in range(600)]))
-    data = Dataset(**{**vars(data), "left_out": {"comment": "free text"}, "notes": ("a note",)})
-    again = open_data(dump_data(data, tmp_path))
-    for name in ("x", "labels", "groups", "ids"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(data, name))
-    for name in ("name", "id_name", "left_out", "notes", "columns", "classes", "source", "fingerprint"):
-        assert getattr(again, name) == getattr(data, name), name
-    bare = open_data(dump_data(from_arrays(x), tmp_path / "bare"))
-    assert bare.groups is None
-    assert bare.ids is None
-    assert bare.labels is None
+    more = {
+        "left_out": {"comment": "free text"}, "notes": ("a note",), "targets": x[:, 0].astype(float),
+        "numbers": np.arange(600) * 2, "condition": 1, "style": Style(";", ",", "NA", {"day": "%d.%m.%Y"}),
+    }  # fmt: skip
+    for own, folder in (dataclasses.replace(data, **more), tmp_path / "all"), (from_arrays(x), tmp_path / "bare"):
+        again = open_data(json.loads(json.dumps(dump_data(own, folder))))
+        for field in dataclasses.fields(Dataset):
+            given, found = (getattr(one, field.name) for one in (own, again))
+            if field.name == "splits":
+                assert all((given[name] == found[name]).all() for name in given)
+            elif isinstance(given, np.ndarray):
+                np.testing.assert_array_equal(found, given)
+            else:
+                assert found == given, field.name
 
 
 def test_labels_for_clusters_come_from_different_groups(copies: tuple[Array, Array, Array]) -> None:

@@ -20,15 +20,18 @@ from typing import Any
 import numpy as np
 
 from vaelab.data import SPLITS, Column, Dataset
+from vaelab.data.style import Style
 from vaelab.errors import InputError
 from vaelab.store import writing
 from vaelab.study.task import Task
+
+OF_ROWS = ("labels", "groups", "ids", "targets", "numbers")  # what a data set may hold of each row, besides x
 
 
 def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
     """Write a data set to a file that all workers memory-map, so that they share one copy; returns how to open it."""
     x = folder / "x.npy"
-    of_rows = {"labels": data.labels, "groups": data.groups, "ids": data.ids, "targets": data.targets}
+    of_rows = {name: getattr(data, name) for name in OF_ROWS}
     held = [name for name, values in of_rows.items() if values is not None]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +51,8 @@ def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
         "id_name": data.id_name,
         "left_out": dict(data.left_out),
         "notes": data.notes,
+        "condition": data.condition,
+        "style": dataclasses.asdict(data.style),
     }
     return {
         **facts,
@@ -66,17 +71,16 @@ def open_data(where: dict[str, Any]) -> Dataset:
         where["name"],
         np.load(where["x"], mmap_mode="r"),
         rows,
-        held.get("labels"),
-        tuple(where["classes"]),
-        tuple(Column.from_dict(column) for column in where["columns"]),
-        where["split_seed"],
+        classes=tuple(where["classes"]),
+        columns=tuple(Column.from_dict(column) for column in where["columns"]),
+        split_seed=where["split_seed"],
+        condition=where["condition"],
         source=where["source"],
-        ids=held.get("ids"),
         id_name=where["id_name"],
-        groups=held.get("groups"),
         left_out=where["left_out"],
         notes=tuple(where["notes"]),
-        targets=held.get("targets"),
+        style=Style(**where["style"]),
+        **held,
     )
 
 
