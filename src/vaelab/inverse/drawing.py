@@ -102,7 +102,7 @@ def draw(
         notes += [_of_pooled(name, k, own) for name, k, own in each if k > 1]
         alone = {name: own for name, k, own in each if k == 1 and own.proposed > n}
         notes += _of_single(alone, n) if is_exact else []
-    return Drawn(problem, measured, x, [*notes, _misfit(model, x, [measured.y[own] for own in rows])])
+    return Drawn(problem, measured, x, [*notes, _misfit(model, x, [measured.y[own] for own in rows], is_exact)])
 
 
 def _of_single(pooled: Mapping[Any, Pooled], n: int) -> list[str]:
@@ -139,7 +139,7 @@ def _of_pooled(name: Any, k: int, found: Pooled) -> str:
     return f"{told}: too much to be of one x (p = {found.p_value:.1g})." if found.p_value <= UNLIKE else f"{told}."
 
 
-def _misfit(model: Inverter, x: Array, y: Sequence[Array]) -> str:
+def _misfit(model: Inverter, x: Array, y: Sequence[Array], is_exact: bool = False) -> str:
     """How far f(x) of draws x (m, n, *x_shape) is from the measurements y (k, *y_shape) of each, in units of the noise.
 
     The pair of a posterior draw and y is distributed as that of the true x and y: the mean square is 1 on average.
@@ -166,6 +166,8 @@ def _misfit(model: Inverter, x: Array, y: Sequence[Array]) -> str:
         f"f(x) of a draw misses its y by {found:.3g} {source} standard deviations of the noise (root mean square; 1 is "
         f"expected, {low:.2g} to {high:.2g} by chance)"
     )
+    if found > high and is_exact:
+        return f"{told}: no x of the prior reproduces some y within the noise; check f, the noise, and these y."
     if found > high:
         return f"{told}: draws reproduce y less well than the noise allows; train longer, or check the noise."
     return f"{told}: the noise is smaller than this, or is stated too large." if found < low else f"{told}."
