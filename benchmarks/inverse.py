@@ -195,7 +195,7 @@ def linear(passes: int | None, simulations: int, cases: int, draws: int) -> None
                 drawn = model.draw(own, draws, case).x[0]
             else:
                 try:
-                    pooled = model.draw_repeated(own, draws, case)
+                    pooled = model.draw_weighted(own, draws, case)
                 except InputError:  # too few of its proposals agree with all measurements
                     refused += 1
                     continue

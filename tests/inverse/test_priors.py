@@ -99,6 +99,16 @@ def test_other_priors_are_refused(prior, message):
         priors.draw(prior, 10, 0)
 
 
+def test_impossible_parameters_are_refused_where_torch_does_not_check(monkeypatch):
+    monkeypatch.setattr(distributions.Distribution, "_validate_args", False)  # as `python -O` and zuko do
+    for prior, name in (
+        (distributions.Normal(0.0, -1.0), "scale"),
+        (distributions.Gamma(torch.tensor(0.0), 1.0), "conc"),
+    ):
+        with pytest.raises(InputError, match=f"`{name}.* of the prior of x1 must be Greater"):
+            priors.draw([distributions.Normal(0.0, 1.0), prior], 10, 0)
+
+
 def test_a_prior_replaces_x_y_and_bounds():
     prior = [distributions.Normal(0.0, 1.0)]
     for model, arguments in (

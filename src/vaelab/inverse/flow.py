@@ -132,12 +132,8 @@ def _mixture(z: Tensor, log_slope: Tensor, scale: float) -> Tensor:
 
 
 def _network(x_size: int, y_size: int, seed: int) -> Any:
-    from torch.distributions import Distribution
+    import zuko  # and with it torch.distributions, half a second that other commands need not wait
 
-    checks = Distribution._validate_args
-    import zuko  # half a second that other commands need not wait; it stops torch's checks of every distribution
-
-    Distribution.set_default_validate_args(checks)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return zuko.flows.NSF(x_size, y_size, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)

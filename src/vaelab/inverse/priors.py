@@ -159,13 +159,17 @@ def log_density(entries: Sequence[Mapping[str, Any]], x: Array) -> npt.NDArray[n
 
 
 def _check(priors: Sequence[Any]) -> None:
-    from torch.distributions import Distribution
+    from torch.distributions import Distribution, constraints
 
     if not isinstance(priors, list | tuple) or not priors:
         raise InputError(f"`prior` is a list of one torch distribution per input, but got {shown(priors)}.")
     for k, prior in enumerate(priors):
         if not isinstance(prior, Distribution) or prior.batch_shape or prior.event_shape:
             raise InputError(f"the prior of x{k} must be a torch distribution of one number, but got {shown(prior)}.")
+        for name, allowed in prior.arg_constraints.items():  # torch itself checks only where no one has stopped it
+            is_known = name in vars(prior) and not constraints.is_dependent(allowed)
+            if is_known and not allowed.check(getattr(prior, name)).all():
+                raise InputError(f"`{name}` of the prior of x{k} must be {allowed}, but got {shown(prior)}.")
         if prior.support is None or prior.support.is_discrete:
             raise InputError(f"the prior of x{k} must be of real numbers, but {shown(prior)} is discrete.")
 
