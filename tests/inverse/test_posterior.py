@@ -21,7 +21,7 @@ def test_the_predictive_check_is_that_of_the_exact_posterior(monkeypatch):
         mean, sd = y / (1 + s**2), s / np.sqrt(1 + s**2)
         return Draws(mean[:, None, None] + sd * np.random.default_rng(seed).normal(size=(len(y), n, 1)))
 
-    found = posterior._predictive(SimpleNamespace(problem=problem, draw=draw), 0)
+    found = posterior._reproduced(SimpleNamespace(problem=problem, draw=draw), 0)[0]
     of_mean = s**2 / np.sqrt(1 + s**2)  # the standard deviation of y - E[x | y]
     of_new = np.sqrt(s**2 / (1 + s**2) + s**2)
     for level in posterior.LEVELS:

@@ -309,7 +309,7 @@ def test_a_misfit_of_exact_draws_is_that_of_the_noise() -> None:
     assert low < 0.98 < 1.02 < high
     assert low < found < high
     assert told.endswith("by chance).")
-    assert posterior_checks._misfit(model, 0) == pytest.approx(1, abs=0.1)  # type: ignore[arg-type]
+    assert posterior_checks._reproduced(model, 0)[1] == pytest.approx(1, abs=0.1)  # type: ignore[arg-type]
     far = problem.x[None, :300], [y[:1]]
     assert "less well" in drawing._misfit(model, *far)  # type: ignore[arg-type]
     assert "no x of the prior" in drawing._misfit(model, *far, is_exact=True)  # type: ignore[arg-type]

@@ -55,9 +55,10 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
     }  # fmt: skip
     covered = expected_coverage(drawn, _coordinates(model, x), seed)
     coverage = {"p_value": covered.p_value, "levels": {str(level): covered.at(level) for level in LEVELS}}
+    predictive, misfit = _reproduced(model, seed)
     return {
-        "calibration": ranks, "coverage": coverage, "predictive": _predictive(model, seed),
-        "misfit": _misfit(model, seed), "efficiency": _efficiency(model, seed),
+        "calibration": ranks, "coverage": coverage, "predictive": predictive, "misfit": misfit,
+        "efficiency": _efficiency(model, seed),
         "reference": _against_exact(model, seed), "examples": _examples(model, seed),
     }  # fmt: skip
 
@@ -83,36 +84,27 @@ def _examples(model: Inverter, seed: int) -> list[list[dict[str, Any]]] | None:
     ]
 
 
-def _predictive(model: Inverter, seed: int) -> dict[str, float] | None:
-    """The share of measured values within the central intervals of new measurements f(x) + noise, x ~ p(x | y).
+def _reproduced(model: Inverter, seed: int) -> tuple[dict[str, float] | None, float | None]:
+    """How well draws x ~ p(x | y) reproduce y: the share of measured values within the central intervals of new
+    measurements f(x) + noise, and the root mean square of f(x) - y, in standard deviations of the noise.
 
-    Close to one for an exact y, and above the level even for a correct posterior, since y itself chose x; a share below
-    the level means that draws do not reproduce what was measured. None without noise or a forward function.
+    The shares are close to one for an exact y, and above the level even for a correct posterior, since y itself chose
+    x; a share below the level means that draws do not reproduce what was measured. The pair of a posterior draw and y
+    is distributed as that of the true x and y: the misfit of a correct posterior is 1. Without a forward function or
+    noise there are no shares, without noise of every output there is no misfit.
     """
     problem = model.problem
     if not (problem.has_forward and problem.noise.any()):
-        return None
+        return None, None
     y = problem.rows("validation")[1][:PREDICTED]
-    x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
-    again = predicted(problem, x, derive_seed(seed, 10))
-    return {str(level): float(_inside(problem.relative_y(y), again, level).mean()) for level in LEVELS}
-
-
-def _misfit(model: Inverter, seed: int) -> float | None:
-    """How far f(x) of draws is from y, in standard deviations of its noise: the root mean square over validation pairs.
-
-    The pair of a posterior draw and y is distributed as that of the true x and y: it is 1 for a correct posterior. None
-    without noise of every output or a forward function.
-    """
-    problem = model.problem
-    if not (problem.has_forward and (problem.noise > 0).all()):
-        return None
-    y = problem.rows("validation")[1][:PREDICTED]
-    x = model.draw(y, DRAWS, derive_seed(seed, 9)).x
-    found = problem.relative_y(apply(problem.forward, x.reshape(-1, *problem.x_shape))).reshape(*x.shape[:2], -1)
-    level = each_value(problem.noise / problem.y_scale, problem.y_shape)
-    squares = ((found - problem.relative_y(y)[:, None]) / level) ** 2
-    return float(np.sqrt(np.mean(squares[np.isfinite(squares)])))
+    clean = _clean(problem, model.draw(y, DRAWS, derive_seed(seed, 9)).x)
+    again = _noisy(problem, clean, derive_seed(seed, 10))
+    measured = problem.relative_y(y)
+    shares = {str(level): float(_inside(measured, again, level).mean()) for level in LEVELS}
+    if not (problem.noise > 0).all():
+        return shares, None
+    squares = ((clean - measured[:, None]) / _level(problem)) ** 2
+    return shares, float(np.sqrt(np.mean(squares[np.isfinite(squares)])))
 
 
 def _efficiency(model: Inverter, seed: int) -> dict[str, float] | None:
@@ -130,11 +122,24 @@ def _efficiency(model: Inverter, seed: int) -> dict[str, float] | None:
 
 def predicted(problem: Problem, x: Array, seed: int) -> Array:
     """New measurements f(x) + noise (curves, n, V), in units of y_scale, of draws x (curves, n, *x_shape)."""
+    return _noisy(problem, _clean(problem, x), seed)
+
+
+def _clean(problem: Problem, x: Array) -> Array:
+    """f(x) (curves, n, V)."""
     m, n = x.shape[:2]
-    clean: Array = problem.relative_y(apply(problem.forward, x.reshape(m * n, *problem.x_shape))).reshape(m, n, -1)
-    level = each_value(problem.noise / problem.y_scale, problem.y_shape)
-    again: Array = clean + level * np.random.default_rng(seed).standard_normal(clean.shape)
+    found: Array = problem.relative_y(apply(problem.forward, x.reshape(m * n, *problem.x_shape))).reshape(m, n, -1)
+    return found
+
+
+def _noisy(problem: Problem, clean: Array, seed: int) -> Array:
+    again: Array = clean + _level(problem) * np.random.default_rng(seed).standard_normal(clean.shape)
     return again
+
+
+def _level(problem: Problem) -> Array:
+    """The noise of each value (V,), in units of y_scale."""
+    return each_value(problem.noise / problem.y_scale, problem.y_shape)
 
 
 def _inside(y: Array, again: Array, level: float) -> Array:
