@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from vaelab.metrics import reconstruction_mse, task_scores
+from vaelab.metrics import jackknife_error, reconstruction_mse, task_scores
 
 
 def test_mse_is_the_mean_square_in_units_of_the_scale() -> None:
@@ -13,6 +14,17 @@ def test_mse_is_the_mean_square_in_units_of_the_scale() -> None:
     off = x.astype(np.float32) + np.array([[51, 0], [0, -102]])
     assert reconstruction_mse(x, off, np.full(1, 255.0)) == pytest.approx((0.2**2 + 0.4**2) / 4)
     assert reconstruction_mse(x, off, np.array([51.0, 0.0])) == pytest.approx(1 / 2)  # the second column is constant
+
+
+def test_the_jackknife_is_the_formula_of_a_mean_and_the_bootstrap_of_other_statistics() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=400)
+    b = a + rng.normal(size=400)
+    assert jackknife_error(lambda rows: float(a[rows].mean()), 40) == pytest.approx(a[:40].std(ddof=1) / 40**0.5)
+    found = jackknife_error(lambda rows: float(np.corrcoef(a[rows], b[rows])[0, 1]), 400)
+    drawn = stats.bootstrap((a, b), lambda x, y: np.corrcoef(x, y)[0, 1], paired=True, vectorized=False, rng=2)
+    assert found == pytest.approx(float(drawn.standard_error), rel=0.3)  # of 50 groups: 10 % of its own error
+    assert jackknife_error(lambda rows: 1.0, 1) == np.inf  # one row says nothing
 
 
 def test_separable_classes_are_read_and_noise_is_not() -> None:

@@ -27,6 +27,7 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative
 from vaelab.classifier.loss import cross_entropy
 from vaelab.classifier.spec import ClassifierSpec
+from vaelab.classifier.system import ClassifierSystem
 from vaelab.classifier.task import TASK
 from vaelab.data import Dataset, from_arrays
 from vaelab.engine.training import Stack, epochs
@@ -573,6 +574,11 @@ def test_simpler_classifiers_are_fitted_on_tables_and_left_out_for_images(table:
     assert [own["name"] for own in results["baselines"]] == ["logistic regression", "gradient boosting"]
     best = max(own["test"]["accuracy"] for own in results["baselines"])
     assert bool(results["beaten"]) == (best > results["best"]["test"]["accuracy"])
+    assert study.best is not None
+    system, feed = ClassifierSystem(), LabelledFeed(table, study.best.spec)
+    own_test = system.on_test(feed, study.best).all
+    assert own_test["accuracy"] == results["best"]["test"]["accuracy"]
+    assert own_test["log_loss"] == pytest.approx(results["best"]["test"]["log_loss"])
     assert "Beside simpler models" in (study.folder / "report.html").read_text()
     (logistic, _) = baselines(LabelledFeed(table, spec_of(table)))
     train, test = table.splits["train"], table.splits["test"]
@@ -580,6 +586,6 @@ def test_simpler_classifiers_are_fitted_on_tables_and_left_out_for_images(table:
     assert table.labels is not None
     own = LogisticRegression().fit((table.flat[train, :7] - mean) / std, table.labels[train])
     expected = own.score((table.flat[test, :7] - mean) / std, table.labels[test])
-    assert logistic.test["accuracy"] == pytest.approx(expected, abs=1 / len(test))
+    assert logistic.test.all["accuracy"] == pytest.approx(expected, abs=1 / len(test))
     images = from_arrays(np.random.default_rng(0).integers(0, 255, (60, 15, 15), dtype=np.uint8), [0, 1] * 30)
     assert "225 inputs, more than" in str(left_out(LabelledFeed(images, spec_of(images))))

@@ -35,8 +35,10 @@ from vaelab.regressor.fused import steps
 from vaelab.regressor.learning import Regression
 from vaelab.regressor.spec import RegressorSpec
 from vaelab.regressor.task import TASK
+from vaelab.regressor.yardsticks import YARDSTICKS
 from vaelab.study import tune
 from vaelab.study.worker import dump_data, open_data
+from vaelab.supervised.baselines import Baseline, OnTest, beaten_by
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
@@ -251,12 +253,33 @@ def test_simpler_models_are_those_of_scikit_learn_on_the_same_rows(data: Dataset
     assert data.targets is not None
     train, test = (data.targets[data.splits[split]] for split in ("train", "test"))
     rmse = float(np.sqrt(np.mean((test - train.mean()) ** 2)))
-    assert found["the mean"].test["rmse"] == pytest.approx(rmse)
+    assert found["the mean"].test.all["rmse"] == pytest.approx(rmse)
     design = np.c_[np.ones(len(train)), data.rows("train")]
     weights, *_ = np.linalg.lstsq(design, train, rcond=None)
     linear = np.c_[np.ones(len(test)), data.rows("test")] @ weights
-    assert found["ridge regression"].test["r2"] == pytest.approx(metrics.r2_score(test, linear), abs=0.01)
-    assert found["gradient boosting"].test["r2"] > found["ridge regression"].test["r2"]
+    assert found["ridge regression"].test.all["r2"] == pytest.approx(metrics.r2_score(test, linear), abs=0.01)
+    assert found["gradient boosting"].test.all["r2"] > found["ridge regression"].test.all["r2"]
+
+
+def test_a_simpler_model_is_better_only_beyond_the_noise_of_the_difference() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=300)
+
+    def model(noise: float) -> OnTest:
+        mean = y + noise * rng.normal(size=300)
+        return OnTest(lambda rows: scores.metrics(y[rows], mean[rows], np.ones(len(rows))), 300)
+
+    def said(simpler: OnTest, own: OnTest) -> str:
+        return beaten_by([Baseline("ridge regression", simpler.all, simpler)], own.all, own, YARDSTICKS["r2"])
+
+    good, alike, bad = model(0.5), model(0.5), model(0.8)
+    first, second = sorted((good, alike), key=lambda each: float(each.all["r2"]))
+    assert said(first, second) == ""
+    assert "no better than a simpler model on test: ridge regression has 0.7" in said(second, first)
+    assert said(good, bad).startswith("A simpler model is better by R² on test: ridge regression, with 0.7")
+    assert beaten_by([], bad.all, bad, YARDSTICKS["r2"]) == ""
+    equal = OnTest(lambda rows: scores.metrics(np.ones(len(rows)), np.ones(len(rows)), np.ones(len(rows))), 300)
+    assert said(equal, equal) == ""  # R² of equal targets is none
 
 
 @parametrize_with_checks([Regressor(units1=32, units2=16, epochs=10)])
@@ -309,7 +332,7 @@ def test_a_study_learns_a_table_and_says_how_well(study: Path) -> None:
     assert [own["name"] for own in results["baselines"]] == ["the mean", "ridge regression", "gradient boosting"]
     for name, title in (("log_density", "log-density"), ("r2", "R²")):
         is_beaten = max(own["test"][name] for own in results["baselines"]) > test[name]
-        assert (f"better by {title} on test" in results["beaten"]) == is_beaten
+        assert (f"by {title}" in results["beaten"].replace("By", "by")) == is_beaten
     page = (study / "report.html").read_text()
     for words in ("predicts price with R²", "Beside simpler models", "Intervals</h2>", "coverage", "Finalists"):
         assert words in page

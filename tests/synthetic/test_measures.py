@@ -11,6 +11,7 @@ from scipy import stats
 
 from vaelab.data import Column, Reading
 from vaelab.synthetic import associations, boosting, drawing, marginals, nearest, validity
+from vaelab.synthetic.run import remedy
 
 A, B, N = "abcd", (0.0, 1.0, 2.0, 3.0), 400
 NUMBER, COUNT, POSITIVE = Column("number"), Column("count", "count"), Column("positive", "positive")
@@ -234,7 +235,9 @@ def test_values_at_the_ends_of_a_range_are_told_where_real_ones_are_not_there() 
     columns = [Column(name, "real") for name in ("skewed", "normal", "often zero")]
     drawn = train.mean(0) + train.std(0) * rng.normal(size=(2_000, 3))
     made = drawing.as_recorded(drawn, columns, train)
-    ((name, share, real),) = drawing.at_ends(columns, train, made)
-    assert (name, real) == ("skewed", 2 / 500)
+    ((column, share, real),) = drawing.at_ends(columns, train, made)
+    assert (column, real) == (0, 2 / 500)
     assert share == np.mean((drawn[:, 0] <= train[:, 0].min()) | (drawn[:, 0] >= train[:, 0].max()))
     assert drawing.at_ends(columns, train, train) == []
+    assert "positive" in remedy(Column("x", "real"), train[:, 0])
+    assert remedy(Column("x", "date"), train[:, 0]) == remedy(Column("x", "real"), train[:, 1]) == ""

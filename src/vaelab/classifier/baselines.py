@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from vaelab.classifier import scores
 from vaelab.classifier.feed import LabelledFeed
-from vaelab.metrics import contingency, log_loss
-from vaelab.supervised.baselines import Baseline, Floats, inputs
+from vaelab.metrics import Ints, contingency, log_loss
+from vaelab.supervised.baselines import Baseline, Floats, OnTest, inputs
 
 
 def baselines(feed: LabelledFeed) -> list[Baseline]:
@@ -29,15 +29,26 @@ def baselines(feed: LabelledFeed) -> list[Baseline]:
             # Separable classes have no optimum: where the solver stops, the model is as good.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(x, codes)
-        found.append(Baseline(name, *(_metrics(model, feed, split) for split in ("validation", "test"))))
+        on = {split: _probabilities(model, feed, split) for split in ("validation", "test")}
+        found.append(Baseline(name, _metrics(on["validation"], feed.codes("validation")), on_test(on["test"], feed)))
     return found
 
 
-def _metrics(model: Any, feed: LabelledFeed, split: str) -> dict[str, float]:
-    codes = feed.codes(split)
-    if not len(codes):
-        return {}
-    proba: Floats = np.zeros((len(codes), feed.outputs))
-    proba[:, model.classes_] = model.predict_proba(inputs(feed, split))
-    table = contingency(codes, proba.argmax(1), feed.outputs, feed.outputs)
+def on_test(proba: Floats, feed: LabelledFeed) -> OnTest:
+    """Of the probabilities (n, C) of the rows of test."""
+    codes = feed.codes("test")
+    return OnTest(lambda rows: _metrics(proba[rows], codes[rows]), len(codes))
+
+
+def _probabilities(model: Any, feed: LabelledFeed, split: str) -> Floats:
+    proba: Floats = np.zeros((len(feed.codes(split)), feed.outputs))
+    if len(proba):
+        proba[:, model.classes_] = model.predict_proba(inputs(feed, split))
+    return proba
+
+
+def _metrics(proba: Floats, codes: Ints) -> dict[str, float]:
+    """Of predictions (n, C) of n > 0 rows."""
+    classes = proba.shape[1]
+    table = contingency(codes, proba.argmax(1), classes, classes)
     return scores.answer_metrics(table) | {"log_loss": log_loss(proba, codes)}

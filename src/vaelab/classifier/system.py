@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vaelab.classifier import scores
-from vaelab.classifier.baselines import baselines
+from vaelab.classifier.baselines import baselines, on_test
 from vaelab.classifier.feed import LabelledFeed, resolve
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative
@@ -18,7 +18,7 @@ from vaelab.classifier.yardsticks import YARDSTICKS
 from vaelab.data import Dataset
 from vaelab.metrics import log_loss
 from vaelab.study.task import Nothing
-from vaelab.supervised.baselines import Baseline
+from vaelab.supervised.baselines import Baseline, OnTest
 from vaelab.supervised.epoch import SupervisedStack
 from vaelab.supervised.model import outputs_of
 from vaelab.supervised.system import SupervisedSystem
@@ -80,6 +80,10 @@ class ClassifierSystem(SupervisedSystem[ClassifierSpec, LabelledFeed, FittedClas
 
     def baselines(self, feed: LabelledFeed) -> list[Baseline]:
         return baselines(feed)
+
+    def on_test(self, feed: LabelledFeed, model: FittedClassifier) -> OnTest:
+        logits = outputs_of(model.model, model.parameters, feed.batches("test", 1))[0]
+        return on_test(scores.probabilities(logits, model.temperature), feed)
 
     def nothing(self, feed: LabelledFeed, metrics: Mapping[str, Any]) -> Nothing:
         return Nothing("nothing was learned about the classes")

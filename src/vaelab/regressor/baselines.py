@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 from vaelab.regressor import scores
 from vaelab.regressor.density import LEAST, Floats, best_scale
 from vaelab.regressor.feed import NumericFeed
-from vaelab.supervised.baselines import Baseline, inputs
+from vaelab.supervised.baselines import Baseline, OnTest, inputs
 
 PENALTIES = np.logspace(-3, 5, 33)  # of ridge regression; the best is chosen by leave-one-out
 SPLITS = ("validation", "test")
@@ -31,9 +32,7 @@ def baselines(feed: NumericFeed) -> list[Baseline]:
     its training rows.
     """
     mean, scale = constant(feed)
-    found = [
-        Baseline("the mean", *(_metrics(feed, split, np.full(_rows(feed, split), mean), scale) for split in SPLITS))
-    ]
+    found = [_baseline("the mean", feed, {split: np.full(_rows(feed, split), mean) for split in SPLITS}, scale)]
     unit = feed.target_scale
     x, y = inputs(feed, "train"), (feed.targets("train") - unit.center) / unit.scale
     models: dict[str, Any] = {
@@ -47,7 +46,7 @@ def baselines(feed: NumericFeed) -> list[Baseline]:
             for split in SPLITS
         }
         own = best_scale(feed.targets("validation") - means["validation"], LEAST * unit.scale)
-        found.append(Baseline(name, *(_metrics(feed, split, means[split], own) for split in SPLITS)))
+        found.append(_baseline(name, feed, means, own))
     return found
 
 
@@ -55,5 +54,14 @@ def _rows(feed: NumericFeed, split: str) -> int:
     return len(feed.data.splits[split])
 
 
-def _metrics(feed: NumericFeed, split: str, mean: Floats, scale: float) -> dict[str, Any]:
-    return scores.metrics(feed.targets(split), mean, np.full(len(mean), scale)) if len(mean) else {}
+def _baseline(name: str, feed: NumericFeed, means: Mapping[str, Floats], scale: float) -> Baseline:
+    """Of predictions for validation and test, with one scale of the noise."""
+    mean, own = means["validation"], means["test"]
+    metrics = scores.metrics(feed.targets("validation"), mean, np.full(len(mean), scale))
+    return Baseline(name, metrics, on_test(own, np.full(len(own), scale), feed))
+
+
+def on_test(mean: Floats, scale: Floats, feed: NumericFeed) -> OnTest:
+    """Of the means and scales of the noise (n,) of the rows of test."""
+    y = feed.targets("test")
+    return OnTest(lambda rows: scores.metrics(y[rows], mean[rows], scale[rows]), len(y))

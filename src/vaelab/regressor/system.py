@@ -11,14 +11,14 @@ from torch import Tensor
 
 from vaelab.data import Dataset
 from vaelab.regressor import scores
-from vaelab.regressor.baselines import baselines, constant
+from vaelab.regressor.baselines import baselines, constant, on_test
 from vaelab.regressor.feed import NumericFeed, resolve
 from vaelab.regressor.fitted import FittedRegressor
 from vaelab.regressor.learning import Regression
 from vaelab.regressor.spec import RegressorSpec
 from vaelab.regressor.yardsticks import YARDSTICKS
 from vaelab.study.task import Nothing
-from vaelab.supervised.baselines import Baseline
+from vaelab.supervised.baselines import Baseline, OnTest
 from vaelab.supervised.epoch import SupervisedStack
 from vaelab.supervised.model import outputs_of
 from vaelab.supervised.system import SupervisedSystem
@@ -74,6 +74,10 @@ class RegressorSystem(SupervisedSystem[RegressorSpec, NumericFeed, FittedRegress
 
     def baselines(self, feed: NumericFeed) -> list[Baseline]:
         return baselines(feed)
+
+    def on_test(self, feed: NumericFeed, model: FittedRegressor) -> OnTest:
+        outputs = outputs_of(model.model, model.parameters, feed.batches("test", 1))[0]
+        return on_test(*scores.in_own_units(outputs, feed.target_scale), feed)
 
     def nothing(self, feed: NumericFeed, metrics: Mapping[str, Any]) -> Nothing:
         return Nothing("nothing was learned about the target")

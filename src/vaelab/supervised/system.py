@@ -13,7 +13,7 @@ from vaelab.data import Dataset
 from vaelab.engine.convolutions import Grid
 from vaelab.engine.process import one_thread
 from vaelab.settings.yardsticks import Yardstick, parse_yardsticks
-from vaelab.supervised.baselines import Baseline, beaten_by, left_out
+from vaelab.supervised.baselines import Baseline, OnTest, beaten_by, left_out
 from vaelab.supervised.epoch import SupervisedStack
 from vaelab.supervised.feed import SupervisedFeed, standardisation
 from vaelab.supervised.fitted import FittedSupervised
@@ -75,16 +75,20 @@ class SupervisedSystem(abc.ABC, Generic[S, F, T]):
     def baselines(self, feed: F) -> list[Baseline]:
         """Simpler models, fitted on the training rows."""
 
+    @abc.abstractmethod
+    def on_test(self, feed: F, model: T) -> OnTest:
+        """What a model predicts for the rows of test."""
+
     def results(self, feed: F, best: Mapping[str, Any] | None, model: T | None) -> dict[str, Any]:
         """The reference; with a winner also simpler models, on the same rows as it, and which of them are better."""
         found: dict[str, Any] = {"baseline": self.reference(feed)}
-        if best is None:
+        if best is None or model is None:
             return found
         reason = left_out(feed)
         if reason is not None:
             return found | {"baselines": [], "baselines_left_out": reason}
         with one_thread():
-            simpler = self.baselines(feed)
+            simpler, own = self.baselines(feed), self.on_test(feed, model)
         judges = dict.fromkeys((self.yardsticks[0], self.known[self.familiar]))
-        said = " ".join(filter(None, (beaten_by(simpler, best, each) for each in judges)))
+        said = " ".join(filter(None, (beaten_by(simpler, best["validation"], own, each) for each in judges)))
         return found | {"baselines": [each.as_dict() for each in simpler], "beaten": said}

@@ -59,12 +59,12 @@ def draw(fitted: Fitted, data: Dataset, n: int, prior: str = "model", seed: int 
     return as_recorded(PRIORS[prior](fitted, data, n, seed), data.columns, data.rows("train"))
 
 
-def at_ends(columns: Sequence[Column], train: Floats, made: Floats) -> list[tuple[str, float, float]]:
+def at_ends(columns: Sequence[Column], train: Floats, made: Floats) -> list[tuple[int, float, float]]:
     """Columns of numbers of whose synthetic cells (n, D) many are the least or the most of the training rows (N, D),
-    where those are not: their names, the share of synthetic cells, and that of real ones.
+    where those are not: their numbers, the share of synthetic cells, and that of real ones.
 
     >>> at_ends([Column("a")], np.arange(100.0)[:, None], np.array([[0.0]] * 3 + [[50.0]] * 7))
-    [('a', 0.3, 0.02)]
+    [(0, 0.3, 0.02)]
     """
     found = []
     for j, column in enumerate(columns):
@@ -73,7 +73,7 @@ def at_ends(columns: Sequence[Column], train: Floats, made: Floats) -> list[tupl
             continue
         made_there, there = (float(np.isin(values, (known.min(), known.max())).mean()) for values in (own, known))
         if made_there > MANY_AT_ENDS + there:
-            found.append((column.name, made_there, there))
+            found.append((j, made_there, there))
     return found
 
 

@@ -228,6 +228,13 @@ def _targets(columns: Sequence[Column], pairs: Mapping[str, Any], target: str | 
     return sorted(sorted(able, key=lambda j: -strength[j])[:MOST_TARGETS])
 
 
+def remedy(column: Column, values: Floats) -> str:
+    """What may help a model that draws a column too wide."""
+    if column.kind != "real" or not np.nanmin(values) > 0:
+        return ""
+    return ", as of skewed values; the type `positive` models their logarithms"
+
+
 def _notes(fitted: Fitted, data: Dataset, parts: Parts, total: int, is_drawn: bool, prior: str) -> list[str]:
     notes = ["Synthetic rows are judged against the test split, whose opening is counted."]
     if is_drawn:
@@ -235,10 +242,10 @@ def _notes(fitted: Fitted, data: Dataset, parts: Parts, total: int, is_drawn: bo
             "Drawn numbers are rounded to the decimals of the table and kept within the range of its training rows."
         )
     notes += [
-        f"{percent(made)} of the synthetic values of {quote(name)} are at an end of its range, {percent(there, 1)} "
-        "of the real ones: the model draws it too wide, as of skewed values; if all are above 0, the type "
-        "`positive` models their logarithms."
-        for name, made, there in (drawing.at_ends(parts.columns, parts.train, parts.made) if is_drawn else ())
+        f"{percent(made)} of the synthetic values of {quote(parts.columns[j].name)} are at an end of its range, "
+        f"{percent(there, 1)} of the real ones: the model draws it too wide"
+        f"{remedy(parts.columns[j], parts.train[:, j])}."
+        for j, made, there in (drawing.at_ends(parts.columns, parts.train, parts.made) if is_drawn else ())
     ]
     if is_drawn and prior == "fitted":
         notes.append("Latents are drawn from a Gaussian mixture fitted to those of training rows.")
