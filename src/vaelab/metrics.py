@@ -85,21 +85,23 @@ def share_error(share: float, n: int) -> float | None:
     return math.sqrt(share * (1 - share) / n) if 0 < share < 1 else None
 
 
-def jackknife_error(statistic: Callable[[Ints], float], n: int, groups: int = 50) -> float:
+def jackknife_error(statistic: Callable[[Ints], float], n: int, groups: int = 50) -> float | None:
     """The standard error of a statistic of n rows, left out one group at a time (Quenouille 1956; Tukey 1958).
 
     sqrt((g - 1) / g sum_i (s_i - mean s)²), with s_i the statistic of the rows without group i, and g at most `groups`.
-    statistic: of the numbers of rows; infinite or NaN where it has none, and so is the error then.
+    statistic: of the numbers of rows. None if there is one row, or without a group the statistic is not finite.
 
     >>> x = np.arange(10.0)
     >>> round(jackknife_error(lambda rows: x[rows].mean(), 10), 6)  # sd / sqrt(n)
     0.957427
     """
     if n < 2:
-        return math.inf
+        return None
     order = np.random.default_rng(0).permutation(n)
     own = np.arange(n) % min(n, groups)
     left = np.array([statistic(order[own != group]) for group in range(min(n, groups))])
+    if not np.isfinite(left).all():
+        return None
     g = len(left)
     return math.sqrt((g - 1) / g * float(np.square(left - left.mean()).sum()))
 

@@ -281,6 +281,12 @@ def test_a_simpler_model_is_better_only_beyond_the_noise_of_the_difference() -> 
     equal = OnTest(lambda rows: scores.metrics(np.ones(len(rows)), np.ones(len(rows)), np.ones(len(rows))), 300)
     assert said(equal, equal) == ""  # R² of equal targets is none
 
+    def of(last: float) -> OnTest:  # without the last row R² is none, and so is the error of a difference
+        y, mean = np.array([1.0, 1.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0, last])
+        return OnTest(lambda rows: scores.metrics(y[rows], mean[rows], np.ones(len(rows))), 4)
+
+    assert said(of(1.9), of(1.5)).endswith("a difference of 0.32.")  # (0.5² - 0.1²) / (4 var(y))
+
 
 @parametrize_with_checks([Regressor(units1=32, units2=16, epochs=10)])
 def test_scikit_learn_takes_it_for_a_regressor(estimator: Regressor, check: Any) -> None:

@@ -87,7 +87,7 @@ def beaten_by(baselines: Sequence[Baseline], validation: Mapping[str, Any], test
     beside = [value for pair in found for value in pair if value is not None]
     theirs, ours = ([number(value, *beside) if value is not None else "–" for value in pair] for pair in found)
     unit = f" {yardstick.unit.split(' ')[0]}" if yardstick.unit else ""
-    if gain > 2 * error:
+    if error is not None and gain > 2 * error:
         return (
             f"A simpler model is better by {yardstick.title} on test: {first.name}, with {theirs[0]}{unit} against "
             f"{ours[0]} of the winner (validation: {theirs[1]} against {ours[1]})."
