@@ -180,7 +180,7 @@ def test_run_report(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(Spec(latent_dim=3).model_dump_json())
     (tmp_path / "metrics.json").write_text(json.dumps({"validation": terms, "data": {"name": IMG}}))
     records = [{"epoch": e, "lr": 0.001, "train": terms, "validation": terms} for e in (1, 2)]
-    (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, records)) + '\n{"epoch": 3, "tr')
+    (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, records)))
     png(tmp_path / "figures" / "losses.png")
     found = page(run_report(tmp_path))
     assert "105.50 nats per example on the validation split" in found.text
@@ -195,10 +195,21 @@ def test_run_report_of_a_bare_folder(tmp_path: Path) -> None:
     assert "A trained model" in page(run_report(tmp_path)).text
 
 
-def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"{]\n{}\n",
+        b'{"epoch": 1}\n\xff{}',
+        b'{"epoch": "1"}',
+        b'{"epoch": 1, "validation": 3}',
+        b"[1]",
+        b'{"epoch": 1, "tr',
+    ],
+)
+def test_a_damaged_history_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "spec.json").write_text("{}")
-    (tmp_path / "history.jsonl").write_text("{]\n{}\n")
-    with pytest.raises(StoreError, match=r"history\.jsonl.*line 1"):
+    (tmp_path / "history.jsonl").write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"history\.jsonl"):
         run_report(tmp_path)
 
 

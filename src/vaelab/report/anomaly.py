@@ -8,11 +8,11 @@ from typing import Any
 
 from vaelab.report.captions import ANOMALY
 from vaelab.report.data import data_section
-from vaelab.report.page import Card, closing, figures, read_object, render
+from vaelab.report.page import Card, closing, figures, render
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
-from vaelab.store import write_atomic
+from vaelab.store import read_object, write_atomic
 
 Json = Mapping[str, Any]
 

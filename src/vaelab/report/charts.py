@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaelab.report.page import finite, inside, read_history
+from vaelab.report.page import finite, inside
 from vaelab.settings.yardsticks import Yardstick
+from vaelab.store import read_history
 from vaelab.wording import number
 
 CURVE_RECORDS = 200  # points of one learning curve
@@ -48,7 +49,7 @@ def search_data(folder: Path, results: Mapping[str, Any], table: Sequence[Mappin
 def _curve(folder: Path, row: Mapping[str, Any], metric: str) -> list[tuple[int, float]]:
     """Epoch and validation metric; only at rungs if the trial left no history."""
     where = inside(folder, row.get("folder"))
-    history = read_history(where / "history.jsonl") if where else []
+    history = read_history(where) if where else []
     points = [(record.get("epoch"), finite((record.get("validation") or {}).get(metric))) for record in history]
     if not points:
         points = [(int(epoch), finite(value)) for epoch, value in (row.get("rungs") or {}).items()]

@@ -12,11 +12,11 @@ from vaelab.report.captions import comparison_captions
 from vaelab.report.charts import Forest, forests
 from vaelab.report.data import DATA_PICTURES, data_section, unit_note
 from vaelab.report.explorer import Explore, Explorer, no_explorer
-from vaelab.report.page import Card, figures, finite, made_by, meaning, pairs, read_object, read_text, render, setting
+from vaelab.report.page import Card, figures, finite, made_by, meaning, pairs, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
-from vaelab.store import write_atomic
+from vaelab.store import read_object, write_atomic
 from vaelab.wording import counted
 
 PICTURES = ("architectures", "losses", "reconstructions", "samples", "latent", "traversals", "interpolations", "kl")

@@ -8,11 +8,11 @@ from typing import Any
 
 from vaelab.report import words
 from vaelab.report.captions import INVERSE, INVERSE_NUMBERS
-from vaelab.report.page import Card, figures, made_by, pairs, read_history, read_object, render, settings
+from vaelab.report.page import Card, figures, made_by, pairs, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, history_table
 from vaelab.settings.spec import ModelSpec
-from vaelab.store import write_atomic
+from vaelab.store import read_history, read_object, write_atomic
 from vaelab.wording import counted, number, percent, significant
 
 CORNERS = ("corner-0", "corner-1", "corner-2")
@@ -28,7 +28,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
     folder = Path(folder)
     spec, problem = read_object(folder / "spec.json"), read_object(folder / "problem.json")
     results = read_object(folder / "metrics.json")["inverse"]
-    history = read_history(folder / "history.jsonl")
+    history = read_history(folder)
     missing: list[str] = []
     search = results.get("search")
     searched = list(search["space"]) if search else []

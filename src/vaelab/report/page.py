@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from vaelab.report.tables import Cell
 from vaelab.settings.latents import carriers
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import FINAL_DRAWS, SEARCH_DRAWS, VALIDATION_ROWS
-from vaelab.store import commands, read_json
+from vaelab.store import commands
 from vaelab.wording import number
 
 HERE = Path(__file__).parent
@@ -61,28 +60,6 @@ class Card:
     name: str
     cell: Cell
     unit: str
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise StoreError(f"{path.name} must hold a JSON object, but holds a {type(content).__name__}.")
-    return content
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The records of a history.jsonl; a last line truncated by a crash is skipped."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records = []
-    for i, line in enumerate(lines):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            if i < len(lines) - 1:
-                raise StoreError(f"{path} must hold one JSON object per line, but line {i + 1}: {error}.") from None
-    return [record for record in records if isinstance(record, dict)]
 
 
 def read_text(path: Path) -> str | None:

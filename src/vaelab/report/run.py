@@ -15,8 +15,6 @@ from vaelab.report.page import (
     figures,
     made_by,
     metric_cards,
-    read_history,
-    read_object,
     read_text,
     render,
     settings,
@@ -24,7 +22,7 @@ from vaelab.report.page import (
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, baselines_table, history_table
 from vaelab.settings.spec import ModelSpec
-from vaelab.store import write_atomic
+from vaelab.store import read_history, read_object, write_atomic
 from vaelab.wording import counted, kept_start, number
 
 PICTURES = ("losses", "latent", "reconstructions", "samples")
@@ -42,7 +40,7 @@ def build_run_report(
     folder = Path(folder)
     spec = read_object(folder / "spec.json")
     metrics = read_object(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
-    history = read_history(folder / "history.jsonl")
+    history = read_history(folder)
     missing: list[str] = []
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
     value, starts, size = validation.get("neg_elbo"), metrics.get("starts") or [], words.model(spec)

@@ -23,7 +23,6 @@ from vaelab.report.page import (
     inside,
     made_by,
     metric_cards,
-    read_object,
     read_text,
     render,
     settings,
@@ -32,7 +31,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table, baselines_table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.store import write_atomic
+from vaelab.store import read_object, write_atomic
 from vaelab.wording import counted, number
 
 PAGE_BYTES = 8_000_000

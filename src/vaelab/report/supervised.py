@@ -11,7 +11,7 @@ from vaelab.report import words
 from vaelab.report.captions import captions
 from vaelab.report.charts import search_data
 from vaelab.report.data import DATA_PICTURES, data_pictures, data_section
-from vaelab.report.page import Card, figures, made_by, read_object, read_text, render, settings
+from vaelab.report.page import Card, figures, made_by, read_text, render, settings
 from vaelab.report.pictures import folder_pictures
 from vaelab.report.study import (
     PAGE_BYTES,
@@ -26,7 +26,7 @@ from vaelab.report.study import (
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
-from vaelab.store import write_atomic
+from vaelab.store import read_object, write_atomic
 from vaelab.wording import number
 
 Json = Mapping[str, Any]

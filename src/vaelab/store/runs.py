@@ -156,12 +156,27 @@ def load_run(folder: str | Path) -> Run:
         spec=as_object(parse_json(contents["spec.json"], folder / "spec.json"), folder / "spec.json"),
         data=as_object(parse_json(contents["data.json"], folder / "data.json"), folder / "data.json"),
         weights=unpack(contents["model.safetensors"], folder / "model.safetensors"),
-        history=[
-            as_object(parse_json(line, folder / "history.jsonl"), folder / "history.jsonl")
-            for line in contents["history.jsonl"].splitlines()
-        ],
+        history=_records(contents["history.jsonl"], folder / "history.jsonl"),
         metrics=read_object(folder / "metrics.json"),
     )
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run's epochs, also while it has no manifest; [] without history.jsonl."""
+    path = folder / "history.jsonl"
+    return _records(read_bytes(path), path) if path.exists() else []
+
+
+def _records(data: bytes, path: Path) -> list[dict[str, Any]]:
+    records = []
+    for line in data.splitlines():
+        record = as_object(parse_json(line, path), path)
+        if type(record.get("epoch", 0)) is not int:
+            raise StoreError(f"{name_of(path)}: `epoch` must be a whole number, but got {shown(record.get('epoch'))}.")
+        for split in ("train", "validation"):
+            as_object(record.get(split, {}), path)
+        records.append(record)
+    return records
 
 
 def _listed(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
