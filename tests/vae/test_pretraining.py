@@ -13,6 +13,7 @@ from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
+import vaelab
 from vaelab.data import from_arrays
 from vaelab.engine.training import Stack, epochs
 from vaelab.errors import InputError
@@ -344,3 +345,24 @@ def test_groups_of_the_graph_follow_shapes_that_no_ball_fits():
     found = pretraining.graph_groups(z, 2, np.random.default_rng(0))
     assert adjusted_rand_score(c, found) > 0.95
     assert adjusted_rand_score(c, KMeans(2, n_init=5, random_state=0).fit_predict(z)) < 0.5
+
+
+def test_few_rows_start_from_no_autoencoder_and_have_diagonal_covariances(few):
+    many = from_arrays(mixed_rows(1500)[0], seed=2)
+    assert (len(few.splits["train"]), len(many.splits["train"])) == (168, 1050)
+    automatic = Spec(prior="mixture", components=2, epochs=9)
+    small, large = resolve(automatic, few), resolve(automatic, many)
+    assert (small.pretrain_epochs, small.covariance) == (0, "diag")
+    assert (large.pretrain_epochs, large.covariance) == (3, "full")
+    given = resolve(automatic.replace(pretrain=2, covariance="full"), few)
+    assert (given.pretrain_epochs, given.covariance) == (2, "full")
+
+
+@pytest.mark.slow
+def test_a_mixture_of_few_wide_rows_describes_new_ones_better_than_no_latents():
+    """100 rows of 20 columns with 4 factors, in three groups: 16 latents remember them all, if trained to."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(140, 4)) + 4 * rng.normal(size=(3, 4))[rng.integers(3, size=140)]
+    x = z @ rng.normal(size=(4, 20)) + rng.normal(size=(140, 20))
+    run = vaelab.train(x, {"prior": "mixture"}, figures=False)
+    assert run.metrics["validation"]["neg_elbo"] < run.metrics["reference"]["no_latents"] - 5

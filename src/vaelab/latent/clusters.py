@@ -190,8 +190,10 @@ def _mixtures(
     if options.points == "samples":
         points = points + std * np.random.default_rng(derive_seed(options.seed, 2)).standard_normal(points.shape)
     if _is_own(fitted, options):
+        covariance = fitted.spec.covariance
         assert fitted.mixture is not None
-        return [LatentMixture.of(*fitted.mixture, fitted.spec.covariance)], points
+        assert covariance != "auto", "a trained model's is resolved"
+        return [LatentMixture.of(*fitted.mixture, covariance)], points
     # Where means hardly vary, samples are noise, which EM would divide among the components.
     dims = in_use(latents.mean[train].var(0), fitted.prior_moments[1])
     dims = dims if dims.any() else ~dims

@@ -56,7 +56,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         binarize: Binarize = "none",
         prior: PriorName = "normal",
         components: int = 10,
-        covariance: Literal["full", "diag"] = "full",
+        covariance: Literal["auto", "full", "diag"] = "auto",
         pretrain: int | Literal["auto"] = "auto",
         beta: float = 1.0,
         warmup: int = 0,

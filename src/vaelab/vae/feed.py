@@ -13,7 +13,7 @@ from vaelab.engine.rows import Rows, Units
 from vaelab.errors import InputError
 from vaelab.vae.likelihoods.likelihood import likelihood_for, likelihood_type
 from vaelab.vae.priors.prior import prior_type
-from vaelab.vae.spec import Spec
+from vaelab.vae.spec import FEW_ROWS, Spec
 
 INITIAL_ROWS = 2_000  # training rows used to initialise the output scale
 BASELINE_ROWS = 20_000  # training rows used to fit the model without latents
@@ -26,8 +26,15 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
         suggested = "bernoulli" if spec.binarize != "none" else data.suggested_likelihood()
         # Curves are features of one kind.
         changes["likelihood"] = "gaussian" if spec.network == "conv" and suggested == "mixed" else suggested
+    rows = len(data.splits["train"])
+    if spec.prior == "mixture":
+        few = rows < FEW_ROWS
+        if spec.covariance == "auto":
+            changes["covariance"] = "diag" if few else "full"
+        if spec.pretrain == "auto" and few:  # an autoencoder would memorise them
+            changes["pretrain"] = 0
     prior = prior_type(spec.prior)
-    prior.check(spec, len(data.splits["train"]))
+    prior.check(spec, rows)
     if not data.condition and (spec.wx != 1 or spec.wy != 0):
         name = "wx" if spec.wx != 1 else "wy"
         raise InputError(f"`{name}` weights a term of an inverse problem; leave it out, or use `vaelab invert`.")

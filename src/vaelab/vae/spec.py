@@ -21,6 +21,8 @@ from vaelab.vae.likelihoods import LIKELIHOODS
 from vaelab.vae.priors import PRIORS
 from vaelab.wording import counted
 
+FEW_ROWS = 1_000  # for training, below which a mixture prior starts from no autoencoder and is diagonal
+
 Binarize = Literal["none", "fixed", "dynamic"]
 if TYPE_CHECKING:
     LikelihoodName: TypeAlias = str
@@ -80,10 +82,14 @@ class Spec(ModelSpec):
     components: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="Gaussians of a mixture prior; pseudo-inputs of a VampPrior"
     )
-    covariance: Literal["full", "diag"] = Field("full", description="covariances of a mixture prior's Gaussians")
+    covariance: Literal["auto", "full", "diag"] = Field(
+        "auto",
+        description=f"covariances of a mixture prior (auto: full, but diag below {FEW_ROWS:,} training rows)",
+    )
     pretrain: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(
         "auto",
-        description="initial epochs as an autoencoder, before the mixture is fitted (auto: a third)",
+        description="initial epochs as an autoencoder, before the mixture is fitted "
+        f"(auto: a third, but none below {FEW_ROWS:,} training rows)",
     )
     beta: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the rate in the training loss")
     wx: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the distortion; inverse problems only")

@@ -84,6 +84,7 @@ class Mixture(Prior):
 
     @classmethod
     def for_spec(cls, spec: Spec, features: int, encode: Encode) -> Mixture:
+        assert spec.covariance != "auto", "resolve the spec first"
         return cls(spec.components, spec.latent_dim, spec.covariance == "full")
 
     @classmethod
