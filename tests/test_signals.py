@@ -58,6 +58,25 @@ def test_a_signal_ends_the_command(tmp_path, name, number, code):
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (0, 1)])
+def test_an_error_that_compiled_code_puts_in_the_place_of_a_signal_is_none(number, code):
+    """As NumPy does while it imports what reads the format of a buffer."""
+    program = f"""
+import os
+from vaelab.cli import main
+def run():
+    try:
+        os.kill(os.getpid(), {int(number)})
+    except KeyboardInterrupt:
+        pass
+    raise ValueError("not a valid PEP 3118 buffer format string")
+main._run = run
+main.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, "PEP 3118" in ended.stderr) == (code, code == 1)
+
+
 def test_what_has_ended_is_not_interrupted_and_an_insistent_user_is_heard():
     late = "signals.ended(); kill(); print('whole', flush=True)"
     code = PRELUDE.format(number=int(signal.SIGTERM), body=f"    {late}")

@@ -47,6 +47,11 @@ def install() -> None:
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else report(lost)
 
 
+def received() -> bool:
+    """Whether a signal is to end the command."""
+    return _state.number != 0
+
+
 def ended() -> int:
     """The command has ended: later signals change nothing. The exit code of a received one, 130 or 143, else 0."""
     signal.setitimer(signal.ITIMER_REAL, 0)

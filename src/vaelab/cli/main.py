@@ -23,6 +23,10 @@ def main() -> None:
         code = _run()
     except KeyboardInterrupt:
         code = 130
+    except Exception:
+        if not signals.received():
+            raise
+        code = 130  # compiled code replaces what a handler raised by an error of its own
     sys.exit(signals.ended() or code)
 
 
