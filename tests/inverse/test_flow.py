@@ -159,7 +159,7 @@ def test_inputs_that_go_together_have_a_density_of_mass_one_by_which_validation_
 def test_a_scale_of_the_base_widens_what_is_too_narrow_and_leaves_the_rest_alone() -> None:
     measured = torch.tensor([[-1.0], [0.0], [1.5]])
     y = measured.repeat_interleave(200, 0)
-    one = flow.Flow((flow._network(2, 1, 0), flow._network(2, 1, 1)))
+    one = flow.Flow((flow._network(2, 1, None, 0), flow._network(2, 1, None, 1)))
     assert one.calibrated(one.draw(measured, 200).flatten(0, 1), y).scale == 1.0  # of its own density
     own = dataclasses.replace(one, scale=1.4).draw(measured, 200, seed=1).flatten(0, 1)
     found = one.calibrated(own, y)

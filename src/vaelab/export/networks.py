@@ -109,6 +109,20 @@ class _Seen(nn.Module):
         return (c - self.get_buffer("offset")) / self.get_buffer("factor")
 
 
+class _Values(nn.Module):
+    """What a flow reads of curves y (n, *y_shape): `Coordinates.y_read` of tensors."""
+
+    def __init__(self, space: Coordinates):
+        super().__init__()
+        self.outputs = len(space.y_scale)
+        self.register_buffer("unit", torch.from_numpy(space.y_scale[:, None]))
+        self.register_buffer("mean", torch.from_numpy(space.y.mean[: math.prod(space.y_shape)]))
+
+    def forward(self, y: Tensor) -> Tensor:
+        relative = y.double().reshape(y.shape[0], self.outputs, -1) / self.get_buffer("unit")
+        return relative.flatten(1) - self.get_buffer("mean")
+
+
 class FlowSampler(nn.Module):
     """A draw of x ~ p(x|y) (n, *x_shape) for each of y (n, *y_shape), made of standard normals (n, D).
 
@@ -118,7 +132,8 @@ class FlowSampler(nn.Module):
     def __init__(self, inverter: Inverter):
         super().__init__()
         assert inverter.flow is not None
-        self.seen, self.space, self.scale = _Seen(inverter.space), inverter.space, inverter.flow.scale
+        reads = _Values if inverter.flow.reads_curves else _Seen
+        self.seen, self.space, self.scale = reads(inverter.space), inverter.space, inverter.flow.scale
         self.nets = nn.ModuleList(inverter.flow.nets)
         self.size = len(inverter.space.x.mean) if inverter.space.axes is not None else inverter.space.x.size
         self.normals = self.size + (len(self.nets) > 1)

@@ -125,6 +125,15 @@ class Coordinates:
         scale, offset = (torch.from_numpy(a[r:]).to(model_y) for a in (self.scaling.scale, self.scaling.offset))
         return self.y.own(model_y * scale + offset)[..., : math.prod(self.y_shape)]
 
+    def y_read(self, y: Array, values: bool) -> Tensor:
+        """Measurements as a flow reads them: their `values` (n, V) less the mean, in units of `y_scale`, or else those
+        of the model (n, C); float64.
+        """
+        if not values:
+            return self.y_model(y)
+        relative = see(y, self.y_scale, spectrum=False)
+        return torch.from_numpy(relative - self.y.mean[: relative.shape[1]])
+
     def y_model(self, y: Array) -> Tensor:
         """The model's values (n, C), float64, of measurements in their own units."""
         r = self.x.size

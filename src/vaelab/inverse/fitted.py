@@ -113,7 +113,7 @@ class Inverter:
         with one_thread():
             if self.flow is None:
                 return self.space.x_own(self.sampler.draw(y, n, seed, noise=True).double()).numpy()
-            return self.space.x_of_axes(self.flow.draw(self.space.y_model(y), n, seed)).numpy()
+            return self.space.x_of_axes(self.flow.draw(self.space.y_read(y, self.flow.reads_curves), n, seed)).numpy()
 
     def completed(self, y: Array, n: int, seed: int) -> Array:
         """Draws (n, *y_shape) of what was not measured, NaN, of y (*y_shape), by a mixture of the examples."""
@@ -133,7 +133,9 @@ class Inverter:
         with one_thread():
             if self.flow is None:
                 return -self.importance_costs(x, y, draws)[0]
-            own = self.flow.log_prob(self.space.x_axes(x), self.space.y_model(y)).double().numpy()
+            own = (
+                self.flow.log_prob(self.space.x_axes(x), self.space.y_read(y, self.flow.reads_curves)).double().numpy()
+            )
             return own + self.space.log_turn
 
     def log_prior(self, x: Array) -> Floats:

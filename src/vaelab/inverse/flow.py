@@ -19,13 +19,15 @@ from typing import Any
 
 import torch
 from scipy import optimize
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaelab import store
 from vaelab.engine.process import one_thread
 from vaelab.engine.seeds import derive_seed
+from vaelab.inverse.curves import FEATURES, CurveReader
 
 Pairs = tuple[Tensor, Tensor]  # x (n, D) and y (n, C)
+Curve = tuple[int, int]  # outputs and points of y, if it is read by convolutions
 TRANSFORMS, HIDDEN, BINS = 5, (64, 64), 8
 LR, WARMUP, CLIP, AVERAGE = 2e-3, 0.05, 5.0, 0.99  # the last: of the weights, over the steps
 STEPS, LEAST_BATCH, MOST_BATCH, MOST_EPOCHS = 5_400, 100, 500, 200
@@ -37,6 +39,18 @@ NARROWEST, WIDEST_SCALE = 0.5, 3.0  # of the base distribution
 WIDEST = 32  # dimensions of x: each needs a pass through the network for a draw
 FILE = "flow.safetensors"
 PIECE = 20_000  # draws at once
+CURVES = 500_000  # values of curves at once
+
+
+class Conditional(nn.Module):
+    """p(x | y) by a flow that is given what a reader makes of y."""
+
+    def __init__(self, reader: nn.Module, flow: nn.Module):
+        super().__init__()
+        self.reader, self.flow = reader, flow
+
+    def forward(self, y: Tensor) -> Any:
+        return self.flow(self.reader(y))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,27 +58,33 @@ class Flow:
     """An equal mixture of neural spline flows in the coordinates of a problem's x and y (Durkan et al. 2019).
 
     scale: the standard deviation of the base distribution. neg_log_p: on validation, in nats per example, in these
-    coordinates. seconds: of its training.
+    coordinates. seconds: of its training. curve: if y is one, whose values are given instead of its coordinates.
     """
 
-    nets: tuple[Any, ...]
+    nets: tuple[Conditional, ...]
     scale: float = 1.0
     neg_log_p: float = math.nan
     seconds: float = 0.0
+    curve: Curve | None = None
+
+    @property
+    def reads_curves(self) -> bool:
+        return self.curve is not None
 
     @torch.no_grad()
     def draw(self, y: Tensor, n: int, seed: int = 0) -> Tensor:
         """Draws of x (curves, n, D) for measurements y (curves, C), both in coordinates."""
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
         y = y.float()
-        size = self.nets[0](y[0]).event_shape[0]
+        size = self.nets[0](y[:1]).event_shape[0]
         drawn = [(torch.randn(n, size, generator=generator), torch.randn(n, generator=generator)) for _ in y]
         z = self.scale * torch.cat([own for own, _ in drawn])
         chosen = picked(torch.cat([own for _, own in drawn]), len(self.nets))
         x = torch.empty_like(z)
         for k, net in enumerate(self.nets):
+            read = torch.cat([net.reader(own) for own in y.split(self._rows(y))])
             for piece in (chosen == k).nonzero()[:, 0].split(PIECE):
-                x[piece] = net(y[piece // n]).transform.inv(z[piece])
+                x[piece] = net.flow(read[piece // n]).transform.inv(z[piece])
         return x.view(len(y), n, size)
 
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
@@ -90,29 +110,37 @@ class Flow:
     @torch.no_grad()
     def _based(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Of each flow z (K, n, D) behind pairs x, y, and log |dz / dx| (K, n)."""
-        pieces = list(zip(x.float().split(PIECE), y.float().split(PIECE), strict=True))
+        rows = self._rows(y)
+        pieces = list(zip(x.float().split(rows), y.float().split(rows), strict=True))
         found = [[net(given).transform.call_and_ladj(own) for own, given in pieces] for net in self.nets]
         z, slope = (torch.stack([torch.cat([part[i] for part in own]) for own in found]) for i in (0, 1))
         return z, slope
+
+    def _rows(self, y: Tensor) -> int:
+        """How many measurements y (n, C) are read at once."""
+        return PIECE if self.curve is None else max(1, min(PIECE, CURVES // y.shape[1]))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Its weights in a run folder; returns what `load` needs besides."""
         arrays = {
             f"{k}.{name}": value.numpy() for k, net in enumerate(self.nets) for name, value in net.state_dict().items()
         }
-        about = {"flows": len(self.nets), "scale": self.scale, "neg_log_p": self.neg_log_p, "seconds": self.seconds}
+        about = {
+            "flows": len(self.nets), "scale": self.scale, "neg_log_p": self.neg_log_p, "seconds": self.seconds,
+            "curve": self.curve,
+        }  # fmt: skip
         return {"sha256": store.save_arrays(folder / FILE, arrays), **about}
 
     @classmethod
     def load(cls, folder: Path, about: dict[str, Any], x_size: int, y_size: int) -> Flow:
         """From a run folder and what `save` returned, for coordinates of these sizes."""
         arrays = store.load_arrays(folder / FILE, about["sha256"])
-        nets = []
+        nets, curve = [], None if about["curve"] is None else tuple(about["curve"])
         for k in range(about["flows"]):
-            net = _network(x_size, y_size, 0)
+            net = _network(x_size, y_size, curve, 0)
             net.load_state_dict({name: torch.from_numpy(arrays[f"{k}.{name}"]) for name in net.state_dict()})
             nets.append(net)
-        return cls(tuple(nets), about["scale"], about["neg_log_p"], about["seconds"])
+        return cls(tuple(nets), about["scale"], about["neg_log_p"], about["seconds"], curve)
 
 
 def picked(normal: Tensor, parts: int) -> Tensor:
@@ -131,12 +159,14 @@ def _mixture(z: Tensor, log_slope: Tensor, scale: float) -> Tensor:
     return torch.logsumexp(each, 0) - math.log(len(each))
 
 
-def _network(x_size: int, y_size: int, seed: int) -> Any:
+def _network(x_size: int, y_size: int, curve: Curve | None, seed: int) -> Conditional:
     import zuko  # and with it torch.distributions, half a second that other commands need not wait
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return zuko.flows.NSF(x_size, y_size, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)
+        context = y_size if curve is None else FEATURES
+        flow = zuko.flows.NSF(x_size, context, transforms=TRANSFORMS, hidden_features=HIDDEN, bins=BINS)
+        return Conditional(nn.Identity() if curve is None else CurveReader(*curve), flow)
 
 
 def parts_of(n: int) -> int:
@@ -144,8 +174,11 @@ def parts_of(n: int) -> int:
     return FOLDS if n < FEW else 1
 
 
-def fit(train: Pairs, validation: Pairs, seed: int = 0, epochs: int = MOST_EPOCHS) -> Flow:
-    """A flow of pairs x (n, D) and y (n, C) in coordinates, or of few pairs a mixture, each without a part of them."""
+def fit(train: Pairs, validation: Pairs, seed: int = 0, epochs: int = MOST_EPOCHS, curve: Curve | None = None) -> Flow:
+    """A flow of pairs x (n, D) and y (n, C) in coordinates, or of few pairs a mixture, each without a part of them.
+
+    curve: y is one, of so many outputs and points, whose values are given.
+    """
     began = time.perf_counter()
     n, (x, y) = len(train[0]), train
     folds = parts_of(n)
@@ -156,13 +189,13 @@ def fit(train: Pairs, validation: Pairs, seed: int = 0, epochs: int = MOST_EPOCH
         seeds = [derive_seed(seed, 20 + k) for k in range(FOLDS)]
     else:
         unseen, seen, seeds = [validation], [train], [seed]
-    nets = tuple(_trained(own, held, s, epochs) for own, held, s in zip(seen, unseen, seeds, strict=True))
-    found = Flow(nets).calibrated(*validation)
+    nets = tuple(_trained(own, held, s, epochs, curve) for own, held, s in zip(seen, unseen, seeds, strict=True))
+    found = Flow(nets, curve=curve).calibrated(*validation)
     neg_log_p = float(-found.log_prob(*validation).mean())
     return dataclasses.replace(found, neg_log_p=neg_log_p, seconds=time.perf_counter() - began)
 
 
-def _trained(train: Pairs, validation: Pairs, seed: int, epochs: int) -> Any:
+def _trained(train: Pairs, validation: Pairs, seed: int, epochs: int, curve: Curve | None) -> Any:
     """The network with the lowest -log p(x | y) on validation.
 
     Adam with a cosine schedule over 5,400 steps, in at most `epochs` epochs; a running average of the weights is what
@@ -173,9 +206,12 @@ def _trained(train: Pairs, validation: Pairs, seed: int, epochs: int) -> Any:
     per_epoch = len(x) // batch
     epochs = max(1, min(epochs, MOST_EPOCHS, round(STEPS / per_epoch)))
     generator = torch.Generator().manual_seed(derive_seed(seed, 6))
-    net = _network(x.shape[1], y.shape[1], derive_seed(seed, 7))
+    net = _network(x.shape[1], y.shape[1], curve, derive_seed(seed, 7))
+    if isinstance(net.reader, CurveReader):
+        net.reader.standardise(y)
     average = copy.deepcopy(net)
-    weights, means = list(net.parameters()), list(average.parameters())
+    weights: list[Tensor] = list(net.parameters())
+    means: list[Tensor] = list(average.parameters())
     optimizer = torch.optim.Adam(weights, lr=LR)
     best, best_epoch, kept = math.inf, 0, copy.deepcopy(average.state_dict())
     step, steps = 0, epochs * per_epoch

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaelab.inverse.forward import Derivative, along, rows_of_jacobian
 
 DAMPING, EASE, BRAKE = 1e-2, 0.2, 4.0  # of Levenberg-Marquardt: at the start, after a success, after a failure
+FLAT = 1e-9  # of the mean squared slope: damping of directions in which f is flat, as along a continuum
 DIFFERENCE = 1e-5  # of a coordinate, for finite differences
 
 
@@ -34,7 +35,7 @@ def refine(
     parts: int = 1,
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Refined:
-    """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Marquardt 1963).
+    """Up to `steps` Levenberg-Marquardt steps on |forward(u) - y|^2 for each row separately (Levenberg 1944).
 
     u (n, P): starting points; forward maps (n, P) to (n, M); y (n, M), whose NaN do not count. `penalty` maps (n, P) to
     (n, C), whose squares are added: 0 where u is allowed. The misfit of a row is the root mean square over y, or the
@@ -82,9 +83,9 @@ def refine(
         J, r = slopes[rows], residual[rows]
         normal = J.mT @ J
         gradient = (J.mT @ r[..., None])[..., 0]
-        scale = normal.diagonal(dim1=1, dim2=2)
-        floor = 1e-9 * scale.sum(1, keepdim=True) + 1e-300  # for directions in which f is flat, as along a continuum
-        damped = normal + torch.diag_embed(damping[rows, None] * scale + floor)
+        # The same in all directions: where y does not tell all of u, the step is the shortest to what does.
+        scale = normal.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
+        damped = normal + torch.diag_embed(((damping[rows, None] + FLAT) * scale + 1e-300).expand(-1, P))
         step = torch.linalg.solve_ex(damped, gradient)[0]
         trial = u[rows] - torch.where(step.isfinite(), step, 0)
         left = missed(trial, y[rows])

@@ -18,7 +18,7 @@ from vaelab.engine.training import Stack
 from vaelab.errors import TrainingFailed
 from vaelab.inverse import conditional
 from vaelab.inverse import flow as flows
-from vaelab.inverse.coordinates import CURVE
+from vaelab.inverse.coordinates import CURVE, LARGEST
 from vaelab.inverse.examples import Examples
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.flow import Flow
@@ -115,25 +115,21 @@ def _beside_flow(model: Inverter, work: Path | None, stage: Callable[[str], None
     problem, space = model.problem, model.space
     if space.x.size > flows.WIDEST:
         return model
-    train, held = (
-        (space.x_axes(x), space.y_model(y)) for x, y in (problem.rows(name) for name in ("train", "validation"))
-    )
-    sizes = space.x.size, space.y.size
     if work is not None and (work / "flow.json").is_file():
-        found = Flow.load(work, store.read_json(work / "flow.json"), *sizes)
+        found = Flow.load(work, store.read_json(work / "flow.json"), space.x.size, space.y.size)
     else:
-        stage(f"training {counted(flows.parts_of(len(train[0])), 'flow')} that may draw instead")
-        found = flows.fit(train, held, model.spec.seed, flows.LONGER * int(model.spec.epochs))
+        found = _flow(model, stage)
         if work is not None:
             store.write_json(work / "flow.json", found.save(work))
     unit = float(np.log(space.scaling.scale[: space.x.size]).sum())  # in which the model's bound is
     vae, other = float(model.metrics["neg_log_p"]), found.neg_log_p - space.log_turn + unit
     cost, _ = model.importance_costs(*problem.rows("validation"), CHOICE_DRAWS)
-    gain = -found.log_prob(*held).numpy() - space.log_turn - cost  # of the model over the flow, on each pair
+    of_flow = -found.log_prob(*_pairs(model, "validation", found.reads_curves)).numpy() - space.log_turn
+    gain = of_flow - cost  # of the model over the flow, on each pair
     draws_flow = math.isfinite(other) and gain.mean() < 2 * gain.std(ddof=1) / math.sqrt(len(gain))
     compared = {
         "conditional VAE": vae, "flow": other if math.isfinite(other) else None,
-        "draws": "flow" if draws_flow else "conditional VAE",
+        "draws": "flow" if draws_flow else "conditional VAE", "reads": "curve" if found.reads_curves else "directions",
     }  # fmt: skip
     metrics = {**model.metrics, "neg_log_p": other if draws_flow else vae, "compared": compared}
     seconds = model.seconds + found.seconds
@@ -150,3 +146,31 @@ def _metrics(fitted: Fitted, feed: Feed) -> dict[str, Any]:
     )  # fmt: skip
     found = evaluate.metrics(judged, 0, fitted.spec, evaluate.baseline(feed, "validation"))
     return found | {"neg_log_p": bound.neg_log_p}
+
+
+def _flow(model: Inverter, stage: Callable[[str], None]) -> Flow:
+    """A flow of the directions of y, or one that reads y as a curve, if that is better on validation."""
+    problem = model.problem
+    epochs, values = flows.LONGER * int(model.spec.epochs), math.prod(problem.y_shape)
+    told = counted(flows.parts_of(len(problem.rows("train")[0])), "flow")
+
+    def fit(curve: flows.Curve | None) -> Flow:
+        train, held = (_pairs(model, split, curve is not None) for split in ("train", "validation"))
+        return flows.fit(train, held, model.spec.seed, epochs, curve)
+
+    stage(f"training {told} that may draw instead")
+    found = fit(None)
+    points = problem.y_shape[-1] if problem.y_shape else 1
+    if points < CURVE or values > LARGEST:
+        return found
+    stage(f"training {told} that may read y as a curve")
+    other = fit((values // points, points))
+    seconds = found.seconds + other.seconds
+    best = min(found, other, key=lambda flow: (math.isnan(flow.neg_log_p), flow.neg_log_p))
+    return dataclasses.replace(best, seconds=seconds)
+
+
+def _pairs(model: Inverter, split: str, values: bool) -> flows.Pairs:
+    """x and y of a split as a flow takes them: y by its `values` or directions."""
+    x, y = model.problem.rows(split)
+    return model.space.x_axes(x), model.space.y_read(y, values)

@@ -56,7 +56,7 @@ def per_output(name: str, value: Any, outputs: int) -> Floats:
         given = np.asarray(None)
     if given.dtype.kind not in "fiu":
         raise InputError(f"`{name}` is a number, or a list of one per output, but got {shown(value)}.")
-    if given.ndim > 1 or (given.ndim == 1 and len(given) not in (1, outputs)):
+    if given.ndim > 1 or (given.ndim == 1 and len(given) != outputs):
         raise InputError(
             f"`{name}` is one number, or a list of {outputs}, one per output of this problem, but got {shown(value)}."
         )

@@ -244,7 +244,8 @@ def _draws_by(results: Mapping[str, Any]) -> list[Card]:
     if compared is None:
         return []
     flow, vae = number(compared["flow"]), number(compared["conditional VAE"])
-    beside = f"-log p(x|y) on validation: flow {flow}, VAE {vae} nats, x in units of its spread"
+    reads = " (reads y as a curve)" if compared["reads"] == "curve" else ""
+    beside = f"-log p(x|y) on validation: flow{reads} {flow}, VAE {vae} nats, x in units of its spread"
     return [
         Card(
             "posterior draws by",

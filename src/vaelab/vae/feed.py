@@ -54,7 +54,7 @@ def resolve(spec: Spec, data: Dataset) -> Spec:
     if spec.network == "conv":
         if data.condition:
             raise InputError(
-                "an inverse problem needs network = mlp: convolutions cannot take a condition; leave it out."
+                "an inverse problem needs network = mlp, of which a flow reads curves by convolutions; leave it out."
             )
         check_convolutions(spec, data)
     return spec.replace(**changes).settled

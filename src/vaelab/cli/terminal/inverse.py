@@ -23,7 +23,8 @@ def print_inversion(results: Mapping[str, Any]) -> None:
         _print_methods(results)
     compared = results.get("compared")
     if compared is not None:
-        beside = f"flow {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
+        reads = " (reads y as a curve)" if compared["reads"] == "curve" else ""
+        beside = f"flow{reads} {number(compared['flow'])}, conditional VAE {number(compared['conditional VAE'])}"
         console.print(
             f"posterior draws: by the {compared['draws']} (-log p(x|y) in nats, x in units of its spread: {beside})",
             highlight=False,
