@@ -186,21 +186,67 @@ def test_numbers_as_people_write_them(tmp_path, written, sep, expected):
 def test_points_that_may_separate_thousands_are_told(tmp_path):
     values = [5, 12_345, 999, 1_000, 20_500] * 8
     mixed = rows("a;b", lambda i: f"{values[i]:,}".replace(",", ".") + f";{i}.5")
-    assert (
-        "column 'a' holds whole numbers beside some with three decimals"
-        in load(write(tmp_path / "t.csv", mixed)).notes[0]
-    )
+    told = "column 'a' has three decimals wherever it has any, and is read as numbers such as 12.345: if its points"
+    assert told in load(write(tmp_path / "t.csv", mixed)).notes[0]
     plain = rows("a;b", lambda i: f"{i + 0.125:.3f};{i}.5")
     assert not load(write(tmp_path / "p.csv", plain)).notes
     commas = load(write(tmp_path / "c.csv", rows("a;b", lambda i: f"{values[i]:,};{i}")))
-    assert any("if their commas separate thousands" in note for note in commas.notes)
+    assert any("such as 12.345: if its commas separate thousands" in note for note in commas.notes)
+
+
+@pytest.mark.parametrize(
+    ("sep", "sign", "is_told"), [(";", ".", True), ("\t", ".", True), (";", ",", True), (",", ".", False)]
+)
+def test_three_decimals_in_every_cell_are_told_where_no_column_says_what_they_are(tmp_path, sep, sign, is_told):
+    def line(i: int, other: str = "") -> str:
+        return f"{1_000 + 37 * i:,}".replace(",", sign) + f"{sep}{other or 'xy'[i % 2]}"
+
+    alone = load(write(tmp_path / "t.csv", rows(f"a{sep}b", line)))
+    np.testing.assert_allclose(alone.x[:, 0], (1_000 + 37 * np.arange(N)) / 1_000, rtol=1e-6)
+    assert [note.partition(":")[0] for note in alone.notes] == [
+        "column 'a' has three decimals wherever it has any, and is read as numbers such as 1.037"
+    ] * is_told
+    beside = load(write(tmp_path / "u.csv", rows(f"a{sep}b", lambda i: line(i, f"{i}{sign}25"))))
+    assert not beside.notes
+
+
+@pytest.mark.parametrize("values", [[967, 1_434], [14_348, 1_361], [5, 1_234_567]])
+@pytest.mark.parametrize("cell", ["{}", " {} ", '"{}"', "{} kg"])
+@pytest.mark.parametrize("sign", [".", " ", "'", "\u202f"])
+def test_whole_numbers_with_thousands_beside_decimal_commas(tmp_path, values, cell, sign):
+    def grouped(i: int) -> str:
+        return cell.format(f"{values[i % 2] + i // 2:,}".replace(",", sign))
+
+    data = load(write(tmp_path / "t.csv", rows("Gewicht;Umsatz", lambda i: f"{i},5;{grouped(i)}")))
+    np.testing.assert_array_equal(data.x[:, 1], [values[i % 2] + i // 2 for i in range(N)])
+    assert data.notes[0].startswith("column 'Umsatz' is text such as ")
+    assert "967" not in data.notes[0] or "kg" in cell  # the cell that shows how they are read
+
+
+def test_thousands_separated_twice_tell_the_decimal_sign(tmp_path):
+    values = 7 * 10 ** (3 + np.arange(N) % 4)
+    for sep, sign in (";", "."), (";", ","), ("\t", "."), (",", " "):
+        text = rows(
+            f"a{sep}b", lambda i, sep=sep, sign=sign: f"{values[i]:,}".replace(",", sign) + f"{sep}{'xy'[i % 2]}"
+        )
+        np.testing.assert_array_equal(load(write(tmp_path / "t.csv", text)).x[:, 0], values)
+
+
+def test_points_that_separate_nothing_beside_decimal_commas_are_told(tmp_path):
+    """They come below the rows from which the decimal sign is judged, else the columns have one each."""
+    late = rows("a;b", lambda i: f"{i},5;{['1.5', '2.500'][i % 2] if i >= 110 else ''}", 140)
+    data = load(write(tmp_path / "t.csv", late))
+    np.testing.assert_array_equal(data.x[110:, 1], [1.5, 2.5] * 15)
+    assert data.notes == ("column 'b' is text such as '1.5', and read as numbers such as 1.5.",)
+    mixed = rows("a;b", lambda i: f"{i},5;{'1.5' if i == 130 else f'{i},25'}", 140)
+    assert "holds '0,25' in row 0 and '1.5' in row 130; write them alike." in message(write(tmp_path / "m.csv", mixed))
 
 
 def test_commas_separate_thousands_where_other_columns_have_points(tmp_path):
     values = [5, 12_345, 999, 1_000, 20_500] * 8
     data = load(write(tmp_path / "t.csv", rows("a;b", lambda i: f"{values[i]:,};{i}.5")))
     np.testing.assert_array_equal(data.x[:, 0], values)
-    assert "column 'a' is text such as '5'" in data.notes[0]
+    assert "column 'a' is text such as '12,345', and read as numbers such as 12345." in data.notes[0]
     fractions = load(write(tmp_path / "f.csv", rows("a;b", lambda i: f"{values[i]},25;{i}.5")))
     np.testing.assert_array_equal(fractions.x[:, 0], np.array(values) + 0.25)
 
@@ -224,6 +270,19 @@ def test_codes_stay_text(tmp_path):
     assert data.columns[2].levels == ("01067", "10115", "80331")
     everything = rows('"a","y"', lambda i: f'"{i / 3:.3f}","{i % 3}"')
     assert read_csv(write(tmp_path / "all.csv", everything))["a"].dtype == np.float64
+
+
+@pytest.mark.parametrize("sep", [",", ";"])
+@pytest.mark.parametrize("form", ["{:.2f}", "{:,.2f}", "{:,.0f}", "€ {:,.2f}", "{:.1f}%"])
+@pytest.mark.parametrize("least", [2, 1_200])
+def test_quoted_numbers_beside_plain_ones_are_read_whatever_the_smallest_is(tmp_path, sep, form, least):
+    """Cells without a separator of thousands made codes of a quoted column."""
+    values = np.linspace(least, 1_900, N).round(2)
+    text = rows(f"a{sep}b{sep}c", lambda i: f'{i / 3:.3f}{sep}"{form.format(values[i])}"{sep}"{"xy"[i % 2]}"')
+    data = load(write(tmp_path / "t.csv", text))
+    assert [column.kind for column in data.columns] == ["real", "real", "binary"]
+    np.testing.assert_allclose(data.x[:, 1], values, atol=0.5 if ".0f" in form else 0.1)
+    assert data.ids is None
 
 
 def test_a_late_leading_zero_is_not_lost(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.compute
 import pyarrow.csv
@@ -46,6 +47,7 @@ CODES = re.compile(r"[A-Z]{2}")
 ZEROS = re.compile(rb'(?:^|[,;\t|"\n\r])[ ]*[+-]?0[xX0-9]')
 QUOTE = re.compile(b'"')
 BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # no text in any encoding by bytes has them
+SEPARATED = "[0-9][.,'\u2019 \u00a0\u2009\u202f][0-9]"  # decimals or thousands, which no code has
 ZERO_CODE = r"^\s*[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
 THOUSANDS = rf"^{GROUPED[',']}$|^[+-]?[0-9]+$"
 COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+$"
@@ -139,10 +141,7 @@ class _File:
                 values = self._text(column, values, column in keep)
             columns[column] = column_of(values, column, self.name)[0]
         for name in (header[j] for j in self.dialect.unclear if columns[header[j]].dtype.kind == "f"):
-            self.notes.append(
-                f"column {quote(name)} holds whole numbers beside some with three decimals: if their "
-                f"{'points' if self.dialect.decimal == '.' else 'commas'} separate thousands, remove them."
-            )
+            self.notes.append(_unclear(name, columns[name], "points" if self.dialect.decimal == "." else "commas"))
         if not self.dialect.has_header:
             self.notes.append(f"{self.name} has no header: its columns are named c1 to c{len(header)}.")
         if self.comments:
@@ -233,30 +232,45 @@ class _File:
             return values.cast(pyarrow.null()) if not is_code else values
         if values.null_count and "NA" not in self.na:
             values = self._codes(name, values)
-        if is_code or compute.any(compute.match_substring_regex(values, ZERO_CODE)).as_py():
+        if is_code and not compute.any(compute.match_substring_regex(values, SEPARATED)).as_py():
             return values
-        is_grouped = (
-            self.dialect.decimal == "." and compute.all(compute.match_substring_regex(values, THOUSANDS)).as_py()
-        )
+        if compute.any(compute.match_substring_regex(values, ZERO_CODE)).as_py():
+            return values
+        numbers = self._plain(values)
+        if numbers is not None or name in self.levelled:
+            return values if numbers is None else numbers
+        return self._numerals(name, values)
+
+    def _plain(self, values: Any) -> Any | None:
+        """Text as numbers without separated thousands, if all of it is; the decimal commas of a column are also read
+        where others have points.
+        """
+        compute, decimal = pyarrow.compute, self.dialect.decimal
+        is_grouped = decimal == "." and compute.all(compute.match_substring_regex(values, THOUSANDS)).as_py()
         has_commas = compute.all(compute.match_substring_regex(values, COMMA_NUMBER)).as_py()
         if self.dialect.delimiter != "," and has_commas and not is_grouped:
             return compute.replace_substring(values, ",", ".").cast(pyarrow.float64())
+        if decimal == "," and compute.any(compute.match_substring(values, ".")).as_py():
+            return None  # points that separate thousands: 1.361 is no fraction
         for kind in (pyarrow.int64(), pyarrow.float64()):
             try:
                 return values.cast(kind)
             except pyarrow.ArrowInvalid:
                 continue
-        return values if name in self.levelled else self._numerals(name, values)
+        return None
 
     def _numerals(self, name: str, values: Any) -> Any:
         """Text as numbers, if all of it is numbers with units or separated thousands; and a note on it."""
         found = as_numbers(values, self.dialect.decimal)
+        if found is None and self.dialect.decimal == ",":
+            found = as_numbers(values, ".")  # such as 1.5, which separates nothing
         if found is None:
             return values
-        first = values.drop_null()[0].as_py()
-        number = found.drop_null()[0].as_py()
+        told, numbers = values.drop_null(), found.drop_null()
+        odd = pyarrow.compute.index(pyarrow.compute.match_substring_regex(told, "[^0-9]"), True).as_py()
         self.notes.append(
-            f"column {quote(name)} is text such as {quote(first)}, and read as numbers such as {number:.10g}."
+            f"column {quote(name)} is text such as {quote(told[odd].as_py())}, and read as numbers such as "
+            f"{numbers[odd].as_py():.10g}."
         )
         return found
 
@@ -274,6 +288,15 @@ class _File:
                 "stands for a missing value."
             )
         return again
+
+
+def _unclear(name: str, values: Array, signs: str) -> str:
+    """A note on a column whose decimal signs may separate thousands."""
+    shown = next((value for value in values if value % 1), values[~np.isnan(values)][0])
+    return (
+        f"column {quote(name)} has three decimals wherever it has any, and is read as numbers such as {shown:.3f}: if "
+        f"its {signs} separate thousands, remove them."
+    )
 
 
 def _is_utf8(content: bytes) -> bool:

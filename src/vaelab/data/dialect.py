@@ -25,9 +25,14 @@ SEPARATOR = re.compile(r"(?i)sep=.")
 RISING = 5  # so many rising numbers are names, such as masses, if those below do not rise
 HEADERLESS = (".data",)  # endings of files that often have no header
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
 GROUPED = {sign: rf"[+-]?[1-9]\d{{0,2}}([{sign}]\d{{3}})+" for sign in ".,"}  # thousands, by their sign
-THOUSANDS = re.compile(GROUPED["."])
+PROOF = {  # that a sign is the decimal one: what follows is no group of thousands, or the other separates two of them
+    sign: re.compile(
+        rf"(?!{GROUPED[sign]}$)[+-]?(\d*|[1-9]\d{{0,2}}([{other}]\d{{3}})+)[{sign}]\d+([eE][+-]?\d+)?"
+        rf"|[+-]?[1-9]\d{{0,2}}([{other}]\d{{3}}){{2,}}"
+    )
+    for sign, other in (".,", ",.")
+}
 WHOLE = re.compile(r"[+-]?\d{1,3}")
 APOSTROPHES = re.compile(r"'(?:[^']|'')*'(?:([,;\t| ])'(?:[^']|'')*'(?:\1'(?:[^']|'')*')*\1?)?")  # around all cells
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
@@ -41,7 +46,8 @@ class Dialect:
     quoted: columns whose cells are all quoted while others are not, by number: codes, not numbers.
     fractions: columns of numbers with a decimal sign in the first rows.
     skipped: lines before the header: comments, empty ones, Excel's "sep=;".
-    unclear: columns, by number, whose decimal signs may separate thousands: 1.234 beside 56.
+    unclear: columns, by number, whose decimal signs may separate thousands: 1.234 beside 56, or where no other column
+        tells which sign is the decimal one.
     has_last: whether rows end with a delimiter, so that there is one more cell, always empty, than names.
     """
 
@@ -97,7 +103,7 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
     quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
     decimal = _decimal(delimiter, rows)
     fractions = _fractions(rows, decimal) - quoted
-    unclear = _unclear(rows, decimal)
+    unclear = _unclear(rows, decimal, delimiter)
     return Dialect(delimiter, decimal, tuple(header), True, quoted, fractions, skipped, has_last, unclear)
 
 
@@ -264,22 +270,25 @@ def _check_names(header: list[str], name: str) -> None:
 
 
 def _decimal(delimiter: str, rows: list[list[str]]) -> str:
-    if delimiter == ",":
+    if delimiter == "," or _is_proven(".", rows):
         return "."
-    cells = [cell.strip() for row in rows for cell in row]
-    commas = any(COMMA_NUMBER.fullmatch(cell) or GERMAN.fullmatch(cell) for cell in cells if "," in cell)
-    points = any(POINT_NUMBER.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in cells if "." in cell)
-    return "," if commas and not points else "."
+    cells = [cell.strip() for row in rows for cell in row if "," in cell]
+    return "," if _is_proven(",", rows) or any(map(COMMA_NUMBER.fullmatch, cells)) else "."
 
 
-def _unclear(rows: list[list[str]], decimal: str) -> frozenset[int]:
+def _is_proven(sign: str, rows: list[list[str]]) -> bool:
+    return any(PROOF[sign].fullmatch(cell.strip()) for row in rows for cell in row)
+
+
+def _unclear(rows: list[list[str]], decimal: str, delimiter: str) -> frozenset[int]:
     found = set()
     thousands = re.compile(GROUPED[decimal])
+    is_known = delimiter == "," or _is_proven(decimal, rows)
     for j, column in enumerate(zip(*rows, strict=True)):
         cells = [cell.strip() for cell in column if cell.strip()]
         pointed = [cell for cell in cells if thousands.fullmatch(cell)]
         whole = [cell for cell in cells if WHOLE.fullmatch(cell)]
-        if pointed and whole and len(pointed) + len(whole) == len(cells):
+        if pointed and (whole or not is_known) and len(pointed) + len(whole) == len(cells):
             found.add(j)
     return frozenset(found)
 

@@ -24,6 +24,8 @@ def as_numbers(texts: Any, decimal: str) -> Any | None:
     [1234.0, 5.0, None]
     >>> as_numbers(pyarrow.array(["12 kg", "9.5 kg"]), ".").to_pylist(), as_numbers(pyarrow.array(["12", "x"]), ".")
     ([12.0, 9.5], None)
+    >>> as_numbers(pyarrow.array(["1.234", "5"]), ",").to_pylist(), as_numbers(pyarrow.array(["1.25", "5"]), ",")
+    ([1234.0, 5.0], None)
     """
     compute = pyarrow.compute
     texts = compute.replace_substring(compute.replace_substring_regex(texts, SPACES, " "), "\u2212", "-")
@@ -43,6 +45,8 @@ def as_numbers(texts: Any, decimal: str) -> Any | None:
             found = compute.if_else(is_grouped, compute.replace_substring(found, sign, ""), found)
             break
     if decimal == ",":
+        if compute.any(compute.match_substring(found, ".")).as_py():
+            return None
         found = compute.replace_substring(found, ",", ".")
     found = compute.replace_substring_regex(found, "[dD]", "e")
     if not compute.all(compute.match_substring_regex(found, PLAIN)).as_py():
