@@ -130,6 +130,15 @@ ALIKE = {
     "comments before": (f"# by X\n#\n# on 1, May\n\n{PLAIN}".encode(), "t.csv", BOTH, ""),
     "comments between": (PLAIN.replace("\n", "\n# note\n", 3).encode(), "t.csv", BOTH, "3 lines of 't.csv' starting"),
     "names in a comment": (f"##v1\n#{PLAIN}".encode(), "t.csv", ("#a", "b"), ""),
+    "Excel's empty rows": (f"{PLAIN},\r\n , \r\n,\r\n".encode(), "t.csv", BOTH, ""),
+    "breaks in names": (PLAIN.replace("a,b", '"a\r\n(""in""\nm)",b', 1).encode(), "t.csv", ('a ("in" m)', "b"), ""),
+    "a break in the last name": (PLAIN.replace("b", '"b\n;"', 1).encode(), "t.csv", ("a", "b ;"), ""),
+    "a break in a name, below comments": (
+        f"# one\n\n{PLAIN}".replace(",", ";").replace("a", '"a;\nm"', 1).encode(),
+        "t.csv",
+        ("a; m", "b"),
+        "",
+    ),
     "empty lines": (f"\n\n{PLAIN}\n\n".encode(), "t.csv", BOTH, ""),
     "Excel tells the separator": (f"sep=;\n{PLAIN.replace(',', ';')}".encode(), "t.csv", BOTH, ""),
     "lines end with a separator": (PLAIN.replace("\n", ",\n").encode(), "t.csv", BOTH, ""),
@@ -393,6 +402,36 @@ def test_dates_that_could_be_two_are_told_and_can_be_given(tmp_path):
     assert "like %Y in column 'day', but row 0 holds '01/01/2021'" in message(path, types={"day": "date %Y"})
 
 
+@pytest.mark.parametrize("form", ["%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M %p", "%Y-%m-%d %I:%M %p"])
+def test_hours_of_a_clock_of_twelve(tmp_path, form):
+    stamps = [pd.Timestamp(2024, 1 + i % 12, 1 + i % 28, i % 24, 5) for i in range(N)]
+    texts = [stamp.strftime(form) for stamp in stamps]
+    path = write(tmp_path / "t.csv", rows("at,b", lambda i: f"{texts[i].replace('/0', '/').lstrip('0')},{i * i}"))
+    data = load(path)
+    assert [column.kind for column in data.columns] == ["date", "real"]
+    expected = [(stamp - pd.Timestamp("1970-01-01")) / pd.Timedelta("1D") for stamp in stamps]
+    np.testing.assert_allclose(data.x[:, 0], expected, atol=1e-6)
+
+
+def test_dates_written_in_two_ways_are_no_ids(tmp_path):
+    def day(i: int) -> str:
+        return f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}" if i % 2 else f"{1 + i % 28}.{1 + i % 12}.2024"
+
+    data = load(write(tmp_path / "t.csv", rows("t,b", lambda i: f"{day(i)},{i * i}")))
+    assert data.ids is None
+    assert data.left_out == {"t": "dates written in several ways, such as %d.%m.%Y and %Y-%m-%d"}
+
+
+def test_empty_rows_are_examples_only_between_others(tmp_path):
+    text = rows("a;b", lambda i: ";" if i in (3, N - 2, N - 1) else f"{i},5;" if i == N - 3 else f"{i},5;{i}")
+    data = load(write(tmp_path / "t.csv", text))
+    assert len(data.x) == N - 2
+    assert np.flatnonzero(np.isnan(data.x).all(1)).tolist() == [3]
+    assert np.isnan(data.x[-1]).tolist() == [False, True]
+    told = write(tmp_path / "na.csv", text.replace("\n;\n;\n", "\nNA;NA\n"))
+    assert len(load(told).x) == N - 1
+
+
 def test_newlines_in_quoted_text(tmp_path):
     path = write(tmp_path / "t.csv", rows("a,note", lambda i: f'{i / 3:.2f},"{"one" if i % 2 else "two"}\nlines"'))
     assert load(path).columns[1].levels == ("one\nlines", "two\nlines")
@@ -404,6 +443,11 @@ BAD = {
     "gzip cut": (gzip.compress(FRAME.to_csv(index=False).encode())[:-9], "whole gzip file"),
     "gzip of nothing": (gzip.compress(b""), "nothing is in it"),
     "twice": (b"a,b,a\n1,2,3\n", "has 'a' twice; rename"),
+    "header of two rows": (
+        b",x,x\n,m,s\n1,2,3\n",
+        "has 'x' twice, and no number in the row below; if names take several",
+    ),
+    "name that does not end": (b'a,"b\n1,2\n', "must have a valid header line"),
     "ragged": (b"a;b\n1;2\n3\n", "Row #3: Expected 2 columns, got 1"),
     "xz cut": (lzma.compress(FRAME.to_csv(index=False).encode())[:-9], "whole xz file"),
     "bzip2 cut": (bz2.compress(FRAME.to_csv(index=False).encode())[:-9], "whole bzip2 file"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaelab.data.cells import is_date, is_text, missing_or_text, texts_of
 from vaelab.data.dataset import Array
-from vaelab.data.dates import formats_of
+from vaelab.data.dates import mixture_of
 from vaelab.data.limits import MOST_TEXT, check_dense, check_texts
 from vaelab.data.raw import Raw
 from vaelab.data.reading import Reading
@@ -152,7 +152,7 @@ def _are_names(texts: Array) -> bool:
         return False
     found = sum(reads_as_number(text.replace(",", ".")) for text in texts)
     is_number = 2 * found > len(texts) and not all(map(reads_as_number, texts))
-    return not is_number and not formats_of(texts)
+    return not is_number and not mixture_of(texts)
 
 
 def transposed(raw: Raw, reading: Reading, what: str) -> Raw:

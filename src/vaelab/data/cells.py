@@ -158,7 +158,10 @@ class _Table:
             if not own:
                 why = "no values"
             elif len(own) > max(MANY_LEVELS, self.length // 2) or (len(own) == told > MANY_LEVELS / 2):
+                ways = dates.mixture_of(texts)
                 why = f"text with {len(own):,} different values"
+                if ways:
+                    why = f"dates written in several ways, such as {ways[0]} and {ways[-1]}"
             elif max(map(len, own)) > MOST_TEXT:
                 why = f"text of up to {max(map(len, own)):,} characters"
             if why:

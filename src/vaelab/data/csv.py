@@ -105,7 +105,8 @@ class _File:
             self._open(requoted(content, header, self.name))
             return
         self.dialect: Dialect = dialect_of(start, self.path, self.name)
-        self.content = squeezed(content) if self.dialect.delimiter == " " else content
+        content = squeezed(content) if self.dialect.delimiter == " " else content
+        self.content = _without_blank_end(content, self.dialect.delimiter)
         self.has_quotes = QUOTE.search(self.content) is not None
 
     def _open_windows(self, content: Any) -> None:
@@ -183,7 +184,7 @@ class _File:
                     use_threads=False,
                     block_size=MAX_ROW_BYTES,
                     column_names=names,
-                    skip_rows=dialect.skipped + dialect.has_header,
+                    skip_rows=dialect.skipped,
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=dialect.delimiter,
@@ -288,6 +289,17 @@ class _File:
                 "stands for a missing value."
             )
         return again
+
+
+def _without_blank_end(content: Any, delimiter: str) -> Any:
+    """Without the rows at its end whose cells are all empty, as spreadsheets write them: they are no examples."""
+    view, blank = memoryview(content), f"{delimiter} \r\n".encode()
+    end = len(view)
+    while end and view[end - 1] in blank:
+        end -= 1
+    while end < len(view) and view[end] not in b"\r\n":  # empty cells of the last row
+        end += 1
+    return content.slice(0, end)
 
 
 def _unclear(name: str, values: Array, signs: str) -> str:

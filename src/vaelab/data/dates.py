@@ -17,7 +17,8 @@ SECOND = datetime.timedelta(seconds=1)
 # Month first before day first: where both fit, the reader of the notes decides.
 FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
 STAMP = "%Y-%m-%d %H:%M:%S"
-TIMES = ("", " %H:%M", " %H:%M:%S")
+TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+ALL = [form + time for form in FORMATS for time in TIMES]
 
 
 def is_date(values: Array) -> bool:
@@ -106,12 +107,34 @@ def _none_where(missing: Array, texts: Array) -> Array:
 
 def formats_of(texts: Array) -> list[str]:
     """How the dates in a column of text are written: none if they are no dates, two if day and month look the same."""
-    different = sorted({text for text in texts if text is not None})
-    if not different or not any(sign.isdigit() for sign in different[0]):
-        return []
-    forms = [form + time for form in FORMATS for time in TIMES]
-    forms = [form for form in forms if _reads(different[0], form)]
+    different = _different(texts)
+    forms = _forms(different[0]) if different else []
     return [form for form in forms if all(_reads(text, form) for text in different)][:2]
+
+
+def mixture_of(texts: Array) -> list[str]:
+    """The ways in which a column of text writes dates; none if some text is no date.
+
+    >>> mixture_of(np.array(["2024-02-01", "3.1.2024", None])), mixture_of(np.array(["2024-02-01", "soon"]))
+    (['%Y-%m-%d', '%d.%m.%Y'], [])
+    """
+    found: list[str] = []
+    for text in _different(texts):
+        if not any(_reads(text, form) for form in found):
+            forms = _forms(text)
+            if not forms:
+                return []
+            found.append(forms[0])
+    return found
+
+
+def _different(texts: Array) -> list[str]:
+    return sorted({text for text in texts if text is not None})
+
+
+def _forms(text: str) -> list[str]:
+    """The ways of writing dates that a text fits."""
+    return [form for form in ALL if _reads(text, form)] if any(sign.isdigit() for sign in text) else []
 
 
 def _reads(text: str, form: str) -> bool:

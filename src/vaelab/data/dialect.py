@@ -36,6 +36,9 @@ PROOF = {  # that a sign is the decimal one: what follows is no group of thousan
 WHOLE = re.compile(r"[+-]?\d{1,3}")
 APOSTROPHES = re.compile(r"'(?:[^']|'')*'(?:([,;\t| ])'(?:[^']|'')*'(?:\1'(?:[^']|'')*')*\1?)?")  # around all cells
 POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+HEADER = re.compile(  # a line, and those to which its quoted cells go on
+    r"""(?:(?<![^,;\t|])"[^"]*(?:""[^"]*)*"|"|[^"\n]+)*"""
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Dialect:
     header: names of its columns; the first is empty if it has no name. has_header: whether they are in the file.
     quoted: columns whose cells are all quoted while others are not, by number: codes, not numbers.
     fractions: columns of numbers with a decimal sign in the first rows.
-    skipped: lines before the header: comments, empty ones, Excel's "sep=;".
+    skipped: lines before the rows: comments, empty ones, Excel's "sep=;", the header.
     unclear: columns, by number, whose decimal signs may separate thousands: 1.234 beside 56, or where no other column
         tells which sign is the decimal one.
     has_last: whether rows end with a delimiter, so that there is one more cell, always empty, than names.
@@ -69,14 +72,15 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
     text = "".join(text.split("\n", skipped)[skipped:])
     if not text.strip():
         raise InputError(f"{name} must hold a table, but holds nothing but empty lines and comments; add data.")
-    first, _, rest = text.partition("\n")
+    first = next(HEADER.finditer(text))[0]
+    rest = text[len(first) + 1 :]
     if len(first) >= READ_BYTES * 2:
         raise too_long(name)
     plain = plain_name(path)
     delimiter = told or _delimiter(first, rest, ".tsv" if plain.endswith(".tsv") else "")
     if delimiter == " ":
         first, rest = _squeezed(first), _squeezed(rest)
-    header = [cell.strip() for cell in _header_cells(first, delimiter, name)]
+    header = [" ".join(cell.split("\n")).strip() for cell in _header_cells(first, delimiter, name)]
     most = max(2, min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, len(header))))
     rows = [row for row in _rows(rest, delimiter, most) if row]
     ends = len(header) > 1 and not header[-1]  # with a delimiter
@@ -99,7 +103,8 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
         names = [f"c{j + 1}" for j in range(len(header))]
         decimal = _decimal(delimiter, [header, *rows])
         return Dialect(delimiter, decimal, tuple(names), False, skipped=skipped, has_last=has_last)
-    _check_names(header, name)
+    _check_names(header, rows, name)
+    skipped += 1 + first.count("\n")
     quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
     decimal = _decimal(delimiter, rows)
     fractions = _fractions(rows, decimal) - quoted
@@ -256,7 +261,7 @@ def is_number(cell: str) -> bool:
     return "_" not in cell and cell.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")
 
 
-def _check_names(header: list[str], name: str) -> None:
+def _check_names(header: list[str], rows: list[list[str]], name: str) -> None:
     if "" in header[1:]:
         raise InputError(
             f"{name} must start with a header that names every column, but column {header.index('', 1)} has none, ''; "
@@ -264,6 +269,11 @@ def _check_names(header: list[str], name: str) -> None:
         )
     seen: set[str] = set()
     for cell in header:
+        if cell in seen and rows and not any(map(is_number, rows[0])) and any(map(is_number, rows[-1])):
+            raise InputError(
+                f"{name} must have one row of names, but has {quote(cell)} twice, and no number in the row below; if "
+                "names take several rows, join them in one."
+            )
         if cell in seen:
             raise InputError(f"column names must differ, but {name} has {quote(cell)} twice; rename one.")
         seen.add(cell)
