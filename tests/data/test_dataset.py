@@ -87,6 +87,25 @@ def test_statistics_equal_numpys_also_in_small_pieces(monkeypatch):
     assert found.constant.tolist() == [False] * 3 + [True] + [False] * 3
 
 
+@pytest.mark.parametrize("scale", [1e-140, 1e-160, 1e-200, 1e-299])
+def test_statistics_of_numbers_whose_squares_are_0(scale):
+    x = np.random.default_rng(0).normal(3, [1, 2, 3], size=(200, 3)).clip(-9, 9)
+    x[::7, 1], x[:, 2] = np.nan, 5
+    found = Statistics.of(x * scale, np.arange(150))
+    np.testing.assert_allclose(found.mean / scale, np.nanmean(x[:150], 0), rtol=1e-12)
+    np.testing.assert_allclose(found.std / scale, np.nanstd(x[:150], 0), rtol=1e-12, atol=0)
+    model = Scaling.standardised(from_arrays(x * scale)).to_model(x[:, :2] * scale)
+    assert np.nanstd(model, 0) == pytest.approx([1, 1], rel=0.2)
+
+
+def test_a_column_that_varies_less_than_float64_resolves_is_refused():
+    x = np.random.default_rng(0).normal(size=(50, 2)) * [1, 1e-310]
+    with pytest.raises(
+        InputError, match=r"must vary by 1e-300 or more, but '1' varies by .*e-310; rescale it, or drop"
+    ):
+        Scaling.standardised(from_arrays(x))
+
+
 @few
 @given(st.integers(0, 10_000), st.sampled_from(["table", "image", "8-bit", "constant column"]))
 def test_scaling_there_and_back_is_the_identity(seed, kind):

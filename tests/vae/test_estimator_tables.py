@@ -15,7 +15,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from vaelab.classifier.estimator import Classifier
 from vaelab.errors import InputError
+from vaelab.regressor.estimator import Regressor
 from vaelab.vae import estimator as estimators
 from vaelab.vae import feed
 from vaelab.vae.estimator import VAE
@@ -317,3 +319,22 @@ def test_a_model_of_complete_rows_refuses_gaps() -> None:
 def test_bad_types_and_frames_are_told_at_fit(x: Any, types: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         VAE(**{**SMALL, "types": types}).fit(x)
+
+
+def test_columns_of_one_name_are_one_line() -> None:
+    twice = pd.DataFrame(np.eye(30, 3), columns=["a", "b", "a"])
+    for model, y in (VAE(), None), (Regressor(), np.arange(30.0)), (Classifier(), np.arange(30) % 2):
+        with pytest.raises(InputError, match="column names must differ, but 'a' appears twice in X; rename one"):
+            model.fit(twice, y)
+    vae = VAE(latent_dim=1, layers=1, width=4, epochs=1).fit(twice.set_axis(["a", "b", "c"], axis=1))
+    with pytest.raises(InputError, match="'a' appears twice in X"):
+        vae.transform(twice)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-299])
+def test_a_table_of_tiny_numbers_is_learned_as_any_other(scale: float) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    vae, tiny = (VAE(latent_dim=1, layers=1, width=8, epochs=3).fit(each) for each in (x, x * scale))
+    expected = vae.score_samples(x) - 3 * np.log(scale)
+    np.testing.assert_allclose(tiny.score_samples(x * scale), expected, rtol=1e-4)
+    np.testing.assert_allclose(tiny.reconstruct(x * scale) / scale, vae.reconstruct(x), rtol=1e-3, atol=1e-4)

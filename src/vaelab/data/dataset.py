@@ -17,6 +17,7 @@ from vaelab.data.style import ISO, Style
 Array = npt.NDArray[Any]
 SPLITS = ("train", "validation", "test")
 CHUNK_BYTES = 32 << 20  # statistics read the array in chunks, so that a memory map is never fully loaded
+SMALLEST = 1e-290  # variance that is summed exactly: squares below 1e-308 are rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,12 +179,20 @@ class Statistics:
         empty = count == 0
         low[empty], high[empty] = 0.0, 0.0
         variance[low == high] = 0.0
-        return cls(mean + shift, np.sqrt(variance), low, high, len(train) - count, (range_low, range_high))
+        std = np.sqrt(variance)
+        for column in np.flatnonzero((variance < SMALLEST) & (low < high)):
+            std[column] = _spread(flat[train, column].astype(np.float64), low[column], high[column])
+        return cls(mean + shift, std, low, high, len(train) - count, (range_low, range_high))
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:
         constant: npt.NDArray[np.bool_] = self.low == self.high
         return constant
+
+
+def _spread(values: npt.NDArray[np.float64], low: float, high: float) -> float:
+    """The standard deviation of values between two bounds, whose squares may be too small for float64."""
+    return float(np.nanstd((values - low) / (high - low))) * (high - low)
 
 
 def _first_values(flat: Array, train: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -39,7 +39,7 @@ def frame_raw(x: Any, name: str, every_level: bool = False) -> Raw | None:
     if getattr(x, "columns", None) is None or not callable(getattr(x, "__getitem__", None)):
         return None
     labels = [str(each) for each in x.columns]
-    _refuse_twice(labels, name)
+    refuse_twice(labels, name)
     raw = _raw(name, ((label, x[each]) for label, each in zip(labels, x.columns, strict=True)), every_level)
     index = getattr(x, "index", None)
     if index is None or not getattr(index, "is_unique", False):
@@ -158,7 +158,8 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value) or str(value) in ("<NA>", "NaT")
 
 
-def _refuse_twice(names: list[str], what: str) -> None:
+def refuse_twice(names: list[str], what: str) -> None:
+    """Rejects columns of one name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

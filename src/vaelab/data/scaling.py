@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vaelab.data.columns import Column, Kind
 from vaelab.data.dataset import CHUNK_BYTES, Array, Dataset
+from vaelab.data.values import quote
 from vaelab.errors import InputError
 
 Floats = npt.NDArray[np.float64]
@@ -21,6 +22,7 @@ ORDER = {"real": 0, "date": 0, "positive": 1, "count": 2, "binary": 3, "categori
 
 RARE_SCALE = 0.05  # the least scale of a rare column's density, as a share of its range in training
 LEAST_SCALE = 1e-3  # of other columns, as a share of their standard deviation
+LEAST_RANGE = 1e-300  # of a varying column; below, float64 has few digits left
 LARGEST = 1e12  # standard deviations; a float32 holds the squares of a row of them, at the least scale
 CONDITION_ROWS = 1_000  # of training, at most, whose conditions are kept to draw new ones
 MANY_COUNTS = 20  # columns of counts, from which on each is compared with the total of its row
@@ -267,6 +269,14 @@ def _varying(data: Dataset) -> npt.NDArray[np.int64]:
     kept = np.flatnonzero(~data.statistics.constant)
     if len(kept) == 0:
         raise InputError("at least one feature must vary, but all are constant; there is nothing to learn.")
+    ranges = (data.statistics.high - data.statistics.low)[kept]
+    faint = int(np.argmin(ranges))
+    if ranges[faint] < LEAST_RANGE:
+        name = data.features[kept[faint]] if data.features else kept[faint]
+        raise InputError(
+            f"a feature must vary by {LEAST_RANGE:.0e} or more, but {quote(name)} varies by {ranges[faint]:.3g}; "
+            "rescale it, or drop it."
+        )
     return kept
 
 

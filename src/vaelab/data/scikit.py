@@ -16,7 +16,7 @@ from vaelab.data.arrays import from_arrays
 from vaelab.data.cells import texts_of
 from vaelab.data.containers import FrameLook, Library, library_of
 from vaelab.data.dataset import Array, Dataset
-from vaelab.data.frames import frame_raw
+from vaelab.data.frames import frame_raw, refuse_twice
 from vaelab.data.groups import group_codes
 from vaelab.data.splits import split_rows
 from vaelab.data.values import quote
@@ -42,7 +42,7 @@ def checked(estimator: Any, X: Any, *, reset: bool = False, modelled: tuple[str,
     taken by position.
     """
     if library_of(X) is not None:
-        _refuse_empty(X)
+        _check_frame(X)
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
     flat, shape = _flat(X)
     x: Array = validate_data(
@@ -54,7 +54,7 @@ def checked(estimator: Any, X: Any, *, reset: bool = False, modelled: tuple[str,
 def checked_with_labels(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
     """X as of `checked`, for fitting, and labels y (n,), of which none is missing."""
     if library_of(X) is not None:
-        _refuse_empty(X)
+        _check_frame(X)
         X, y = validate_data(estimator, X, y, skip_check_array=True)
         check_consistent_length(X, y)
     else:
@@ -69,8 +69,9 @@ def checked_with_labels(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
     return X, labels
 
 
-def _refuse_empty(X: Any) -> None:
-    """Rejects a data frame without rows, as scikit-learn rejects such an array."""
+def _check_frame(X: Any) -> None:
+    """Rejects a data frame with columns of one name, and one without rows, as scikit-learn rejects such an array."""
+    refuse_twice([str(label) for label in X.columns], "X")
     if len(X) == 0:
         raise InputError(f"X must hold rows, but its shape is {X.shape}; it is empty, add data.")
 
