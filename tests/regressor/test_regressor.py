@@ -378,6 +378,12 @@ def test_predict_writes_ids_means_and_intervals(study: Path, tmp_path: Path) -> 
     assert (np.subtract(found["upper"], found["lower"]) > narrow).all()
 
 
+def test_a_target_that_is_the_same_in_all_rows_asks_for_another_one() -> None:
+    x = np.random.default_rng(0).normal(size=(120, 2))
+    with pytest.raises(InputError, match="must vary, but all 120 are 3; there is nothing to learn, give another one"):
+        Regressor().fit(x, np.full(120, 3.0))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -54,7 +54,12 @@ def check_targets(data: Dataset) -> None:
     if data.targets is None:
         remedy = "use `vaelab classify`" if data.labels is not None else "name it as `target` or give y"
         raise InputError(f"a regressor needs a numeric target, but {shown(data.name)} has none; {remedy}.")
-    y = data.targets[data.splits["train"]]
+    y = data.targets
+    if (y == y[0]).all():
+        raise InputError(
+            f"the target must vary, but all {len(y):,} are {y[0]:.6g}; there is nothing to learn, give another one."
+        )
+    y = y[data.splits["train"]]
     if (y == y[0]).all():
         raise InputError(
             f"the target must vary in the training rows, but all {len(y):,} are {y[0]:.6g}; use another split seed."
