@@ -167,14 +167,24 @@ def test_what_is_not_there_is_told_before_large_libraries_are_loaded(tmp_path: P
         assert told in said, line
 
 
-def test_a_terminal_without_the_signs_of_a_name_shows_their_codes(tmp_path: Path) -> None:
+PLAIN = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_terminal_without_the_signs_of_a_name_shows_their_codes_but_tables_are_utf8(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("größe,b\n" + "".join(f"{i / 7:.3f},{i * i % 11}\n" for i in range(30)))
-    done = subprocess.run(
-        [sys.executable, "-m", "vaelab", "data", "u.csv"], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "gr\\xf6\\xdfe" in done.stdout
+
+    def run(line: str) -> bytes:
+        command = [sys.executable, "-m", "vaelab", *line.split()]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env=PLAIN)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert b"gr\\xf6\\xdfe" in run("data u.csv")
+    run("train u.csv --epochs 1 --hidden 4 --figures none --out r")
+    shown = run("sample r -n 3 --noise")
+    run("sample r -n 3 --noise --out s.csv")
+    assert shown.decode().startswith("row,größe,b\n")
+    assert shown == (tmp_path / "s.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

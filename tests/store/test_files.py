@@ -177,6 +177,11 @@ def test_toml_that_cannot_be_read(tmp_path, content, fault):
     assert fault in refusal(read_toml, tmp_path / "x.toml", "give one")
 
 
+def test_toml_with_a_mark_of_order_as_editors_write_it(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbfa = 1\r\n")
+    assert read_toml(tmp_path / "x.toml", "give one") == {"a": 1}
+
+
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     for path in (tmp_path / "pipe.toml", "/dev/zero", tmp_path):

@@ -202,6 +202,8 @@ def _beside(first: Mapping[str, Array], table: Mapping[str, Array]) -> dict[str,
 
 def _send(text: str, out: Path | None) -> None:
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # as in a file, whatever signs the terminal has
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         sys.stdout.write(text)
     else:
         store.write_output(out, text)

@@ -101,7 +101,7 @@ def read_toml(path: str | Path, missing: str) -> dict[str, Any]:
     if NESTED.search(data):
         raise StoreError(f"{name} is nested too deeply; repair it.")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise StoreError(f"{name} is not UTF-8 text: byte {error.start} is none; save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
