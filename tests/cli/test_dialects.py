@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import commands
+from vaelab import use
 from vaelab.data import load
+from vaelab.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
 
@@ -112,6 +114,21 @@ def test_other_rows_have_no_split_and_the_style_of_their_own_file(folder: Path) 
 def run_to(folder: Path, line: str) -> Path:
     run(folder, f"{line} --out o.csv")
     return folder / "o.csv"
+
+
+def test_few_new_rows_have_the_decimal_sign_of_the_training_data(tmp_path: Path) -> None:
+    """None of them tells it: 1.361 was 1.361, beside 1,361 of training."""
+    lines = [f"{i},5;" + f"{500 + 37 * i:,}".replace(",", ".") for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b", *lines]) + "\n")
+    (tmp_path / "new.csv").write_text("a;b\n7;1.361\n8;2.150\n")
+    run(tmp_path, "train t.csv --hidden 4 --latent-dim 1 --epochs 1 --out run")
+    rows = use.new_rows(use.load(tmp_path / "run"), tmp_path / "new.csv")
+    assert rows.x.tolist() == [[7, 1361], [8, 2150]]
+    assert rows.style.decimal == ","
+    points = use.new_rows(use.load(tmp_path / "run"), tmp_path / "new.csv", decimal=".")
+    np.testing.assert_allclose(points.x, [[7, 1.361], [8, 2.15]], rtol=1e-6)
+    with pytest.raises(InputError, match=r"`decimal` must be . or , but is 'x'"):
+        use.new_rows(use.load(tmp_path / "run"), tmp_path / "new.csv", decimal="x")
 
 
 def test_clusters_and_synthetic_rows_are_written_alike(folder: Path) -> None:

@@ -27,7 +27,8 @@ def arrange(raw: Raw, reading: Reading, what: str) -> tuple[Raw, Reading]:
     Without `id`, a first column of text that is different in every row holds the ids.
     """
     is_table = isinstance(raw.x, Mapping)
-    asked = [name for name in reading.to_dict() if name not in ("target", "na", "types", "condition", "numeric")]
+    of_cells = ("target", "na", "types", "condition", "numeric", "decimal")
+    asked = [name for name in reading.to_dict() if name not in of_cells]
     if not is_table:
         if not asked and reading.target is None:
             return raw, reading

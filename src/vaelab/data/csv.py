@@ -78,7 +78,7 @@ class _File:
     """A .csv file that is being read."""
 
     def __init__(self, path: Path, reading: Reading = PLAIN):
-        self.path, self.name, self.na = path, name_of(path), reading.na
+        self.path, self.name, self.na, self.decimal = path, name_of(path), reading.na, reading.decimal
         self.missing = list(dict.fromkeys([*MISSING, *self.na]))
         self.levelled = {name for name, kind in reading.types.items() if kind_of(kind) in LEVELLED}
         self.notes: list[str] = []
@@ -104,7 +104,7 @@ class _File:
             self.notes.append(f"cells of {self.name} are quoted by ', which are no part of them.")
             self._open(requoted(content, header, self.name))
             return
-        self.dialect: Dialect = dialect_of(start, self.path, self.name)
+        self.dialect: Dialect = dialect_of(start, self.path, self.name, self.decimal)
         content = squeezed(content) if self.dialect.delimiter == " " else content
         self.content = _without_blank_end(content, self.dialect.delimiter)
         self.has_quotes = QUOTE.search(self.content) is not None

@@ -65,8 +65,8 @@ class Dialect:
     unclear: frozenset[int] = frozenset()
 
 
-def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
-    """The dialect of a file from its first bytes, whole lines."""
+def dialect_of(start: bytes, path: Path, name: str, known: str | None = None) -> Dialect:
+    """The dialect of a file from its first bytes, whole lines; `known` is its decimal sign if its numbers tell none."""
     text = start.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     skipped, told = _lines_before(text)
     text = "".join(text.split("\n", skipped)[skipped:])
@@ -101,14 +101,14 @@ def dialect_of(start: bytes, path: Path, name: str) -> Dialect:
         )
     if not has_header:
         names = [f"c{j + 1}" for j in range(len(header))]
-        decimal = _decimal(delimiter, [header, *rows])
+        decimal = _decimal(delimiter, [header, *rows], known)
         return Dialect(delimiter, decimal, tuple(names), False, skipped=skipped, has_last=has_last)
     _check_names(header, rows, name)
     skipped += 1 + first.count("\n")
     quoted = _quoted(rest, delimiter, len(header), most) if '"' in rest else frozenset()
-    decimal = _decimal(delimiter, rows)
+    decimal = _decimal(delimiter, rows, known)
     fractions = _fractions(rows, decimal) - quoted
-    unclear = _unclear(rows, decimal, delimiter)
+    unclear = _unclear(rows, decimal, delimiter == "," or known == decimal)
     return Dialect(delimiter, decimal, tuple(header), True, quoted, fractions, skipped, has_last, unclear)
 
 
@@ -279,21 +279,22 @@ def _check_names(header: list[str], rows: list[list[str]], name: str) -> None:
         seen.add(cell)
 
 
-def _decimal(delimiter: str, rows: list[list[str]]) -> str:
-    if delimiter == "," or _is_proven(".", rows):
+def _decimal(delimiter: str, rows: list[list[str]], known: str | None) -> str:
+    if delimiter == ",":
         return "."
-    cells = [cell.strip() for row in rows for cell in row if "," in cell]
-    return "," if _is_proven(",", rows) or any(map(COMMA_NUMBER.fullmatch, cells)) else "."
+    proven = next((sign for sign in ".," if _is_proven(sign, rows)), known)
+    has_commas = any(COMMA_NUMBER.fullmatch(cell.strip()) for row in rows for cell in row if "," in cell)
+    return proven or ("," if has_commas else ".")
 
 
 def _is_proven(sign: str, rows: list[list[str]]) -> bool:
     return any(PROOF[sign].fullmatch(cell.strip()) for row in rows for cell in row)
 
 
-def _unclear(rows: list[list[str]], decimal: str, delimiter: str) -> frozenset[int]:
+def _unclear(rows: list[list[str]], decimal: str, is_known: bool) -> frozenset[int]:
     found = set()
     thousands = re.compile(GROUPED[decimal])
-    is_known = delimiter == "," or _is_proven(decimal, rows)
+    is_known = is_known or _is_proven(decimal, rows)
     for j, column in enumerate(zip(*rows, strict=True)):
         cells = [cell.strip() for cell in column if cell.strip()]
         pointed = [cell for cell in cells if thousands.fullmatch(cell)]

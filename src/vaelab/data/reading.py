@@ -27,6 +27,8 @@ class Reading:
     numeric: the target is a number to predict, not a class.
     types: the kind of some columns, by name; "date %d/%m/%Y" tells how dates are written, and a sequence of levels
         makes an ordinal column.
+    decimal: the decimal sign of a table of text, "." or ",", where its numbers do not tell it: of new rows, that of the
+        training data.
     """
 
     target: str | None = None
@@ -39,6 +41,7 @@ class Reading:
     split: str | None = None
     condition: tuple[str, ...] = ()
     numeric: bool = False
+    decimal: str | None = None
 
     @classmethod
     def create(cls, **options: Any) -> Self:
@@ -46,7 +49,7 @@ class Reading:
 
         >>> Reading.create(drop=["comment"], types={"size": ["small", "large"]}, id=None)
         Reading(target=None, id=None, drop=('comment',), transpose=False, na=(), types={'size': ('small', 'large')}, \
-group=None, split=None, condition=(), numeric=False)
+group=None, split=None, condition=(), numeric=False, decimal=None)
         """
         given = {name: value for name, value in options.items() if value is not None}
         known = [field.name for field in dataclasses.fields(cls)]
@@ -56,6 +59,8 @@ group=None, split=None, condition=(), numeric=False)
         for name in ("drop", "na", "condition"):
             given[name] = _texts(given.get(name, ()), name)
         given["types"] = {str(column): _type(kind) for column, kind in dict(given.get("types", {})).items()}
+        if given.get("decimal", ".") not in (".", ","):
+            raise InputError(f"`decimal` must be . or , but is {quote(given['decimal'])}; choose one.")
         for name in ("target", "id", "group", "split"):
             if name in given:
                 given[name] = str(given[name])

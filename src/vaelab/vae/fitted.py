@@ -92,7 +92,8 @@ class DataFacts:
     @property
     def reading(self) -> Reading:
         """How the data were read; new examples are read alike."""
-        return Reading.from_dict(self.source)
+        known = {} if self.style == ISO else {"decimal": self.style.decimal}  # few rows may not tell it
+        return Reading.from_dict({**self.source, **known})
 
 
 def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
