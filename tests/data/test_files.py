@@ -310,7 +310,8 @@ BAD_CSV = {
     ),
     "twice": ("a,b,a\n1,2,3\n", "has 'a' twice; rename"),
     "text alone": (csv("a", "Berlin"), "all 8 examples are the same"),
-    "empty columns": ("a,b\n" + ",\n" * 6, "all of them are empty or hold names or free text"),
+    "empty rows": ("a,b\n" + ",\n" * 6, "must hold rows below its header, but has 0"),
+    "empty columns": ("a,b\n" + "NA,NA\n" * 6, "all of them are empty or hold names or free text"),
     "infinite": (
         "a,b\n1,2\n3,inf\n4,5\n6,2\n7,8\n",
         "1 of column 'b' is infinite (inf), the first in row 1",

@@ -288,7 +288,9 @@ def _decimal(delimiter: str, rows: list[list[str]], known: str | None) -> str:
 
 
 def _is_proven(sign: str, rows: list[list[str]]) -> bool:
-    return any(PROOF[sign].fullmatch(cell.strip()) for row in rows for cell in row)
+    """Whether some cell can only be a number of which this is the decimal sign."""
+    cells = (cell.strip() for row in rows for cell in row if "." in cell or "," in cell)
+    return any(map(PROOF[sign].fullmatch, cells))
 
 
 def _unclear(rows: list[list[str]], decimal: str, is_known: bool) -> frozenset[int]:
