@@ -292,6 +292,8 @@ def test_quoted_numbers_beside_plain_ones_are_read_whatever_the_smallest_is(tmp_
     assert [column.kind for column in data.columns] == ["real", "real", "binary"]
     np.testing.assert_allclose(data.x[:, 1], values, atol=0.5 if ".0f" in form else 0.1)
     assert data.ids is None
+    kept = load(tmp_path / "t.csv", types={"b": "categorical"})
+    assert set(kept.columns[1].levels) == {form.format(value) for value in values}
 
 
 def test_a_late_leading_zero_is_not_lost(tmp_path):

@@ -233,7 +233,8 @@ class _File:
             return values.cast(pyarrow.null()) if not is_code else values
         if values.null_count and "NA" not in self.na:
             values = self._codes(name, values)
-        if is_code and not compute.any(compute.match_substring_regex(values, SEPARATED)).as_py():
+        is_separated = compute.any(compute.match_substring_regex(values, SEPARATED)).as_py()
+        if is_code and (name in self.levelled or not is_separated):
             return values
         if compute.any(compute.match_substring_regex(values, ZERO_CODE)).as_py():
             return values
