@@ -1,6 +1,8 @@
 """Forward functions of users: what they take and return, their derivatives, and what is refused, in one line."""
 
+import decimal
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from vaelab.errors import InputError
 from vaelab.inverse import problems
 from vaelab.inverse.conditional import cost
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction
+from vaelab.inverse.python_function import function_of
 from vaelab.inverse.refine import jacobian, refine
 
 X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
@@ -118,6 +121,80 @@ def test_a_function_is_used_with_its_derivative(function, value, takes, derivati
     np.testing.assert_allclose(jacobian(flat, u, found.derivative), slopes, rtol=1e-3, atol=max(1e-3, 10 * rtol))
 
 
+def read_only(y):
+    y.flags.writeable = False
+    return y
+
+
+FORMS = {  # in which NumPy holds numbers, of which torch takes none
+    "of the other byte order": lambda y: y.astype(y.dtype.newbyteorder()),
+    "of a longer type": lambda y: y.astype(np.longdouble),
+    "backwards in memory": lambda y: y[::-1].copy()[::-1],
+    "read-only": lambda y: read_only(y.copy()),
+    "of objects": lambda y: y.astype(object),
+    "of decimals": lambda y: np.array([decimal.Decimal(value) for value in y.tolist()]),
+    "of subclasses": lambda y: y.view(np.recarray),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_numbers_are_used_in_whatever_form_numpy_holds_them(form):
+    y = X[:, 0] + 2 * X[:, 1]
+    for own in (
+        problems.create("f", X, None, lambda x: form(x.numpy()[:, 0] + 2 * x.numpy()[:, 1])),
+        problems.create("pairs", X, form(y), None),
+    ):
+        np.testing.assert_array_equal(own.y, y)
+        np.testing.assert_array_equal(own.curves(form(y)), y)
+    assert ForwardFunction.checked(lambda x: form(x.numpy()[:, 0]), X)[0].precision == 2.0**-52
+    single = ForwardFunction.checked(lambda x: x.numpy()[:, 0].astype(">f4"), X)[0]
+    assert single.precision == 2.0**-23
+
+
+MASKED = {  # as netCDF and FITS are read: a fill value is under the mask
+    "doubles": lambda y, mask: np.ma.array(np.where(mask, -999.0, y), mask=mask),
+    "of the other byte order": lambda y, mask: np.ma.array(np.where(mask, -999, y).astype(">f8"), mask=mask),
+    "objects": lambda y, mask: np.ma.array(np.where(mask, "failed", y.astype(object)), mask=mask),
+}
+
+
+@pytest.mark.parametrize("masked", MASKED.values(), ids=MASKED)
+def test_what_is_masked_is_not_known(masked):
+    fails = X[:, 0] < -0.5
+    of_function = lambda x: masked(x.numpy()[:, 1], x.numpy()[:, 0] < -0.5)  # noqa: E731
+    for own in (
+        problems.create("f", X, None, of_function),
+        problems.create("pairs", X, masked(X[:, 1], fails), None),
+        problems.create("rows", X, [masked(X[[k], 1], fails[[k]]) for k in range(len(X))], None),
+    ):
+        assert own.failed == fails.sum() > 0
+        np.testing.assert_array_equal(own.y.ravel(), X[~fails, 1])
+    both = problems.create("pairs", X, X, None)
+    measured = both.curves(np.ma.array([[0.1, -999.0]], mask=[[False, True]]))
+    np.testing.assert_array_equal(measured, [[0.1, np.nan]])
+    np.testing.assert_array_equal(both.curves([np.ma.array([0.1, -999.0], mask=[False, True])]), measured)
+    with pytest.raises(InputError, match="x must be finite"):
+        problems.create("x", np.ma.array(X, mask=X < 0), X[:, 0], None)
+
+
+def test_a_function_in_a_file_may_import_its_neighbours_when_it_is_called(tmp_path, monkeypatch):
+    (tmp_path / "beam_parts.py").write_text("def f(x):\n    return x.sum(1)\n")
+    (tmp_path / "this.py").write_text("raise SystemExit('not the module of Python')\n")
+    (tmp_path / "beam.py").write_text(
+        "import torch\n\ndef f(x):\n    import this, beam_parts\n    return beam_parts.f(x)\n\n"
+        "class Net(torch.nn.Module):\n    def forward(self, x):\n        return x.sum(1)\n\nnet = Net()\n"
+    )
+    for name in ("beam_parts", "this", "forward_beam"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    before = list(sys.path)
+    found, y = ForwardFunction.checked(function_of(f"{tmp_path}/beam.py:f"), X)
+    np.testing.assert_allclose(y, X[:100].sum(1))
+    assert found.derivative == "forward"
+    assert str(tmp_path) not in str(sys.modules["this"].__file__)
+    assert sys.path == before
+    assert isinstance(function_of(f"{tmp_path}/beam.py:net"), torch.nn.Module)
+
+
 RANDOM = torch.nn.Sequential(NET, torch.nn.Dropout(0.3))
 BATCH = torch.nn.Sequential(NET, torch.nn.BatchNorm1d(2))
 
@@ -131,6 +208,12 @@ BATCH = torch.nn.Sequential(NET, torch.nn.BatchNorm1d(2))
         (lambda x: 1.0, "gave a float"),
         (lambda x: None, "gave a NoneType"),
         (lambda x: np.array([None] * len(x)), "gave an array of type object"),
+        (lambda x: np.zeros(len(x), "M8[s]"), r"gave an array of type datetime64\[s\]; convert it to numbers"),
+        (lambda x: x.numpy().astype(str), "gave an array of type <U32; convert it"),
+        (lambda x: np.array([10**400] * len(x)), "gave an array of type object"),
+        (lambda x: x.numpy().astype(np.clongdouble), "real numbers, but this one gave the type complex256"),
+        (lambda x: x[:, :0], r"at least one number for each x, but this one maps \(100, 2\) to \(100, 0\)"),
+        (lambda x: np.zeros((len(x), 3, 0)), "at least one number for each x"),
         (lambda x: x.sum(), r"must keep the first axis of x, but maps \(100, 2\) to \(\)"),
         (lambda x: x[x[:, 0] > 0, 0], "must keep the first axis"),
         (lambda x: x[:, :1].squeeze(), r"must keep the first axis of x, but maps \(1, 2\) to \(\)"),
@@ -142,6 +225,10 @@ BATCH = torch.nn.Sequential(NET, torch.nn.BatchNorm1d(2))
         (lambda x: x.unsqueeze(1) @ torch.ones(3, 1), r"failed on a float64 tensor of shape \(100, 2\): RuntimeError"),
         (lambda x: np.linalg.inv(x.astype(float)), "failed on a NumPy array of shape .*: LinAlgError"),
         (lambda x: 1 / 0, "ZeroDivisionError: division by zero; where it cannot compute y it must return NaN"),
+        (lambda x: __import__("no_such_module"), "ModuleNotFoundError: .*; call it with such an x to see where"),
+        (lambda x: undefined, "NameError: .*; call it with such an x to see where"),  # noqa: F821
+        (lambda x: x.no_such_attribute, "AttributeError: .*; call it with such an x to see where"),
+        (lambda x: sys.exit("no licence"), "SystemExit: no licence; call it with such an x to see where"),
         (lambda x: x.sum(1) * math.nan, "NaN or infinite for all of the first 100"),
         (3, r"or expressions such as \['x0 \* x1'\], but got 3"),
         (["x0", 3], "or expressions such as"),
@@ -189,6 +276,8 @@ def test_simulations_that_fail_are_left_out_and_counted():
     some = problems.create("some", X, y, None)
     assert some.failed == (X <= -0.5).all(1).sum()
     assert some.gaps == (X <= -0.5).any(1).sum() - some.failed
+    with pytest.raises(InputError, match=r"at least one number each, but has the shape \(200, 0\)"):
+        problems.create("none", X, X[:, :0], None)
     with pytest.raises(InputError, match="at least 10 examples need a finite y, but 195 of 200 are NaN or infinite"):
         problems.create("few", X, np.where(np.arange(200) < 5, 1.0, np.inf), None)
 

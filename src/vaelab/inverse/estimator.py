@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from vaelab import store
@@ -21,6 +20,7 @@ from vaelab.inverse.calibration import (
     energy_distance,
     expected_coverage,
 )
+from vaelab.inverse.doubles import checked
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
 from vaelab.inverse.problems import Problem
@@ -50,6 +50,7 @@ class ConditionalVAE:
 
     Every input and output may have its own unit: answers do not depend on the units.
 
+    >>> import numpy as np
     >>> x = np.random.default_rng(0).uniform(-1, 1, size=(2_000, 2))
     >>> model = ConditionalVAE(["x0**2 + x1**2"], epochs=3, hidden="32", batch_size=100).fit(x)
     >>> model.sample([0.5], n=4).shape
@@ -164,20 +165,22 @@ class ConditionalVAE:
 
     def c2st(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Accuracy of a classifier between draws for one y and reference draws (n, *x_shape); 0.5 is perfect."""
-        return c2st(self.draw(y, len(reference), seed), np.asarray(reference), seed)
+        return c2st(self.draw(y, len(reference), seed), checked("reference", reference), seed)
 
     def energy_distance(self, y: Any, reference: Any, seed: int = 0) -> float:
         """Energy distance between draws for one y and reference draws (n, *x_shape), in units of each input's range."""
         unit = self.inverter.problem.x_unit.reshape(self.inverter.problem.x_shape)
-        return energy_distance(Draws(self.sample(y, len(reference), seed) / unit), np.asarray(reference) / unit)
+        return energy_distance(
+            Draws(self.sample(y, len(reference), seed) / unit), checked("reference", reference) / unit
+        )
 
     def calibration(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Calibration:
         """Simulation-based calibration on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
-        return calibration(self.draw(y, n, seed), np.asarray(x))
+        return calibration(self.draw(y, n, seed), checked("x", x))
 
     def expected_coverage(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Coverage:
         """Coverage of credible regions (TARP) on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
-        return expected_coverage(self.draw(y, n, seed), np.asarray(x), seed)
+        return expected_coverage(self.draw(y, n, seed), checked("x", x), seed)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write a run folder; `vaelab solve` and `load` read it."""

@@ -26,6 +26,7 @@ from vaelab.inverse import mixture, priors, solutions, weighted
 from vaelab.inverse.calibration import Draws
 from vaelab.inverse.conditional import Coordinates, Sampler
 from vaelab.inverse.coordinates import Frame, Support
+from vaelab.inverse.doubles import checked
 from vaelab.inverse.examples import Examples
 from vaelab.inverse.flow import Flow
 from vaelab.inverse.forward import SHOWN, UNKNOWN, ForwardFunction, Function, contradiction
@@ -167,7 +168,7 @@ class Inverter:
 
         By the flow it is exact, and the error 0; else the importance-weighted bound, which is too low on average.
         """
-        x, y = np.asarray(x, dtype=np.float64), self.problem.curves(y)
+        x, y = checked("x", x), self.problem.curves(y)
         if x.shape != (len(y), *self.problem.x_shape):
             raise InputError(
                 f"x must have the shape {(len(y), *self.problem.x_shape)}, one example for each y, but has {x.shape}."

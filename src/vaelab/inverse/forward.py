@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vaelab.errors import InputError, shown
+from vaelab.inverse.doubles import doubles
 from vaelab.inverse.expressions import Forward
 
 Array = npt.NDArray[Any]
@@ -22,6 +23,7 @@ Function = Callable[[Any], Any]
 Derivative = Literal["forward", "reverse", "differences"]
 SHOWN, PROBED = 100, 10  # examples on which a function is checked, and on which its derivative is
 SAME, NEAR = 1e-4, 1e-6  # of the range and of the size of y, below which two values are equal
+MISTAKES = (ImportError, NameError, TypeError, AttributeError, SyntaxError, NotImplementedError, SystemExit)  # in code
 SETTLED, WRONG = 0.02, 0.1  # relative errors: of finite differences that count, and of a derivative judged by them
 
 # What a function can take. Each makes a copy, so a function may change its x.
@@ -99,11 +101,15 @@ class ForwardFunction:
                 return self.function(passed)
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())
+            mistaken = isinstance(error, MISTAKES)
+            remedy = (
+                "call it with such an x to see where" if mistaken else "where it cannot compute y it must return NaN"
+            )
             raise InputError(
                 f"the forward function failed on {self.takes} of shape {tuple(x.shape)}: {type(error).__name__}: "
-                f"{reason[:160]}; where it cannot compute y it must return NaN."
+                f"{reason[:160]}; {remedy}."
             ) from error
 
     def _check_batches(self, x: Array, y: Array) -> None:
@@ -124,9 +130,8 @@ class ForwardFunction:
         """The relative rounding error of what f takes and returns."""
         with torch.no_grad():
             y = self._raw(torch.from_numpy(x.astype(np.float64)))
-        returned = torch.as_tensor(y).dtype
         taken = torch.float32 if self.takes == "a float32 tensor" else torch.float64
-        return max(torch.finfo(kind).eps for kind in (taken, returned) if kind.is_floating_point)
+        return max(_epsilon(taken), _epsilon(y.dtype))
 
     def _with_derivative(self, x: Array, y: Array) -> ForwardFunction:
         """The function with the first mode of automatic differentiation that works, or else with differences."""
@@ -270,25 +275,42 @@ def _ways(forward: Function) -> Iterator[tuple[Function, str]]:
 
 def _tensor(y: Any, x: Tensor) -> Tensor:
     """What a function returned for x (n, *x_shape), as a tensor (n, ...) of real numbers."""
-    if isinstance(y, np.ndarray) and y.dtype.kind in "fiubc":
-        y = torch.from_numpy(np.ascontiguousarray(y))
-    if not isinstance(y, Tensor):
-        what = f"an array of type {y.dtype}" if isinstance(y, np.ndarray) else f"a {type(y).__name__}"
-        raise InputError(
-            f"a forward function returns a torch tensor or a NumPy array of numbers, but this one gave {what}; for "
-            "several outputs use torch.stack(outputs, 1)."
-        )
-    if y.is_complex():
+    if y.is_complex() if isinstance(y, Tensor) else isinstance(y, np.ndarray) and y.dtype.kind == "c":
         raise InputError(
             f"a forward function returns real numbers, but this one gave the type {y.dtype}; return its abs(), or "
             "torch.view_as_real of it."
         )
-    if y.shape[:1] != x.shape[:1]:
+    found = y if isinstance(y, Tensor) else torch.from_numpy(_numbers(y))
+    if found.shape[:1] != x.shape[:1]:
         raise InputError(
-            f"the forward function must keep the first axis of x, but maps {tuple(x.shape)} to {tuple(y.shape)}."
+            f"the forward function must keep the first axis of x, but maps {tuple(x.shape)} to {tuple(found.shape)}."
         )
-    found: Tensor = y if y.layout == torch.strided else y.to_dense()
-    return found
+    if 0 in found.shape[1:]:
+        raise InputError(
+            f"a forward function returns at least one number for each x, but this one maps {tuple(x.shape)} to "
+            f"{tuple(found.shape)}; return an output."
+        )
+    return found if found.layout == torch.strided else found.to_dense()
+
+
+def _numbers(y: Any) -> Array:
+    """The array that a function returned in place of a tensor."""
+    what, remedy = f"a {type(y).__name__}", "for several outputs use torch.stack(outputs, 1)"
+    if isinstance(y, np.ndarray):
+        try:
+            return doubles(y)
+        except (TypeError, OverflowError):
+            what, remedy = f"an array of type {y.dtype}", "convert it to numbers"
+    raise InputError(
+        f"a forward function returns a torch tensor or a NumPy array of numbers, but this one gave {what}; {remedy}."
+    )
+
+
+def _epsilon(kind: torch.dtype | np.dtype[Any]) -> float:
+    """The relative rounding error of a type; none of numbers that are exact."""
+    if isinstance(kind, torch.dtype):
+        return torch.finfo(kind).eps if kind.is_floating_point else 0.0
+    return float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
 
 
 def _attempted(action: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ import torch
 
 from vaelab.data.splits import split_rows
 from vaelab.errors import InputError, shown, unknown_name
+from vaelab.inverse.doubles import checked
 from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradiction
 from vaelab.inverse.gaps import filled
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
@@ -115,20 +116,19 @@ class Problem:
         """Measurements to invert, checked: (n, *y_shape); the first axis is optional for a single one. NaN were not
         measured.
         """
-        y = _numbers("y", y, finite=False)
-        if y.shape == self.y_shape:
-            y = y[None]
-        if y.shape[1:] != self.y_shape or not len(y):
+        measured = checked("y", y, finite=False)
+        if measured.shape == self.y_shape:
+            measured = measured[None]
+        if measured.shape[1:] != self.y_shape or not len(measured):
             raise InputError(
                 f"y must have the shape (n, {', '.join(map(str, self.y_shape))}) of this problem's measurements, "
-                f"but got {y.shape}."
+                f"but got {measured.shape}."
             )
-        if np.isinf(y).any():
+        if np.isinf(measured).any():
             raise InputError("y must be finite, or NaN where it was not measured, but holds infinite values.")
-        if np.isnan(y.reshape(len(y), -1)).all(1).any():
+        if np.isnan(measured.reshape(len(measured), -1)).all(1).any():
             raise InputError("a measurement holds no value but NaN; leave it out.")
-        checked: Array = y
-        return checked
+        return measured
 
     @functools.cached_property
     def is_noisy(self) -> bool:
@@ -192,7 +192,7 @@ def create(
     """
     whole("seed", seed, 0, 2**63 - 1)
     source = {} if source is None else checks.table("`source`", source)
-    x = _numbers("x", x)
+    x = checked("x", x)
     if x.ndim < 2 or len(x) < FEWEST or 0 in x.shape:
         raise InputError(
             f"x must be an array (n, inputs, ...) of at least {FEWEST} examples, but has the shape {x.shape}."
@@ -200,7 +200,11 @@ def create(
     if not isinstance(prior, list | tuple):
         raise InputError(f"`prior` is a list of one stored prior per input, but got {shown(prior)}.")
     function, found = (UNKNOWN, None) if forward is None else ForwardFunction.checked(forward, x)
-    measured = None if y is None else _numbers("y", y, finite=False)
+    measured = None if y is None else checked("y", y, finite=False)
+    if measured is not None and 0 in measured.shape[1:]:
+        raise InputError(
+            f"y must be an array (n, ...) of at least one number each, but has the shape {measured.shape}."
+        )
     if measured is None:
         clean = np.concatenate([apply(function, piece) for piece in np.array_split(x, -(-len(x) // 1000))])
         outputs = outputs_of(x.shape[1:], clean.shape[1:])
@@ -324,20 +328,3 @@ def _noisy(y: Array, noise: Floats, seed: int) -> Array:
 def apply(forward: ForwardFunction, x: Array) -> Array:
     """f of a batch of x (n, *x_shape), in double precision."""
     return forward.of_array(x)
-
-
-def _numbers(name: str, values: Any, finite: bool = True) -> Array:
-    """Values as an array of doubles. A tensor may be on a device, or require a gradient."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values
-    try:
-        values = np.asarray(values)
-    except (ValueError, TypeError):
-        raise InputError(f"{name} must be an array of numbers, but its rows differ in length.") from None
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{name} must hold numbers, but its type is {values.dtype}.")
-    if finite and not np.isfinite(values).all():
-        raise InputError(f"{name} must be finite, but holds NaN or infinite values.")
-    checked: Array = values.astype(np.float64)
-    return checked

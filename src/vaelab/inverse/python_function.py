@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from torch.nn import Module
 
 from vaelab.errors import InputError, shown
 from vaelab.inverse.forward import Function
@@ -22,7 +26,7 @@ def given(forward: Sequence[str] | None) -> Function | list[str]:
 
 
 def function_of(named: str) -> Function:
-    """The function of "FILE.py:NAME". Runs the file, which may import others of its folder.
+    """The function of "FILE.py:NAME". Runs the file; it may import others of its folder, and so may the function.
 
     Raises InputError where there is no such file or function, or the file fails.
     """
@@ -42,7 +46,7 @@ def function_of(named: str) -> Function:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path} failed: {type(error).__name__}: {reason[:160]}; run it with python to see where."
@@ -53,5 +57,22 @@ def function_of(named: str) -> Function:
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise InputError(f"{path} has no function {name!r}; it has {', '.join(known) or 'none'}.")
-    function: Function = found
-    return function
+    return found if isinstance(found, Module) else _beside(found, str(path.parent.resolve()))  # a module is copied
+
+
+def _beside(function: Function, folder: str) -> Function:
+    """The function, in which the files of a folder can be imported: where nothing else has their names, so that they
+    take the place of no module that others import meanwhile.
+    """
+
+    def called(x: Any) -> Any:
+        if folder in sys.path:
+            return function(x)
+        sys.path.append(folder)
+        try:
+            return function(x)
+        finally:
+            with contextlib.suppress(ValueError):  # the function may have removed it
+                sys.path.remove(folder)
+
+    return called
