@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from vaelab.version import __version__ as __version__
 
+TYPE_CHECKING = False  # not of `typing`: under `python -m vaelab` a file of the working directory may have its name
 if TYPE_CHECKING:
+    from typing import Any
+
     from vaelab.api.cluster import cluster
     from vaelab.api.compare import compare
     from vaelab.api.invert import invert

@@ -19,6 +19,7 @@ RULES = {
 def main() -> None:
     """Exit code 0 ok, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     signals.install()
+    _open_closed()
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -28,6 +29,13 @@ def main() -> None:
             raise
         code = 130  # compiled code replaces what a handler raised by an error of its own
     sys.exit(signals.ended() or code)
+
+
+def _open_closed() -> None:
+    """Standard streams that are closed, as by `>&-`, lead nowhere: else the files opened next take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
 
 
 def _in_words(error: Any) -> str:
