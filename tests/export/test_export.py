@@ -20,6 +20,7 @@ from vaelab.export import export_model
 from vaelab.export.decompositions import cholesky, cholesky_solve, searchsorted
 from vaelab.export.networks import Sampler
 from vaelab.inverse.fitted import Inverter
+from vaelab.regressor.fitted import FittedRegressor
 
 pytestmark = [
     pytest.mark.slow,
@@ -128,6 +129,22 @@ def test_a_regressor(folders: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, **CLOSE)
     assert about(path)["target"] == "dose"
     assert about(path)["level"] == 0.9
+
+
+@formats
+def test_a_regressor_is_finite_for_rows_far_from_its_own(folders: Path, format: str, tmp_path: Path) -> None:
+    near = vaelab.load_regressor(folders / "dose")
+    row = near.row.clone()
+    near.model.views(row)[near.model.last_bias][..., 1] = 1_000  # the log-scale, whose exponential is infinite
+    regressor = FittedRegressor(near.spec, near.facts, near.scaling, row, near.extras)
+    regressor.save(tmp_path / "far", [], {})
+    rows = load(PATIENTS, target="dose", numeric=True, group="id").flat[:9]
+    mean, lower, upper = regressor.predict_interval(rows)
+    assert np.isfinite([mean, lower, upper]).all()
+    assert (lower < -1e20).all()
+    (path,) = export_model(tmp_path / "far", format, tmp_path)
+    for found, expected in zip(computed(path, rows), (mean, lower, upper), strict=True):
+        np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 @formats

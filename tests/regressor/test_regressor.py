@@ -226,6 +226,20 @@ def test_units_and_outliers_change_nothing_but_the_unit() -> None:
         Regressor(**settings).fit(x, wild)
 
 
+def test_finite_rows_have_finite_predictions_however_far_they_are() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4))
+    y = np.exp(6 * x[:, 0] + 3 * np.sin(x[:, 1]))  # whose noise grows with x0, and so does the log-scale
+    model = Regressor(epochs=30, hidden="32").fit(x, y)
+    far = np.repeat(x[:1], 6, 0)
+    far[:, 0] = [1e3, 1e6, 1e12, 1e38, 1e100, 1e149]
+    assert np.isfinite([model.predict(far), *model.predict_interval(far)]).all()
+    outputs = np.array([[0.5, 69.0], [0.5, 800.0], [0.5, -1e9]])
+    mean, scale = scores.in_own_units(outputs, TargetScale(1e150, 1e150))
+    assert np.isfinite([mean, scale, log_density(np.zeros(3), mean, scale)]).all()
+    assert scale[0] == 1e150 * (np.exp(69.0) + LEAST)  # as without a bound
+
+
 def test_a_saved_regressor_predicts_as_before(data: Dataset, tmp_path: Path) -> None:
     spec = spec_of(data, layers=1, units1=20)
     feed = NumericFeed(data, spec)

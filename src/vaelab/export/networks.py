@@ -17,7 +17,7 @@ from vaelab.errors import InputError
 from vaelab.inverse.conditional import Coordinates
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.flow import picked
-from vaelab.regressor.density import LEAST
+from vaelab.regressor.density import LEAST, LOG_MOST
 from vaelab.regressor.fitted import FittedRegressor
 from vaelab.regressor.scores import LEVEL, half_width
 from vaelab.supervised.fitted import FittedSupervised
@@ -74,7 +74,7 @@ class Regressor(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         location, log_scale = self.outputs(x).unbind(1)
         mean = self.unit.center + self.unit.scale * location
-        half = self.factor * self.unit.scale * (torch.exp(log_scale) + LEAST)
+        half = self.factor * self.unit.scale * (torch.exp(log_scale.clamp_max(LOG_MOST)) + LEAST)
         return mean, mean - half, mean + half
 
 

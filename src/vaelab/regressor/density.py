@@ -20,6 +20,7 @@ LOG_MASS = math.log(
     math.sqrt(2 * math.pi) * math.erf(EDGE / math.sqrt(2)) + 2 * math.exp(-(EDGE**2) / 2) * EDGE / (POWER - 1)
 )
 LEAST = 1e-3  # scale of the noise, in those of the target: a target without noise has a finite density
+LOG_MOST = math.log(1e30)  # the largest log-scale that is predicted: far from the training rows it may grow without end
 
 
 @dataclasses.dataclass(frozen=True)

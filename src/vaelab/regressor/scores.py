@@ -9,16 +9,15 @@ import numpy as np
 
 from vaelab.errors import InputError
 from vaelab.metrics import share_error
-from vaelab.regressor.density import LEAST, Floats, log_density
+from vaelab.regressor.density import LEAST, LOG_MOST, Floats, log_density
 from vaelab.regressor.feed import TargetScale
 
 LEVEL = 0.9  # of the intervals that a study states
 
 
 def in_own_units(outputs: Floats, target: TargetScale) -> tuple[Floats, Floats]:
-    """Mean and scale (n,) of the noise in the target's own units, from the network's outputs (n, 2)."""
-    with np.errstate(over="ignore"):  # far from the training rows the scale may be infinite
-        scale = np.exp(outputs[..., 1]) + LEAST
+    """Mean and scale (n,) of the noise in the target's own units, from the network's outputs (n, 2); both finite."""
+    scale = np.exp(np.minimum(outputs[..., 1], LOG_MOST)) + LEAST
     return target.center + target.scale * outputs[..., 0], target.scale * scale
 
 
