@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 from vaelab.errors import InputError
-from vaelab.inverse import files, problems, scores
+from vaelab.inverse import files, priors, problems, scores
+from vaelab.inverse.conditional import as_table
 from vaelab.inverse.coordinates import Frame, Support
 from vaelab.inverse.expressions import Expression, Forward
 from vaelab.inverse.forward import along, pullback
@@ -311,7 +312,7 @@ def test_problems_load_from_files(tmp_path):
             'forward = "x0"\ninputs = [{low = 3, high = 1}]',
             "`low < high` must hold for input x0, but got low=3, high=1",
         ),
-        ('forward = "x0"', "needs `x`, a file, or `table`, or `inputs`"),
+        ('forward = "x0"', "needs x, a file, or `table`, or `inputs`"),
         ('forwards = "x0"', "did you mean 'forward'"),
         ("forward = ", "is not TOML: Invalid value"),
         ("forward = " + "[" * 20_000, "nested too deeply"),
@@ -343,7 +344,19 @@ def test_problems_load_from_files(tmp_path):
         ('forward = "x0"\nx = "missing.npy"', "the data file must exist, but .*missing.npy' does not"),
         ('forward = "x0"\nx = "pairs.npz"', "'pairs.npz' must have a valid .npy header"),
         ('forward = "x0"\nx = "empty.npy"', "'empty.npy' has 0 bytes"),
-        ('forward = "x0"\ny = "x.npy"\ninputs = [{low = 0, high = 1}]', "needs `x`, the file of its pairs"),
+        ('forward = "x0"\ny = "x.npy"\ninputs = [{low = 0, high = 1}]', "needs x, the file of its pairs"),
+        ('forward = "x0"\nnoise = -1\ninputs = [{low = 0, high = 1}]', "^`noise` of bad.toml is a standard deviation"),
+        ('forward = "x0"\nnoise = 1e307\ninputs = [{low = 0, high = 1}]', "^`noise` of bad.toml must be at most 5e"),
+        ('forward = "x0"\ngate = [1, 2]\ninputs = [{low = 0, high = 1}]', "^`gate` of bad.toml is one number"),
+        ('forward = "x0"\ninputs = [{low = -1.7e308, high = 1.7e308}]', r"^x0 must lie within a range of 1e\+308, but"),
+        (
+            'forward = "x0"\ninputs = [{prior = "log-uniform", low = 1e-300, high = 1.7e308}]',
+            r"^x0 must lie within a range of 1e\+308",
+        ),
+        (
+            'forward = "x0"\ninputs = [{prior = "normal", mean = 0, sd = 1e308}]',
+            r"^x must be finite, but its prior Normal.* draws -?inf for x0; narrow it",
+        ),
     ]:
         (tmp_path / "empty.npy").touch()
         (tmp_path / "bad.toml").write_text(text)
@@ -353,6 +366,42 @@ def test_problems_load_from_files(tmp_path):
         files.load("two-bird")
     with pytest.raises(InputError, match="is not a file"):
         files.load("missing.npz")
+
+
+def test_what_double_precision_cannot_hold_is_refused():
+    x = np.linspace(-1, 1, 50)[:, None]
+    for own, y, forward, options, said in (
+        (1.7e308 * x, x, None, {}, "x0 must lie"),
+        (1.7e308 * x, None, "x0 * 1e-300", {}, "x0 must lie"),
+        (x, 1.7e308 * x[:, 0], None, {}, "output 0 of y must lie"),
+        (x, None, "x0 * 1.7e308", {}, "output 0 of y must lie"),
+        (x, None, "x0", {"bounds": [(-1.7e308, 1.7e308)]}, "x0 must lie"),
+        (x, None, "x0", {"noise": 1.7e308}, "`noise` must be at most"),
+    ):
+        with pytest.raises(InputError, match=said):
+            problems.create("wide", own, y, forward, **options)
+    for prior in (torch.distributions.Uniform(-3e38, 3e38), torch.distributions.LogNormal(0.0, 500.0)):
+        with pytest.raises(InputError, match=r"x must be finite, but its prior .* draws -?inf for x0"):
+            priors.draw([prior], 100, 0)
+    held = problems.create("wide", 4e307 * x, 1e-300 * x[:, 0], None)
+    assert np.isfinite(as_table(held)[0].x).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "said"),
+    [
+        ("x0 * x1", {"noise": 1e300}, r"^y must vary by more than its noise, but y is nothing but noise of 1e\+300"),
+        ("0 * x0 + 3", {}, "^y must vary over the examples, but y is constant"),
+    ],
+)
+def test_what_there_is_nothing_to_learn_of_is_named(y, options, said):
+    x = np.random.default_rng(0).uniform(0.5, 2, (300, 2))
+    with pytest.raises(InputError, match=said):
+        as_table(problems.create("nothing", x, None, y, **options))
+    with pytest.raises(InputError, match=r"^x must vary over the examples, but width, height are constant"):
+        as_table(problems.create("nothing", 0 * x, x, None, x_names=["width", "height"]))
+    with pytest.raises(InputError, match=r"^y must vary over the examples, but red, blue are constant"):
+        as_table(problems.create("nothing", x, 0 * x + 1, None, y_names=["red", "blue"]))
 
 
 def test_a_frame_holds_what_varies_and_nothing_else():

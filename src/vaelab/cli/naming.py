@@ -28,6 +28,12 @@ def in_options(text: str) -> str:
     >>> with options_of({"out": "--out"}):
     ...     in_options("`out` is taken; give another `out`, or fewer `labels`.")
     '--out is taken; give another --out, or fewer `labels`.'
+
+    Keys of a file are none, whatever their names.
+
+    >>> with options_of({"noise": "--noise"}):
+    ...     in_options("`noise` of beam.toml must be at least 0.")
+    '`noise` of beam.toml must be at least 0.'
     """
     known = OPTIONS.get()
-    return re.sub(r"`(\w+)`", lambda found: known.get(found[1], found[0]), text)
+    return re.sub(r"`(\w+)`(?! of \S+\.toml)", lambda found: known.get(found[1], found[0]), text)

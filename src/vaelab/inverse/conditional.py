@@ -28,6 +28,7 @@ from vaelab.vae.model import Model
 from vaelab.vae.objectives import Cost, CostOf, Noise, Objective, Weights, reconstruction
 from vaelab.vae.posterior import Posterior
 from vaelab.vae.spec import Spec
+from vaelab.wording import significant
 
 Array = npt.NDArray[Any]
 
@@ -174,10 +175,20 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordin
     else:
         y = Frame.of(of_y, unit, noise)
     if not x.size or not y.size:
-        raise InputError("x and y must vary over the examples, but one of them is constant; there is nothing to learn.")
+        raise InputError(_why_nothing_varies(problem, "y" if x.size else "x"))
     rows = np.concatenate([x.coordinates(all_x), y.coordinates(all_y)], 1).astype(np.float32)
     data = Dataset(problem.name, rows, problem.splits, condition=y.size, source=problem.source)
     return data, Coordinates(x, y, Scaling.standardised(data), problem.y_shape, spectrum, problem.y_scale, bounds)
+
+
+def _why_nothing_varies(problem: Problem, letter: str) -> str:
+    """Why there is nothing to learn of the examples' x, or of their y."""
+    values, names = (problem.x, problem.inputs) if letter == "x" else (problem.y, problem.outputs_named)
+    told = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    if letter == "y" and problem.noise.any() and (np.ptp(values, 0) > 0).any():
+        noise = ", ".join(map(significant, problem.noise))
+        return f"y must vary by more than its noise, but {told} nothing but noise of {noise}; state less of it."
+    return f"{letter} must vary over the examples, but {told} constant; there is nothing to learn."
 
 
 def _noise_seen(problem: Problem, columns: int) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from vaelab.inverse.forward import Function
 from vaelab.inverse.lines import FAMILIES
 from vaelab.inverse.priors import PARAMETERS, Stored
 from vaelab.inverse.problems import FEWEST, Problem, built_in, create
+from vaelab.inverse.units import check_width
 from vaelab.settings.checks import whole
 from vaelab.store import read_toml
 
@@ -84,10 +87,22 @@ def load(
     if path.suffix == ".npz":
         return _create(path.stem, *_pairs(path), given, **options)
     if path.suffix == ".toml":
-        return _from_toml(path, given, **options)
+        own = [key for key, value in (("noise", noise), ("gate", gate)) if value is None]
+        with _keys_of(path.name, ["x", "y", *own]):
+            return _from_toml(path, given, **options)
     if is_table:
         return _from_table(path.stem, path, x, y, given, **options)
     raise InputError(f"a problem is a built-in name, an .npz file, a table, or a .toml file, but got {shown(source)}.")
+
+
+@contextlib.contextmanager
+def _keys_of(file: str, keys: Sequence[str]) -> Iterator[None]:
+    """Errors call keys of a file such: `noise` alone is an argument, which is an option on the command line."""
+    try:
+        yield
+    except InputError as error:
+        alone = rf"`({'|'.join(keys)})`(?! of {re.escape(file)})"
+        raise type(error)(re.sub(alone, lambda found: f"{found[0]} of {file}", str(error))) from error.__cause__
 
 
 def columns_of(text: str | None) -> list[str]:
@@ -213,9 +228,9 @@ def _from_toml(path: Path, forward: Any, *, noise: Any, gate: Any, seed: int, so
         y = read_npy(path.parent / table["y"]) if "y" in table else None
         return _create(path.stem, x, y, forward, **options)
     if not inputs:
-        raise InputError(f"{path.name} needs `x`, a file, or `table`, or `inputs`, a list of low and high.")
+        raise InputError(f"{path.name} needs x, a file, or `table`, or `inputs`, a list of low and high.")
     if "y" in table:
-        raise InputError(f"`y` of {path.name} needs `x`, the file of its pairs; give `x` instead of `inputs`.")
+        raise InputError(f"`y` of {path.name} needs x, the file of its pairs; give x instead of `inputs`.")
     x, prior = _drawn(inputs, declared, table.get("examples", 20_000), seed)
     return _create(path.stem, x, None, forward, prior=prior, **options)
 
@@ -276,6 +291,7 @@ def _range_of(k: int, entry: Mapping[str, Any]) -> tuple[float, float] | None:
     high = _checked(f"high of x{k}", entry["high"]) if "high" in entry else np.inf
     if not low < high:
         raise InputError(f"`low < high` must hold for input x{k}, but got low={low:g}, high={high:g}; swap them.")
+    check_width(f"x{k}", low, high)
     return low, high
 
 

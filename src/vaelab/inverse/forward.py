@@ -327,7 +327,8 @@ def _range(values: Array) -> Array:
     finite = np.isfinite(values)
     high = np.where(finite, values, -np.inf).max(0)
     low = np.where(finite, values, np.inf).min(0)
-    found: Array = np.where(high >= low, high - low, 0.0)
+    with np.errstate(over="ignore"):
+        found: Array = np.where(high >= low, high - low, 0.0)
     return found
 
 

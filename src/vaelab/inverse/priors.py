@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from vaelab.errors import InputError, shown
+from vaelab.inverse.units import check_width
 from vaelab.wording import significant
 
 Array = npt.NDArray[Any]
@@ -37,6 +38,12 @@ def draw(priors: Sequence[Any], n: int, seed: int) -> Array:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         x: Array = torch.stack([prior.sample((n,)).double() for prior in priors], 1).numpy()
+    for k, (values, prior) in enumerate(zip(x.T, priors, strict=True)):
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"x must be finite, but its prior {shown(prior)} draws {values[~np.isfinite(values)][0]} for x{k}; "
+                "narrow it, or use another unit."
+            )
     # An end of a support that single precision rounds may lie a last digit beyond it.
     for k, ends in enumerate(support(priors)):
         if ends is not None:
@@ -62,6 +69,7 @@ def of_words(k: int, kind: str, first: float, second: float) -> Any:
         return distributions.Normal(a, b, **own)
     if not first < second:
         raise InputError(f"`low < high` must hold for input x{k}, but got low={first:g}, high={second:g}; swap them.")
+    check_width(f"x{k}", first, second)
     if kind == "uniform":
         return distributions.Uniform(a, b, **own)
     if not first > 0:

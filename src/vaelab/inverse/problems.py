@@ -19,7 +19,18 @@ from vaelab.inverse.forward import UNKNOWN, ForwardFunction, Function, contradic
 from vaelab.inverse.gaps import filled
 from vaelab.inverse.lines import FAMILIES, Family, draw_ends, lines
 from vaelab.inverse.priors import Stored, named
-from vaelab.inverse.units import GATE, RANGE, Bounds, check_gate, default_gate, each_value, per_output, spread
+from vaelab.inverse.units import (
+    GATE,
+    RANGE,
+    WIDEST,
+    Bounds,
+    check_gate,
+    check_width,
+    default_gate,
+    each_value,
+    per_output,
+    spread,
+)
 from vaelab.settings import checks
 from vaelab.settings.checks import whole
 from vaelab.wording import counted
@@ -29,6 +40,7 @@ Floats = npt.NDArray[np.float64]
 TRAIN, VALIDATION, SCORE = 100_000, 3_000, 50  # examples of a built-in problem
 FEW = 20_000  # examples of a custom problem, up to which a tenth of them, and not a twentieth, is for validation
 FEWEST = 10  # examples of a custom problem
+NOISIEST = WIDEST / 20  # whose draws lie within a range of WIDEST
 EXACT = 1e-4  # of the spread of y: a larger misfit of the examples is noise
 
 
@@ -197,6 +209,7 @@ def create(
         raise InputError(
             f"x must be an array (n, inputs, ...) of at least {FEWEST} examples, but has the shape {x.shape}."
         )
+    _check_widths("x{}", x, x.shape[1])
     if not isinstance(prior, list | tuple):
         raise InputError(f"`prior` is a list of one stored prior per input, but got {shown(prior)}.")
     function, found = (UNKNOWN, None) if forward is None else ForwardFunction.checked(forward, x)
@@ -219,6 +232,7 @@ def create(
         )
     if found is not None and (found.shape[1:], measured.shape[1:]) == ((), (1,)):
         measured = measured[:, 0]  # a column of one output
+    _check_widths("output {} of y", measured, outputs)
     if found is not None and found.shape[1:] != measured.shape[1:]:
         raise InputError(
             f"f(x) must have the shape of y, {measured.shape[1:]}, but the forward function gives {found.shape[1:]}; "
@@ -247,6 +261,14 @@ def create(
         Bounds.create(bounds, x, x_scale / RANGE), None, dict(source or {}), failed, int((~complete).sum()),
         tuple(prior), _names("x_names", x_names, x.shape[1]), _names("y_names", y_names, outputs),
     )  # fmt: skip
+
+
+def _check_widths(what: str, values: Array, parts: int) -> None:
+    """Reject inputs or outputs (n, ...) whose finite values are too far apart."""
+    for k, own in enumerate(np.moveaxis(values.reshape(len(values), parts, -1), 1, 0)):
+        known = own[np.isfinite(own)]
+        if known.size:
+            check_width(what.format(k), known.min(), known.max())
 
 
 def _check_outputs(y: Array, outputs: int) -> None:
@@ -314,6 +336,8 @@ def _check_noise(noise: Any, outputs: int) -> Floats:
     level = per_output("noise", noise, outputs)
     if not ((level >= 0) & np.isfinite(level)).all():
         raise InputError(f"`noise` is a standard deviation and must be at least 0, but got {shown(noise)}.")
+    if (level > NOISIEST).any():
+        raise InputError(f"`noise` must be at most {NOISIEST:g}, but got {shown(noise)}; use another unit of y.")
     return level
 
 

@@ -21,6 +21,7 @@ from vaelab.wording import counted
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 RANGE = 12**0.5  # the range of a uniform distribution in standard deviations
+WIDEST = 1e308  # range of an input or output, which in double precision is a number, as is all that is computed of it
 ROUNDING = 1e-14  # of its magnitude: values that differ by less are equal
 GATE = 0.1  # of a standard deviation of each output, where y is exact
 END, ABRUPT, FEWEST = 0.05, 0.3, 6  # share of a range at its end; density there, of a uniform one's; examples there
@@ -61,6 +62,14 @@ def per_output(name: str, value: Any, outputs: int) -> Floats:
             f"`{name}` is one number, or a list of {outputs}, one per output of this problem, but got {shown(value)}."
         )
     return np.broadcast_to(given, (outputs,)).astype(np.float64)
+
+
+def check_width(what: str, low: float, high: float) -> None:
+    """Raises InputError for ends of a range too far apart for double precision; one of them may be infinite."""
+    if np.isfinite([low, high]).all() and high / 2 - low / 2 > WIDEST / 2:
+        raise InputError(
+            f"{what} must lie within a range of {WIDEST:g}, but goes from {low:g} to {high:g}; use another unit."
+        )
 
 
 def parse_numbers(name: str, text: str | None) -> float | list[float] | None:
@@ -239,4 +248,5 @@ def _ends(k: int, entry: Any) -> tuple[float, float]:
             f"`low < high` must hold for the bounds of x{k}, but got low={low:g}, high={high:g}; None for one "
             "of them, or for both, leaves the input without this end."
         )
+    check_width(f"x{k}", low, high)
     return low, high
