@@ -315,6 +315,26 @@ def test_a_misfit_of_exact_draws_is_that_of_the_noise() -> None:
     assert "no x of the prior" in drawing._misfit(model, *far, is_exact=True)  # type: ignore[arg-type]
 
 
+def test_draws_that_are_not_weighted_say_why_and_how_far_each_output_is() -> None:
+    noisy = linear()
+    prior = [{"prior": "normal", "mean": 0.0, "sd": 1.0}] * 2
+    whole = dataclasses.replace(noisy, prior=tuple(prior))
+    assert weighted.missing(whole) == ""
+    assert "the noise of y1 is 0" in weighted.missing(dataclasses.replace(whole, noise=NOISE * [1, 0, 1]))
+    assert "no noise of y" in weighted.missing(dataclasses.replace(whole, noise=0 * NOISE))
+    assert "density of the prior" in weighted.missing(noisy)
+    assert "no forward function" in weighted.missing(linear(forward=False))
+    missed = np.random.default_rng(0).normal(size=(4_000, 3)) * [2, 0.1, 3] * NOISE / noisy.y_scale
+    level = NOISE * [1, 0, 1]
+    found = drawing._misfit_of_exact(noisy, missed, level)
+    of_noise, of_y = (float(own) for own in re.findall(r"by ([\d.]+) standard", found))
+    assert of_noise == pytest.approx(((2**2 + 3**2) / 2) ** 0.5, rel=0.03)
+    spread = 0.1 * NOISE[1] / noisy.y_scale[1]
+    assert of_y == pytest.approx(spread * stats.norm.ppf(0.75), rel=0.05)
+    assert "y0, y2 by" in found
+    assert found.index("y1 by") > found.index("noise")
+
+
 @pytest.fixture(scope="module")
 def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that knows f, its noise and the prior of x."""

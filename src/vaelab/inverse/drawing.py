@@ -22,7 +22,7 @@ from vaelab.inverse.problems import EXACT, Problem, apply
 from vaelab.inverse.solutions import rows_of
 from vaelab.inverse.solve import notes_on, p_values, x_columns
 from vaelab.inverse.units import Floats, each_value
-from vaelab.inverse.weighted import LEAST, Pooled, can_be_exact
+from vaelab.inverse.weighted import LEAST, Pooled, missing
 from vaelab.plots.posterior import corner_data, plot_corner
 from vaelab.wording import counted
 
@@ -92,7 +92,10 @@ def draw(
     rows = rows_of(measured.group, len(measured.y))
     notes = [f"prior: {problem.prior_told}."]
     notes += notes_on(p_values(model, measured.y), range(len(measured.y)))
-    is_exact = weighted and can_be_exact(problem)
+    lacking = missing(problem) if weighted else ""
+    is_exact = weighted and not lacking
+    if lacking:
+        notes.append(f"draws are the model's own, not weighted by f, its noise and the prior: {lacking}.")
     if measured.group is None and not is_exact:
         x = model.draw(measured.y, n, seed).x
     else:
@@ -154,8 +157,7 @@ def _misfit(model: Inverter, x: Array, y: Sequence[Array], is_exact: bool = Fals
     flat = problem.relative_y(apply(problem.forward, x.reshape(-1, *problem.x_shape))).reshape(*x.shape[:2], -1)
     missed = [own[None] - problem.relative_y(rows)[:, None] for own, rows in zip(flat, y, strict=True)]
     if not (noise > 0).all():
-        typical = np.sqrt(np.nanmean(np.square(np.concatenate([own.reshape(-1, flat.shape[-1]) for own in missed])), 1))
-        return f"f(x) of a draw misses its y by {np.nanmedian(typical):.3g} standard deviations of y (median)."
+        return _misfit_of_exact(problem, np.concatenate([own.reshape(-1, flat.shape[-1]) for own in missed]), noise)
     level = each_value(noise / problem.y_scale, problem.y_shape)
     squares = np.concatenate([(own / level).reshape(len(own), -1) ** 2 for own in missed])
     values = sum(int((~np.isnan(own)).sum()) for own in y)
@@ -171,6 +173,21 @@ def _misfit(model: Inverter, x: Array, y: Sequence[Array], is_exact: bool = Fals
     if found > high:
         return f"{told}: draws reproduce y less well than the noise allows; train longer, or check the noise."
     return f"{told}: the noise is smaller than this, or is stated too large." if found < low else f"{told}."
+
+
+def _misfit_of_exact(problem: Problem, missed: Array, noise: Floats) -> str:
+    """How far f(x) of draws is from y, (n, V) in units of `y_scale`, where the noise (outputs,) of some is 0."""
+    told = []
+    for exact, unit in ((False, "the noise (root mean square; 1 is expected)"), (True, "y (median)")):
+        own = (noise == 0) == exact
+        if not own.any():
+            continue
+        level = np.where(own, 1.0 if exact else noise / problem.y_scale, np.nan)
+        squares = np.square(missed / each_value(level, problem.y_shape))
+        size = np.nanmedian(np.sqrt(np.nanmean(squares, 1))) if exact else np.sqrt(np.nanmean(squares))
+        names = [name for name, is_own in zip(problem.outputs_named, own, strict=True) if is_own]
+        told.append(f"{'its y' if own.all() else ', '.join(names)} by {size:.3g} standard deviations of {unit}")
+    return f"f(x) of a draw misses {' and '.join(told)}."
 
 
 def _noise(model: Inverter) -> tuple[Floats, bool]:

@@ -311,8 +311,8 @@ def read_problem(path: Path) -> dict[str, Any]:
     about = store.read_json(path)
     if not isinstance(about, dict):
         raise ValueError("it must hold a JSON object")
-    if "x_scale" not in about:
-        raise StoreError(f"{path.parent} is of an older version, without a unit for each input; run `invert` again.")
+    if "x_scale" not in about or "curve" not in (about.get("flow") or {"curve": None}):
+        raise StoreError(f"{path.parent} is of an older version, which wrote other files; run `invert` again.")
     for name, kind in KINDS.items():
         about[name] = pydantic.TypeAdapter(kind).validate_json(json.dumps(about[name]), strict=True)
     counts = {"x_scale": about["x_shape"], "y_scale": about["y_shape"]}

@@ -92,8 +92,22 @@ def draw_weighted(model: Inverter, y: Array, n: int, seed: int = 0) -> Pooled:
 
 def can_be_exact(problem: Problem) -> bool:
     """Whether f, its noise and the density of the prior are known."""
-    is_known = bool(problem.prior) and all(entry["prior"] != priors.OTHER for entry in problem.prior)
-    return is_known and problem.has_forward and bool((problem.noise > 0).all())
+    return not missing(problem)
+
+
+def missing(problem: Problem) -> str:
+    """What weights would need and a run lacks, in words; "" if nothing is missing."""
+    if not problem.has_forward:
+        return "the run stores no forward function"
+    if not problem.noise.any():
+        return "no noise of y is stated"
+    if not (problem.noise > 0).all():
+        exact = [name for name, own in zip(problem.outputs_named, problem.noise, strict=True) if not own]
+        told = ", ".join(exact)
+        return f"the noise of {told} is 0, which no draw can meet: state one for each output"
+    if not problem.prior or any(entry["prior"] == priors.OTHER for entry in problem.prior):
+        return "the density of the prior is not known"
+    return ""
 
 
 def efficiency(model: Inverter, y: Array, n: int, seed: int = 0) -> Floats:
