@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,10 @@ class Stopping(ComparisonWatch):
             raise KeyboardInterrupt
 
 
+# A process that dies after it has put aside what it worked with.
+LEAVES = "import pathlib, sys; from vaelab.store import temporary as t; t.temporary(pathlib.Path(sys.argv[1])).mkdir()"
+
+
 @pytest.mark.parametrize(("moment", "left"), [("training", {"01-narrow-seed0", "01-narrow-seed1"}), ("judging", set())])
 def test_stopped_and_resumed_is_as_if_never_stopped(
     small: Comparison, digits: Dataset, tmp_path: Path, moment: str, left: set[str]
@@ -128,7 +133,9 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert set(watch.trained) == left
     assert timeless(found.results) == timeless(small.results)
     assert {store.read_json(run / "metrics.json")["test_opened"] for run in out.glob("models/*/*")} == {1}
+    subprocess.run([sys.executable, "-c", LEAVES, str(out)], check=True)
     again = resume(out, digits, workers=1)  # finished: nothing is trained, judged or opened again
+    assert not list(out.glob(".tmp-*"))
     assert again.results == found.results
     assert {store.read_json(run / "metrics.json")["test_opened"] for run in out.glob("models/*/*")} == {1}
     with pytest.raises(InputError, match="other data"):

@@ -119,6 +119,7 @@ def resume(
         )
     contestants = _contestants(lineup, data, place, workers)
     if (place / "results.json").exists() and not (place / ".work").exists() and place == folder:
+        store.sweep(folder)  # what a kill at the very end has left
         finished = _reopen(contestants, folder)
         watch.note(f"{folder} is finished; nothing to train or evaluate.")
         return finished

@@ -35,6 +35,7 @@ from vaelab.store.runs import (
     save_run,
     update_metrics,
 )
+from vaelab.store.temporary import sweep
 
 __all__ = [
     "FORMAT",
@@ -60,6 +61,7 @@ __all__ = [
     "read_toml",
     "save_arrays",
     "save_run",
+    "sweep",
     "unfinished",
     "update_metrics",
     "write_atomic",
