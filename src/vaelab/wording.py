@@ -108,6 +108,15 @@ def value_and_error(value: float | None, error: float | None) -> tuple[str, str]
     return f"{value:,.{decimals}f}", f"{error:,.{decimals}f}"
 
 
+def error_only(error: float) -> str:
+    """A standard error that is told without its number: one significant digit.
+
+    >>> error_only(0.000374), error_only(12.4), error_only(3.2e-6)
+    ('0.0004', '12', '3e-06')
+    """
+    return value_and_error(0.0, error)[1]
+
+
 def counted(amount: int, one: str, many: str | None = None) -> str:
     """An amount with its noun.
 
@@ -150,6 +159,15 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same, with new lines written as escapes, too."""
     return printable(text).replace("\n", "\\n")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words joined for a sentence.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def possessive(name: str) -> str:

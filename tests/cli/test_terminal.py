@@ -49,7 +49,7 @@ def test_a_study_tells_its_two_kinds_of_figures_apart(
     assert "search, 8 draws of z retrained, 64 draws" in text
     assert f"after retraining, the best trial of the search was {way}" in text
     assert "23.50 24.0 ± 0.1 1,234" in text
-    assert "24.2 ± 0.5, mean over 2 seeds" in text
+    assert "24.2 ± 0.5, mean over 2 seeds, ± over seeds" in text
 
 
 def test_a_model_that_loses_to_a_baseline_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:

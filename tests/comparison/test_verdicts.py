@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from vaelab import Spec
+from vaelab.comparison.judging import Judged
+from vaelab.comparison.run import _notes
 from vaelab.comparison.verdicts import PAIRED_LABEL, Contender, holm, judge, paired, welch
+from vaelab.data import from_arrays
 
 
 @pytest.mark.parametrize(("n", "m", "spread"), [(5, 5, 1.0), (2, 7, 8.0), (3, 2, 0.01)])
@@ -91,6 +96,13 @@ def test_a_tie_goes_to_the_smaller_model() -> None:
     assert said.endswith("Ties go to the smaller model: use same, with 500 parameters against 900.")
 
 
+def test_a_simpler_model_that_is_no_worse_makes_it_a_recommendation_among_those_compared() -> None:
+    known = [judge(models)[1] for models in ([NARROW, WIDE], [WIDE, SAME])]
+    clear, tie = (judge(models, beaten=True)[1] for models in ([NARROW, WIDE], [WIDE, SAME]))
+    assert clear == known[0].replace("Use wide", "Among the models compared, use wide")
+    assert tie == known[1].replace("model: use same", "model: among the models compared, use same")
+
+
 def test_three_models_are_corrected_and_all_named() -> None:
     rows, said = judge([WIDE, NARROW, SAME])
     assert [(r["a"], r["b"]) for r in rows] == [("wide", "narrow"), ("wide", "same"), ("narrow", "same")]
@@ -135,6 +147,22 @@ def test_accuracies_are_better_when_higher() -> None:
     rows, said = judge([probed("a", [0.5, 0.51, 0.52], "none"), probed("b", [0.9, 0.91, 0.92], "fixed")])
     assert rows[0]["sentence"].startswith("b is better than a: its validation probe accuracy is 0.4000 higher")
     assert "b has the highest probe accuracy (0.91)" in said
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["its rate is 0", None], "'a' collapsed in 1 of 2 runs: its rate is 0."),
+        (["its rate is 0", "it is worse"], "'a' collapsed in 2 of 2 runs: in the first of them, its rate is 0."),
+        (["its rate is 0"], "'a' collapsed in 1 of 1 run: its rate is 0."),
+    ],
+)
+def test_the_reason_of_a_collapse_says_whose_it_is(reasons: list[str | None], said: str) -> None:
+    costs = np.zeros(3)
+    facts = [{"validation": {"verdict": "collapsed" if reason else "ok", "reason": reason}} for reason in reasons]
+    judged = [Judged({"validation": {}}, costs, full) for full in facts]
+    fitted: Any = [SimpleNamespace(spec=Spec())] * len(reasons)
+    assert said in _notes({"a": fitted}, {"a": judged}, from_arrays(np.eye(6)))
 
 
 def test_a_collapsed_model_cannot_win() -> None:

@@ -266,6 +266,8 @@ def test_history_data_by_hand() -> None:
     np.testing.assert_array_equal(data.last_rung, [nan, 130, nan, nan, nan, nan])
     np.testing.assert_array_equal(data.collapsed, [False, False, False, True, False, False])
     np.testing.assert_array_equal(data.failed, [False, False, False, False, True, False])
+    assert data.winner is None
+    assert plots.history_data(TRIALS, 0).numbers[plots.history_data(TRIALS, 0).winner] == 0
 
 
 def test_rungs_data_by_hand() -> None:
@@ -304,7 +306,7 @@ def many() -> list[dict]:
 
 @pytest.mark.parametrize("trials", [[], TRIALS, TRIALS[2:3], TRIALS[3:4], TRIALS[4:5], TRIALS[:1], many()])
 def test_study_pictures(trials: list[dict], tmp_path: Path) -> None:
-    picture(plots.plot_history(plots.history_data(trials), tmp_path / "h.png", NEG_ELBO, HOSTILE[0]))
+    picture(plots.plot_history(plots.history_data(trials, 3), tmp_path / "h.png", NEG_ELBO, HOSTILE[0]))
     picture(plots.plot_rungs(plots.rungs_data(trials), tmp_path / "r.png", NEG_ELBO, HOSTILE[1]))
     picture(plots.plot_latent_size(plots.latent_size_data(trials), tmp_path / "l.png", NEG_ELBO))
 

@@ -18,6 +18,7 @@ from vaelab.latent import Clusters, LatentMixture
 from vaelab.latent.clusters import Clustering
 from vaelab.study.results import Study
 from vaelab.vae.run import TrainedRun
+from vaelab.wording import with_error
 
 
 class Tags(HTMLParser):
@@ -68,16 +69,17 @@ def test_a_result_without_a_page_shows_its_main_metrics(study: Study, tmp_path: 
     assert "img" not in tags.seen
     assert (tags.seen.count("dt"), tags.seen.count("strong")) == (3, 3)
     assert "Study <a>" in tags.text
-    assert f"{study.results['best']['test']['neg_elbo']:.2f}" in tags.text
+    best = study.results["best"]["test"]
+    assert with_error(best["neg_elbo"], best["se"]) in tags.text
     assert repr(Study(tmp_path, None, [], {})) == f"Study('{tmp_path}', trials: 0, winner: none)"
 
 
 def test_every_result_is_one_line(study: Study, tmp_path: Path) -> None:
     home = str(study.folder)
-    best, error = study.results["best"]["test"]["neg_elbo"], study.results["best"]["test_se"]
-    assert error is None
+    assert study.results["best"]["test_se"] is None  # over seeds
+    best = with_error(study.results["best"]["test"]["neg_elbo"], study.results["best"]["test"]["se"])
     number = study.results["best"]["number"]
-    assert repr(study) == f"Study('{home}', trials: 2, winner: trial {number}, test negative ELBO: {best:.2f})"
+    assert repr(study) == f"Study('{home}', trials: 2, winner: trial {number}, test negative ELBO: {best})"
     data = from_arrays(np.eye(6), name="squares")
     run = TrainedRun(tmp_path, study.best, [{"epoch": 3}], {"validation": {"neg_elbo": 80.25}}, data)
     told = "data: squares, latent dimensions: 2, epochs: 3, validation negative ELBO: 80.25"

@@ -28,8 +28,8 @@ from pages import (
 )
 from vaelab.data import Dataset
 from vaelab.errors import StoreError
+from vaelab.report import build_drift_report, words
 from vaelab.report import study as study_page
-from vaelab.report import words
 from vaelab.report.captions import captions, comparison_captions
 from vaelab.report.pictures import load
 from vaelab.vae.evaluate import why_collapsed
@@ -41,7 +41,7 @@ from vaelab.wording import value_and_error
 def test_study_report_says_what_the_numbers_say(tmp_path: Path) -> None:
     found = page(study_report(study(tmp_path)))
     assert "Trial 2 won: after retraining, it reaches 102.00 nats per example on the validation split" in found.text
-    assert "102.6 ± 0.1 on the test split (means over 3 seeds, ± their standard error)" in found.text
+    assert "102.6 ± 0.1 on the test split (means over 3 seeds; ±: standard error over seeds)" in found.text
     assert "16 latent dimensions, hidden layers of 256 and 128 units (silu)" in found.text
     assert "Of 4 trials, 2 ran to completion, 2 were pruned early" in found.text
     assert "The best trial of the search came out 0.63 nats worse after retraining" in found.text
@@ -240,12 +240,53 @@ def test_every_figure_of_a_study_says_what_it_is(tmp_path: Path) -> None:
     assert re.findall(r"\b([12])\W*(kept)?\W*10[23]\.00", seeds_told) == [("1", ""), ("2", "kept")]
 
 
+def test_the_figure_of_a_winner_has_the_larger_of_its_errors_over_rows_and_over_seeds(tmp_path: Path) -> None:
+    def of(value: float, error: float) -> dict[str, Any]:
+        return {split: {"neg_elbo": value, "se": error} for split in ("validation", "test")}
+
+    seeds = [{"seed": i, **of(42.702 + i * 0.0008, 0.375)} for i in (0, 1)]
+    best = {
+        "number": 0, "spec": Spec().model_dump(mode="json"), "seeds": seeds, **of(42.702, 0.375),
+        **{f"{split}_mean": 42.7024 for split in ("validation", "test")}, "validation_se": 2.0, "test_se": 0.0004,
+    }  # fmt: skip
+    structured = [{"label": "factor analysis", "validation": 43.0, "validation_se": 0.5, "gain": 1.0, "gain_se": 0.1}]
+    baseline = {"no_latents": 44.0, "floor": None, "share": None, "structured": structured, "left_out": []}
+    found = page(study_report(study(tmp_path, best=best, baseline=baseline)))
+    assert "it reaches 43 ± 2 nats per example on the validation split, and 42.7 ± 0.4 on the test split" in found.text
+    assert "(means over 2 seeds; standard errors over rows 0.4 and 0.4, over seeds 2 and 0.0004; ± is the larger)" in (
+        found.text
+    )
+    assert "± 2 nats per example, 2 seeds; ± over seeds, over rows 0.4" in found.text
+    assert "± 0.4 nats per example, 2 seeds; ± over rows, over seeds 0.0004" in found.text
+    assert "± 0.4 nats per example, 64 draws of z; ± over rows" in found.text
+    (winner,) = (cells for cells in found.rows("Beside simpler models") if cells[1].get("data-se") == "0.375")
+    assert winner[3].get("data-se") == "0.375"  # as of the simpler models, over rows
+
+
 @pytest.mark.parametrize("data", [{"shape": [13]}, {"shape": [13], "classes": {"a": 3, "b": 4}}])
 def test_captions_of_a_table_have_no_pixels(data: dict[str, Any]) -> None:
     for name, text in (captions(data) | comparison_captions(data)).items():
         assert not re.search(r"pixel|image|blur|intensity|too bright", text, re.IGNORECASE), name
         assert ("class" in text.lower()) <= ("classes" in data), name
     assert "pixels" in captions({"shape": [8, 8]})["data"]
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.01, "; rows are 1.5 ± 0.8 nats less likely."),
+        (0.1, "; rows are not shown to be less or more likely (1.5 ± 0.8 nats less likely on average, p = 0.1)."),
+    ],
+)
+def test_a_change_of_the_bound_is_told_by_its_test(p: float, said: str, tmp_path: Path) -> None:
+    results: dict[str, Any] = {
+        "columns": [], "score": {"change": 1.5, "se": 0.75, "p_value": p}, "rows": 9, "reference_rows": 9,
+        "latents": {"auc": 0.5, "se": 0.05, "p_value": 0.5},
+    }  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    found = page(build_drift_report(tmp_path, Spec))
+    assert said in found.text
+    assert ("a change of about 2.1 nats would be found 4 times in 5" in found.text) == (p > 0.05)
 
 
 def test_a_collapse_says_why_in_the_page(tmp_path: Path) -> None:
@@ -410,7 +451,7 @@ def test_the_section_on_missing_values_names_the_best_way(tmp_path: Path, digits
     path = run_report(folder)
     page_text, found = path.read_text(), page(path)
     assert "1,234 known values" in found.text
-    assert f"Numbers are filled best by {SCRIPT}, categories are filled best by this model and {SCRIPT}." in found.text
+    assert f"Numbers are filled best by {SCRIPT}; categories are filled best by this model and {SCRIPT}." in found.text
     assert page_text.count("<strong>") == 3
     close, far = {"mean": 0.1, "se": 0.06}, {"mean": 0.1, "se": 0.04}
     for behind, said in ((close, "categories: no difference shown"), (far, f"best by this model and {SCRIPT}.")):
@@ -418,6 +459,13 @@ def test_the_section_on_missing_values_names_the_best_way(tmp_path: Path, digits
         (folder / "metrics.json").write_text(json.dumps(metrics))
         assert said in page(run_report(folder)).text
     assert "this model 0.8 93 %" in found.text
+    metrics["imputation"]["behind"] = {"rmse": {"model": close, "column mean or mode": far}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    path = run_report(folder)
+    found = page(path)
+    assert f"Numbers have the fewest errors by {SCRIPT}, from which this model cannot be told; " in found.text
+    assert found.text.count("cannot be told from it") == 1  # what bold means
+    assert path.read_text().count("<strong>") == 4
     assert "iterative is left out." in found.text
     assert "examples 5,000" in found.text
     assert "columns 7" in found.text

@@ -263,6 +263,11 @@ def test_a_model_that_loses_says_so():
     )  # the standard error of the difference is 0.025
     assert "prefer it" in found.beaten(2.13, 2.13 + scatter, "this model's")  # paired, it is 0
     assert found.beaten(2.0, 2.0 + scatter, "this model's") is None
+    assert found.beaten(2.05, 2.05 + 1.5 * scatter, "this model's") is None
+    assert found.beaten(2.07, 2.07 + 1.5 * scatter, "this model's") == (
+        "Factor analysis with 2 factors has 2.110 nats per example on validation, and this model's 2.070 is not shown "
+        "to be better: the difference, paired over examples, is 0.04 ± 0.02."
+    )  # below twice the error
 
 
 def test_what_it_means_that_nothing_won():

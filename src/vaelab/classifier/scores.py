@@ -99,6 +99,8 @@ def metrics(logits: Floats, codes: Ints, temperature: float, classes: Sequence[s
     n, accuracy = len(codes), found["accuracy"]
     found["se"] = scores.share_error(accuracy, n)
     found |= _of_probabilities(proba, codes)
+    error = _mean(scores.nats(proba, codes))[1]
+    found["errors"] = {"accuracy": found["se"], "log_loss": error if math.isfinite(error) else None}
     found |= {"temperature": temperature, "examples": n, "unscaled": _of_probabilities(raw, codes)}
     found["reliability"] = {"scaled": reliability(proba, codes), "unscaled": reliability(raw, codes)}
     found["confusion"] = table.tolist()

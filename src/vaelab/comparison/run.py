@@ -270,7 +270,8 @@ def _conclude(
                 done += 1
                 watch.judging(done, total)
     common, beaten, nothing = _baselines(list(feeds.values()), judged)
-    rows, recommendation = verdicts.judge([_contender(models[c.name], c.name, judged[c.name]) for c in alive], nothing)
+    contenders = [_contender(models[c.name], c.name, judged[c.name]) for c in alive]
+    rows, recommendation = verdicts.judge(contenders, nothing, beaten=beaten is not None)
     results = {
         "comparison": str(store.destination(folder)),
         "name": store.destination(folder).resolve().name,
@@ -321,6 +322,7 @@ def _entry(contestant: Contestant, fitted: list[Fitted], judged: list[Judged], f
             "folder": _place(f, folder), "seed": f.spec.seed, "seconds": m["seconds"], "epochs": m["epochs"],
             "best_epoch": m.get("best_epoch"), "gap": j.gap, **j.metrics,
             **{key: j.full["validation"][key] for key in ("verdict", "kl")},
+            "errors": {split: j.full[split]["se"] for split in SPLITS},
         }
         for f, m, j in zip(fitted, metrics, judged, strict=True)
     ]  # fmt: skip
@@ -350,8 +352,8 @@ def _summary(metrics: list[Mapping[str, float]]) -> dict[str, dict[str, float | 
 
 def _baselines(feeds: list[Feed], judged: Mapping[str, list[Judged]]) -> tuple[dict[str, Any] | None, str | None, str]:
     """What the models are compared with, if it is the same for all: the model without latents and the floor per split,
-    and baselines with structure; the sentence if one of these is no worse than the best model; the verdict if all
-    collapsed.
+    and baselines with structure; the sentence if the best model is not shown to be better than these; the verdict if
+    all collapsed.
     """
     found = [{split: own.as_dict() for split, own in _references(feed).items()} for feed in feeds]
     if not all(one == found[0] for one in found):
@@ -385,7 +387,8 @@ def _notes(models: Mapping[str, list[Fitted]], judged: Mapping[str, list[Judged]
         collapsed = sum(j.collapsed for j in judged[name])
         if collapsed:
             reason = next(j.reason for j in judged[name] if j.collapsed)
-            notes.append(f"{label} collapsed in {collapsed} of {counted(len(found), 'run')}: {reason}.")
+            whose = "in the first of them, " if collapsed > 1 else ""  # others may have another reason, or figure
+            notes.append(f"{label} collapsed in {collapsed} of {counted(len(found), 'run')}: {whose}{reason}.")
         if spec.beta != 1 or spec.free_bits > 0 or spec.samples > 1:
             notes.append(
                 f"{label} was trained with another loss than neg_elbo; see also its importance-weighted bound."

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from vaelab.wording import number, possessive
+from vaelab.wording import listed, number, possessive
 
 LEVEL = 0.05
 PAIRED_LABEL = "these two trained networks, not their architectures"
@@ -102,10 +102,11 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return result
 
 
-def judge(contenders: Sequence[Contender], nothing: str = "") -> tuple[list[dict[str, Any]], str]:
+def judge(contenders: Sequence[Contender], nothing: str = "", beaten: bool = False) -> tuple[list[dict[str, Any]], str]:
     """Every pair's comparison, and the recommendation in a sentence or two.
 
-    nothing: what it means if every model collapsed.
+    nothing: what it means if every model collapsed. beaten: that the best is not shown to be better than a simpler
+    model, which is told beside: the recommendation is then one among the models compared.
     """
     unlike = differing_units(contenders)
     metrics = [NATS]
@@ -123,7 +124,7 @@ def judge(contenders: Sequence[Contender], nothing: str = "") -> tuple[list[dict
         return rows, _without_nats(contenders, unlike, rows)
     for row, (a, b, _) in zip(rows, pairs, strict=True):
         row["paired"] = _paired(a, b)
-    return rows, _recommend(contenders, rows, tests, nothing)
+    return rows, _recommend(contenders, rows, tests, nothing, beaten)
 
 
 def differing_units(contenders: Sequence[Contender]) -> dict[str, list[str]]:
@@ -193,7 +194,9 @@ def _paired(a: Contender, b: Contender) -> dict[str, Any]:
     return {"label": PAIRED_LABEL, "examples": len(a.costs), **found, "sentence": sentence}
 
 
-def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int, nothing: str) -> str:
+def _recommend(
+    contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]], tests: int, nothing: str, beaten: bool
+) -> str:
     """The lowest mean, or the smallest model not shown to differ from it; collapsed models are excluded."""
     means = {c.name: statistics.fmean(c.metrics["neg_elbo"]) for c in contenders}
     entitled = sorted((c for c in contenders if not c.collapsed), key=lambda c: (means[c.name], c.parameters))
@@ -203,8 +206,9 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
         return f"No recommendation: every model collapsed (the notes say why). {nothing}".rstrip()
     best, *behind = entitled
     worth = f"{best.name}: its validation neg_elbo is {number(means[best.name])} nats per example"
+    use = "Among the models compared, use" if beaten else "Use"
     if not behind:
-        return f"Use {worth}.{out}"
+        return f"{use} {worth}.{out}"
     against = {(({row["a"], row["b"]} - {best.name}).pop()): row for row in rows if best.name in (row["a"], row["b"])}
     ties = [c for c in behind if not against[c.name]["shown"]]
     nearest = against[behind[0].name]
@@ -217,15 +221,16 @@ def _recommend(contenders: Sequence[Contender], rows: Sequence[Mapping[str, Any]
             f"train each with 5 seeds.{out}"
         )
     if ties:
-        return _tie(best, ties, means, against) + out
+        return _tie(best, ties, means, against, use) + out
     rest = " It was shown to be better than each of the others." if len(behind) > 1 else ""
     lead = f"{_lead(nearest)} lower than {possessive(behind[0].name)} ({_evidence(nearest, tests)})"
-    return f"Use {worth}, {lead}.{rest}{out}"
+    return f"{use} {worth}, {lead}.{rest}{out}"
 
 
 def _tie(
-    best: Contender, ties: Sequence[Contender], means: Mapping[str, float], against: Mapping[str, Mapping[str, Any]]
-) -> str:
+    best: Contender, ties: Sequence[Contender], means: Mapping[str, float],
+    against: Mapping[str, Mapping[str, Any]], use: str,
+) -> str:  # fmt: skip
     chosen, *larger = sorted([best, *ties], key=lambda c: (c.parameters, means[c.name]))
     told = ties[0] if chosen is best else chosen
     others = [c.name for c in ties if c is not told]
@@ -233,7 +238,8 @@ def _tie(
     reason = f"with {chosen.parameters:,} parameters against {listed([f'{c.parameters:,}' for c in larger])}"
     if larger[0].parameters == chosen.parameters:
         reason = "which has the lower mean at equal size"
-    return f"{against[told.name]['sentence']}{also} Ties go to the smaller model: use {chosen.name}, {reason}."
+    use = use[0].lower() + use[1:]
+    return f"{against[told.name]['sentence']}{also} Ties go to the smaller model: {use} {chosen.name}, {reason}."
 
 
 def _without_nats(
@@ -274,12 +280,3 @@ def counted(seeds: Sequence[int]) -> str:
     ('5 seeds each', '5 and 4 seeds')
     """
     return f"{seeds[0]} seeds each" if len(set(seeds)) == 1 else f"{listed([str(s) for s in seeds])} seeds"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words joined for a sentence.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

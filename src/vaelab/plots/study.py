@@ -47,10 +47,11 @@ class History:
     last_rung: Floats  # (T,) last value of a pruned trial; NaN for the others
     collapsed: Bools  # (T,)
     failed: Bools  # (T,)
+    winner: int | None = None  # index of the trial that won the finals
 
 
-def history_data(trials: Trials) -> History:
-    """Values, the best so far, and the last values of pruned trials."""
+def history_data(trials: Trials, winner: int | None = None) -> History:
+    """Values, the best so far, and the last values of pruned trials. winner: its number, after the finals."""
     trials = sorted(trials, key=lambda trial: int(trial["number"]))
     values = np.array([_value(trial) for trial in trials])
     collapsed = _collapsed(trials)
@@ -64,6 +65,7 @@ def history_data(trials: Trials) -> History:
         np.array(last),
         collapsed,
         np.array([trial["state"] == "FAIL" for trial in trials], dtype=bool),
+        next((i for i, trial in enumerate(trials) if trial["number"] == winner), None),
     )
 
 
@@ -85,34 +87,30 @@ def plot_history(data: History, path: str | Path, yardstick: Yardstick, title: s
     if not np.isfinite(everything).any():
         axes.set_yticks([])
         style.note(axes, 0.5, 0.5, "no trial has a value yet", ha="center", fontsize=11)
-    _draw_trials(axes, data, low, high)
-    winner = int(np.nanargmin(data.best)) if np.isfinite(data.best).any() else None
-    if winner is not None:
-        axes.plot(
-            data.numbers[winner],
-            data.best[winner],
-            "o",
-            color=ORANGE,
-            markersize=9,
-            markeredgecolor="white",
-            zorder=5,
-        )
+    first = int(np.nanargmin(data.best)) if np.isfinite(data.best).any() else None
+    if first is not None:
+        look: dict[str, Any] = {"color": ORANGE, "markersize": 9, "markeredgecolor": "white", "zorder": 5}
+        axes.plot(data.numbers[first], data.best[first], "o", **look)
+    entries = []
+    if data.winner is not None:
+        _ring(axes, data.numbers[data.winner], data.values[data.winner])
+        entries.append(("○", INK, f"the winner: trial {data.numbers[data.winner]}"))
     pad = 0.02 * max(1, len(data.numbers))
     axes.set_xlim(data.numbers.min(initial=0) - pad, data.numbers.max(initial=1) + pad)
     style.whole_ticks(axes)
     style.name_axes(axes, x="trial", y=f"{_judged_by(axes, yardstick)} ({yardstick.better})")
     finding = "there is no winner"
-    if winner is not None:
-        found = f"best {number(yardstick.cost(data.best[winner]))} at trial {data.numbers[winner]}"
+    if first is not None:
+        found = f"best {number(yardstick.cost(data.best[first]))} at trial {data.numbers[first]}"
         finding = f"{found}  ·  {counted(len(data.numbers), 'trial')}"
-        style.note(axes, 1.02, 0.98, "●", color=ORANGE)
-        style.note(axes, 1.05, 0.98, f"best: trial {data.numbers[winner]}", color=INK)
+        entries.append(("●", ORANGE, f"best value: trial {data.numbers[first]}"))
+    side_key(axes, [*entries, *_draw_trials(axes, data, low, high)], 0.96)
     style.heading(figure, title, finding)
     return style.save(figure, path)
 
 
-def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
-    """Marks of all trials by their final state, and the legend."""
+def _draw_trials(axes: Axes, data: History, low: float, high: float) -> list[tuple[str, str, str]]:
+    """Marks of all trials by their final state; returns their entries of the legend."""
     fine, bad = np.isfinite(data.values) & ~data.collapsed, np.isfinite(data.values) & data.collapsed
     everything = np.concatenate([data.values, data.last_rung])
     _scatter(axes, data.numbers, data.last_rung, high, color=GREY, marker="_", s=40, linewidths=1.6)
@@ -148,7 +146,7 @@ def _draw_trials(axes: Axes, data: History, low: float, high: float) -> None:
         ("|", RED, f"{data.failed.sum()} failed", data.failed.any()),
         ("▲", MUTED, "off scale", (everything[np.isfinite(everything)] > high).any()),
     ]
-    side_key(axes, [entry[:3] for entry in entries if entry[3]])
+    return [(mark, ink, name) for mark, ink, name, is_there in entries if is_there]
 
 
 def _scatter(axes: Axes, x: Ints | Floats, y: Floats, top: float, **look: Any) -> None:
@@ -166,6 +164,11 @@ def _scatter(axes: Axes, x: Ints | Floats, y: Floats, top: float, **look: Any) -
             clip_on=False,
             zorder=3,
         )
+
+
+def _ring(axes: Axes, x: Any, y: Any) -> None:
+    """Marks the trial that won the finals, in every picture alike: orange is the best value of the search."""
+    axes.plot(x, y, "o", markersize=12, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, zorder=6)
 
 
 def side_key(axes: Axes, entries: Sequence[Sequence[str]], start: float = 0.86) -> None:
@@ -260,7 +263,7 @@ def rungs_data(trials: Trials, winner: int | None = None) -> Rungs:
 
 
 def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str = "Trials at the rungs") -> Path:
-    """Draws one line per trial: grey if pruned, blue if not, bold orange for the winner."""
+    """Draws one line per trial: grey if pruned, blue if not, bold and dark for the winner."""
     figure = style.canvas(4.1)
     axes = style.chart(figure, 0.7, 0.55, 6.4, 4.1 - style.HEAD - 1.15)
     joint = np.concatenate([*data.values, np.empty(0)])
@@ -276,7 +279,7 @@ def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str =
         axes.scatter(ends[:, 0], ends[:, 1], s=12, color=colour, linewidths=0, zorder=3, clip_on=True)
     if data.winner is not None:
         e, v = data.epochs[data.winner], data.values[data.winner]
-        axes.plot(e, v, color=ORANGE, linewidth=2.6, marker="o", markersize=5, zorder=4)
+        axes.plot(e, v, color=INK, linewidth=2.6, marker="o", markersize=5, zorder=4)
     last = max((float(e[-1]) for e in data.epochs), default=1.0)
     first = min((float(e[0]) for e in data.epochs), default=0.0)
     axes.set_xlim(first - 0.03 * (last - first or 1), last + 0.03 * (last - first or 1))
@@ -294,7 +297,7 @@ def plot_rungs(data: Rungs, path: str | Path, yardstick: Yardstick, title: str =
             style.note(axes, share, 1.05, f"{live} live", ha="center", color=INK, fontsize=8.5)
             taken = share
     entries = [("—", GREY, f"{data.pruned.sum()} pruned"), ("—", BLUE, f"{(~data.pruned).sum()} not pruned")]
-    side_key(axes, [*entries, ("—", ORANGE, "the winner")] if data.winner is not None else entries, 0.95)
+    side_key(axes, [*entries, ("—", INK, "the winner")] if data.winner is not None else entries, 0.95)
     counts = " → ".join(str(n) for n in data.live[:8])
     finding = f"trials that reported at each rung: {counts}" if counts else "no trial reported at a rung"
     style.heading(figure, title, finding)
@@ -365,17 +368,9 @@ def plot_latent_size(data: LatentSize, path: str | Path, yardstick: Yardstick) -
     ]
     finding = "there is no winner"
     if data.winner is not None:
-        axes.plot(
-            x[data.winner],
-            data.values[data.winner],
-            "o",
-            color=ORANGE,
-            markersize=10,
-            markeredgecolor="white",
-            zorder=5,
-        )
+        _ring(axes, x[data.winner], data.values[data.winner])
         size = data.sizes[data.winner]
-        entries.append(("●", ORANGE, f"the winner: {size}"))
+        entries.append(("○", INK, f"the winner: {size}"))
         value = number(yardstick.cost(data.values[data.winner]))
         finding = f"the winner reaches {value} with {counted(int(size), 'latent dimension')}"
     if not fine.all():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vaelab.report.tables import Cell, Row, Table
-from vaelab.wording import number, percent
+from vaelab.wording import listed, number, percent
 
 FILLED = (  # key, cells, head, format
     ("rmse", "numbers", "numbers: RMSE, standard deviations", number),
@@ -40,18 +40,20 @@ def imputation_section(found: Mapping[str, Any] | None) -> dict[str, Any]:
         values = {name: own[key] for name, own in errors.items() if own[key] is not None}
         reached = (max if key == "accuracy" else min)(values.values())
         behind = (found.get("behind") or {}).get(key) or {}
-        winners = [
+        first = [row[0].text for name, row in rows.items() if values.get(name) == reached]
+        near = [
             row[0].text for name, row in rows.items()
-            if values.get(name) == reached or (name in behind and behind[name]["mean"] <= 2 * behind[name]["se"])
+            if row[0].text not in first and name in behind and behind[name]["mean"] <= 2 * behind[name]["se"]
         ]  # fmt: skip
-        everyone = len(winners) == len(values) > 1
+        everyone = len(first) + len(near) == len(values) > 1
         for name, row in rows.items():
-            row.append(replace(Cell.of(errors[name][key], show), is_best=row[0].text in winners and not everyone))
-        best.append(
-            f"{cells}: no difference shown" if everyone else f"{cells} are filled best by {' and '.join(winners)}"
-        )
+            row.append(replace(Cell.of(errors[name][key], show), is_best=row[0].text in first + near and not everyone))
+        said = f"{cells} are filled best by {listed(first)}"
+        if near:
+            said = f"{cells} have the fewest errors by {listed(first)}, from which {listed(near)} cannot be told"
+        best.append(f"{cells}: no difference shown" if everyone else said)
     heads = ["filled by", *(column[2] for column in shown)]
-    said = ", ".join(best)
+    said = "; ".join(best)
     return {
         "imputation": Table("Filled cells", heads, [*map(Row, rows.values())]),
         "hidden_cells": f"{found.get('cells', 0):,}",

@@ -61,7 +61,9 @@ def captions(data: Mapping[str, Any]) -> dict[str, str]:
         ),
         "rungs": (
             "Each trial's path through the rungs. If many lines cross after a rung, pruning there was "
-            "risky; if they stay parallel, it was safe."
+            "risky; if they stay parallel, it was safe. The last point of a finished trial is its value: of its best "
+            "epoch, evaluated again with more draws of z or on more rows than after an epoch. The lowest of many such "
+            "values is lucky, so a line may turn up there."
         ),
         "importance": (
             "How much each setting of the best trials differs from that of all trials, including pruned ones. A small "

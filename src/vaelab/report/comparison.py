@@ -14,7 +14,8 @@ from vaelab.report.data import DATA_PICTURES, data_section, unit_note
 from vaelab.report.explorer import Explore, Explorer, no_explorer
 from vaelab.report.page import Card, figures, finite, made_by, meaning, pairs, read_text, render, setting
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, mean_over_rows
+from vaelab.settings.reached import Reached
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import read_object, write_atomic
 from vaelab.wording import counted
@@ -103,16 +104,24 @@ def _best(models: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, A
     return min(sound)[1] if sound and len(kinds) == 1 and not others else None
 
 
+def _reached(model: Mapping[str, Any], split: str) -> Reached:
+    """A model's mean over its seeds; errors over rows are only in results of newer versions."""
+    runs = [run for run in model.get("runs") or [] if isinstance(run, Mapping)]
+    errors = [(None, (run.get("errors") or {}).get(split)) for run in runs]
+    over_seeds = ((model.get(split) or {}).get("neg_elbo") or {}).get("se")
+    return Reached(_mean(model, split, "neg_elbo"), len(runs), mean_over_rows(errors)["se"], finite(over_seeds))
+
+
 def _cards(models: Sequence[Mapping[str, Any]], best: int | None) -> list[Card]:
     if best is None:
         return []
     model = models[best]
     cards = [Card("lowest on validation", Cell(str(model.get("name"))), words.model(model.get("spec") or {}))]
-    cards += [
-        Card(split, Cell.mean(model[split]["neg_elbo"]), "nats per example")
-        for split in ("validation", "test", "train")
-        if _mean(model, split, "neg_elbo") is not None
-    ]
+    for split in ("validation", "test", "train"):
+        found = _reached(model, split)
+        if found.mean is not None:
+            unit = "; ".join(filter(None, ("nats per example", found.kind)))
+            cards.append(Card(split, Cell.mean({"mean": found.mean, "se": found.error}), unit))
     if model.get("parameters") is not None:
         cards.append(Card("parameters", Cell.of(model["parameters"]), "weights and biases of this model"))
     return cards
@@ -135,9 +144,12 @@ def _main(models: Sequence[Mapping[str, Any]], best: int | None) -> Table:
 def _baselines(models: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any], best: int | None) -> Table | None:
     """The lowest model beside simpler ones."""
     shown = [] if best is None else [models[best]]
-    values = [
-        (str(own.get("name")), own["validation"]["neg_elbo"], (own.get("test") or {}).get("neg_elbo")) for own in shown
-    ]
+    values: list[tuple[str, Any, Any]] = []
+    for own in shown:
+        validation, test = (
+            {"mean": found.mean, "se": found.over_rows} for found in (_reached(own, split) for split in SPLITS[1:])
+        )
+        values.append((str(own.get("name")), validation, test))
     without = (baseline.get("validation") or {}).get("no_latents") if "structured" in baseline else None
     return baselines_table({**baseline, "no_latents": without}, values)
 

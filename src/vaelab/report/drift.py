@@ -14,7 +14,10 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import read_object, write_atomic
-from vaelab.wording import counted, number, percent, with_error
+from vaelab.wording import counted, difference, number, percent, with_error
+
+LEVEL = 0.05
+FOUND = 2.8  # standard errors of a mean, at which a test at this level has a power of 0.8
 
 
 def build_drift_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
@@ -30,7 +33,7 @@ def build_drift_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path:
         "drift.html.jinja",
         title=str(results.get("name") or folder.resolve().name),
         headline=drift_in_words(results),
-        course=[],
+        course=_reach(results["score"]),
         cards=_cards(results),
         drifts=_columns(results),
         figures=figures(pictures, "the drift", missing, captions=DRIFT),
@@ -46,12 +49,27 @@ def drift_in_words(results: Mapping[str, Any]) -> str:
     said = []
     if columns:
         said.append(f"{sum(own['differs'] for own in columns)} of {counted(len(columns), 'column')} differ")
-    apart = "a classifier tells their latents apart" if latents["p_value"] <= 0.05 else "their latents look alike"
+    apart = "a classifier tells their latents apart" if latents["p_value"] <= LEVEL else "their latents look alike"
     said.append(f"{apart} (AUC {with_error(latents['auc'], latents['se'])})")
     way = "less" if score["change"] > 0 else "more"
-    said.append(f"rows are {with_error(abs(score['change']), score['se'])} nats {way} likely")
+    change = f"{with_error(abs(score['change']), score['se'])} nats {way} likely"
+    shown = f"rows are {change}"
+    if not _is_shown(score):
+        shown = f"rows are not shown to be less or more likely ({change} on average, p = {score['p_value']:.2g})"
+    said.append(shown)
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _is_shown(score: Mapping[str, Any]) -> bool:
+    return bool(score["p_value"] <= LEVEL)
+
+
+def _reach(score: Mapping[str, Any]) -> list[str]:
+    """Where no change of the bound is shown, how large it would have to be: (1.96 + 0.84) standard errors."""
+    if _is_shown(score):
+        return []
+    return [f"With these rows, a change of about {difference(FOUND * score['se'])} nats would be found 4 times in 5."]
 
 
 def _cards(results: Mapping[str, Any]) -> list[Card]:

@@ -119,8 +119,9 @@ def metric_cards(validation: Mapping[str, Any], test: Mapping[str, Any], whose: 
     cards = []
     for split, found in ("validation", validation), ("test", test):
         if found.get("neg_elbo") is not None:
-            unit = f"nats per example, {FINAL_DRAWS} draws of z"
-            cards.append(Card(f"{split}{whose}", Cell.of(found["neg_elbo"]), unit))
+            error = found.get("se")
+            unit = f"nats per example, {FINAL_DRAWS} draws of z{'' if error is None else '; ± over rows'}"
+            cards.append(Card(f"{split}{whose}", Cell.mean({"mean": found["neg_elbo"], "se": error}), unit))
     for name, unit in (("rate", "nats: information in z"), ("distortion", "nats: reconstruction error")):
         if validation.get(name) is not None:
             cards.append(Card(f"{name}{whose}", Cell.of(validation[name]), unit))

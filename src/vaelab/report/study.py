@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from vaelab.report.page import (
     settings,
 )
 from vaelab.report.pictures import folder_pictures
-from vaelab.report.tables import Cell, Row, Table, baselines_table
+from vaelab.report.tables import Cell, Row, Table, baselines_table, mean_over_rows
+from vaelab.settings.reached import Reached, error_over_rows
 from vaelab.settings.spec import ModelSpec
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.store import read_object, write_atomic
@@ -196,15 +196,14 @@ def _by_value(row: Mapping[str, Any], yardstick: Yardstick) -> tuple[float, int]
 def _cards(results: Mapping[str, Any], yardsticks: Sequence[Yardstick]) -> list[Card]:
     best = results.get("best") or {}
     seeds = len(best.get("seeds") or [])
-    first = {split: {"mean": best.get(f"{split}_mean"), "se": best.get(f"{split}_se")} for split in SPLITS}
-    means = results.get("means") or {yardsticks[0].headline: first}
     cards: list[Card] = []
-    for yardstick in yardsticks:
+    for yardstick in yardsticks if best else ():
         for split in SPLITS if seeds > 1 or yardstick.how else ():
-            found = means.get(yardstick.headline, {}).get(split) or {}
-            if found.get("mean") is not None:
+            found = Reached.of(results, yardstick, split)
+            if found.mean is not None:
                 unit = yardstick.title if yardstick.how or len(yardsticks) > 1 else yardstick.unit or yardstick.title
-                cards.append(Card(f"{split}, mean", Cell.mean(found), f"{unit}, {counted(seeds, 'seed')}"))
+                unit = "; ".join(filter(None, (f"{unit}, {counted(seeds, 'seed')}", found.kind)))
+                cards.append(Card(f"{split}, mean", Cell.mean({"mean": found.mean, "se": found.error}), unit))
     whose = ", best seed" if seeds > 1 else ""
     return cards + metric_cards(best.get("validation") or {}, best.get("test") or {}, whose)
 
@@ -214,10 +213,8 @@ def _baselines(results: Mapping[str, Any]) -> Table | None:
     best = results.get("best") or {}
     reached = []
     for split in SPLITS:
-        found = [finite((seed.get(split) or {}).get("neg_elbo")) for seed in best.get("seeds") or []]
-        values = [value for value in found if value is not None]
-        se = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-        reached.append({"mean": statistics.fmean(values) if values else None, "se": se})
+        found = [seed.get(split) or {} for seed in best.get("seeds") or []]
+        reached.append(mean_over_rows([(own.get("neg_elbo"), error_over_rows(own, "neg_elbo")) for own in found]))
     return baselines_table(results.get("baseline") or {}, [("the winner", reached[0], reached[1])] if best else [])
 
 
@@ -250,7 +247,7 @@ def trials(
         best = winner is not None and row.get("number") == winner
         state = "collapsed" if row.get("verdict") == "collapsed" else str(row.get("state", "")).lower()
         cells = [Cell(state) if key == "state" else Cell.of(row.get(key), _show(key)) for key in heads]
-        cells[0] = Cell(cells[0].text, cells[0].exact, tag="best" if best else "")
+        cells[0] = Cell(cells[0].text, cells[0].exact, tag="winner" if best else "")
         params, idle = row.get("params") or {}, row.get("idle") or ()
         cells += [Cell.of(None if name in idle else params.get(name)) for name in searched]
         rows.append(Row(cells, "winner" if best else "" if state == "complete" else "faint"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,20 @@ def _exact(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return ""
     return json.dumps(value)
+
+
+def mean_over_rows(runs: Sequence[tuple[Any, float | None]]) -> dict[str, float | None]:
+    """The mean of the values of several seeds, and its standard error over the rows, which all of them share.
+
+    >>> mean_over_rows([(1.0, 0.5), (2.0, 0.25)])
+    {'mean': 1.5, 'se': 0.375}
+    """
+    values = [float(value) for value, _ in runs if value is not None]
+    errors = [error for _, error in runs if error is not None]
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "se": statistics.fmean(errors) if errors else None,
+    }
 
 
 def baselines_table(baseline: Mapping[str, Any], models: Iterable[tuple[str, Any, Any]]) -> Table | None:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vaelab.settings.reached import Reached
 from vaelab.settings.yardsticks import FRONT, Yardstick
-from vaelab.wording import counted, difference, number, percent, with_error
+from vaelab.wording import counted, difference, error_only, number, percent
 
 Json = Mapping[str, Any]
+SPLITS = ("validation", "test")
 
 VERDICTS = {
     "ok": "it uses its latents",
@@ -82,21 +84,31 @@ def headline(results: Json) -> str:
     yardstick, *others = Yardstick.both(results)
     if others:
         return _of_front(results, (yardstick, *others))
-    value = number(best.get("validation_mean", best.get("validation", {}).get(yardstick.headline)))
+    reached = {split: Reached.of(results, yardstick, split) for split in SPLITS}
+    value = str(reached["validation"])
+    if reached["validation"].mean is None:
+        value = number(best.get("validation", {}).get(yardstick.headline))
     has = f"reaches {value} {yardstick.title}" if yardstick.rises else f"reaches {value} {yardstick.unit}"
     sentence = f"Trial {best['number']} won: after retraining, it {has} on the validation split"
-    mean, error = best.get("test_mean"), best.get("test_se")
-    if mean is not None:
-        seeds = len(best.get("seeds") or [])
-        over = (
-            f" (means over {counted(seeds, 'seed')}{', ± their standard error' if error is not None else ''})"
-            if seeds > 1
-            else ""
-        )
-        sentence += f", and {with_error(mean, error)} on the test split{over}"
+    if reached["test"].mean is not None:
+        sentence += f", and {reached['test']} on the test split{_how_well(list(reached.values()))}"
     elif best.get("test"):
         sentence += f", and {number(best['test'].get(yardstick.headline))} on the test split"
     return sentence + "."
+
+
+def _how_well(reached: Sequence[Reached]) -> str:
+    """In brackets: what the figures of the splits are means of, and their standard errors."""
+    seeds = reached[0].seeds
+    parts = [f"means over {counted(seeds, 'seed')}"] if seeds > 1 else []
+    errors = {"rows": [each.over_rows for each in reached], "seeds": [each.over_seeds for each in reached]}
+    known = {of: [error_only(each) for each in found if each is not None] for of, found in errors.items()}
+    told = [f"over {of} {' and '.join(found)}" for of, found in known.items() if found]
+    if len(told) == 1:
+        parts.append(f"±: standard error over {'rows' if known['rows'] else 'seeds'}")
+    elif told:
+        parts.append(f"standard errors {', '.join(told)}; ± is the larger")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _of_front(results: Json, yardsticks: Sequence[Yardstick]) -> str:
@@ -105,14 +117,12 @@ def _of_front(results: Json, yardsticks: Sequence[Yardstick]) -> str:
     seeds = len(best["seeds"])
 
     def reached(split: str) -> str:
-        means = [results["means"][each.headline][split] for each in yardsticks]
-        found = [with_error(mean["mean"], mean["se"]) for mean in means]
         return " and ".join(
-            f"{value} {each.title if not each.unit else f'nats of {each.title}'}"
-            for value, each in zip(found, yardsticks, strict=True)
+            f"{Reached.of(results, each, split)} {each.title if not each.unit else f'nats of {each.title}'}"
+            for each in yardsticks
         )
 
-    over = f" (means and standard errors over {seeds} seeds)" if seeds > 1 else ""
+    over = f" (means over {seeds} seeds; ±: the larger of the standard errors over rows and seeds)" if seeds > 1 else ""
     return (
         f"Trial {best['number']} was chosen from a front of {members}: after retraining, it reaches "
         f"{reached('validation')} on the validation split, and {reached('test')} on the test split{over}."

@@ -27,7 +27,7 @@ def draw_study(folder: Path, results: Mapping[str, Any]) -> tuple[list[dict[str,
         for row in results["table"]
     ]
     winner = results["best"]["number"] if results["best"] else None
-    plots.plot_history(plots.history_data(rows), figures / "history.png", yardstick=yardstick)
+    plots.plot_history(plots.history_data(rows, winner), figures / "history.png", yardstick=yardstick)
     both = Yardstick.both(results)
     if results["importance"]:  # empty with too few finished trials
         of = "the variation" if len(both) == 1 else f"the variation of the {yardstick.title}"

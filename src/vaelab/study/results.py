@@ -14,11 +14,11 @@ from vaelab import store
 from vaelab.data import describe
 from vaelab.errors import InputError
 from vaelab.report.notebook import Paged
+from vaelab.settings.reached import Reached
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.study.search import Search
 from vaelab.study.task import Nothing
 from vaelab.study.trials import importance
-from vaelab.wording import with_error
 
 STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAIL"}
 
@@ -39,11 +39,8 @@ class Study(Paged):
         if not best:
             return found | {"winner": "none"}
         found["winner"] = f"trial {best['number']}"
-        yardsticks = Yardstick.both(self.results)
-        own = {yardsticks[0].headline: {"test": {"mean": best["test_mean"], "se": best["test_se"]}}}
-        for yardstick in yardsticks:
-            mean = self.results.get("means", own)[yardstick.headline]["test"]
-            found[f"test {yardstick.title}"] = with_error(mean["mean"], mean["se"])
+        for yardstick in Yardstick.both(self.results):
+            found[f"test {yardstick.title}"] = str(Reached.of(self.results, yardstick, "test"))
         return found
 
     @property

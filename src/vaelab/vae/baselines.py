@@ -31,7 +31,7 @@ from vaelab.vae.fitted import Fitted
 from vaelab.vae.learning import Variational
 from vaelab.vae.likelihoods import location_scale
 from vaelab.vae.spec import Spec
-from vaelab.wording import counted, number
+from vaelab.wording import counted, number, with_error
 
 Array = npt.NDArray[np.float64]
 
@@ -177,19 +177,26 @@ class Baselines:
         return {"structured": [one.as_dict(feed, test) for one in self.found], "left_out": list(self.left_out)}
 
     def beaten(self, value: float, costs: Tensor, whose: str) -> str | None:
-        """The sentence that must come first if the best of them is no worse than a model; None if the model is better.
+        """The sentence that must come first where a model is not shown to be better than the best of them; else None.
 
         value: the model's mean neg_elbo on validation; costs: per example (N,), for the error of the difference.
         """
         best = self.best
-        if best is None or value < best.value:
+        if best is None:
             return None
-        error = mean_and_error(costs.double() - best.costs)[1]
+        gain, error = best.value - value, mean_and_error(costs.double() - best.costs)[1]
         reached = f"{best.label} has {number(best.value, value)} nats per example on validation"
-        reached = reached[0].upper() + reached[1:]
-        if value - best.value > 2 * error:
-            return f"{reached}, below {whose} {number(value, best.value)}: prefer it, or search further."
-        return f"{reached}, and {whose} {number(value, best.value)} is no better than that."
+        reached, own = reached[0].upper() + reached[1:], f"{whose} {number(value, best.value)}"
+        if gain > 2 * error:
+            return None
+        if -gain > 2 * error:
+            return f"{reached}, below {own}: prefer it, or search further."
+        if gain <= 0:
+            return f"{reached}, and {own} is no better than that."
+        return (
+            f"{reached}, and {own} is not shown to be better: the difference, paired over examples, is "
+            f"{with_error(gain, finite(error))}."
+        )
 
     def nothing(self, rate: float, beta: float) -> Nothing:
         """What it means that even the best VAE is no better than the model without latents; its rate, and its beta."""

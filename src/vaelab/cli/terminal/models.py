@@ -21,6 +21,7 @@ from vaelab.cli.terminal.console import (
     print_titled,
 )
 from vaelab.settings.latents import carriers
+from vaelab.settings.reached import Reached
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.wording import counted, difference, kept_start, number, with_error
 
@@ -116,9 +117,7 @@ def print_study(results: Mapping[str, Any]) -> None:
             again = with_error(row["mean"], row["se"])
             table.add_row(f"{row['number']}{mark}", number(row["search"]), again, f"{row['parameters']:,}")
         print_titled(console, title, table)
-        over = "" if best["test_se"] is None else f", mean over {seeds} seeds"
-        reached = with_error(best["test_mean"], best["test_se"])
-        console.print(f"test {yardstick.headline} of the winner: {reached}{over}", highlight=False)
+        _print_test(console, results, yardstick)
         if results["optimism"] is not None:
             way = "worse" if results["optimism"] >= 0 else "better"
             lost = f"{difference(results['optimism'])}{' nats' if yardstick.unit else ''}"
@@ -142,9 +141,16 @@ def _print_front(console: Console, results: Mapping[str, Any]) -> None:
     title = f"finalists retrained over {counted(len(best['seeds']), 'seed')}, on validation: {axes}"
     print_titled(console, title, table)
     for each in yardsticks:
-        found = results["means"][each.headline]["test"]
-        console.print(f"test {each.headline} of the winner: {_of_mean(found)}", highlight=False)
+        _print_test(console, results, each)
     print_baseline(console, results["baseline"], "validation")
+
+
+def _print_test(console: Console, results: Mapping[str, Any], yardstick: Yardstick) -> None:
+    """What the winner reaches on test, and how well that is known."""
+    found = Reached.of(results, yardstick, "test")
+    over = f"mean over {found.seeds} seeds" if found.seeds > 1 else ""
+    told = [f"test {yardstick.headline} of the winner: {found}", *filter(None, (over, found.kind))]
+    console.print(", ".join(told), highlight=False)
 
 
 def _of_mean(summary: Mapping[str, Any]) -> str:

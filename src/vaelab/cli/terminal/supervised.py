@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import print_line, print_notes, print_titled
-from vaelab.wording import counted, number, percent, with_error
+from vaelab.settings.reached import Reached
+from vaelab.settings.yardsticks import Yardstick
+from vaelab.wording import counted, number, percent
 
 
 def print_best(console: Console, results: Mapping[str, Any]) -> None:
@@ -27,9 +29,10 @@ def print_best(console: Console, results: Mapping[str, Any]) -> None:
         print_line(console, f"importance: {told}")
     seeds = len(best["seeds"])
     if seeds > 1:
-        mean = with_error(best["test_mean"], best["test_se"])
-        name = results["yardstick"]["name"]
-        console.print(f"test {name}: {mean} (mean over {counted(seeds, 'seed')})", highlight=False)
+        yardstick = Yardstick.of(results)
+        found = Reached.of(results, yardstick, "test")
+        how = ", ".join(filter(None, (f"mean over {counted(seeds, 'seed')}", found.kind)))
+        console.print(f"test {yardstick.name}: {found} ({how})", highlight=False)
 
 
 def print_simpler(console: Console, results: Mapping[str, Any], metrics: Mapping[str, str]) -> None:

@@ -14,8 +14,8 @@ const startSearch = () => {
   const tell = (trial) => `trial ${trial.number}: ${format(trial.value)} ${data.yardstick.unit || data.yardstick.name}; ` +
     data.settings.map((name, k) => [name, trial.params[k]]).filter(([, value]) => isKnown(value))
       .map(([name, value]) => `${name} ${format(value)}`).join(", ");
-  // Best last, so that it is on top.
-  const ordered = [...done].sort((a, b) => cost(b.value) - cost(a.value));
+  // Best last, so that it is on top, but for the winner of the finals.
+  const ordered = [...done].sort((a, b) => (a.number === data.winner) - (b.number === data.winner) || cost(b.value) - cost(a.value));
   const known = { data, done, ordered, varied, rank, tell, cost };
   chart("chart-parallel", done.length > 1 && varied.length > 1, (host) => drawParallel(host, known));
   chart("chart-importance", data.importance.length > 0, (host) => drawImportance(host, known));
@@ -58,7 +58,7 @@ const drawParallel = (host, known) => {
       path += c ? `C${middle} ${py(c - 1, trial)} ${middle} ${y} ${x} ${y}` : `M${x} ${y}`;
     });
     const line = svg("path", { class: trial.number === data.winner ? "way won" : "way", d: path, "data-trial": trial.number });
-    return titled(tinted(line, "stroke", rank(trial.value)), tell(trial));
+    return titled(trial.number === data.winner ? line : tinted(line, "stroke", rank(trial.value)), tell(trial));
   });
   root.append(...lines);
   const brushes = columns.map(() => null);
@@ -197,7 +197,7 @@ const drawCurves = (host, known) => {
     const done = trial.state === "complete" && typeof trial.value === "number";
     const points = trial.curve.map(([epoch, value]) => `${plot.px(epoch).toFixed(1)},${plot.py(value).toFixed(1)}`).join(" ");
     const line = svg("polyline", { class: `curve${done ? "" : " pruned"}${trial.number === data.winner ? " won" : ""}`, points, "data-trial": trial.number });
-    group.append(titled(done ? tinted(line, "stroke", rank(trial.value)) : line, done ? tell(trial) : `trial ${trial.number}: ${trial.state}`));
+    group.append(titled(done && trial.number !== data.winner ? tinted(line, "stroke", rank(trial.value)) : line, done ? tell(trial) : `trial ${trial.number}: ${trial.state}`));
   }
   plot.root.append(group);
 };
