@@ -86,7 +86,10 @@ def test_independent_columns_have_little_association_and_constant_ones_none() ->
     found = associations.associations([NUMBER, LEVEL, OTHER], x) - np.eye(3)
     assert np.abs(found).max() < 0.06
     x[:, 0], x[:, 2] = 3.0, 1.0
-    np.testing.assert_array_equal(associations.associations([NUMBER, LEVEL, OTHER], x)[[0, 2]], np.eye(3)[[0, 2]])
+    for constant in (np.nan, 0.0):
+        expected = np.where(np.eye(3) == 1, 1.0, constant)
+        found = associations.associations([NUMBER, LEVEL, OTHER], x, constant)
+        np.testing.assert_array_equal(found[[0, 2]], expected[[0, 2]])
 
 
 def test_comparing_associations_averages_over_pairs(rows: np.ndarray) -> None:
@@ -99,6 +102,19 @@ def test_comparing_associations_averages_over_pairs(rows: np.ndarray) -> None:
     assert found["difference"] == pytest.approx(apart.mean())
     assert found["pairs"] == 3
     assert found["difference"] > 3 * found["of_training"]
+
+
+def test_a_pair_without_an_association_in_real_rows_is_not_ranked() -> None:
+    """A number that is there only for one level, as the size of a garden, has none with that level."""
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(size=400), np.arange(400) % 2, rng.normal(size=400)], 1)
+    real = np.where((rows[:, [1]] == 0) & [True, False, False], np.nan, rows)
+    made = rows + np.array([2.0, 0, 0]) * rows[:, [1]]  # it is there for both, and differs
+    found = associations.compare([NUMBER, OTHER, POSITIVE], real[:200], real[200:], made)
+    assert [own["columns"] for own in found["largest"]] == [["number", "positive"], ["other", "positive"]]
+    assert found["matrices"]["test"][0][1] is None
+    still = np.where([False, False, True], 1.0, made)  # missed by synthetic rows alone
+    assert associations.compare([NUMBER, OTHER, POSITIVE], real[:200], real[200:], still)["pairs"] == 2
 
 
 def test_rows_of_one_distribution_cannot_be_told_apart_even_by_missing_cells() -> None:
