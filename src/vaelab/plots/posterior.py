@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from vaelab.plots.style import BLUE, INK, LIGHT, ORANGE, Floats
 
 MOST = 5  # inputs in a corner plot
 LEVELS = (0.025, 0.975)
+NARROW = 1e-4  # width of a range, relative to its values, from which on ticks have too many digits
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,30 @@ def corner_data(draws: Floats, truth: Floats | None, names: Sequence[str]) -> Co
 def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
     """A histogram of each input on the diagonal, and below it each pair of inputs."""
     d = len(data.names)
-    cell, gap = min(2.6, 7.4 / d), 0.25
+    gap, left = 0.25, 0.95
+    cell = min(2.6, (style.WIDTH - left - 0.2) / d - gap)
     height = style.HEAD + (cell + gap) * d + 0.45
     figure = style.canvas(height)
     known = "" if data.truth is None else "; orange: the true x"
     style.heading(figure, title, f"draws from p(x | y); shaded: 95 % interval{known}")
-    truth = data.truth
-    ends = [_ends(data.draws[:, k], None if truth is None else truth[k]) for k in range(d)]
+    ends = [_ends(data.draws[:, k], None if data.truth is None else data.truth[k]) for k in range(d)]
+    origins = np.array([_origin(*each) for each in ends])
+    draws, truth = data.draws - origins, None if data.truth is None else data.truth - origins
+    ends = [(low - origin, high - origin) for (low, high), origin in zip(ends, origins.tolist(), strict=True)]
+    ways = ["" if not origin else f"{'−' if origin > 0 else '+'} {abs(origin):.12g}" for origin in origins.tolist()]
     for row in range(d):
         for column in range(row + 1):
             bottom = height - style.HEAD - (cell + gap) * (row + 1) + 0.1
-            axes = style.chart(figure, 0.95 + (cell + gap) * column, bottom, cell, cell, grid="")
+            axes = style.chart(figure, left + (cell + gap) * column, bottom, cell, cell, grid="")
             axes.set_xlim(*ends[column])
             axes.xaxis.set_major_locator(MaxNLocator(3))
             if row == column:
-                low, high = np.quantile(data.draws[:, row], LEVELS)
+                low, high = np.quantile(draws[:, row], LEVELS)
                 axes.axvspan(low, high, color=LIGHT, alpha=0.35, linewidth=0)
-                axes.hist(data.draws[:, row], bins=30, range=ends[row], histtype="step", color=BLUE, linewidth=1.4)
+                axes.hist(draws[:, row], bins=30, range=ends[row], histtype="step", color=BLUE, linewidth=1.4)
                 axes.set_yticks([])
             else:
-                axes.scatter(data.draws[:, column], data.draws[:, row], s=4, color=BLUE, alpha=0.25, linewidths=0)
+                axes.scatter(draws[:, column], draws[:, row], s=4, color=BLUE, alpha=0.25, linewidths=0)
                 axes.set_ylim(*ends[row])
                 axes.yaxis.set_major_locator(MaxNLocator(3))
             if truth is not None:
@@ -63,9 +69,8 @@ def plot_corner(data: Corner, path: str | Path, title: str) -> Path:
                 axes.set_xticklabels([])
             if column and row != column:
                 axes.set_yticklabels([])
-            style.name_axes(
-                axes, x=data.names[column] if row == d - 1 else "", y=data.names[row] if column == 0 and row else ""
-            )
+            below, beside = f"{data.names[column]}\n{ways[column]}", f"{data.names[row]} {ways[row]}"
+            style.name_axes(axes, x=below.rstrip() if row == d - 1 else "", y="" if column else beside.rstrip())
     return style.save(figure, path)
 
 
@@ -76,6 +81,14 @@ def _ends(draws: Floats, truth: float | None) -> tuple[float, float]:
         low, high = min(low, truth), max(high, truth)
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
     return low - margin, high + margin
+
+
+def _origin(low: float, high: float) -> float:
+    """What an axis counts from: 0, or the rounded middle of a range so narrow that ticks would have many digits."""
+    middle = (low + high) / 2
+    if high - low > NARROW * abs(middle):
+        return 0.0
+    return round(middle, -math.floor(math.log10(high - low)))
 
 
 def plot_bands(draws: Floats, truth: Floats, names: Sequence[str], path: str | Path, title: str) -> Path:
