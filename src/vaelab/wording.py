@@ -35,12 +35,15 @@ def number(value: Any, *beside: float) -> str:
 
 
 def table_value(value: float) -> str:
-    """A value of a table: whole from 1,000 up, else with at most four significant digits.
+    """A value of a table: whole from 1000 up, else with at most four significant digits. Digits are grouped from five
+    on, so that years are written as such.
 
-    >>> table_value(10.2), table_value(34567.8), table_value(3.0), table_value(0.99683), table_value(2.5e9)
-    ('10.2', '34,568', '3', '0.9968', '2.5e+09')
+    >>> table_value(10.2), table_value(1974.0), table_value(34567.8), table_value(0.99683), table_value(2.5e9)
+    ('10.2', '1974', '34,568', '0.9968', '2.5e+09')
     """
-    return f"{value:,.0f}" if 1000 <= abs(value) < FAR else f"{value:.4g}"
+    if not 1000 <= abs(value) < FAR:
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if round(abs(value)) >= 10_000 else f"{value:.0f}"
 
 
 def significant(value: float) -> str:

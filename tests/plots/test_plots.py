@@ -9,10 +9,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from pictures import HOSTILE, history, picture, record
 from vaelab import plots
 from vaelab.plots import examples, losses, samples, study, style, trial
+from vaelab.plots.posterior import corner_data, plot_corner
 from vaelab.settings.yardsticks import Yardstick
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 
@@ -390,3 +392,27 @@ def test_ticks_say_their_whole_value(highest: float) -> None:
     assert not axes.yaxis.get_offset_text().get_text()
     shown = [float(label.get_text().replace("−", "-")) for label in axes.get_yticklabels()]
     np.testing.assert_allclose(shown, axes.get_yticks(), rtol=1e-2, atol=1e-3 * highest)
+
+
+def test_a_corner_fits_the_page_and_narrow_ranges_count_from_their_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure))
+    draws = np.random.default_rng(0).normal(size=(400, 4)) * [2e-4, 3e-9, 1.0, 1e-6] + [97.109, 599.9, 0.0, -20.0]
+    plot_corner(corner_data(draws, draws[0], ["force", "length", "angle", "depth"]), "c.png", "narrow")
+    (figure,) = figures
+    panels = figure.axes
+    assert max(axes.get_position().x1 for axes in panels) < 1
+    assert panels[0].get_title(loc="left") == "force − 97.109"
+    assert [axes.get_xlabel() for axes in panels[-4:]] == ["force\n− 97.109", "length\n− 599.9", "angle", "depth\n+ 20"]
+    assert max(abs(end) for end in panels[0].get_xlim()) < 1e-3
+    assert panels[0].lines[0].get_xdata()[0] == pytest.approx(draws[0, 0] - 97.109)  # the truth moves along
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"), [((0, 8e5), {"2e5", "8e5"}), ((0, 1e6), {"2e5", "1e6"}), ((0, 9e3), {"2000"})]
+)
+def test_neighbouring_charts_write_ticks_alike(values: tuple[float, float], ticks: set[str]) -> None:
+    axes = style.chart(style.canvas(3), 0.5, 0.5, 6, 2)
+    axes.set_xlim(*values)
+    axes.figure.canvas.draw()
+    assert ticks <= {label.get_text() for label in axes.get_xticklabels()}

@@ -49,7 +49,9 @@ def test_values_are_written_in_the_tables_own_words() -> None:
     assert [written(SEX, 0.0), written(SIZE, 6.0), written(DAY, 0.0), written(DAY, 18262.0)] == [
         "f", "middle", "1970-01-01", "2020-01-01",
     ]  # fmt: skip
-    assert [written(Column("n", "count"), value) for value in (3.0, 3.26, 1234.6)] == ["3", "3.3", "1,235"]
+    assert [written(Column("n", "count"), value) for value in (3.0, 3.26, 1974.4, 12345.6)] == [
+        "3", "3.3", "1974", "12,346",
+    ]  # fmt: skip
     assert [written(None, value) for value in (10.2, 34.1, 63.0, 0.99683)] == ["10.2", "34.1", "63", "0.9968"]
     assert written(None, NAN) == written(SIZE, NAN) == "missing"
 

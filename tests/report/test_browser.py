@@ -153,6 +153,19 @@ def test_keys_sliders_and_planes_move_the_cross(browser: Browser, compared: Path
     quiet(browser)
 
 
+def test_the_line_of_unused_dimensions_is_whole_and_without_scripts_there_is_no_empty_map(
+    browser: Browser, compared: Path
+) -> None:
+    visit(browser, compared)
+    hidden = browser.execute_script(
+        """const host = document.getElementById("explorer-sliders");
+        host.append(Object.assign(document.createElement("details"), { innerHTML: "<summary>9 unused dimensions" }));
+        return [host.scrollHeight - host.clientHeight, document.querySelector(".explore").hidden]"""
+    )
+    assert hidden == [0, False]
+    assert re.search(r'<div class="explore[^>]* hidden>', compared.read_text())
+
+
 def test_a_study_sorts_and_draws_its_trials(browser: Browser, tmp_path: Path, digits: Dataset) -> None:
     from selenium.webdriver.common.by import By
 

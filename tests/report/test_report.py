@@ -32,6 +32,7 @@ from vaelab.report import build_drift_report, words
 from vaelab.report import study as study_page
 from vaelab.report.captions import captions, comparison_captions
 from vaelab.report.pictures import load
+from vaelab.report.tables import Cell, Row, Table
 from vaelab.vae.evaluate import why_collapsed
 from vaelab.vae.spec import Spec
 from vaelab.vae.yardsticks import YARDSTICKS
@@ -416,6 +417,13 @@ def test_figures_of_other_units_have_their_own_axis(tmp_path: Path, digits: Data
     lines = [float(str(line["x1"])) for line in found.tags("line") if line["class"] == "at"]
     places = [(value - -0.53) / 0.56 * 100 for value in (-0.25, -0.25)]
     assert lines == pytest.approx(places, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("values", "way"), [((1, None, 2), "ascending"), ((3, 2, 1), "descending"), ((44.3, 44.1, 45.6), "")]
+)
+def test_a_column_says_that_it_is_sorted_only_where_it_is(values: tuple[float | None, ...], way: str) -> None:
+    assert Table("t", ["a"], [Row([Cell.of(value)]) for value in values], 0).order == way
 
 
 def test_settings_without_effect_have_no_value_in_the_table() -> None:

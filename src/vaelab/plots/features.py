@@ -49,6 +49,13 @@ class Features:
         return np.isin(kinds, ("positive", "count")) if kinds else np.zeros(len(self.names), dtype=bool)
 
     @property
+    def unit(self) -> str:
+        """The name of an axis of these quantities, as they are called."""
+        if self.are_logarithms.any():
+            return "standard deviations from the mean, of logarithms for positive numbers and counts"
+        return "standard deviations of the column from its mean"
+
+    @property
     def has_levels(self) -> Bools:
         """Which quantities (D,) are columns of levels."""
         found = [c.has_levels and level < 0 for c, level in zip(self.columns, self.levels, strict=True)]
@@ -198,7 +205,7 @@ def written(column: Column | None, value: float) -> str:
     if column is not None and (column.has_levels or column.kind == "date"):
         return str(as_written(np.array([value]), column)[0])
     if column is not None and column.kind == "count":
-        return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+        return table_value(round(value)) if value >= 10 or value == round(value) else f"{value:.1f}"
     return table_value(value)
 
 

@@ -253,10 +253,7 @@ def _draw_intervals(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -
         axes.hlines(y, own[1], own[3], colors=colour, linewidth=4.5)
         axes.scatter(own[2], y, s=16, color="white", edgecolor=colour, linewidths=1.2, zorder=3)
     axes.margins(x=0.03)
-    name = "standard deviations of the data from its mean"
-    if data.features.some(chosen).are_logarithms.any():
-        name = "standard deviations from the mean, of logarithms for positive numbers and counts"
-    style.name_axes(axes, x=name)
+    style.name_axes(axes, x=data.features.some(chosen).unit)
 
 
 def _draw_shares(axes: Axes, found: Marginals, chosen: Ints, data: Samples) -> None:

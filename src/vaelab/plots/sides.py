@@ -130,6 +130,7 @@ def _error_rows(data: Sides, title: str) -> Figure:
 
 def _draw_errors(axes: Axes, data: Sides, chosen: Ints, are_levels: bool) -> None:
     assert data.columns is not None
+    assert data.features is not None
     found, y = data.columns[:, chosen], np.arange(len(chosen))
     if len(found):
         axes.hlines(y, found.min(0), found.max(0), colors=GREY, linewidth=1.4)
@@ -147,9 +148,9 @@ def _draw_errors(axes: Axes, data: Sides, chosen: Ints, are_levels: bool) -> Non
         return
     axes.axvline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_xlim(0, max(1.05, 1.05 * most))
-    style.name_axes(
-        axes, x="root mean squared error in standard deviations of the column (dashed: predicting the mean)"
-    )
+    unit = "standard deviations, of logarithms for positive numbers and counts"
+    unit = unit if data.features.some(chosen).are_logarithms.any() else "standard deviations of the column"
+    style.name_axes(axes, x=f"root mean squared error in {unit} (dashed: predicting the mean)")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _drawn_images(data: Draws, title: str) -> Figure:
 
 
 def _drawn_columns(data: Draws, title: str) -> Figure:
-    """A band for the data and a line with a dot per model for every number, dots for levels; worst fits first."""
+    """A band for validation rows, a line with a dot per model for every number, dots for levels; worst fits first."""
     assert data.spread is not None
     assert data.shares is not None
     assert data.features is not None
@@ -239,15 +240,15 @@ def _drawn_columns(data: Draws, title: str) -> Figure:
         names = names[len(part) :]
         bottom -= 0.75
     inch = 1 / talls[0]
-    entries = [(MUTED, "data"), *((colour(i), name) for i, name in enumerate(short_names(data.names)))]
+    entries = [(MUTED, "validation rows"), *((colour(i), name) for i, name in enumerate(short_names(data.names)))]
     for i, (ink, name) in enumerate(entries):
         look = {"color": ink, "weight": "bold"}
         style.note(figure.axes[0], 1.03, 1 - (0.1 + 0.24 * i) * inch, f"{'●' if i else '■'} {name}", **look)
     more = f"  ·  the {count} of {D:,} with the worst fit" if count < D else ""
     of = "draws" if data.features.columns else "decoded means"
-    said = f"5 to 95 % and medians of the data and of {of} from the prior"
+    said = f"5 to 95 % and medians of validation rows and of {of} from the prior"
     if shares.any():
-        said = f"the data beside {of} from the prior: 5 to 95 % and medians, shares of levels"
+        said = f"validation rows beside {of} from the prior: 5 to 95 % and medians, shares of levels"
     style.heading(figure, title, said + more)
     return figure
 
@@ -281,7 +282,7 @@ def _draw_spread(axes: Axes, data: Draws, chosen: Ints, thick: float) -> None:
         style.name_axes(axes, x="share of the rows")
         return
     axes.margins(x=0.03)
-    style.name_axes(axes, x="standard deviations of the column from its mean")
+    style.name_axes(axes, x=data.features.some(chosen).unit)
 
 
 __all__ = ["draws_data", "plot_draws", "plot_sides", "sides_data"]

@@ -123,7 +123,9 @@ def chart(figure: Figure, left: float, bottom: float, width: float, height: floa
             axis.grid(True, color=GRID, linewidth=0.8, linestyle="-")
     for axis, inches in ((axes.xaxis, width), (axes.yaxis, height)):
         axis.set_major_locator(MaxNLocator(nbins=max(2, min(6, int(inches * 2))), steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(_Ticks(useOffset=False, useMathText=False, usetex=False))
+        ticks = _Ticks(useOffset=False, useMathText=False, usetex=False)
+        ticks.set_powerlimits((-4, 5))
+        axis.set_major_formatter(ticks)
     return axes
 
 

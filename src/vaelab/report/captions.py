@@ -146,15 +146,17 @@ def comparison_captions(data: Mapping[str, Any]) -> dict[str, str]:
             "Reconstructions of the same validation examples by every model. "
             if image
             else "The reconstruction error of every model on each column of the same validation examples: of numbers "
-            "in standard deviations, of levels the share that is wrong; over the values that are there. "
+            "in standard deviations (of positive numbers and counts of the logarithm), of levels the share that is "
+            "wrong; over the values that are there. "
         )
         + "The value next to a name is the root mean squared error over what is shown.",
         "samples": (
             "The same samples from the prior decoded by every model, one sample per position. Decoded means are "
             "smoother than data: no pixel noise is added."
             if image
-            else "The spread of every column in the data, and as decoded by every model from the same samples from the "
-            "prior. " + (DRAWN if mixed else "Decoded means spread less than data: no noise from p(x|z) is added.")
+            else "The spread of every column in validation rows, and as decoded by every model from one set of samples "
+            "of the prior. "
+            + (DRAWN if mixed else "Decoded means spread less than data: no noise from p(x|z) is added.")
         ),
         "latent": (
             f"Where the encoder maps examples{', by class' if labelled else ''}; dashed circles contain 39 % and 86 % "

@@ -14,7 +14,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import read_object, write_atomic
-from vaelab.wording import counted, number, percent, with_error
+from vaelab.wording import counted, number, percent, table_value, with_error
 
 Json = Mapping[str, Any]
 CLEAR = 2.0  # standard errors from which on a difference is called one
@@ -178,7 +178,7 @@ def _typical(own: Json, part: str) -> str:
         name = level if len(level) <= LETTERS else level[: LETTERS - 1] + "…"
         return f"{name}: {percent(own['shares'][part][level])}"
     mean, sd = own["mean"][part], own["sd"][part]
-    return "–" if mean is None else f"{number(mean)}, sd {number(sd)}"
+    return "–" if mean is None else f"{table_value(mean)}, sd {table_value(sd)}"
 
 
 def _associations(found: Json) -> Table | None:

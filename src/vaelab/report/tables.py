@@ -49,12 +49,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table; the first cell of a row is its name. `sorted_by` is the initially ascending column."""
+    """A sortable table; the first cell of a row is its name. `sorted_by` is the column by which rows are in order."""
 
     label: str
     heads: Sequence[str]
     rows: Sequence[Row]
     sorted_by: int | None = None
+
+    @property
+    def order(self) -> str:
+        """Which way that column goes: "ascending", "descending" as where higher is better, or "" if neither."""
+        if self.sorted_by is None:
+            return ""
+        values = [float(cell.exact) for row in self.rows if (cell := row.cells[self.sorted_by]).exact]
+        ways = {"ascending": sorted(values), "descending": sorted(values, reverse=True)}
+        return next((way for way, ordered in ways.items() if values == ordered), "")
 
 
 def _exact(value: Any) -> str:
@@ -90,7 +99,7 @@ def baselines_table(baseline: Mapping[str, Any], models: Iterable[tuple[str, Any
         rows.append(Row(cells))
     rows.append(Row([Cell("without latents"), Cell.of(baseline.get("no_latents")), Cell(""), Cell("")]))
     heads = ("model", "validation, nats", "gain of its dimensions", "test, nats")
-    return Table("Beside simpler models", heads, rows, 1)
+    return Table("Beside simpler models", heads, rows)
 
 
 def history_table(history: Iterable[Mapping[str, Any]]) -> Table:

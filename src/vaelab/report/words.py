@@ -103,11 +103,13 @@ def _how_well(reached: Sequence[Reached]) -> str:
     parts = [f"means over {counted(seeds, 'seed')}"] if seeds > 1 else []
     errors = {"rows": [each.over_rows for each in reached], "seeds": [each.over_seeds for each in reached]}
     known = {of: [error_only(each) for each in found if each is not None] for of, found in errors.items()}
-    told = [f"over {of} {' and '.join(found)}" for of, found in known.items() if found]
-    if len(told) == 1:
-        parts.append(f"±: standard error over {'rows' if known['rows'] else 'seeds'}")
-    elif told:
-        parts.append(f"standard errors {', '.join(told)}; ± is the larger")
+    larger = {each.kind.partition(",")[0] for each in reached if each.kind}
+    told = {of: f"over {of} {' and '.join(found)}" for of, found in known.items() if found}
+    if len(larger) > 1:
+        parts.append(f"standard errors {', '.join(told.values())}; ± is the larger")
+    elif larger:
+        of = larger.pop().removeprefix("± over ")
+        parts.append("; ".join([f"±: standard error over {of}", *(text for name, text in told.items() if name != of)]))
     return f" ({'; '.join(parts)})" if parts else ""
 
 

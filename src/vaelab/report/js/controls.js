@@ -15,7 +15,7 @@ const slidersOf = (model, zOf, kindOf, changed) => {
     return { dim, input, value, line };
   });
   const lines = (active) => made.filter(({ dim }) => model.active.has(dim) === active).map(({ line }) => line);
-  host.replaceChildren(...lines(true));
+  host.replaceChildren(el("div", { class: "used" }, ...lines(true)));
   const unused = lines(false);
   if (unused.length) {
     host.append(el("details", {}, el("summary", { text: `${unused.length} unused ${unused.length === 1 ? "dimension" : "dimensions"}` }), ...unused));

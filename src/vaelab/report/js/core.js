@@ -19,6 +19,8 @@ const readJson = (id) => {
   return source ? JSON.parse(source.textContent) : null;
 };
 
+// A whole number of a table: digits are grouped from five on, so that years are written as such.
+const grouped = (whole) => (Math.abs(whole) < 1e4 ? String(whole) : whole.toLocaleString("en"));
 const format = (value) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (typeof value !== "number") return String(value);

@@ -68,8 +68,8 @@ const frame = (host, { height, x, y, xName, yName, left = 52, right = 14, top = 
   let last = -Infinity;
   for (const tick of x.ticks()) {
     const at = px(tick), text = tickText(tick);
-    if (at - last < 7 * text.length + 6) continue;
-    last = at;
+    if (at - last < 3.5 * text.length + 8) continue; // labels are centred: both halves and a gap
+    last = at + 3.5 * text.length;
     root.append(svg("line", { class: "grid", x1: at, x2: at, y1: top, y2: height - bottom }),
       svg("text", { class: "tick", x: at, y: height - bottom + 15, "text-anchor": "middle", text }));
   }

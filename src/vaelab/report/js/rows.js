@@ -30,7 +30,7 @@ const rowView = (data) => {
     if (Number.isNaN(value)) return "missing";
     if (levels[i]) return levels[i][levelOf(value, i)];
     if (kinds[i] === "date") return Math.abs(value) < 1e8 ? new Date(Math.round(value) * DAY).toISOString().slice(0, 10) : "–";
-    if (Math.abs(value) >= 1000 || (kinds[i] === "count" && value >= 10)) return Math.round(value).toLocaleString("en");
+    if (Math.abs(value) >= 1000 || (kinds[i] === "count" && value >= 10)) return grouped(Math.round(value));
     return kinds[i] === "count" && !Number.isInteger(value) ? value.toFixed(1) : format(value);
   };
   // The probabilities of a column's levels; of a binary one its mean says them too.
