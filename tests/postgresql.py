@@ -77,4 +77,5 @@ def mirrored(server: Server, name: str) -> list[Any]:
         return content(optuna.load_study(study_name=name, storage=storage).trials)
     finally:
         storage.remove_session()
+        storage.remove_session()
         storage.engine.dispose()

@@ -149,7 +149,7 @@ def test_bad_measurements_are_refused(inverted, tmp_path):
     for name, message in [
         ("short.npy", "must have the shape (n, 50)"),
         ("short.csv", "must hold 50 numbers, one measurement, but holds 49"),
-        ("words.csv", "must hold 50 numbers, one measurement, but holds 2"),
+        ("words.csv", "must hold rows below its header, but has 0"),
         ("missing.npy", "must exist"),
     ]:
         with pytest.raises(InputError) as refused:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 BASE = {
     "prior": "mixture",
+    "covariance": "full",
     "components": 3,
     "likelihood": "gaussian",
     "device": "cpu",
