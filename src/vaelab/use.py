@@ -13,6 +13,7 @@ from vaelab import store
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import Dataset
 from vaelab.data.cells import Unseen, rows_in_words, unknown_levels
+from vaelab.data.labels import as_labels
 from vaelab.data.style import ISO, Style
 from vaelab.engine.process import one_thread
 from vaelab.errors import InputError, shown
@@ -102,17 +103,26 @@ class NewRows:
     @property
     def notes(self) -> list[str]:
         """What the user should know about how the rows were read."""
+        return self.told_unseen("read as missing")
+
+    def told_unseen(self, consequence: str) -> list[str]:
+        """Which columns hold levels that training did not have, and what this means for their rows."""
         return [
-            f"column {column!r} holds levels that training did not have, read as missing: {rows_in_words(cells)}."
+            f"column {column!r} holds levels that training did not have, {consequence}: {rows_in_words(cells)}."
             for column, cells in self.unseen.items()
         ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions for n examples: the class of each or "unknown", and p(c|x) (n, C); `rows`: of which examples."""
+    """Predictions of classes for n examples.
 
-    answers: list[str]
+    answers: (n,) labels as the training data had them, whole numbers, bools or text; of a clustering without labels the
+        number of the cluster, as text. "unknown" stands where there is no answer, beside which numbers are objects.
+    proba: (n, C) p(c|x), in the order of `classes`. rows: of which examples.
+    """
+
+    answers: Array
     proba: Array
     classes: tuple[str, ...]
     rows: NewRows
@@ -164,6 +174,16 @@ def predict(
 
     source: a file, a built-in name, or an array (n, *shape). by: of a clustering with labels, "mixture", its named
     components, or "graph", label propagation; by default what its validation split chose. reading: see `new_rows`.
+
+    Returns `answers` (n,), labels as the training data had them (whole numbers, bools or text, "unknown" where there is
+    no answer), and `proba` (n, C), p(c|x) in the order of `classes`.
+
+    >>> from vaelab import classify
+    >>> folder = getfixture("tmp_path") / "study"
+    >>> study = classify("digits", trials=1, settings={"epochs": 2}, figures="none", out=folder)
+    >>> found = predict(folder, "digits")
+    >>> found.answers.dtype, found.proba.shape
+    (dtype('int64'), (1797, 10))
     """
     folder = Path(folder)
     if any((home / "mixture.json").is_file() for home in (folder, folder / "clusters")):
@@ -178,10 +198,10 @@ def predict(
             shares = clusters.shares(*fitted.encode(rows.x))
             numbers = cluster_names(shares.shape[1])
             chosen = assigned(shares, clusters.reject)
-            return Predictions([NOISE if c < 0 else numbers[c] for c in chosen], shares, numbers, rows)
+            return Predictions(as_labels(chosen, numbers, "text", NOISE), shares, numbers, rows)
         by = by or clusters.chosen
         codes, proba = clusters.predict(*fitted.encode(rows.x), by)
-        answers = ["unknown" if c < 0 else clusters.classes[c] for c in codes]
+        answers = as_labels(codes, clusters.classes, clusters.label_kind)
         return Predictions(answers, proba, clusters.classes, rows, [clusters.told(by)])
     if by is not None:
         raise InputError(f"`by` is for a clustering with labels, but {folder} is none; leave it out.")
@@ -189,7 +209,7 @@ def predict(
     rows = with_split(model, new_rows(model, source, data_dir, **reading), source)
     with one_thread():
         proba = model.predict_proba(rows.x)
-    return Predictions([model.classes[c] for c in proba.argmax(1)], proba, model.classes, rows)
+    return Predictions(as_labels(proba.argmax(1), model.classes, model.facts.label_kind), proba, model.classes, rows)
 
 
 def latent_of_row(model: Fitted, data: Dataset, name: str) -> Array:
@@ -258,7 +278,8 @@ def score_anomalies(
     found = row_scores.score_rows(
         model, own, rows.x, contamination, ids=rows.ids, id_name=rows.id_name, unseen=rows.unseen
     )
-    return dataclasses.replace(found, notes=[*found.notes, *rows.notes], split=rows.split, style=rows.style)
+    new = rows.told_unseen("each of which makes its row an anomaly; the other columns of the row are judged without it")
+    return dataclasses.replace(found, notes=[*found.notes, *new], split=rows.split, style=rows.style)
 
 
 def drift(

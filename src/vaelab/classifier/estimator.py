@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -17,6 +18,7 @@ from vaelab.classifier.fitted import FittedClassifier
 from vaelab.classifier.learning import Discriminative
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.data.containers import FrameLook
+from vaelab.data.labels import kind_of_labels
 from vaelab.data.scikit import FEWEST_TO_SPLIT, checked, checked_with_labels, held_out
 from vaelab.engine.process import one_thread
 from vaelab.settings.spec import Activation, Network, Norm, OptimizerName, Schedule
@@ -184,6 +186,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             x, spec.seed, types=types, groups=groups, codes=codes.astype(np.int64),
             classes=tuple(str(c) for c in self.classes_),
         )  # fmt: skip
+        data = dataclasses.replace(data, label_kind=kind_of_labels(self.classes_))
         spec = resolve(spec, data)
         with one_thread():
             feed = LabelledFeed(data, spec)

@@ -134,7 +134,8 @@ def _rounded(values: Array, digits: int) -> Array:
 def write_answers(found: Predictions, out: Path | None) -> None:
     """Answers (n,) and p(c|x) (n, C) as CSV or .parquet: row or id, split if known, label, and p(class) for each."""
     check_table(out)
-    table = {"label": np.array(found.answers, dtype=object)}
+    answers = found.answers if found.answers.dtype.kind != "O" else found.answers.astype(np.str_)  # of one type
+    table = {"label": answers}
     table |= {f"p({name})": found.proba[:, c] for c, name in enumerate(found.classes)}
     write_columns(_beside(_first(len(found.proba), found.rows), table), out, 6, found.rows.style)
 

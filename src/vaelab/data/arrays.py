@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from vaelab.data.cells import Cells, cells_of, texts_of
 from vaelab.data.columns import Column, Kind
-from vaelab.data.dataset import SPLITS, Array, Dataset
+from vaelab.data.dataset import SPLITS, Array, Dataset, LabelKind
 from vaelab.data.dates import STAMP
 from vaelab.data.frames import frame_raw
 from vaelab.data.groups import Placed, place_rows
-from vaelab.data.labels import encode, label_values
+from vaelab.data.labels import encode, kind_of_labels, label_values
 from vaelab.data.notes import of_arrays, of_labels, sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
@@ -24,6 +24,9 @@ from vaelab.data.targets import with_targets
 from vaelab.data.types import check_kinds, columns_of, conditioned
 from vaelab.data.values import chunks, quote, to_numbers
 from vaelab.errors import InputError
+
+Labels = tuple[npt.NDArray[np.int64] | None, tuple[str, ...], LabelKind]  # codes, classes, what they were given as
+NO_LABELS: Labels = (None, (), "text")
 
 
 def from_arrays(
@@ -126,7 +129,7 @@ def build(
     if raw.x_test is not None:
         x = np.concatenate([x, _test_part(raw.x_test, x, what, features)])
         test_rows = np.arange(n, len(x))
-    labels, classes = _labels(raw, n, len(x) - n) if targets is None else (None, ())
+    labels, classes, label_kind = NO_LABELS if targets is not None else _labels(raw, n, len(x) - n)
     _refuse_constant(x, what)
     seed = int(seed)
     if whole:
@@ -157,6 +160,7 @@ def build(
         raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,
         style=raw.style if cells is None else dataclasses.replace(raw.style, dates=_dates(cells)),
+        label_kind=label_kind,
     )  # fmt: skip
     return dataclasses.replace(data, source={**source, "seed": seed, "fingerprint": data.fingerprint})
 
@@ -239,7 +243,7 @@ def _are_same(rows: Array, first: Array) -> bool:
     return bool(((rows == first) | (np.isnan(first) & np.isnan(rows))).all())
 
 
-def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
+def _labels(raw: Raw, n: int, tests: int) -> Labels:
     """Codes of y (and then of y_test), -1 where there is no label, and the classes of both."""
     if raw.y_test is not None and raw.x_test is None:
         raise InputError("`y_test` needs `x_test`, but only the labels were given; give both or neither.")
@@ -247,7 +251,7 @@ def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None,
         lacking = "y" if raw.y is None else "y_test"
         raise InputError(f"both parts need labels or neither, but `{lacking}` is missing; give both or neither.")
     if raw.y is None:
-        return None, ()
+        return NO_LABELS
     y, there = label_values(raw.y, n)
     if raw.y_test is not None:
         y_test, there_test = label_values(raw.y_test, tests)
@@ -256,4 +260,4 @@ def _labels(raw: Raw, n: int, tests: int) -> tuple[npt.NDArray[np.int64] | None,
         y, there = np.concatenate([y, y_test]), np.concatenate([there, there_test])
     codes = np.full(len(there), -1)
     codes[there], classes = encode(y, raw.classes)
-    return codes, classes
+    return codes, classes, kind_of_labels(y, raw.classes)

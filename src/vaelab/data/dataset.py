@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from vaelab.data.columns import Column
 from vaelab.data.style import ISO, Style
 
 Array = npt.NDArray[Any]
+LabelKind = Literal["text", "int", "bool"]
 SPLITS = ("train", "validation", "test")
 CHUNK_BYTES = 32 << 20  # statistics read the array in chunks, so that a memory map is never fully loaded
 SMALLEST = 1e-290  # variance that is summed exactly: squares below 1e-308 are rounded
@@ -47,6 +48,7 @@ class Dataset:
     targets: npt.NDArray[np.float64] | None = None  # (N,), in their own units
     numbers: npt.NDArray[np.int64] | None = None  # (N,) of the rows as read, where those without a target are left out
     style: Style = ISO  # how a table of text was written
+    label_kind: LabelKind = "text"  # what labels were given as, for answers
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaelab.data.cells import missing_or_text
-from vaelab.data.dataset import Array
+from vaelab.data.dataset import Array, LabelKind
 from vaelab.data.limits import check_texts
 from vaelab.data.values import as_array, quote, short, type_name
 from vaelab.errors import InputError, unknown_name
@@ -113,3 +114,27 @@ def encode(values: Array, classes: tuple[str, ...]) -> tuple[npt.NDArray[np.int6
             raise unknown_name("class", str(value), classes)
     order = np.array([classes.index(str(value)) for value in found], dtype=np.int64)
     return order[codes], classes
+
+
+def kind_of_labels(values: Array, classes: tuple[str, ...] = ()) -> LabelKind:
+    """What labels (m,) are, where `classes` names whole numbers 0, 1, ...: of names other than these, text.
+
+    >>> kind_of_labels(np.array([0, 1])), kind_of_labels(np.array([0, 1]), ("no", "yes"))
+    ('int', 'text')
+    """
+    if values.dtype.kind not in "biu" or classes != tuple(map(str, range(len(classes)))):
+        return "text"
+    return "bool" if values.dtype.kind == "b" and not classes else "int"
+
+
+def as_labels(codes: npt.NDArray[np.int64], classes: tuple[str, ...], kind: LabelKind, other: str = "unknown") -> Array:
+    """Class codes (n,) as labels of the kind that was given; -1 as `other`, beside which numbers are objects.
+
+    >>> as_labels(np.array([1, 0]), ("3", "8"), "int"), as_labels(np.array([1, -1]), ("3", "8"), "int")
+    (array([8, 3]), array([8, 'unknown'], dtype=object))
+    """
+    read: dict[str, Callable[[str], Any]] = {"text": str, "int": int, "bool": lambda name: name == "True"}
+    own = [read[kind](name) for name in classes]
+    if (codes >= 0).all():
+        return np.array(own)[codes]
+    return np.array([*own, other], dtype=np.str_ if kind == "text" else object)[codes]

@@ -235,7 +235,7 @@ def _conclude(
             chosen_shares = shares
             clusters = Clusters(
                 mixture, table, data.classes, options.points, options.reject, _place(fitted.folder, folder),
-                _digest(fitted.folder),
+                _digest(fitted.folder), label_kind=data.label_kind,
             )  # fmt: skip
         rows.append(mixture_row(mixtures[i], points, shares, table, latents, options.reject))
     assert chosen_shares is not None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelab import store
+from vaelab.data.dataset import LabelKind
 from vaelab.errors import StoreError, shown
 from vaelab.latent.labels import ClassTable
 from vaelab.latent.mixture import Covariance, LatentMixture
@@ -42,6 +43,7 @@ class Clusters:
     run: str = "model"
     weights_sha256: str = ""
     propagation: Propagation | None = None
+    label_kind: LabelKind = "text"
 
     def shares(self, mean: Any, std: Any) -> Floats:
         """p(k|x) (n, K) from the posterior's mean and standard deviation (n, L)."""
@@ -95,6 +97,7 @@ class Clusters:
             "covariance": m.covariance,
             "points": self.points,
             "classes": list(self.classes),
+            "label_kind": self.label_kind,
             "smoothing": None if self.table is None else self.table.smoothing,
             "propagates": self.propagation is not None,
             "reject": self.reject,
@@ -127,6 +130,9 @@ class Clusters:
                 raise StoreError(f"{path} is damaged: it has no valid {name!r}; cluster again.")
         if facts["points"] not in get_args(Points):
             raise StoreError(f"{path} is damaged: points must be samples or means, but is {shown(facts['points'])}.")
+        kind = facts.get("label_kind", "text")  # an older clustering does not know
+        if kind not in get_args(LabelKind):
+            raise StoreError(f"{path} is damaged: label_kind must be text, int or bool, but is {shown(kind)}.")
         if facts["components"] < 1 or facts["latent_dim"] < 1 or facts["covariance"] not in get_args(Covariance):
             raise StoreError(f"{path} is damaged: it describes no mixture; cluster again.")
         K, L, C = facts["components"], facts["latent_dim"], len(facts["classes"])
@@ -139,7 +145,7 @@ class Clusters:
         propagation = Propagation.load(folder, L, C) if facts["propagates"] else None
         return cls(
             mixture, table, tuple(map(str, facts["classes"])), facts["points"], float(facts["reject"]), facts["run"],
-            facts["weights_sha256"], propagation,
+            facts["weights_sha256"], propagation, kind,
         )  # fmt: skip
 
 

@@ -53,6 +53,7 @@ def dump_data(data: Dataset, folder: Path) -> dict[str, Any]:
         "notes": data.notes,
         "condition": data.condition,
         "style": dataclasses.asdict(data.style),
+        "label_kind": data.label_kind,
     }
     return {
         **facts,
@@ -80,6 +81,7 @@ def open_data(where: dict[str, Any]) -> Dataset:
         left_out=where["left_out"],
         notes=tuple(where["notes"]),
         style=Style(**where["style"]),
+        label_kind=where["label_kind"],
         **held,
     )
 

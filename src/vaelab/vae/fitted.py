@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaelab import store
 from vaelab.data import Column, Dataset, Reading, Scaling, rows_for
-from vaelab.data.dataset import names_of
+from vaelab.data.dataset import LabelKind, names_of
 from vaelab.data.scaling import Typed
 from vaelab.data.style import ISO, Style
 from vaelab.data.values import refuse_missing
@@ -60,12 +60,14 @@ class DataFacts:
     condition: int = 0
     custom: tuple[str, ...] = ()  # which of encoder and decoder are custom networks
     style: Style = ISO
+    label_kind: LabelKind = "text"
 
     @classmethod
     def of(cls, data: Dataset) -> DataFacts:
         return cls(
             data.name, data.shape, str(data.x.dtype), data.classes, data.columns, data.split_seed,
             data.fingerprint, dict(data.source), data.condition, style=data.style,
+            label_kind=data.label_kind,
         )  # fmt: skip
 
     @classmethod
