@@ -56,6 +56,19 @@ def significant(value: float) -> str:
     return f"{rounded:.0f}" if 1e4 <= abs(rounded) < 1e7 else f"{rounded:.5g}"
 
 
+def told_apart(value: str | float, other: str | float) -> tuple[str, str]:
+    """Two values of a table; numbers have five significant digits, or as many more as tell them apart.
+
+    >>> told_apart(8.0, 7.6123456), told_apart(8.0, 8.00001), told_apart("a", "b")
+    (('8', '7.6123'), ('8', '8.00001'), ('a', 'b'))
+    """
+    for digits in range(5, 10):
+        told = [each if isinstance(each, str) else f"{each:.{digits}g}" for each in (value, other)]
+        if told[0] != told[1]:
+            break
+    return told[0], told[1]
+
+
 def difference(value: float) -> str:
     """The size of a difference of two numbers, which itself is known less well: two significant digits.
 

@@ -114,7 +114,9 @@ def test_a_new_level_is_an_anomaly_with_a_reason_and_for_others_a_missing_cell(r
     assert (reason.column, reason.value, reason.expected in ("north", "south")) == ("city", "abroad", True)
     others = np.arange(25) != 7
     np.testing.assert_array_equal(found.score[others], known.score[others])
-    assert any("'abroad' in row 7" in note for note in found.notes)
+    (note,) = [note for note in found.notes if "'abroad' in row 7" in note]
+    assert "makes its row an anomaly" in note
+    assert "missing" not in note
     done = commands.vaelab(["encode", str(run), str(table)], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "column 'city' holds levels that training did not have, read as missing: 'abroad' in row 7" in done.stderr
@@ -122,6 +124,20 @@ def test_a_new_level_is_an_anomaly_with_a_reason_and_for_others_a_missing_cell(r
     frame = pd.read_csv(table)
     with pytest.raises(InputError, match="must hold one of north, south, but X holds 'abroad' in row 7"):
         vaelab.load(run).encode(frame)  # where no one would see a note
+
+
+def test_what_is_expected_of_a_count_is_a_mean_that_differs_from_the_cell(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size = rng.uniform(2, 12, 600)
+    frame = pd.DataFrame({"area": size * 20 + rng.normal(0, 1, 600), "rooms": rng.poisson(size), "x": rng.random(600)})
+    run = vaelab.train(frame, {"latent_dim": 2, "epochs": 20}, out=tmp_path / "run", figures=False)
+    found = score_anomalies(run.model, frame, 0.2, data=run.data)
+    told = [reason for own in found.strange for reason in own if reason.column == "rooms"]
+    assert told
+    assert any(reason.expected != round(reason.expected) for reason in told)
+    for reason in told:
+        value, expected = str(reason).removeprefix("rooms = ").rstrip(")").split(" (expected ")
+        assert value != expected
 
 
 def test_false_alarms_are_as_many_as_promised(run: Path, tmp_path: Path) -> None:
@@ -250,4 +266,4 @@ def test_a_row_that_calibrates_is_compared_with_the_others_alone(run: Path, tmp_
     expected = [sum(found.score >= score) / m for score in found.score]
     np.testing.assert_allclose(found.p_value, expected)
     assert found.p_value.min() == pytest.approx(1 / m)
-    assert any("calibrate themselves" in note for note in found.notes)
+    assert f"{m} rows of the file are some of the rows that p-values are calibrated on" in " ".join(found.notes)

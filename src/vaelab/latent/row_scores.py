@@ -23,7 +23,7 @@ from vaelab.vae import conditionals
 from vaelab.vae.fitted import Array, Fitted
 from vaelab.vae.row_costs import row_costs
 from vaelab.vae.spec import Spec
-from vaelab.wording import counted
+from vaelab.wording import counted, told_apart
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -49,7 +49,8 @@ class Reason:
     p_value: float
 
     def __str__(self) -> str:
-        return f"{self.column} = {_shown(self.value)} (expected {_shown(self.expected)})"
+        value, expected = told_apart(self.value, self.expected)
+        return f"{self.column} = {value} (expected {expected})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +215,8 @@ def _reasons(fitted: Fitted, rows: Array, known: Array) -> list[list[Reason]]:
             facts = fitted.facts.columns[kept[j]]
             told = as_written(np.array([rows[row, kept[j]], value]), facts).tolist()
             found[row].append(Reason(facts.name or f"x{kept[j]}", told[0], told[1], p_value))
-        rows[active, kept[column]], named[active, column] = expected, True
+            rows[row, kept[j]] = value if facts.rounded_to is None else np.round(value, facts.rounded_to)
+        named[active, column] = True
     return found
 
 
@@ -260,7 +262,10 @@ def _notes(
         notes.append(f"the contamination is {limit:.2g}, the lowest that so few calibration rows allow.")
     trained = fitted.rows(data.x[data.splits["train"]])
     if own:
-        notes.append(f"{counted(own, 'row')} of the file calibrate themselves; each is compared with the others alone.")
+        notes.append(
+            f"{counted(own, 'row')} of the file {'is one' if own == 1 else 'are some'} of the rows that p-values are "
+            "calibrated on; each is compared with the others of these, not with itself."
+        )
     copies = int(np.isin(_keys(fitted, rows), _keys(fitted, trained)).sum())
     if copies:
         notes.append(
@@ -339,7 +344,3 @@ def write_row_scores(found: RowScores, fitted: Fitted, data: Dataset, folder: Pa
     )
     build_row_scores_report(folder, Spec)
     return results
-
-
-def _shown(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.5g}"

@@ -13,7 +13,7 @@ from vaelab.report.pictures import folder_pictures
 from vaelab.report.tables import Cell, Row, Table
 from vaelab.settings.spec import ModelSpec
 from vaelab.store import read_object, write_atomic
-from vaelab.wording import counted, number, percent, row_title
+from vaelab.wording import counted, number, percent, row_title, told_apart
 
 FAR = 1e7  # scores from which on digits say nothing
 
@@ -70,12 +70,9 @@ def _strangest(results: Mapping[str, Any]) -> Table:
 
 
 def _reasons(found: list[Mapping[str, Any]]) -> str:
-    return "; ".join(f"{own['column']} {_plain(own['value'])}, expected {_plain(own['expected'])}" for own in found)
+    told = ((own["column"], *told_apart(own["value"], own["expected"])) for own in found)
+    return "; ".join(f"{column} {value}, expected {expected}" for column, value, expected in told)
 
 
 def _score(value: float) -> str:
     return number(value) if value < FAR else f"{value:.4g}"
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, int | float) else str(value)

@@ -53,14 +53,14 @@ def surprise(fitted: Fitted, rows: Array, cells: Ints) -> Floats:
 @torch.no_grad()
 def expected(fitted: Fitted, rows: Array, cells: Ints) -> Array:
     """What is expected in each cell (c,), in the data's own units, given the other cells of its row: a mean, of
-    positive numbers about the median, of levels the most likely one. Arguments as of `surprise`.
+    counts not whole, of positive numbers about the median, of levels the most likely one. Arguments as of `surprise`.
     """
     columns = cells[:, 1] if fitted.scaling.kept is None else fitted.scaling.kept[cells[:, 1]]
     found = np.empty(len(cells), np.result_type(fitted.scaling.offset, np.float32))
     for place, x, j, outputs, weights in _weighted(fitted, rows, cells):
         filled = _filled(fitted, x, j, outputs, weights, rows[cells[place, 0]])
         values = filled.cpu().numpy().astype(fitted.scaling.offset.dtype)
-        own = imputation.as_cells(fitted, values, rows.shape[1])
+        own = imputation.as_cells(fitted, values, rows.shape[1], are_means=True)
         found[place] = own[np.arange(len(own)), columns[place]]
     return found
 

@@ -120,14 +120,16 @@ def _fill(fitted: Fitted, filled: Array, rows: Array, place: slice, found: Tenso
     filled[place][missing] = own[missing]
 
 
-def as_cells(fitted: Fitted, values: Array, width: int) -> Array:
-    """Rows in the model's units (n, D_model) in the data's own (n, D): counts are whole, levels are levels."""
+def as_cells(fitted: Fitted, values: Array, width: int, are_means: bool = False) -> Array:
+    """Rows in the model's units (n, D_model) in the data's own (n, D): counts are whole, unless they are to be means;
+    levels are levels.
+    """
     own = fitted.scaling.to_own(values, (width,))
     for j, column in enumerate(fitted.facts.columns):
         if column.condition:
             own[:, j] = np.nan
         elif column.rounded_to is not None:
-            own[:, j] = np.round(own[:, j], column.rounded_to)
+            own[:, j] = own[:, j] if are_means else np.round(own[:, j], column.rounded_to)
         elif column.has_levels:
             levels = np.array(column.values)
             own[:, j] = levels[np.abs(own[:, j, None] - levels).argmin(1)]

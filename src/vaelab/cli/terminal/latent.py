@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelab.cli.terminal.console import out, print_line, print_notes, print_titled, share
-from vaelab.wording import number, row_title, with_error
+from vaelab.wording import number, row_title, told_apart, with_error
 
 CLUSTERED = {
     "hungarian_accuracy": "Hungarian",
@@ -127,7 +127,8 @@ def print_row_scores(results: Mapping[str, Any]) -> None:
         table.add_column(name, justify="right")
     table.add_column("what makes it strange")
     for own in results["strangest"][:SHOWN_ROWS]:
-        reasons = (f"{why['column']} {_plain(why['value'])} not {_plain(why['expected'])}" for why in own["strange"])
+        told = ((why["column"], *told_apart(why["value"], why["expected"])) for why in own["strange"])
+        reasons = (f"{column} {value} not {expected}" for column, value, expected in told)
         table.add_row(str(own["row"]), f"{own['score']:.5g}", f"{own['p_value']:.2g}", "; ".join(reasons))
     said = (
         f"{results['flagged']:,} of {results['rows']:,} rows flagged (p-value at most {results['contamination']:.2g})"
@@ -136,7 +137,3 @@ def print_row_scores(results: Mapping[str, Any]) -> None:
     print_notes(console, results["notes"])
     if "anomalies" in results:
         print_line(console, f"folder: {results['anomalies']}   report: {results['anomalies']}/report.html")
-
-
-def _plain(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.5g}"
