@@ -90,7 +90,8 @@ def load_regressor(folder: str | Path) -> FittedRegressor:
 class NewRows:
     """Examples for a trained model; the names of the rows, if they have any, with what these are called; splits.
 
-    unseen: levels that the model's columns do not have, whose cells are missing in x.
+    unseen: levels that the model's columns do not have, whose cells are missing in x. unused: columns as read that are
+    neither the model's nor the ids.
     """
 
     x: Array
@@ -99,6 +100,7 @@ class NewRows:
     split: Array | None = None  # of each row, if these are the data that the model was trained on
     unseen: Unseen = dataclasses.field(default_factory=dict)
     style: Style = ISO  # how the table of text that they came from is written
+    unused: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -400,9 +402,10 @@ def new_rows(
         return NewRows(raw.x, np.array(raw.ids), raw.id_name)
     chosen = data_module.Reading.create(**{**facts.reading.to_dict(), **reading})
     unseen: Unseen = {}
+    unused: list[str] = []
     x, ids, style = data_module.new_rows(
         source, facts.shape, dtype_hint=facts.dtype, columns=facts.columns, reading=chosen, unseen=unseen,
-        needs_id=reading.get("id") is not None,
+        unused=unused, needs_id=reading.get("id") is not None,
     )  # fmt: skip
     for column in facts.columns:  # what is given, and what a model without missing cells sees, must be known
         if column.name in unseen and (column.condition or model.scaling.typed is None):
@@ -410,5 +413,5 @@ def new_rows(
     if ids is None:
         if "id" in reading:
             raise InputError(f"the new examples have no column {reading['id']!r} with their names; check `id`.")
-        return NewRows(x, unseen=unseen, style=style)
-    return NewRows(x, ids, chosen.id or "id", unseen=unseen, style=style)
+        return NewRows(x, unseen=unseen, style=style, unused=tuple(unused))
+    return NewRows(x, ids, chosen.id or "id", unseen=unseen, style=style, unused=tuple(unused))

@@ -35,6 +35,15 @@ def test_cells_that_are_there_stay_and_others_are_filled(run: Path) -> None:
         filled = list(csv.DictReader(file, delimiter=";"))
     assert set(filled[0]) == {"split", *given[0]} - {"id"}
     assert [row["patient"] for row in filled] == [row["patient"] for row in given]
+    missing = sum(cell == "NA" for row in given for cell in row.values())
+    some = sum("NA" in row.values() for row in given)
+    assert f"{missing} cells filled in {some} of 300 rows, of columns " in done.stderr
+    assert done.stderr.endswith("; written to filled.csv.\n")
+    text = PATIENTS.read_text().splitlines()
+    more = [f"{line};{cell}" for line, cell in zip(text, ["note", *["x"] * 300], strict=True)]
+    (run.parent / "more.csv").write_text("\n".join(more) + "\n")
+    done = vaelab(["impute", "run", "more.csv"], run.parent)
+    assert done.stderr.endswith("; written, without column 'note', which the model does not have.\n")
     for before, after in zip(given, filled, strict=True):
         for name, cell in before.items():
             own = cell.replace(",", ".")

@@ -34,7 +34,7 @@ from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, parse
 from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
 from vaelab.settings.checks import MOST_DRAWS
-from vaelab.wording import printable
+from vaelab.wording import counted, printable
 
 if TYPE_CHECKING:
     from vaelab.use import NewRows
@@ -249,12 +249,14 @@ def predict(
         estimates = use.estimate(folder, source, interval, rows.data_dir, **rows.changes)
         _tell_all(estimates.rows.notes)
         outputs.write_estimates(estimates, out)
+        _tell_written(len(estimates.mean), "prediction", out)
         return
     if interval is not None:
         raise InputError(f"`interval` is for numbers, but {folder} predicts classes; leave it out.")
     answers = use.predict(folder, source, by, data_dir=rows.data_dir, **rows.changes)
     _tell_all(answers.notes)
     outputs.write_answers(answers, out)
+    _tell_written(len(answers.answers), "answer", out)
 
 
 def _examples(model: Fitted, source: str, rows: RowOptions) -> NewRows:
@@ -264,6 +266,12 @@ def _examples(model: Fitted, source: str, rows: RowOptions) -> NewRows:
     examples = use.with_split(model, use.new_rows(model, source, rows.data_dir, **rows.changes), source)
     _tell_all(examples.notes)
     return examples
+
+
+def _tell_written(number: int, what: str, out: Path | None) -> None:
+    """What is in a file that the terminal does not show."""
+    if out is not None:
+        tell(f"{counted(number, what)} written to {out}.")
 
 
 def _tell_all(notes: Sequence[str]) -> None:
@@ -360,7 +368,9 @@ def impute(
 
     model = use.load(folder)
     examples = _examples(model, source, rows)
-    outputs.write_examples(model.impute(examples.x, draws, seed), model.facts, out, examples, is_filled=True)
+    filled = model.impute(examples.x, draws, seed)
+    outputs.write_examples(filled, model.facts, out, examples, is_filled=True)
+    tell(outputs.told_filled(examples, filled if draws == 0 else filled[0], model.facts.features, out))
 
 
 @with_options

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # of modules that import seconds of libraries
     from vaelab.vae.fitted import DataFacts
 
 FRAME = 80  # milliseconds
+LISTED = 5  # names of columns in a line
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRows | None = None) -> None:
@@ -65,6 +66,22 @@ def write_examples(
     flat = x.reshape(len(x), -1)
     names = facts.features or [f"x{i}" for i in range(flat.shape[1])]
     _write(flat, names, out, rows, facts.style if rows is None else rows.style)
+
+
+def told_filled(rows: NewRows, filled: Array, names: Sequence[str], out: Path | None) -> str:
+    """How many cells of rows (n, D) were filled, where they are, and which columns of the input are not written."""
+    cells = np.isnan(rows.x) & ~np.isnan(filled)
+    told = f"{counted(int(cells.sum()), 'cell')} filled"
+    if cells.any():
+        own = [names[j] if names else f"x{j}" for j in np.flatnonzero(cells.any(0)).tolist()]
+        told += f" in {int(cells.any(1).sum()):,} of {counted(len(cells), 'row')}, of {_listed(own)}"
+    told += f"; written{'' if out is None else f' to {out}'}"
+    return f"{told}, without {_listed(rows.unused)}, which the model does not have." if rows.unused else f"{told}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return f"column{'' if len(names) == 1 else 's'} {', '.join(shown(name) for name in names[:LISTED])}{more}"
 
 
 def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:

@@ -238,6 +238,7 @@ def new_rows(
     columns: Sequence[Column] = (),
     reading: Reading = PLAIN,
     unseen: Unseen | None = None,
+    unused: list[str] | None = None,
     needs_id: bool = False,
 ) -> tuple[Array, Array | None, Style]:
     """New data as rows (n, D) for a model trained on examples of this shape, their ids (n,) if they have any, and how a
@@ -250,6 +251,7 @@ def new_rows(
     reading: how the training data were read; the same holds here, without the target.
     unseen: collects levels of text that the columns do not have, whose cells are then missing; by default they are
         refused.
+    unused: collects the columns of a table that are neither the model's nor the ids.
     needs_id: refuse data without the column `id` of the reading; by default its names are those the file has, if any.
     """
     features = names_of(columns)
@@ -260,6 +262,8 @@ def new_rows(
     if table is not None and features:
         rows = recode(_chosen(table, features, name), columns, name, reading.types, unseen, forms)
         style = dataclasses.replace(style, dates=forms)
+        if unused is not None:
+            unused += [column for column in table if column not in (*features, reading.id)]
     else:
         if isinstance(x, Mapping) and not x:
             raise InputError(f"{name} must have columns, but has none.")
