@@ -206,3 +206,25 @@ def test_new_rows_that_do_not_fit_are_one_line(tmp_path):
     assert "must hold numbers in column 'b', but row 0 holds 'high'" in message(rows_of, data, frame.assign(b="high"))
     rows = rows_for(frame.assign(kind=None), data.shape, dtype_hint=data.x.dtype, columns=data.columns)
     assert np.isnan(rows[:, data.features.index("kind")]).all()
+
+
+def test_ids_of_which_one_is_there_twice_are_told() -> None:
+    names = [f"HS-{i}" for i in range(100)]
+    names[50] = "HS-7"
+    columns = {"sale": names, "a": np.arange(100) % 7, "b": np.arange(100) / 3}
+    data = from_arrays(columns)
+    assert data.left_out["sale"].startswith("text with 99 different values, not one for each row: 'HS-7' is in 2")
+    assert "`id`" in data.left_out["sale"]
+    (note,) = [note for note in from_arrays(columns, id="sale").notes if "ids" in note]
+    assert "'HS-7' is that of 2 rows" in note
+    assert not any("ids" in note for note in from_arrays(columns, id="sale", group="sale").notes)
+
+
+def test_text_whose_levels_are_hardly_ever_repeated_is_told() -> None:
+    said = [f"free text {i}" if i < 40 else "sunny" for i in range(100)]
+    columns = {"said": said, "city": [f"city {i % 30}" for i in range(100)], "a": np.arange(100) / 3}
+    data = from_arrays(columns)
+    (note,) = [note for note in data.notes if "in one row alone" in note]
+    assert "'said' has 41 levels, of which 40" in note
+    assert "`drop`" in note
+    assert not any("in one row alone" in n for n in from_arrays(columns, types={"said": "categorical"}).notes)

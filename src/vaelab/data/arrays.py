@@ -16,7 +16,7 @@ from vaelab.data.dates import STAMP
 from vaelab.data.frames import frame_raw
 from vaelab.data.groups import Placed, place_rows
 from vaelab.data.labels import encode, kind_of_labels, label_values
-from vaelab.data.notes import of_arrays, of_labels, sentences
+from vaelab.data.notes import of_arrays, of_ids, of_labels, sentences
 from vaelab.data.own_splits import arrange_rows
 from vaelab.data.raw import Raw
 from vaelab.data.reading import DATE_FORMAT, PLAIN, Reading, kind_of
@@ -156,8 +156,11 @@ def build(
             source = {**source, **({"types": {**source.get("types", {}), **formats}} if formats else {})}
         notes = (*notes, *sentences(x, columns, left_out))
     notes = (*notes, *of_labels(labels, splits), *of_arrays(np.shape(raw.x) if cells is None else (), x))
+    ids = _ids(raw, len(x))
+    if ids is not None and placed.groups is None:
+        notes = (*notes, *of_ids(ids))
     data = Dataset(
-        raw.name, x, splits, labels, classes, columns, seed, ids=_ids(raw, len(x)), id_name=raw.id_name,
+        raw.name, x, splits, labels, classes, columns, seed, ids=ids, id_name=raw.id_name,
         groups=placed.groups, left_out=left_out, notes=notes, targets=targets, numbers=numbers,
         style=raw.style if cells is None else dataclasses.replace(raw.style, dates=_dates(cells)),
         label_kind=label_kind,

@@ -6,6 +6,7 @@ import dataclasses
 import decimal
 import math
 import numbers
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from vaelab.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 MANY_LEVELS = 20  # of text; more than that, if they are half of the rows, are names or free text
+ALMOST_ALL = 0.95  # of rows: so many different values are ids of which some are there twice
 MISSING = ("<NA>", "NaT", "nan")  # as pandas writes them
 
 Unseen = dict[str, dict[int, str]]  # levels that training did not have: by column and row
@@ -159,7 +161,7 @@ class _Table:
                 why = "no values"
             elif len(own) > max(MANY_LEVELS, self.length // 2) or (len(own) == told > MANY_LEVELS / 2):
                 ways = dates.mixture_of(texts)
-                why = f"text with {len(own):,} different values"
+                why = f"text with {len(own):,} different values{_almost_ids(texts)}"
                 if ways:
                     why = f"dates written in several ways, such as {ways[0]} and {ways[-1]}"
             elif max(map(len, own)) > MOST_TEXT:
@@ -167,12 +169,34 @@ class _Table:
             if why:
                 self.left_out[name] = why
                 return
+            self.notes += _rare_levels(texts, name)
         else:
             check_texts(texts, f"column {quote(name)}")
         self.notes += marker_notes(own, name)
         place = {text: float(i) for i, text in enumerate(own)}
         self.levels[len(self.names)] = own
         self._keep(name, np.array([np.nan if text is None else place[text] for text in texts]))
+
+
+def _almost_ids(texts: Array) -> str:
+    """What keeps text (n,) that differs in almost all rows from naming them; "" if it does not."""
+    amounts = Counter(text for text in texts if text is not None)
+    most, rows = amounts.most_common(1)[0]
+    if rows == 1 or len(amounts) < ALMOST_ALL * len(texts):
+        return ""
+    return f", not one for each row: {quote(most)} is in {rows}; as `id` they name rows all the same"
+
+
+def _rare_levels(texts: Array, name: str) -> list[str]:
+    """A note on a column of many levels that are hardly ever repeated: a model learns nothing of a level seen once."""
+    amounts = Counter(text for text in texts if text is not None)
+    once = sum(rows == 1 for rows in amounts.values())
+    if len(amounts) <= MANY_LEVELS or 2 * once <= len(amounts):
+        return []
+    return [
+        f"column {quote(name)} has {len(amounts):,} levels, of which {once:,} are in one row alone, as in free text: "
+        "`drop` it, unless its levels are categories (`types` says so)."
+    ]
 
 
 def _kind_of(category: Category) -> Kind:

@@ -77,6 +77,21 @@ def of_arrays(shape: tuple[int, ...], x: Array) -> tuple[str, ...]:
     return ()
 
 
+def of_ids(ids: Array) -> tuple[str, ...]:
+    """The note on ids (n,) of which some are there more than once.
+
+    >>> of_ids(np.array(["a", "b", "a"]))
+    ("ids should differ, but 'a' is that of 2 rows: rows of one thing are kept in one split by `group`.",)
+    """
+    found, amounts = np.unique(ids, return_counts=True)
+    twice = found[amounts > 1]
+    if not len(twice):
+        return ()
+    first = f"{quote(str(twice[0]))} is that of {amounts[amounts > 1][0]:,} rows"
+    more = f" and {len(twice) - 1:,} more of others" if len(twice) > 1 else ""
+    return (f"ids should differ, but {first}{more}: rows of one thing are kept in one split by `group`.",)
+
+
 def of_labels(codes: npt.NDArray[np.int64] | None, splits: Mapping[str, npt.NDArray[np.int64]]) -> tuple[str, ...]:
     """The note on rows without a label, whose code is -1."""
     without = 0 if codes is None else int((codes < 0).sum())
