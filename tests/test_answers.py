@@ -10,6 +10,7 @@ import vaelab
 from vaelab.classifier.fitted import FittedClassifier
 from vaelab.data import from_arrays, load
 from vaelab.data.labels import as_labels
+from vaelab.errors import InputError, StoreError
 from vaelab.study.worker import dump_data, open_data
 
 RNG = np.random.default_rng(0)
@@ -68,3 +69,18 @@ def test_answers_without_a_label_are_unknown() -> None:
     found = as_labels(np.array([1, -1, 0]), ("no", "yes"), "text")
     assert found.tolist() == ["yes", "unknown", "no"]
     assert as_labels(np.array([1, 0, -1]), ("False", "True"), "bool").tolist() == [True, False, "unknown"]
+
+
+def test_a_model_that_answers_nothing_is_called_what_it_is(tmp_path: Path) -> None:
+    vaelab.train(X, {"latent_dim": 2, "epochs": 1}, out=tmp_path / "run", figures=False)
+    expected = r"is the run of a VAE, not of a classifier; .* `classify`, `regress` and `cluster` made"
+    with pytest.raises(StoreError, match=expected):
+        vaelab.predict(tmp_path / "run", X)
+
+
+def test_a_comparison_tells_where_its_runs_are(tmp_path: Path) -> None:
+    models = {"a": {"latent_dim": 2, "epochs": 1}, "b": {"latent_dim": 1, "epochs": 1}}
+    vaelab.compare(X, models=models, seeds=1, out=tmp_path / "both")
+    with pytest.raises(InputError, match=r"is a comparison; .*, such as .*models/00-a/seed0") as refused:
+        vaelab.load(tmp_path / "both")
+    vaelab.load(str(refused.value).partition("such as ")[2].rstrip("."))

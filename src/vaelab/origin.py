@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -68,6 +69,9 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
+            unknown = [name for name in kwargs if name not in signature.parameters]
+            if unknown:
+                raise _unknown_argument(function.__name__, unknown[0], signature.parameters) from None
             return function(*args, **kwargs)  # which says what is wrong
         positional = list(signature.parameters)[: len(args)]
         parts = []
@@ -78,6 +82,22 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return told_function
+
+
+def _unknown_argument(function: str, name: str, known: Collection[str]) -> TypeError:
+    """The error for an argument that a function does not have: the nearest one, or where settings go.
+
+    >>> print(_unknown_argument("train", "epochs", ["x", "spec", "out"]))
+    vaelab.train has no argument 'epochs'; settings of the model are in `spec`, as in spec={'epochs': ...}.
+    """
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    place = next((each for each in ("settings", "spec") if each in known), None)
+    remedy = f"known: {', '.join(known)}."
+    if near:
+        remedy = f"did you mean {near[0]!r}?"
+    elif place is not None:
+        remedy = f"settings of the model are in `{place}`, as in {place}={{{name!r}: ...}}."
+    return TypeError(f"{PACKAGE}.{function} has no argument {name!r}; {remedy}")
 
 
 def _written(name: str, value: Any) -> str:

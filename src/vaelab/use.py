@@ -59,6 +59,10 @@ def run_folder(folder: str | Path) -> Path:
         raise InputError(
             f"{folder} has no best model: the study stopped early or found none; see its report, or resume it."
         )
+    if store.command_of(folder) == "compare":
+        runs = sorted(path.parent for path in (folder / "models").glob("*/*/manifest.json"))
+        some = f", such as {runs[0]}" if runs else ""
+        raise InputError(f"{folder} is a comparison; choose one of its runs, {folder}/models/*/seed*{some}.")
     is_own = (folder / "manifest.json").exists() or not (folder / "config.toml").exists()
     return folder if is_own else folder / "best"
 

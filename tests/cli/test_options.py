@@ -11,6 +11,7 @@ import pytest
 import typer.main
 from typer._completion_classes import completion_init
 
+import vaelab as api
 from commands import vaelab
 from vaelab.classifier.spec import ClassifierSpec
 from vaelab.cli.app import app
@@ -108,3 +109,19 @@ def test_a_shell_completes_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed("train digits --set ", "lat", monkeypatch) == ["latent_dim="]
     assert completed("classify digits --search ", "drop", monkeypatch) == ["dropout1=", "dropout2=", "dropout3="]
     assert completed("settings --of ", "c", monkeypatch) == ["classifier"]
+
+
+def test_an_option_of_other_commands_names_these(tmp_path: Path) -> None:
+    done = vaelab(["train", "digits", "--trials", "3"], tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "vaelab: --trials is no option of `vaelab train`, but of tune, classify, regress, invert; see --help.\n"
+    )
+    assert "Possible options: --epochs" in vaelab(["train", "digits", "--epoch", "3"], tmp_path).stderr
+
+
+def test_an_argument_that_a_call_does_not_have_is_told_with_what_was_meant() -> None:
+    with pytest.raises(TypeError, match=r"vaelab.train has no argument 'epochs'; settings of the model are in `spec`"):
+        api.train("digits", epochs=2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"did you mean 'overwrite'\?"):
+        api.train("digits", overwirte=True)  # type: ignore[call-arg]

@@ -450,7 +450,8 @@ BAD = {
         "has 'x' twice, and no number in the row below; if names take several",
     ),
     "name that does not end": (b'a,"b\n1,2\n', "must have a valid header line"),
-    "ragged": (b"a;b\n1;2\n3\n", "Row #3: Expected 2 columns, got 1"),
+    "ragged": (b"a;b\n1;2\n3\n", "as its header, 2, but row 1 has 1 (row 0 is"),
+    "ragged below comments": (b"# c\na,b\n\n1,2\n# c\n3,4\n5,6,7\n", "as its header, 2, but row 2 has 3 (row 0 is"),
     "xz cut": (lzma.compress(FRAME.to_csv(index=False).encode())[:-9], "whole xz file"),
     "bzip2 cut": (bz2.compress(FRAME.to_csv(index=False).encode())[:-9], "whole bzip2 file"),
 }

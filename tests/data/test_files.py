@@ -301,7 +301,7 @@ def csv(header, row, n=9):
 
 
 BAD_CSV = {
-    "ragged": ("a,b\n1,2\n3\n4,5\n", "Row #3: Expected 2 columns, got 1"),
+    "ragged": ("a,b\n1,2\n3\n4,5\n", "as its header, 2, but row 1 has 1 (row 0 is"),
     "no header": ("1.5,2\n3,4\n", "one name is '1.5', which looks like data; add a header line"),
     "unnamed column": ("a,,c\n1,2,3\n", "column 1 has none, ''; only the first may"),
     "decimal comma": (

@@ -47,8 +47,20 @@ def _in_words(error: Any) -> str:
         if rule is not None:
             name = max(parameter.opts, key=len)
             return f"{name} must be {rule.format(**fault.get('ctx', {}))}, but got {fault['input']!r}"
+    others = _commands_with(error)
+    if others:
+        return f"{error.option_name} is no option of `vaelab {error.ctx.info_name}`, but of {', '.join(others)}"
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     return " ".join(message.split()).rstrip(".")
+
+
+def _commands_with(error: Any) -> list[str]:
+    """The other commands that have the option that a usage error does not know."""
+    name, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if name is None or context is None or context.parent is None or not hasattr(error, "possibilities"):
+        return []
+    commands = context.parent.command.commands.items()
+    return [other for other, command in commands if any(name in each.opts for each in command.params)]
 
 
 def _run() -> int:

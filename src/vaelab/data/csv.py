@@ -199,7 +199,7 @@ class _File:
                 ),
             )
         except pyarrow.ArrowInvalid as error:
-            raise InputError(_fault(str(error), self.name)) from None
+            raise InputError(_fault(str(error), self.name, dialect.skipped + len(self.comments))) from None
 
     def _unlike_others(self, row: Any) -> str:
         """What to do with a row of another number of cells: comments are left out, others refused."""
@@ -320,12 +320,17 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _fault(message: str, name: str) -> str:
+def _fault(message: str, name: str, above: int) -> str:
+    """What is wrong with a file, by the message of its reader, which counts from 1 the lines `above` the rows, too."""
+    if uneven := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", message):
+        row, header, cells = map(int, uneven.groups())
+        return (
+            f"{name} must have as many cells in each row as its header, {header}, but row {row - 1 - above:,} has "
+            f"{cells} (row 0 is the first below the header); repair that row."
+        )
     told = quote(message.split("\n")[0], 140)
     if "straddling" in message:
         return f"{name} must have rows below {MAX_ROW_BYTES} bytes, but one cell or row is larger; remove it."
-    if "Expected" in message and "columns" in message:
-        return f"{name} must have as many cells in each row as its header, but: {told}; repair that row."
     if "Empty CSV" in message or "skip initial" in message:
         return f"{name} must hold rows below its header, but has 0; it is empty, add data."
     return f"{name} must be a valid .csv in UTF-8, but: {told}; repair it."

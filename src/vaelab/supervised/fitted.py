@@ -139,7 +139,11 @@ class FittedSupervised:
         """Read a run folder; raises StoreError that names any problem. The model is on the CPU."""
         run = store.load_run(checks.folder("folder", folder))
         if run.data.get("kind") != cls.kind:
-            raise StoreError(f"{run.folder} is not the run of a {cls.kind}; train one with `vaelab {cls.command}`.")
+            own = run.data.get("kind") or "VAE"
+            raise StoreError(
+                f"{run.folder} is the run of a {own}, not of a {cls.kind}; train one with `vaelab {cls.command}` "
+                "(`vaelab predict` takes what `classify`, `regress` and `cluster` made)."
+            )
         with store.interpreting(run.folder):
             return cls._of_run(run)
 
