@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vaelab.cli import terminal
+from vaelab.regressor.yardsticks import YARDSTICKS
 from vaelab.vae.evaluate import why_collapsed
 from vaelab.vae.yardsticks.neg_elbo import NEG_ELBO
 
@@ -45,11 +46,33 @@ def test_a_study_tells_its_two_kinds_of_figures_apart(
     )  # fmt: skip
     text = printed(capsys)
     assert text.startswith("2 trials: 2 complete (1 collapsed and cannot win), 0 pruned")
-    assert "nats per example on validation: in the search, and retrained over 2 seeds" in text
+    assert (
+        "nats per example on validation: in the search, and retrained over 2 seeds, ± standard error over seeds" in text
+    )
     assert "search, 8 draws of z retrained, 64 draws" in text
     assert f"after retraining, the best trial of the search was {way}" in text
     assert "23.50 24.0 ± 0.1 1,234" in text
     assert "24.2 ± 0.5, mean over 2 seeds, ± over seeds" in text
+
+
+def test_a_regressor_says_over_what_each_error_is(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"log_density": -1.5, "r2": 0.75, "rmse": 2.0, "mae": 1.5}
+    errors = dict.fromkeys(figures, 0.25)
+    interval = {"level": 0.9, "coverage": 0.875, "se": 0.02, "median_width": 3.0}
+    found = {**figures, "errors": errors, "interval": interval}
+    best = {"number": 0, "seeds": [{}, {}], "test_mean": -1.5, "test_se": 0.1, "validation": found, "test": found}
+    terminal.print_regressor(
+        {
+            "trials": {"total": 1, "complete": 1, "pruned": 0, "failed": 0}, "seconds": {"search": 1, "final": 2},
+            "notes": [], "best": best, "study": "s", "yardstick": YARDSTICKS["log_density"].as_dict(),
+            "epochs": {"spent": 9, "unpruned": 9}, "table": [{"number": 0, "params": {}, "idle": [], "verdict": "ok"}],
+            "importance": {}, "baselines": [], "baselines_left_out": "left out.",
+        }
+    )  # fmt: skip
+    text = printed(capsys)
+    assert "-1.5 ± 0.1 (mean over 2 seeds, ± over seeds)" in text
+    assert "metrics, ± standard error over rows" in text
+    assert "0.88 ± 0.02 of the test rows (± standard error over rows)" in text
 
 
 def test_a_model_that_loses_to_a_baseline_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:

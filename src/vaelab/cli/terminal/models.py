@@ -108,6 +108,7 @@ def print_study(results: Mapping[str, Any]) -> None:
         yardstick = Yardstick.of(results)
         seeds, unit = len(best["seeds"]), yardstick.unit or yardstick.title
         title = f"finalists, {unit} on validation: in the search, and retrained over {counted(seeds, 'seed')}"
+        title += ", ± standard error over seeds" if seeds > 1 else ""
         table = Table(box=None, pad_edge=False)
         heads = (f"search, {SEARCH_DRAWS} draws of z", f"retrained, {FINAL_DRAWS} draws")
         for name in ("trial", *(("search", "retrained") if yardstick.how else heads), "parameters"):

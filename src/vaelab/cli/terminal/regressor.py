@@ -37,11 +37,15 @@ def print_regressor(results: Mapping[str, Any]) -> None:
         for split in ("validation", "test"):
             found = best[split]
             table.add_row(split, *(with_error(found[key], found["errors"][key]) for key in FIGURES))
-        print_titled(console, "metrics; log-density in nats, RMSE and MAE in the target's unit", table)
+        print_titled(
+            console,
+            "metrics, ± standard error over rows; log-density in nats, RMSE and MAE in the target's unit",
+            table,
+        )
         interval = best["test"]["interval"]
         console.print(
             f"intervals of {interval['level']:.3g} cover {with_error(interval['coverage'], interval['se'])} of the "
-            f"test rows; median width {number(interval['median_width'])}",
+            f"test rows (± standard error over rows); median width {number(interval['median_width'])}",
             highlight=False,
         )
         print_simpler(console, results, {"log_density": "log-density", "r2": "R²"})
