@@ -12,6 +12,7 @@ from vaelab.data import from_arrays, load
 from vaelab.data.labels import as_labels
 from vaelab.errors import InputError, StoreError
 from vaelab.study.worker import dump_data, open_data
+from vaelab.use import NewRows, Predictions
 
 RNG = np.random.default_rng(0)
 CODES = np.arange(240) % 3
@@ -63,6 +64,15 @@ def test_what_labels_were_is_kept_by_workers_and_saved_estimators(tmp_path: Path
     model.fitted_.save(tmp_path / "run", [], {})
     assert FittedClassifier.load(tmp_path / "run").facts.label_kind == "int"
     assert (vaelab.predict(tmp_path / "run", X).answers == model.predict(X)).all()
+
+
+def test_data_and_predictions_are_told_in_one_line() -> None:
+    data = from_arrays(X, LABELS["int"], name="blobs")
+    assert repr(data) == (
+        "Dataset(blobs, 240 examples of shape (4,) in float32; train 168, validation 24, test 48; 3 classes)"
+    )
+    found = Predictions(LABELS["int"], np.zeros((240, 3)), data.classes, NewRows(X))
+    assert repr(found) == "Predictions(240 answers, proba (240, 3), classes ('3', '7', '10'))"
 
 
 def test_answers_without_a_label_are_unknown() -> None:

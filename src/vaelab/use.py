@@ -134,6 +134,9 @@ class Predictions:
     rows: NewRows
     how: list[str] = dataclasses.field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"Predictions({len(self.answers):,} answers, proba {self.proba.shape}, classes {shown(self.classes)})"
+
     @property
     def notes(self) -> list[str]:
         """What the user should know: how the rows were read, and by what they are answered."""

@@ -50,6 +50,11 @@ class Dataset:
     style: Style = ISO  # how a table of text was written
     label_kind: LabelKind = "text"  # what labels were given as, for answers
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())
+        told = f"{len(self.x):,} examples of shape {self.shape} in {self.x.dtype}; {splits}"
+        return f"Dataset({self.name}, {told}{f'; {len(self.classes)} classes' if self.classes else ''})"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: (D,), (H, W) or (H, W, C)."""
