@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ PICTURES = ("candidates", "ends", "race", "refinement", *CORNERS, "bands", "cali
 
 ENDS = ("mean", "low", "high", "truth")
 FAR_OFF = 1.5  # standard deviations of the noise, above which the page warns
+LISTED = 8  # outputs whose noise and gates are told one by one
 POOR = 0.05  # share of draws that count, below which the page warns
 
 
@@ -49,7 +50,7 @@ def build_inverse_report(folder: str | Path, spec_type: type[ModelSpec]) -> Path
             | {k: problem[k] for k in ("x_shape", "y_shape", "spectrum") if k in problem}
             | {"prior": results["prior"]}
             | {k: ", ".join(problem[f"{k}_names"]) for k in ("x", "y") if problem[f"{k}_names"]}
-            | {k: ", ".join(map(significant, problem[k])) for k in ("noise", "gate")}
+            | {k: _each(problem[k]) for k in ("noise", "gate")}
         ),
         epochs=counted(history[-1]["epoch"], "epoch") if history else "",
         history=history_table(history),
@@ -236,6 +237,18 @@ def _cards(results: Mapping[str, Any]) -> list[Card]:
     if results["recall"] is not None:
         cards.append(Card("recall", Cell(percent(results["recall"], 1)), "fraction of all solutions found"))
     return [*cards, *_draws_by(results), bound]
+
+
+def _each(values: Sequence[float]) -> str:
+    """A number of each output, in words where they are many.
+
+    >>> _each([0.5, 1.0]), _each([0.0] * 60), _each([0.1] * 30 + [0.2] * 30)
+    ('0.5, 1', '0 for each of 60 values', '0.1 to 0.2 for 60 values')
+    """
+    if len(values) <= LISTED:
+        return ", ".join(map(significant, values))
+    low, high = significant(min(values)), significant(max(values))
+    return f"{low} for each of {len(values)} values" if low == high else f"{low} to {high} for {len(values)} values"
 
 
 def _draws_by(results: Mapping[str, Any]) -> list[Card]:
