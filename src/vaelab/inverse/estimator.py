@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from vaelab import store
@@ -23,6 +24,7 @@ from vaelab.inverse.calibration import (
 from vaelab.inverse.doubles import checked
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.forward import UNKNOWN, Function
+from vaelab.inverse.posterior import local_p_values
 from vaelab.inverse.problems import Problem
 from vaelab.inverse.solutions import REFINE, Solutions
 from vaelab.inverse.spec import specs_of
@@ -181,6 +183,14 @@ class ConditionalVAE:
     def expected_coverage(self, x: Any, y: Any, n: int = 99, seed: int = 0) -> Coverage:
         """Coverage of credible regions (TARP) on pairs x (m, *x_shape), y (m, *y_shape) not used in training."""
         return expected_coverage(self.draw(y, n, seed), checked("x", x), seed)
+
+    def local_c2st(self, at: Any, x: Any, y: Any, n: int = 1_000, seed: int = 0) -> npt.NDArray[np.float64]:
+        """p-values (m,) of n draws at each of the measurements `at` (m, *y_shape) following p(x | y), by pairs
+        x (k, *x_shape), y (k, *y_shape) not used in training: a small one tells where the model is wrong, while
+        calibration tells whether it is on average (`inverse.local`).
+        """
+        curves = self.inverter.problem.curves
+        return local_p_values(self.inverter, checked("x", x), curves(y), curves(at), n, seed)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write a run folder; `vaelab solve` and `load` read it."""

@@ -14,6 +14,7 @@ from vaelab.engine.seeds import derive_seed
 from vaelab.inverse.calibration import Draws, c2st, calibration, energy_distance, expected_coverage
 from vaelab.inverse.fitted import Inverter
 from vaelab.inverse.lines import ends_of, is_inside, lines
+from vaelab.inverse.local import local_c2st
 from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.refine import jacobian
 from vaelab.inverse.units import each_value
@@ -58,7 +59,7 @@ def check(model: Inverter, seed: int = 0) -> dict[str, Any]:
     predictive, misfit = _reproduced(model, seed)
     return {
         "calibration": ranks, "coverage": coverage, "predictive": predictive, "misfit": misfit,
-        "efficiency": _efficiency(model, seed),
+        "efficiency": _efficiency(model, seed), "local": _local(model, seed),
         "reference": _against_exact(model, seed), "examples": _examples(model, seed),
     }  # fmt: skip
 
@@ -118,6 +119,25 @@ def _efficiency(model: Inverter, seed: int) -> dict[str, float] | None:
     y = model.problem.rows("validation")[1][:WEIGHTED]
     found = efficiency(model, y, WEIGHTED_DRAWS, derive_seed(seed, 11))
     return {"median": float(np.median(found)), "worst tenth": float(np.quantile(found, 0.1)), "measurements": len(y)}
+
+
+def local_p_values(model: Inverter, x: Array, y: Array, at: Array, n: int, seed: int) -> Array:
+    """p-values (m,) of n draws at each of the measurements `at` following p(x | y), by pairs x, y (`local_c2st`)."""
+    space = model.space
+    drawn = model.draw(y, 1, derive_seed(seed, 12)).x[:, 0]
+    draws = model.draw(at, n, derive_seed(seed, 13)).x
+    flat = space.x_model(draws.reshape(-1, *model.problem.x_shape)).numpy()
+    return local_c2st(
+        space.x_model(x).numpy(), space.x_model(drawn).numpy(), space.y_model(y).numpy(), space.y_model(at).numpy(),
+        flat.reshape(*draws.shape[:2], -1), seed,
+    )  # fmt: skip
+
+
+def _local(model: Inverter, seed: int) -> list[float]:
+    """p-values of the draws for the scored measurements that the page shows, by validation pairs."""
+    at = model.problem.rows("test")[1][:EXAMPLES]
+    x, y = (part[:CURVES] for part in model.problem.rows("validation"))
+    return local_p_values(model, x, y, at, EXAMPLE_DRAWS, seed).tolist() if len(at) else []
 
 
 def predicted(problem: Problem, x: Array, seed: int) -> Array:

@@ -187,6 +187,12 @@ def _posterior(posterior: Mapping[str, Any]) -> list[str]:
             f" Posterior predictive: central intervals of f(x) plus noise, over draws x, of {within} of the measured "
             "values; less than promised would mean that draws do not reproduce them."
         )
+    if posterior.get("local"):
+        p_values = ", ".join(f"{p:.2g}" for p in posterior["local"])
+        told += (
+            f" Draws for the first scored measurements are of p(x|y) with p = {p_values} (local C2ST by validation "
+            "pairs): a small one tells where the model is wrong."
+        )
     lines = [told, *_misfit(posterior.get("misfit")), *_efficiency(posterior.get("efficiency"))]
     if exact is None:
         return lines
