@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import vaelab
 from mortal import DIES, DIES_ONCE, MARK, RAISES, TASK
 from vaelab.api import studies
 from vaelab.data import Dataset, from_arrays
@@ -135,6 +136,19 @@ def test_a_study_on_two_nodes_is_that_of_this_process(cluster: Any, table: Datas
         study = studies.tune(table, space, 6, seed=1, out=tmp_path / name, **options, **where)
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in study.trials]
         found[name] = rows, study.results["finalists"], Fitted.load(study.folder / "best").row.tolist()
+    assert found["ray"] == found["here"]
+
+
+def test_a_comparison_on_two_nodes_is_that_of_this_process(cluster: Any, table: Dataset, tmp_path: Path) -> None:
+    found = {}
+    for name, where in {"here": {"workers": 1}, "ray": {"ray": Ray(cluster.address)}}.items():
+        both = vaelab.compare(
+            table, {"wide": {"hidden": "16"}, "narrow": {"hidden": "8", "epochs": 9}}, seeds=2, figures=False,
+            settings={"epochs": 12, "latent_dim": 2}, out=tmp_path / name, **where,
+        )  # fmt: skip
+        rows = {model["name"]: (model["validation"], model["test"]) for model in both.results["models"]}
+        weights = {label: [one.row.tolist() for one in runs] for label, runs in both.models.items()}
+        found[name] = rows, weights, both.recommendation
     assert found["ray"] == found["here"]
 
 

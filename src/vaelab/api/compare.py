@@ -11,6 +11,7 @@ from vaelab.api.given import as_dataset
 from vaelab.comparison import run as comparing
 from vaelab.comparison.lineup import ComparisonWatch, Given, Lineup
 from vaelab.origin import told
+from vaelab.study.ray_options import Ray
 
 
 @told
@@ -25,6 +26,7 @@ def compare(
     seeds: int = 5,
     seed: int = 0,
     workers: int | None = None,
+    ray: Ray | None = None,
     figures: bool = True,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -40,7 +42,8 @@ def compare(
     reading: how tables are read and rows are split, such as {"id": "name", "group": "patient"} (see `as_dataset`).
     split_seed: seed of the train/validation/test split.
     seeds: training runs per model; run s of every model uses the seed derived from (`seed`, s).
-    workers: processes, by default one per core. They do not change results.
+    workers: processes, by default one per core, or as many as the Ray cluster has room for.
+    ray: puts the workers on a Ray cluster, such as Ray("auto"). Neither changes results.
     figures: draw pictures and write the report.
     out: the folder; by default runs/<data>-compare-<time>. overwrite: replace existing output.
     watch: receives progress events; by default a notebook shows a bar.
@@ -56,4 +59,4 @@ def compare(
     lineup = Lineup.create(models, settings, seeds=seeds, seed=seed, figures=figures)
     data = as_dataset(x, y, split_seed, reading)
     with progress.comparison(watch) as seen:
-        return comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=seen)
+        return comparing.begin(lineup, data, workers=workers, ray=ray, out=out, overwrite=overwrite, watch=seen)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from vaelab.cli.machines import WORKERS, WorkerOptions
 from vaelab.cli.options import (
     AsJson,
     DrawAll,
@@ -15,7 +16,6 @@ from vaelab.cli.options import (
     Overwrite,
     Resume,
     RunFolder,
-    Workers,
     check_there,
     data_of_run,
     draws,
@@ -27,6 +27,8 @@ from vaelab.cli.options import (
 from vaelab.cli.reading import PLAIN, PLAIN_ROWS, DataOptions, RowOptions, with_options
 from vaelab.cli.settings import VAE, VAEOptions
 from vaelab.errors import InputError
+
+PLACES = {"workers", "ray", "cpus_per_worker", "gpus_per_worker"}  # they change no result
 
 
 @with_options
@@ -44,7 +46,7 @@ def compare(
     model: VAEOptions = VAE,
     seeds: Annotated[int, typer.Option(help="training runs per model")] = 5,
     seed: Annotated[int, typer.Option(help="seed of the comparison; all models use the same seeds")] = 0,
-    workers: Workers = None,
+    machines: WorkerOptions = WORKERS,
     figures: DrawAll = "all",
     where: DataOptions = PLAIN,
     out: Out = None,
@@ -60,10 +62,10 @@ def compare(
 
     if resume is not None or config is not None:
         if resume is not None:
-            refuse_beside(context, "resume", {"workers"})
+            refuse_beside(context, "resume", PLACES)
             config = resumed(resume, "compare") / "config.toml"
         else:
-            refuse_beside(context, "config", {"out", "overwrite", "workers"})
+            refuse_beside(context, "config", {"out", "overwrite", *PLACES})
         assert config is not None
         lineup, source_of = Lineup.read(config)
         data = load_again(source_of, where.moved, where.download, where.data_dir)
@@ -78,11 +80,12 @@ def compare(
     from vaelab.engine.process import keep_freed_memory
 
     keep_freed_memory()
+    place: Any = {"workers": machines.workers, "ray": machines.cluster}
     with terminal.comparison_watch() as display:
         if resume is not None:
-            found = comparing.resume(resume, data, workers=workers, watch=display)
+            found = comparing.resume(resume, data, watch=display, **place)
         else:
-            found = comparing.begin(lineup, data, workers=workers, out=out, overwrite=overwrite, watch=display)
+            found = comparing.begin(lineup, data, out=out, overwrite=overwrite, watch=display, **place)
     print_json(found.results) if as_json else terminal.print_comparison(found.results)
 
 

@@ -1,4 +1,4 @@
-"""The options that say where a study runs, which does not change its results. --help imports nothing heavy."""
+"""The options that say where a study or a comparison runs: they change no result. --help imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaelab.study.storage import Storage
 
 
 @dataclasses.dataclass(frozen=True)
-class MachineOptions(OptionGroup):
+class WorkerOptions(OptionGroup):
     """Workers, on this machine or on the nodes of a Ray cluster."""
 
     workers: Annotated[
@@ -35,6 +35,24 @@ class MachineOptions(OptionGroup):
         float | None,
         Option("--gpus-per-worker", help="GPUs that Ray gives each worker, or a share, such as 0.25"),
     ] = None
+
+    @property
+    def cluster(self) -> Ray | None:
+        """The Ray cluster, if one is given."""
+        named = {"cpus_per_worker": self.cpus_per_worker, "gpus_per_worker": self.gpus_per_worker}
+        given = {name: value for name, value in named.items() if value is not None}
+        if self.ray is not None:
+            return Ray(self.ray, **given)
+        if given:
+            option = "--" + next(iter(given)).replace("_", "-")
+            raise InputError(f"{option} is for workers on a Ray cluster; give --ray too, or leave it out.")
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineOptions(WorkerOptions):
+    """Workers, and a database that mirrors the study."""
+
     storage: Annotated[
         str | None,
         Option(
@@ -56,17 +74,5 @@ class MachineOptions(OptionGroup):
             raise InputError("--study-name is the study's name in --storage; give that too, or leave it out.")
         return None
 
-    @property
-    def cluster(self) -> Ray | None:
-        """The Ray cluster, if one is given."""
-        named = {"cpus_per_worker": self.cpus_per_worker, "gpus_per_worker": self.gpus_per_worker}
-        given = {name: value for name, value in named.items() if value is not None}
-        if self.ray is not None:
-            return Ray(self.ray, **given)
-        if given:
-            option = "--" + next(iter(given)).replace("_", "-")
-            raise InputError(f"{option} is for workers on a Ray cluster; give --ray too, or leave it out.")
-        return None
 
-
-HERE = MachineOptions()
+HERE, WORKERS = MachineOptions(), WorkerOptions()

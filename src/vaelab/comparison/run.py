@@ -24,10 +24,11 @@ from vaelab.report import build_comparison_report
 from vaelab.report.notebook import Paged
 from vaelab.settings.checks import MOST_WORKERS, whole
 from vaelab.store.folders import default_folder
-from vaelab.study.balance import cores, stacks
+from vaelab.study.balance import stacks
 from vaelab.study.checkpoints import Member, drop_torn
+from vaelab.study.hire import hire
 from vaelab.study.jobs import Job
-from vaelab.study.local_crew import LocalCrew
+from vaelab.study.ray_options import Ray
 from vaelab.vae import baselines, evaluate
 from vaelab.vae.evaluate import Baseline
 from vaelab.vae.explorer import explorer_of
@@ -86,6 +87,7 @@ def begin(
     data: Dataset,
     *,
     workers: int | None = None,
+    ray: Ray | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     watch: ComparisonWatch | None = None,
@@ -102,13 +104,14 @@ def begin(
     with store.building(folder, overwrite) as place:
         lineup.save(place, data.source)
         own = contestants if place == folder else _contestants(lineup, data, place, workers)
-        found = _run(lineup, own, data, place, workers, watch or ComparisonWatch())
+        found = _run(lineup, own, data, place, workers, ray, watch or ComparisonWatch())
     return found if place == folder else _reopen(contestants, folder)
 
 
 def resume(
-    folder: str | Path, data: Dataset, *, workers: int | None = None, watch: ComparisonWatch | None = None
-) -> Comparison:
+    folder: str | Path, data: Dataset, *, workers: int | None = None, ray: Ray | None = None,
+    watch: ComparisonWatch | None = None,
+) -> Comparison:  # fmt: skip
     """Resume a comparison; finished runs are not retrained."""
     folder, watch = store.destination(Path(folder)), watch or ComparisonWatch()
     place = store.unfinished(folder)
@@ -124,7 +127,7 @@ def resume(
         watch.note(f"{folder} is finished; nothing to train or evaluate.")
         return finished
     with store.continuing(folder):
-        found = _run(lineup, contestants, data, place, workers, watch)
+        found = _run(lineup, contestants, data, place, workers, ray, watch)
     return found if place == folder else _reopen(_contestants(lineup, data, folder, workers), folder)
 
 
@@ -191,13 +194,14 @@ def _run(
     data: Dataset,
     folder: Path,
     workers: int | None,
+    ray: Ray | None,
     watch: ComparisonWatch,
 ) -> Comparison:
     work = folder / ".work"
     with store.writing(work):
         (work / "judged").mkdir(parents=True, exist_ok=True)
     drop_torn(work, watch.note)
-    notes = _train(contestants, data, work, cores() if workers is None else workers, watch)
+    notes = _train(contestants, data, work, workers, ray, watch)
     comparison = _conclude(contestants, data, folder, watch, notes)
     if lineup.figures:
         _draw(comparison, data)
@@ -216,7 +220,10 @@ def _load(contestant: Contestant) -> list[Fitted]:
     return [Fitted.load(run) for run in contestant.runs if (run / "manifest.json").exists()]
 
 
-def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: int, watch: ComparisonWatch) -> list[str]:
+def _train(
+    contestants: list[Contestant], data: Dataset, work: Path, workers: int | None, ray: Ray | None,
+    watch: ComparisonWatch,
+) -> list[str]:  # fmt: skip
     """Train all missing runs, as stacks; returns a note for each failure."""
     groups: dict[tuple[object, ...], list[tuple[Member, Path]]] = {}
     for contestant in contestants:
@@ -227,13 +234,14 @@ def _train(contestants: list[Contestant], data: Dataset, work: Path, workers: in
     watch.training({m.name: int(m.spec.epochs) for group in groups.values() for m, _ in group})
     notes = []
     for group in groups.values():
-        with LocalCrew(data, group[0][0].spec, workers, work, TASK, "neg_elbo") as crew:
+        spec = group[0][0].spec
+        with hire(data, spec, TASK, "neg_elbo", workers=workers, ray=ray, scratch=work, note=watch.note) as crew:
             jobs = [
                 Job(
                     tuple(part), int(part[0].spec.epochs), str(work), is_final=True,
                     folders={m.name: str(run) for m, run in group if m in part},
                 )
-                for part in stacks([m for m, _ in group], crew.data.shape, workers, crew.system)
+                for part in stacks([m for m, _ in group], crew.data.shape, crew.workers, crew.system)
             ]  # fmt: skip
             outcomes = crew.run(jobs, watch.epoch)
         notes += [f"{m.name} failed: {f}." for m, _ in group if (f := outcomes[m.name].failure) is not None]
