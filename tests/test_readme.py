@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from commands import vaelab
-from vaelab.comparison import run
 from vaelab.study import balance, hire, tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unrendered")]
@@ -47,7 +46,6 @@ def test_readme_commands_run(section: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(balance, "cores", lambda: 1)  # no workers, whose imports take longer than the work
     monkeypatch.setattr(tune, "cores", lambda: 1)
     monkeypatch.setattr(hire, "cores", lambda: 1)
-    monkeypatch.setattr(run, "cores", lambda: 1)
     (tmp_path / "examples").symlink_to(README.parent / "examples")
     for command in sections()[section]:
         program, *arguments = shlex.split(command)
