@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FEW = 5  # of words in a sentence
 FAR, NEAR = 1e9, 1e-4  # from which on, and below which, no one counts digits
 
 
@@ -184,6 +185,15 @@ def listed(words: Sequence[str]) -> str:
     'a, b and c'
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def first_few(words: Sequence[str]) -> str:
+    """At most five words of a sentence, and how many more there are.
+
+    >>> first_few(["a", "b"]), first_few(list("abcdefg"))
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    return ", ".join(words[:FEW]) + (f" and {len(words) - FEW:,} more" if len(words) > FEW else "")
 
 
 def possessive(name: str) -> str:

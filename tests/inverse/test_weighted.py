@@ -332,6 +332,10 @@ def test_draws_that_are_not_weighted_say_why_and_how_far_each_output_is() -> Non
     spread = 0.1 * NOISE[1] / noisy.y_scale[1]
     assert of_y == pytest.approx(spread * stats.norm.ppf(0.75), rel=0.05)
     assert "y0, y2 by" in found
+    # A measurement of which one output is missing is judged by the others, without a warning.
+    gaps = np.array([[1.0, np.nan, np.nan], [np.nan, 1.0, np.nan]]) * NOISE / noisy.y_scale
+    assert drawing._misfit_of_exact(noisy, gaps, level).startswith("f(x) of a draw misses y0, y2 by 1 standard")
+    assert "no value" in drawing._misfit_of_exact(noisy, np.full((2, 3), np.nan), level)
     assert found.index("y1 by") > found.index("noise")
 
 

@@ -65,7 +65,6 @@ Search = Annotated[
 SpaceFile = Annotated[Path | None, typer.Option(help="a TOML file that replaces the default search space")]
 Trials = Annotated[int | None, typer.Option(help="total number of trials; default: 40")]
 Timeout = Annotated[float | None, typer.Option(help="time limit in seconds for the search and the final training")]
-Workers = Annotated[int | None, typer.Option(help="single-threaded worker processes; default: one per core")]
 StudySeed = Annotated[int, typer.Option(help="seed of the study")]
 Sampler = Annotated[str, typer.Option(help="tpe, random or grid")]
 Figures = Annotated[str, typer.Option(help="draw pictures of all trials, best or none; auto: all for up to 20 trials")]

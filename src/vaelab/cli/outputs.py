@@ -16,7 +16,7 @@ from vaelab.data.dataset import Array
 from vaelab.data.style import ISO, Style
 from vaelab.data.writing import csv_text, digits_of, written_columns
 from vaelab.errors import InputError, shown
-from vaelab.wording import counted
+from vaelab.wording import counted, first_few
 
 if TYPE_CHECKING:  # of modules that import seconds of libraries
     from vaelab.latent.row_scores import RowScores
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # of modules that import seconds of libraries
     from vaelab.vae.fitted import DataFacts
 
 FRAME = 80  # milliseconds
-LISTED = 5  # names of columns in a line
 
 
 def write_latents(mean: Array, std: Array | None, out: Path | None, rows: NewRows | None = None) -> None:
@@ -80,8 +79,7 @@ def told_filled(rows: NewRows, filled: Array, names: Sequence[str], out: Path | 
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return f"column{'' if len(names) == 1 else 's'} {', '.join(shown(name) for name in names[:LISTED])}{more}"
+    return f"column{'' if len(names) == 1 else 's'} {first_few([shown(name) for name in names])}"
 
 
 def write_table(x: Array, facts: DataFacts, out: Path | None, rows: NewRows | None = None) -> None:

@@ -14,7 +14,7 @@ from typer import Option
 
 from vaelab.cli.options import tell
 from vaelab.errors import InputError, shown
-from vaelab.wording import counted
+from vaelab.wording import counted, first_few
 
 if TYPE_CHECKING:
     from vaelab.data import Dataset, Reading
@@ -163,8 +163,8 @@ def _tell_constant(loaded: Dataset) -> None:
     constant = loaded.statistics.constant
     if constant.any() and not loaded.is_image:
         names = [loaded.features[i] if loaded.features else str(i) for i in constant.nonzero()[0]]
-        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        tell(f"note: {counted(len(names), 'column')} constant in the training rows, excluded from densities: {some}.")
+        told = f"{counted(len(names), 'column')} constant in the training rows"
+        tell(f"note: {told}, excluded from densities: {first_few(names)}.")
 
 
 def parse_values(texts: list[str]) -> dict[str, str]:

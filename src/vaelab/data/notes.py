@@ -11,9 +11,8 @@ import numpy.typing as npt
 from vaelab.data.columns import Column
 from vaelab.data.dataset import SPLITS, Array
 from vaelab.data.values import chunks, is_curve, quote
-from vaelab.wording import counted
+from vaelab.wording import counted, first_few
 
-LISTED = 5
 TOP, MUCH = 255, 0.9  # of images in [0, 255] and in [-1, 1]
 ASKED = ("dropped", "the groups", "the splits")  # why columns are left out, where the user said so
 ID_NAME = re.compile(
@@ -47,10 +46,9 @@ def sentences(x: Array, columns: Sequence[Column], left_out: Mapping[str, str]) 
         found.append(f"{names(ids)} {plural} (whole numbers, all different): name it as `id`, or drop it.")
     unused = {name: why for name, why in left_out.items() if why not in ASKED}
     if unused:
-        told = [f"{quote(name)} ({why})" for name, why in list(unused.items())[:LISTED]]
-        more = f" and {len(unused) - LISTED:,} more" if len(unused) > LISTED else ""
+        told = first_few([f"{quote(name)} ({why})" for name, why in unused.items()])
         verb = "is no feature" if len(unused) == 1 else "are no features"
-        found.append(f"{counted(len(unused), 'column')} {verb}: {', '.join(told)}{more}.")
+        found.append(f"{counted(len(unused), 'column')} {verb}: {told}.")
     rare = [column.name or str(j) for j, column in enumerate(columns) if column.rare]
     if rare:
         verb = "holds" if len(rare) == 1 else "hold"
@@ -111,5 +109,4 @@ def names(found: Sequence[str]) -> str:
     >>> names(["a", "b"]), names(list("abcdefg"))
     ("'a', 'b'", "'a', 'b', 'c', 'd', 'e' and 2 more")
     """
-    more = f" and {len(found) - LISTED:,} more" if len(found) > LISTED else ""
-    return ", ".join(quote(name) for name in found[:LISTED]) + more
+    return first_few([quote(name) for name in found])

@@ -28,7 +28,7 @@ from vaelab.vae.model import Model
 from vaelab.vae.objectives import Cost, CostOf, Noise, Objective, Weights, reconstruction
 from vaelab.vae.posterior import Posterior
 from vaelab.vae.spec import Spec
-from vaelab.wording import significant
+from vaelab.wording import first_few, significant
 
 Array = npt.NDArray[Any]
 
@@ -184,9 +184,9 @@ def as_table(problem: Problem, spectrum: bool = False) -> tuple[Dataset, Coordin
 def _why_nothing_varies(problem: Problem, letter: str) -> str:
     """Why there is nothing to learn of the examples' x, or of their y."""
     values, names = (problem.x, problem.inputs) if letter == "x" else (problem.y, problem.outputs_named)
-    told = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    told = f"{first_few(names)} {'is' if len(names) == 1 else 'are'}"
     if letter == "y" and problem.noise.any() and (np.ptp(values, 0) > 0).any():
-        noise = ", ".join(map(significant, problem.noise))
+        noise = first_few([significant(own) for own in problem.noise])
         return f"y must vary by more than its noise, but {told} nothing but noise of {noise}; state less of it."
     return f"{letter} must vary over the examples, but {told} constant; there is nothing to learn."
 

@@ -24,13 +24,12 @@ from vaelab.inverse.solve import notes_on, p_values, x_columns
 from vaelab.inverse.units import Floats, each_value
 from vaelab.inverse.weighted import LEAST, Pooled, missing
 from vaelab.plots.posterior import corner_data, plot_corner
-from vaelab.wording import counted
+from vaelab.wording import counted, first_few
 
 Array = npt.NDArray[Any]
 PICTURED = 5  # measurements with a corner plot
 CHANCE = (0.005, 0.995)  # of the misfit of draws that is told to be usual
 UNLIKE = 1e-3  # p-value at or below which repeated measurements are told to differ by more than their noise
-LISTED = 5  # measurements in a note
 COMPARED = 500  # examples by which noise that was not stated is estimated
 
 
@@ -114,17 +113,15 @@ def _of_single(pooled: Mapping[Any, Pooled], n: int) -> list[str]:
     few = {name: own for name, own in pooled.items() if LEAST <= own.effective < n}
     notes = ["weighted by f, its noise and the prior: draws are of the exact posterior, where the model reaches it."]
     if few:
-        told = ", ".join(f"{name} ({own.effective:,.0f})" for name, own in list(few.items())[:LISTED])
-        more = f" and {len(few) - LISTED:,} more" if len(few) > LISTED else ""
+        told = first_few([f"{name} ({own.effective:,.0f})" for name, own in few.items()])
         notes.append(
-            f"the model is far from the exact posterior of {told}{more}: its proposals there are worth so many draws, "
+            f"the model is far from the exact posterior of {told}: its proposals there are worth so many draws, "
             "and some are repeated; train longer or on more examples."
         )
     if wrong:
-        more = f" and {len(wrong) - LISTED:,} more" if len(wrong) > LISTED else ""
-        told = ", ".join(str(name) for name in wrong[:LISTED])
+        told = first_few([str(name) for name in wrong])
         notes.append(
-            f"hardly any proposal agrees with {told}{more} within the noise: draws there are those of the model alone, "
+            f"hardly any proposal agrees with {told} within the noise: draws there are those of the model alone, "
             "and wrong; check that such a y is possible, or train longer or on more examples."
         )
     return notes
@@ -176,18 +173,24 @@ def _misfit(model: Inverter, x: Array, y: Sequence[Array], is_exact: bool = Fals
 
 
 def _misfit_of_exact(problem: Problem, missed: Array, noise: Floats) -> str:
-    """How far f(x) of draws is from y, (n, V) in units of `y_scale`, where the noise (outputs,) of some is 0."""
+    """How far f(x) of draws is from y, (n, V) in units of `y_scale`, where the noise (outputs,) of some is 0; NaN of
+    what was not measured or f does not give.
+    """
     told = []
     for exact, unit in ((False, "the noise (root mean square; 1 is expected)"), (True, "y (median)")):
         own = (noise == 0) == exact
-        if not own.any():
+        columns = each_value(own, problem.y_shape)
+        level = np.ones(len(columns)) if exact else each_value(noise / problem.y_scale, problem.y_shape)
+        squares = np.square(missed[:, columns] / level[columns])
+        squares = squares[np.isfinite(squares).any(1)]
+        if not len(squares):
             continue
-        level = np.where(own, 1.0 if exact else noise / problem.y_scale, np.nan)
-        squares = np.square(missed / each_value(level, problem.y_shape))
         size = np.nanmedian(np.sqrt(np.nanmean(squares, 1))) if exact else np.sqrt(np.nanmean(squares))
         names = [name for name, is_own in zip(problem.outputs_named, own, strict=True) if is_own]
-        told.append(f"{'its y' if own.all() else ', '.join(names)} by {size:.3g} standard deviations of {unit}")
-    return f"f(x) of a draw misses {' and '.join(told)}."
+        told.append(f"{'its y' if own.all() else first_few(names)} by {size:.3g} standard deviations of {unit}")
+    return (
+        f"f(x) of a draw misses {' and '.join(told)}." if told else "no draw was compared with its y: f has no value."
+    )
 
 
 def _noise(model: Inverter) -> tuple[Floats, bool]:

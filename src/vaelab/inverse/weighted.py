@@ -16,6 +16,7 @@ from vaelab.errors import InputError
 from vaelab.inverse import priors
 from vaelab.inverse.problems import Problem, apply
 from vaelab.inverse.units import Floats, each_value
+from vaelab.wording import first_few
 
 if TYPE_CHECKING:
     from vaelab.inverse.fitted import Inverter
@@ -103,8 +104,7 @@ def missing(problem: Problem) -> str:
         return "no noise of y is stated"
     if not (problem.noise > 0).all():
         exact = [name for name, own in zip(problem.outputs_named, problem.noise, strict=True) if not own]
-        told = ", ".join(exact)
-        return f"the noise of {told} is 0, which no draw can meet: state one for each output"
+        return f"the noise of {first_few(exact)} is 0, which no draw can meet: state one for each output"
     if not problem.prior or any(entry["prior"] == priors.OTHER for entry in problem.prior):
         return "the density of the prior is not known"
     return ""
